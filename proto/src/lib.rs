@@ -1,0 +1,23 @@
+//! The contract between the agent and the collector.
+//!
+//! | module | what both sides agree on |
+//! |---|---|
+//! | [`v1`] | the messages and services of `tephra/v1/*.proto`, generated |
+//! | [`ids`] | names and ids; the only constructor of each is a fallible `parse` |
+//! | [`label`] | the one grammar of label names and values |
+//! | [`limits`] | every shared number, with its reason |
+//! | [`codec`] | zstd with caps: the only module that names the zstd crate |
+//!
+//! Versions: `v1` only ever gains fields. A change that cannot be made that way becomes `v2` beside it.
+
+pub mod codec;
+pub mod ids;
+pub mod label;
+pub mod limits;
+
+/// The messages and services of `tephra.v1`, generated from `tephra/v1/*.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[rustfmt::skip]
+pub mod v1 {
+    include!("generated/tephra.v1.rs");
+}
