@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Placeholder: the facade is being written.
+
+mod sample;

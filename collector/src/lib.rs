@@ -1,1 +1,25 @@
-//! Placeholder.
+//! The collector: stores profiles, merges them by service and time window, and answers with flame graphs that can be
+//! compared.
+//!
+//! Direction of imports, top to bottom; nothing points back up:
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`cli`], [`serve`] | the commands of `tephra`, and the wiring of one collector |
+//! | [`http`], [`ingest`] | the edges: HTTP API and pages; gRPC, admission and batching |
+//! | [`alerts`] | alert links and webhooks: which windows to compare, and the answer in words |
+//! | [`analysis`] | movers, significance, families, sentences |
+//! | [`query`] | selection → segments → one merged profile, with work limits |
+//! | [`store`], [`symbols`] | bulk objects and the SQL catalog; build id → functions, files, lines |
+//! | [`profile`] | the pure model: no I/O, no clock, no async |
+
+pub mod alerts;
+pub mod analysis;
+pub mod cli;
+pub mod http;
+pub mod ingest;
+pub mod profile;
+pub mod query;
+pub mod serve;
+pub mod store;
+pub mod symbols;
