@@ -1,2 +1,51 @@
-//! Placeholder.
-fn main() {}
+//! The repository's own commands: `cargo xtask demo`, `test`, `web`, `bench`, `dev`, `binaries`.
+//!
+//! Everything a person or a pipeline does with this repository goes through here, so both do the same.
+
+mod api;
+mod bench;
+mod binaries;
+mod demo;
+mod dev;
+mod process;
+mod stop;
+mod test;
+mod tools;
+mod web;
+
+use std::process::ExitCode;
+
+/// What every step returns: either it is done, or a sentence says why not.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const USAGE: &str = "\
+cargo xtask <command>
+
+  demo [--check] [--port N]        a shop under load with a bad release, and links to look at it; --check judges by itself
+  test                             every test: Rust, web, whole system, browser
+  web                              builds the view into web/dist
+  bench [agent|store|web] [--json] measures what the design promises
+  dev                              the view with hot reload, against a collector on port 4040
+  binaries                         release builds of the collector and both shops; prints their folder";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.split_first() {
+        Some((&"demo", rest)) => demo::run(rest),
+        Some((&"test", [])) => test::run(),
+        Some((&"web", [])) => web::build(),
+        Some((&"bench", rest)) => bench::run(rest),
+        Some((&"dev", [])) => dev::run(),
+        Some((&"binaries", [])) => binaries::release().map(|built| println!("{}", built.folder.display())),
+        _ => Err(USAGE.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if stop::asked() => ExitCode::from(130),
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `cargo xtask bench`: measures what the design promises, in release, and says whether it is met.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::tools::{self, cargo, npm, run_quietly, target_dir};
+use crate::{Result, binaries, web};
+
+/// Runs the named benchmarks, or all of them.
+pub(crate) fn run(args: &[&str]) -> Result {
+    let json = args.contains(&"--json");
+    let named: Vec<&str> = args.iter().copied().filter(|arg| *arg != "--json").collect();
+    if let Some(unknown) = named.iter().find(|name| !["agent", "store", "web"].contains(name)) {
+        return Err(format!("no benchmark {unknown}: there are agent, store and web").into());
+    }
+    let wanted = |name: &str| named.is_empty() || named.contains(&name);
+    let mut numbers = Vec::new();
+    if wanted("agent") {
+        numbers.extend(rust("bench-agent", &[])?);
+    }
+    if wanted("store") {
+        let binaries = binaries::release()?;
+        let collector = binaries.collector();
+        numbers.extend(rust("bench-store", &[("TEPHRA_COLLECTOR", collector.as_os_str())])?);
+    }
+    if wanted("web") {
+        web::install()?;
+        numbers.extend(read(&run_quietly(npm().args(["run", "--silent", "bench"]))?)?);
+    }
+    if json {
+        println!("{:#}", Value::Array(numbers));
+    } else {
+        numbers.iter().for_each(print);
+    }
+    Ok(())
+}
+
+fn rust(program: &str, env: &[(&str, &std::ffi::OsStr)]) -> Result<Vec<Value>> {
+    tools::run(cargo().args(["build", "--release", "--locked", "--quiet", "-p", "tephra-tests", "--bin", program]))?;
+    let mut command = Command::new(target_dir().join("release").join(program));
+    read(&run_quietly(command.envs(env.iter().copied()))?)
+}
+
+/// The numbers are the last thing a benchmark prints, as one JSON array.
+fn read(output: &str) -> Result<Vec<Value>> {
+    let start = output.rfind("\n[").map_or(0, |at| at + 1);
+    serde_json::from_str(output[start..].trim()).map_err(|e| format!("not an array of numbers: {e}\n{output}").into())
+}
+
+fn print(number: &Value) {
+    let text = |key: &str| number[key].as_str().unwrap_or_default().to_owned();
+    let value = number["value"].as_f64().unwrap_or(f64::NAN);
+    let verdict = match number["met"].as_bool() {
+        Some(true) => "met",
+        Some(false) => "MISSED",
+        None => "",
+    };
+    let goal = match &number["goal"] {
+        Value::Null => String::new(),
+        Value::String(goal) => format!("goal {goal}"),
+        goal => format!("goal {goal}"),
+    };
+    println!("{:<58} {value:>14.3} {:<12} {goal:<22} {verdict}", text("name"), text("unit"));
+}

@@ -1,0 +1,150 @@
+//! Judges the demo without a person: every claim it makes is asked of the collector and looked at in a browser.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::Result;
+use crate::demo::links::{Links, diff_query};
+use crate::demo::pages;
+use crate::demo::story::{Stage, Story};
+use crate::tools::{find, run_quietly};
+
+/// What v2 does wrong.
+const PLANTED_CPU: &str = "tax::TaxRules::rate_for";
+const PLANTED_ALLOC: &str = "receipt::render";
+
+/// Most of what is shown must have a name.
+const SYMBOL_SHARE_MIN: f64 = 0.95;
+
+/// Fails unless every claim holds; says about each whether it does.
+pub(crate) fn judge(stage: &Stage, story: &Story, links: &Links) -> Result {
+    println!();
+    let mut failed = 0;
+    let mut claim = |what: &str, outcome: Result<String>| match outcome {
+        Ok(seen) => println!("  ok    {what}: {seen}"),
+        Err(why) => {
+            failed += 1;
+            println!("  FAIL  {what}: {why}");
+        }
+    };
+    claim("the CPU diff starts with the slow function", first_mover(stage, story, "cpu", PLANTED_CPU));
+    claim("the allocation diff starts with the wasteful one", first_mover(stage, story, "alloc_space", PLANTED_ALLOC));
+    claim("the alert names the slow function", alert_headline(stage, story));
+    claim("one trace shows both services", trace_services(stage, links));
+    claim("functions have names", symbol_share(stage, story));
+    claim("every sample is accounted for", accounting(stage));
+    claim("exports are readable", exports(stage, story));
+    claim("go tool pprof reads the pprof", go_pprof(stage, story));
+    for (page, path, expected) in pages::expectations(links) {
+        claim(page, pages::look(&stage.api.base, path, expected));
+    }
+    if failed == 0 { Ok(()) } else { Err(format!("{failed} claims of the demo do not hold").into()) }
+}
+
+fn first_mover(stage: &Stage, story: &Story, profile_type: &str, planted: &str) -> Result<String> {
+    let diff = stage.api.json(&diff_query("/api/v1/diff?", story, profile_type))?;
+    let movers = diff["movers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let names: Vec<&str> = movers.iter().take(5).filter_map(|mover| mover["name"].as_str()).collect();
+    let Some(first) = movers.first() else { return Err(format!("no movers, but {}", diff["summary"]).into()) };
+    if !names.first().is_some_and(|name| name.contains(planted)) {
+        return Err(format!("expected {planted}, got {names:?}").into());
+    }
+    Ok(format!("{} {}, q {}", first["state"].as_str().unwrap_or("?"), first["delta"], first["q"]))
+}
+
+fn alert_headline(stage: &Stage, story: &Story) -> Result<String> {
+    let alert = stage.api.json(&story.alert.replacen("/alert?", "/alert.json?", 1))?;
+    let headline = alert["headline"].as_str().unwrap_or_default();
+    let short = PLANTED_CPU.rsplit("::").next().unwrap_or(PLANTED_CPU);
+    if headline.contains(short) { Ok(headline.to_owned()) } else { Err(format!("headline is {headline:?}").into()) }
+}
+
+fn trace_services(stage: &Stage, links: &Links) -> Result<String> {
+    let trace = stage.api.json(&format!("/api/v1/traces/{}", links.trace_id))?;
+    let services = trace["services"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut seen = Vec::new();
+    for name in ["gateway", "checkout"] {
+        let service = services.iter().find(|service| service["service"] == name);
+        let samples = service.and_then(|s| s["types"].as_array()).map_or(0, |types| total(types, "samples"));
+        if samples == 0 {
+            return Err(format!("no samples of {name} in trace {}", links.trace_id).into());
+        }
+        seen.push(format!("{name} {samples} samples"));
+    }
+    Ok(seen.join(", "))
+}
+
+fn total(rows: &[Value], column: &str) -> u64 {
+    rows.iter().filter_map(|row| row[column].as_u64()).sum()
+}
+
+fn symbol_share(stage: &Stage, story: &Story) -> Result<String> {
+    let mut seen = Vec::new();
+    for service in ["gateway", "checkout"] {
+        let flame = stage.api.json(&flame_query(story, service, "json"))?;
+        let share = flame["symbols"]["share"].as_f64().unwrap_or(0.0);
+        if share < SYMBOL_SHARE_MIN {
+            return Err(
+                format!("{service}: {share} of it, goal {SYMBOL_SHARE_MIN}; {}", flame["symbols"]["missing"]).into()
+            );
+        }
+        seen.push(format!("{service} {share:.3}"));
+    }
+    Ok(seen.join(", "))
+}
+
+fn accounting(stage: &Stage) -> Result<String> {
+    let status = stage.api.json("/api/v1/status")?;
+    let agents = status["agents"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let (mut sampled, mut dropped) = (0, 0);
+    for agent in agents {
+        let drops: u64 = agent["dropped"].as_object().map_or(0, |all| all.values().filter_map(Value::as_u64).sum());
+        let (took, stored) = (agent["sampled"].as_u64().unwrap_or(0), agent["stored"].as_u64().unwrap_or(0));
+        if took != stored + drops {
+            return Err(format!("{}: sampled {took}, stored {stored}, dropped {drops}", agent["service"]).into());
+        }
+        sampled += took;
+        dropped += drops;
+    }
+    if sampled == 0 {
+        Err(format!("no agent sampled anything: {status}").into())
+    } else {
+        Ok(format!("{sampled} sampled, {dropped} dropped"))
+    }
+}
+
+fn exports(stage: &Stage, story: &Story) -> Result<String> {
+    let signs: [(&str, &[u8]); 4] =
+        [("folded", b"rate_for"), ("svg", b"<svg"), ("speedscope", b"speedscope"), ("pprof", b"\x1f\x8b")];
+    let mut seen = Vec::new();
+    for (format, sign) in signs {
+        let body = stage.api.bytes(&flame_query(story, "checkout", format))?;
+        if !body.windows(sign.len()).any(|part| part == sign) {
+            return Err(format!("{format} does not look like it ({} bytes)", body.len()).into());
+        }
+        seen.push(format!("{format} {} kB", body.len() / 1_000));
+    }
+    let markdown = stage.api.bytes(&(diff_query("/api/v1/diff?", story, "cpu") + "&format=markdown"))?;
+    if !String::from_utf8_lossy(&markdown).contains("rate_for") {
+        return Err("the diff as markdown does not name the slow function".into());
+    }
+    Ok(seen.join(", "))
+}
+
+fn go_pprof(stage: &Stage, story: &Story) -> Result<String> {
+    let Some(go) = find(&["go"]) else { return Ok("no go here, not tried".to_owned()) };
+    let file = stage.scratch().join("checkout.pb.gz");
+    std::fs::write(&file, stage.api.bytes(&flame_query(story, "checkout", "pprof"))?)?;
+    let mut command = Command::new(go);
+    // Without a network, and without writing to anybody's home.
+    command.args(["tool", "pprof", "-symbolize=none", "-top", "-nodecount=15"]).arg(&file);
+    command.env("PPROF_TMPDIR", stage.scratch()).env("GOTOOLCHAIN", "local").env("GOFLAGS", "-mod=mod");
+    let top = run_quietly(&mut command)?;
+    if top.contains("rate_for") { Ok("names the slow function".to_owned()) } else { Err(top.into()) }
+}
+
+fn flame_query(story: &Story, service: &str, format: &str) -> String {
+    let (from, until) = (story.before.0, story.after.1);
+    format!("/api/v1/flamegraph?service={service}&type=cpu&from={from}&until={until}&format={format}")
+}

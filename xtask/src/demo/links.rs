@@ -1,0 +1,63 @@
+//! The pages worth opening once the story was told.
+
+use crate::Result;
+use crate::api::Api;
+use crate::demo::story::Story;
+
+/// Paths of pages, below the collector's address.
+#[derive(Debug)]
+pub(crate) struct Links {
+    pub(crate) overview: String,
+    pub(crate) service: String,
+    pub(crate) diff: String,
+    pub(crate) trace: String,
+    pub(crate) alert: String,
+    /// The trace that `trace` shows.
+    pub(crate) trace_id: String,
+}
+
+impl Links {
+    /// Finds a slow trace and puts the links together.
+    pub(crate) fn gather(api: &Api, story: &Story) -> Result<Self> {
+        let trace_id = slow_trace(api, story)?;
+        Ok(Self {
+            overview: "/".to_owned(),
+            service: format!("/s/checkout?from={}&until={}", story.before.0, story.after.1),
+            diff: diff_query("/diff?", story, "cpu"),
+            trace: format!("/trace/{trace_id}"),
+            alert: story.alert.clone(),
+            trace_id,
+        })
+    }
+
+    /// Prints them for people.
+    pub(crate) fn print(&self, base: &str) {
+        println!("\n  overview      {base}{}", self.overview);
+        println!("  flame graph   {base}{}", self.service);
+        println!("  v1 → v2       {base}{}", self.diff);
+        println!("  a slow trace  {base}{}", self.trace);
+        println!("  the alert     {base}{}", self.alert);
+    }
+}
+
+/// v1 against v2, by version.
+pub(crate) fn diff_query(page: &str, story: &Story, profile_type: &str) -> String {
+    let (from, until) = (story.before.0, story.after.1);
+    format!(
+        "{page}service=checkout&type={profile_type}&from={from}&until={until}&a.label.version=v1&b.label.version=v2"
+    )
+}
+
+/// The slowest order of v2 that the gateway told about.
+fn slow_trace(api: &Api, story: &Story) -> Result<String> {
+    let (from, until) = story.after;
+    let answer = api.json(&format!("/api/v1/requests?service=gateway&from={from}&until={until}"))?;
+    let routes = answer["routes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let orders = routes.iter().filter(|route| route["route"].as_str().is_some_and(|name| name.contains("checkout")));
+    let slowest = orders
+        .filter_map(|route| route["slowest"].as_array())
+        .flatten()
+        .max_by_key(|request| request["duration_us"].as_u64())
+        .and_then(|request| request["trace_id"].as_str());
+    slowest.map(str::to_owned).ok_or_else(|| format!("no slow order among the gateway's requests: {answer}").into())
+}

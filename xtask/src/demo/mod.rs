@@ -1,0 +1,83 @@
+//! `cargo xtask demo`: a shop under load, a bad release, an alert, and links to look at it all.
+
+mod check;
+mod clock;
+mod links;
+mod pages;
+mod story;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use crate::demo::links::Links;
+use crate::demo::story::{Stage, Story};
+use crate::tools::step;
+use crate::{Result, binaries, stop};
+
+const PORT: u16 = 4040;
+
+/// How long each release runs before its links are worth opening: whole windows of 10 s, enough of them to tell a change
+/// from noise.
+const PHASE: Duration = Duration::from_secs(65);
+const PHASE_IN_CHECK: Duration = Duration::from_secs(45);
+
+#[derive(Debug)]
+struct Options {
+    check: bool,
+    port: u16,
+}
+
+/// Runs the demo until Ctrl-C; or, with `--check`, until it is known to hold or not.
+pub(crate) fn run(args: &[&str]) -> Result {
+    let options = read_options(args)?;
+    stop::listen();
+    need_port(options.port)?;
+    let binaries = binaries::release()?;
+    stop::check()?;
+    let mut stage = Stage::open(binaries, options.port)?;
+    let story = Story::play(&mut stage, if options.check { PHASE_IN_CHECK } else { PHASE })?;
+    let links = Links::gather(&stage.api, &story)?;
+    links.print(&stage.api.base);
+    let outcome = if options.check { check::judge(&stage, &story, &links) } else { stay(&mut stage) };
+    if outcome.is_err() {
+        stage.keep_logs();
+    }
+    step("stopping everything", || stage.close())?;
+    outcome
+}
+
+fn stay(stage: &mut Stage) -> Result {
+    println!("\nThe shop stays under load. Ctrl-C stops everything and removes the data.");
+    while !stop::asked() {
+        stage.check()?;
+        let _ = stop::sleep(Duration::from_secs(1));
+    }
+    println!();
+    Ok(())
+}
+
+fn read_options(args: &[&str]) -> Result<Options> {
+    let mut options = Options { check: false, port: PORT };
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match *arg {
+            "--check" => options.check = true,
+            "--port" => {
+                let port = args.next().ok_or("--port needs a number")?;
+                options.port = port.parse().map_err(|_| format!("--port {port} is not a port: use 1 to 65535"))?;
+            }
+            _ => return Err(format!("unknown option {arg}: try `cargo xtask demo [--check] [--port N]`").into()),
+        }
+    }
+    Ok(options)
+}
+
+/// Better now than after the builds.
+fn need_port(port: u16) -> Result {
+    match TcpListener::bind(("127.0.0.1", port)) {
+        Ok(_) => Ok(()),
+        Err(why) => {
+            Err(format!("port {port} is not free ({why}): stop what uses it, or choose another with --port").into())
+        }
+    }
+}
