@@ -1,0 +1,110 @@
+//! A real collector in a process of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use tempfile::TempDir;
+
+use crate::api::Api;
+use crate::binaries;
+use crate::clock::eventually;
+use crate::process::{Running, free_port};
+
+/// A running collector. Its data folder goes with it, unless it was given one.
+#[derive(Debug)]
+pub struct Collector {
+    running: Running,
+    port: u16,
+    /// Its HTTP side.
+    pub api: Api,
+    _data: Option<TempDir>,
+}
+
+impl Collector {
+    /// Starts one on an empty folder and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start() -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let mut collector = Self::start_on(data.path());
+        collector._data = Some(data);
+        collector
+    }
+
+    /// Starts one on a folder that outlives it.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start_on(data: &Path) -> Self {
+        let port = free_port();
+        let mut running = Running::start(&mut command(data, port));
+        let api = Api::new(port);
+        eventually("the collector is ready", || {
+            assert!(running.is_alive(), "the collector ended before it was ready");
+            api.is_ready().then_some(())
+        });
+        Self { running, port, api, _data: None }
+    }
+
+    /// Where agents send to.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// SIGKILL.
+    pub fn kill(self) {
+        self.running.kill();
+    }
+
+    /// SIGTERM, and what it left with.
+    pub fn terminate(self) -> ExitStatus {
+        self.running.terminate()
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.running.is_alive()
+    }
+
+    /// The windows it says it stores.
+    pub fn windows(&self) -> u64 {
+        self.status("/store/windows")
+    }
+
+    /// The samples it says it stores.
+    pub fn samples(&self) -> u64 {
+        self.status("/store/samples")
+    }
+
+    /// How many windows it refused, by reason.
+    pub fn refused(&self) -> serde_json::Map<String, serde_json::Value> {
+        self.api
+            .json("/api/v1/status")
+            .pointer("/ingest/refused")
+            .and_then(|v| v.as_object())
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    fn status(&self, pointer: &str) -> u64 {
+        let status = self.api.json("/api/v1/status");
+        status
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_else(|| panic!("no {pointer} in {status}"))
+    }
+}
+
+/// `tephra serve`, not yet started.
+pub fn command(data: &Path, port: u16) -> Command {
+    let program: PathBuf = binaries::collector();
+    let mut command = Command::new(program);
+    command.arg("serve").arg("--data").arg(data).arg("--listen").arg(format!("127.0.0.1:{port}"));
+    command
+}

@@ -1,0 +1,241 @@
+//! Made-up windows: whatever a test wants an agent to have seen.
+
+use tephra_proto::codec;
+use tephra_proto::limits::WINDOW_MS;
+use tephra_proto::v1::{
+    FrameTable, Kind, Label, LabelSet, LinkTable, ProfileType, PushHeader, PushRequest, Series, SpanTable, StackTree,
+    WindowPayload,
+};
+
+/// Nanoseconds of CPU that one sample stands for at 99 Hz.
+pub const CPU_PERIOD: u64 = 10_101_010;
+
+/// Some agent in some process: numbers its windows.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// 16 bytes that name it.
+    pub id: [u8; 16],
+    /// The service it says it is in.
+    pub service: String,
+    /// The process it says it is.
+    pub instance: String,
+    /// Its labels.
+    pub labels: Vec<(String, String)>,
+    sequence: u64,
+}
+
+impl Agent {
+    /// An agent in `service`; `number` tells it from others.
+    pub fn new(service: &str, number: u8) -> Self {
+        let instance = format!("host-{number}");
+        Self { id: [number.max(1); 16], service: service.to_owned(), instance, labels: Vec::new(), sequence: 0 }
+    }
+
+    /// With one more label.
+    #[must_use]
+    pub fn label(mut self, name: &str, value: &str) -> Self {
+        self.labels.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Numbers a window as this agent's next and makes it ready to push.
+    pub fn seal(&mut self, start_ms: u64, window: &Window) -> PushRequest {
+        self.sequence += 1;
+        window.request(self.header(start_ms, window))
+    }
+
+    fn header(&self, start_ms: u64, window: &Window) -> PushHeader {
+        PushHeader {
+            agent_id: self.id.to_vec(),
+            boot_id: 1,
+            sequence: self.sequence,
+            service: self.service.clone(),
+            instance: self.instance.clone(),
+            labels: self
+                .labels
+                .iter()
+                .map(|(name, value)| Label { name: name.clone(), value: value.clone() })
+                .collect(),
+            window_start_unix_ms: start_ms,
+            window_duration_ms: WINDOW_MS,
+            sampled: window.samples(),
+            drops: Vec::new(),
+            process_cpu_ns: window.cpu_ns(),
+            agent_version: "0.0.0-test".to_owned(),
+        }
+    }
+}
+
+/// The start of the last window that was over `ago_ms` ago, as an agent's clock aligns it.
+pub fn aligned(now_ms: u64, ago_ms: u64) -> u64 {
+    let window = u64::from(WINDOW_MS);
+    (now_ms.saturating_sub(ago_ms) / window).saturating_sub(1) * window
+}
+
+/// What one window holds, built row by row. Frames are functions with names, as an import has them.
+#[derive(Debug, Clone, Default)]
+pub struct Window {
+    payload: WindowPayload,
+    cpu: Series,
+    alloc: Series,
+}
+
+/// The trace a row or span belongs to.
+pub type Link = ([u8; 16], [u8; 8]);
+
+impl Window {
+    /// An empty one.
+    pub fn new() -> Self {
+        let strings = vec![String::new()];
+        let payload = WindowPayload {
+            strings,
+            frames: Some(FrameTable::default()),
+            stacks: Some(StackTree::default()),
+            label_sets: vec![LabelSet::default()],
+            ..WindowPayload::default()
+        };
+        let series = |name: &str, unit: &str, period, scale| Series {
+            r#type: Some(ProfileType { name: name.into(), unit: unit.into(), kind: Kind::Counter.into(), period }),
+            scale,
+            ..Series::default()
+        };
+        Self {
+            payload,
+            cpu: series("cpu", "nanoseconds", CPU_PERIOD, CPU_PERIOD),
+            alloc: series("alloc_space", "bytes", 524_288, 1),
+        }
+    }
+
+    /// Adds CPU samples of one stack, given root first.
+    #[must_use]
+    pub fn cpu(self, stack: &[&str], samples: u64) -> Self {
+        self.cpu_in(stack, samples, None)
+    }
+
+    /// Adds CPU samples that worked for a trace.
+    #[must_use]
+    pub fn cpu_in(mut self, stack: &[&str], samples: u64, link: Option<Link>) -> Self {
+        let leaf = self.stack(stack);
+        let link = self.link(link);
+        self.cpu.stack.push(leaf);
+        self.cpu.value.push(samples);
+        self.cpu.link.push(link);
+        self
+    }
+
+    /// Adds one allocation sample of so many bytes.
+    #[must_use]
+    pub fn alloc(mut self, stack: &[&str], bytes: u64) -> Self {
+        let leaf = self.stack(stack);
+        self.alloc.stack.push(leaf);
+        self.alloc.value.push(bytes);
+        self.alloc.samples.push(1);
+        self
+    }
+
+    /// Adds an entry span that began with the window.
+    #[must_use]
+    pub fn span(mut self, route: &str, duration_us: u64, link: Link) -> Self {
+        let route = self.string(route);
+        let link = self.link(Some(link)) - 1;
+        let spans = self.payload.spans.get_or_insert_with(SpanTable::default);
+        spans.link.push(link);
+        spans.route.push(route);
+        spans.start_ms.push(0);
+        spans.duration_us.push(duration_us);
+        spans.status.push(1);
+        spans.weight.push(1.0);
+        self
+    }
+
+    /// CPU and allocation samples in it.
+    pub fn samples(&self) -> u64 {
+        self.cpu.value.iter().sum::<u64>() + self.alloc.samples.iter().map(|n| u64::from(*n)).sum::<u64>()
+    }
+
+    /// The payload, for tests that want to damage it.
+    pub fn payload(&self) -> WindowPayload {
+        let mut payload = self.payload.clone();
+        payload.series = [&self.cpu, &self.alloc].into_iter().filter(|s| !s.stack.is_empty()).cloned().collect();
+        payload
+    }
+
+    fn cpu_ns(&self) -> u64 {
+        self.cpu.value.iter().sum::<u64>() * CPU_PERIOD
+    }
+
+    fn request(&self, header: PushHeader) -> PushRequest {
+        request(header, &self.payload())
+    }
+
+    fn stack(&mut self, names: &[&str]) -> u32 {
+        let mut parent = None;
+        for name in names {
+            let frame = self.frame(name);
+            parent = Some(self.node(parent, frame));
+        }
+        parent.expect("a stack has frames")
+    }
+
+    fn node(&mut self, parent: Option<u32>, frame: u32) -> u32 {
+        let stacks = self.payload.stacks.get_or_insert_with(StackTree::default);
+        let count = stacks.parent.len() as u32;
+        let is_it = |node: u32| {
+            let delta = stacks.parent[node as usize];
+            stacks.frame[node as usize] == frame && parent == (delta > 0).then(|| node - delta)
+        };
+        if let Some(found) = (0..count).find(|node| is_it(*node)) {
+            return found;
+        }
+        stacks.parent.push(parent.map_or(0, |parent| count - parent));
+        stacks.frame.push(frame);
+        count
+    }
+
+    fn frame(&mut self, name: &str) -> u32 {
+        let function = self.string(name);
+        let file = self.string("src/lib.rs");
+        let frames = self.payload.frames.get_or_insert_with(FrameTable::default);
+        if let Some(found) = frames.function.iter().position(|known| *known == function) {
+            return found as u32;
+        }
+        frames.module.push(0);
+        frames.function.push(function);
+        frames.file.push(file);
+        frames.line.push(1);
+        frames.module.len() as u32 - 1
+    }
+
+    fn string(&mut self, text: &str) -> u32 {
+        let strings = &mut self.payload.strings;
+        let found = strings.iter().position(|known| known == text);
+        found.unwrap_or_else(|| {
+            strings.push(text.to_owned());
+            strings.len() - 1
+        }) as u32
+    }
+
+    /// Position plus one; 0 for none.
+    fn link(&mut self, link: Option<Link>) -> u32 {
+        let Some((trace, span)) = link else { return 0 };
+        let links = self.payload.links.get_or_insert_with(LinkTable::default);
+        let known = links.trace_ids.chunks_exact(16).zip(links.span_ids.chunks_exact(8));
+        let found = known.into_iter().position(|(t, s)| t == trace && s == span);
+        let position = found.unwrap_or_else(|| {
+            links.trace_ids.extend(trace);
+            links.span_ids.extend(span);
+            links.span_ids.len() / 8 - 1
+        });
+        position as u32 + 1
+    }
+}
+
+/// Packs any payload behind any header.
+///
+/// # Panics
+/// When it cannot be compressed.
+pub fn request(header: PushHeader, payload: &WindowPayload) -> PushRequest {
+    let bytes = prost::Message::encode_to_vec(payload);
+    let payload = codec::compress(&bytes).expect("memory to compress in").into();
+    PushRequest { header: Some(header), payload, payload_bytes: bytes.len() as u32 }
+}
