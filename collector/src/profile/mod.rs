@@ -1,3 +1,20 @@
 //! The pure model: what a profile is, and everything that can be computed from one without a disk, a clock or a network.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`model`], [`decode`] | the vocabulary, and windows from the wire in its terms |
+//! | [`resolution`], [`names`] | what frames turned out to be, and names that compare across builds |
+//! | [`tree`], [`prune`] | one tree over one or two profiles, and the part of it worth showing |
+//! | [`diff`], [`stats`] | making two sides comparable, and what is noise |
+//! | [`header`], [`flame`] | the answer the web view draws from |
 
+pub mod decode;
+pub mod diff;
+pub mod flame;
+pub mod header;
 pub mod model;
+pub mod names;
+pub mod prune;
+pub mod resolution;
+pub mod stats;
+pub mod tree;

@@ -1,1 +1,110 @@
-//! Being written.
+//! Symbols: from a build's file to names. Agents offer the files of the builds they run, once per build; a child process
+//! turns each into a symbol table; views look addresses up in it.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`service`], [`upload`] | gRPC: what is wanted, and receiving it |
+//! | [`elf`] | which build a file is |
+//! | [`job`], [`worker`] | the child process, from both ends |
+//! | [`folder`], [`table`] | what is kept, one file per build |
+//! | [`resolver`], [`coverage`] | addresses to functions, and what has no name |
+
+pub mod coverage;
+pub mod elf;
+pub mod folder;
+pub mod job;
+pub mod resolver;
+pub mod service;
+mod sha256;
+pub mod table;
+pub mod upload;
+pub mod worker;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tephra_proto::ids::BuildId;
+use tephra_proto::v1::symbol_service_server::SymbolServiceServer;
+
+use crate::profile::header::Coverage;
+use crate::profile::model::{Frame, Module};
+use crate::profile::resolution::Resolution;
+use crate::profile::tree::Resolved;
+
+use folder::Folder;
+pub use job::Worker;
+use resolver::Resolver;
+use service::SymbolUploads;
+
+/// A gRPC message: one chunk compressed, and its envelope.
+const MESSAGE_BYTES_MAX: usize = 2 * tephra_proto::limits::SYMBOL_CHUNK_BYTES_MAX;
+
+/// Everything about symbols of one collector. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Symbols {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    folder: Arc<Folder>,
+    resolver: Resolver,
+    worker: Worker,
+}
+
+/// How many builds have symbols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SymbolStats {
+    /// Builds with a symbol table.
+    pub builds: u64,
+    /// Size of all tables.
+    pub bytes: u64,
+}
+
+impl Symbols {
+    /// Opens `<data>/symbols`, made if it is not there.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn open(data: &Path, worker: Worker) -> std::io::Result<Self> {
+        let folder = Arc::new(Folder::open(data)?);
+        let resolver = Resolver::new(folder.clone());
+        Ok(Self { shared: Arc::new(Shared { folder, resolver, worker }) })
+    }
+
+    /// What each frame stands for, by position. Reads files, so it blocks.
+    pub fn resolve(&self, modules: &[Module], frames: &[Frame]) -> Vec<Resolution> {
+        self.shared.resolver.resolve(modules, frames)
+    }
+
+    /// Those of `modules` whose files agents should send.
+    pub fn wanted(&self, modules: &[Module]) -> Vec<BuildId> {
+        let unknown = |module: &&Module| self.shared.folder.state(&module.build_id).is_none();
+        let mut wanted: Vec<BuildId> =
+            modules.iter().filter(|m| !has_no_file(&m.name)).filter(unknown).map(|m| m.build_id).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+
+    /// How much of these profiles has names, and what to do about the rest.
+    pub fn coverage(&self, profiles: &[Resolved<'_>]) -> Coverage {
+        coverage::coverage(&self.shared.folder, profiles)
+    }
+
+    /// For the status page.
+    pub fn stats(&self) -> SymbolStats {
+        let (builds, bytes) = self.shared.folder.ready();
+        SymbolStats { builds, bytes }
+    }
+
+    /// The gRPC service. Make one per collector: it holds the limit on uploads at the same time.
+    pub fn service(&self) -> SymbolServiceServer<SymbolUploads> {
+        SymbolServiceServer::new(SymbolUploads::new(self.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+}
+
+/// True for modules that the kernel maps: no agent has a file of them.
+fn has_no_file(module: &str) -> bool {
+    module.starts_with('[') || module.starts_with("linux-vdso") || module.starts_with("linux-gate")
+}

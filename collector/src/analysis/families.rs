@@ -1,0 +1,257 @@
+//! Bottleneck families: which kind of work a frame is, by the reviewed rules in `families.toml`.
+
+use std::sync::LazyLock;
+
+use regex::{Regex, RegexSet};
+
+use crate::profile::tree::{FrameInfo, Tree, flag};
+
+const REVIEWED: &str = include_str!("families.toml");
+
+/// What no rule names.
+const UNKNOWN: &str = "unknown";
+
+/// Compiled rules.
+#[derive(Debug)]
+pub struct Families {
+    /// Position 0 is "unknown".
+    names: Vec<String>,
+    rules: Vec<Rule>,
+    functions: RegexSet,
+    modules: RegexSet,
+}
+
+#[derive(Debug)]
+struct Rule {
+    family: u16,
+    /// Position in the set of function or module expressions.
+    function: Option<usize>,
+    module: Option<usize>,
+}
+
+/// Why a rule file was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// A line that is neither `[[rule]]`, a comment, nor `key = "value"`.
+    #[error("line {line}: expected [[rule]], a comment or key = \"value\"")]
+    Syntax {
+        /// 1-based.
+        line: usize,
+    },
+    /// Not `family`, `function` or `module`.
+    #[error("line {line}: unknown key {key:?}; rules have family, function and module")]
+    UnknownKey {
+        /// 1-based.
+        line: usize,
+        /// What was there.
+        key: String,
+    },
+    /// A rule without family, or without anything to match.
+    #[error("rule {rule}: needs a family, and a function or module to match")]
+    Incomplete {
+        /// 1-based.
+        rule: usize,
+    },
+    /// An expression that does not compile.
+    #[error("rule {rule}: {reason}")]
+    BadExpression {
+        /// 1-based.
+        rule: usize,
+        /// What the expression compiler says.
+        reason: String,
+    },
+}
+
+impl Families {
+    /// The rules that are built in.
+    pub fn reviewed() -> &'static Self {
+        static RULES: LazyLock<Families> =
+            LazyLock::new(|| Families::parse(REVIEWED).expect("a test checks the built-in rules"));
+        &RULES
+    }
+
+    /// Reads the subset of TOML that rules need: `[[rule]]` tables of basic strings.
+    ///
+    /// # Errors
+    /// When a line is not of that form, or an expression does not compile.
+    pub fn parse(text: &str) -> Result<Self, RuleError> {
+        let drafts = read_rules(text)?;
+        let mut names = vec![UNKNOWN.to_owned()];
+        let (mut rules, mut functions, mut modules) = (Vec::new(), Vec::new(), Vec::new());
+        for (i, draft) in drafts.into_iter().enumerate() {
+            let family = draft.family.filter(|f| !f.is_empty()).ok_or(RuleError::Incomplete { rule: i + 1 })?;
+            if draft.function.is_none() && draft.module.is_none() {
+                return Err(RuleError::Incomplete { rule: i + 1 });
+            }
+            for expression in [&draft.function, &draft.module].into_iter().flatten() {
+                Regex::new(expression).map_err(|e| RuleError::BadExpression { rule: i + 1, reason: e.to_string() })?;
+            }
+            let family = names.iter().position(|name| *name == family).unwrap_or_else(|| {
+                names.push(family);
+                names.len() - 1
+            }) as u16;
+            let place = |expression: Option<String>, set: &mut Vec<String>| {
+                expression.map(|e| {
+                    set.push(e);
+                    set.len() - 1
+                })
+            };
+            let function = place(draft.function, &mut functions);
+            let module = place(draft.module, &mut modules);
+            rules.push(Rule { family, function, module });
+        }
+        let compile = |set: &[String]| {
+            RegexSet::new(set).map_err(|e| RuleError::BadExpression { rule: 0, reason: e.to_string() })
+        };
+        Ok(Self { names, rules, functions: compile(&functions)?, modules: compile(&modules)? })
+    }
+
+    /// Names of the families; position 0 is "unknown".
+    pub fn names(&self) -> Vec<String> {
+        self.names.clone()
+    }
+
+    /// One family's name.
+    pub fn name(&self, family: u16) -> &str {
+        self.names.get(usize::from(family)).map_or(UNKNOWN, String::as_str)
+    }
+
+    /// Which kind of work a function is: the first rule that matches, or 0.
+    pub fn family(&self, function: &str, module: &str) -> u16 {
+        let (functions, modules) = (self.functions.matches(function), self.modules.matches(module));
+        let holds = |expression: Option<usize>, set: &regex::SetMatches| expression.is_none_or(|e| set.matched(e));
+        let rule = self.rules.iter().find(|r| holds(r.function, &functions) && holds(r.module, &modules));
+        rule.map_or(0, |rule| rule.family)
+    }
+
+    /// Each frame's family, by position.
+    pub fn classify(&self, frames: &[FrameInfo]) -> Vec<u16> {
+        let no_function = flag::ROOT | flag::TRUNCATED | flag::SMALL | flag::UNRESOLVED;
+        let classify = |frame: &FrameInfo| {
+            let function = if frame.flags & no_function == 0 { &*frame.function } else { "" };
+            self.family(function, &frame.module)
+        };
+        frames.iter().map(classify).collect()
+    }
+
+    /// The value of each family on one side: a sample belongs to the classified frame nearest to its leaf.
+    pub fn shares(tree: &Tree, family_of_frame: &[u16], families: usize, side: usize) -> Vec<u64> {
+        let mut owner = vec![0u16; tree.nodes.len()];
+        let mut values = vec![0u64; families];
+        for (i, node) in tree.nodes.iter().enumerate() {
+            let own = family_of_frame.get(node.frame as usize).copied().unwrap_or(0);
+            owner[i] = if own > 0 || i == 0 { own } else { owner[node.parent as usize] };
+            if let Some(value) = values.get_mut(usize::from(owner[i])) {
+                *value = value.saturating_add(tree.sides[side].own[i]);
+            }
+        }
+        values
+    }
+}
+
+#[derive(Default)]
+struct Draft {
+    family: Option<String>,
+    function: Option<String>,
+    module: Option<String>,
+}
+
+fn read_rules(text: &str) -> Result<Vec<Draft>, RuleError> {
+    let mut drafts: Vec<Draft> = Vec::new();
+    for (i, line) in text.lines().enumerate() {
+        let (line, number) = (line.trim(), i + 1);
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if line == "[[rule]]" {
+            drafts.push(Draft::default());
+            continue;
+        }
+        let syntax = RuleError::Syntax { line: number };
+        let (key, value) = line.split_once('=').ok_or_else(|| syntax.clone())?;
+        let draft = drafts.last_mut().ok_or_else(|| syntax.clone())?;
+        let value = basic_string(value.trim()).ok_or(syntax)?;
+        match key.trim() {
+            "family" => draft.family = Some(value),
+            "function" => draft.function = Some(value),
+            "module" => draft.module = Some(value),
+            key => return Err(RuleError::UnknownKey { line: number, key: key.to_owned() }),
+        }
+    }
+    Ok(drafts)
+}
+
+/// A TOML basic string on one line, with `\\` and `\"` only.
+fn basic_string(quoted: &str) -> Option<String> {
+    let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    let mut out = String::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => return None,
+            '\\' => out.push(chars.next().filter(|c| matches!(c, '\\' | '"'))?),
+            c => out.push(c),
+        }
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_functions_land_in_their_families() {
+        let families = Families::reviewed();
+        for (function, module, family) in [
+            ("malloc", "libc.so.6", "allocation"),
+            ("_int_malloc", "libc.so.6", "allocation"),
+            ("__rust_alloc", "shop", "allocation"),
+            ("alloc::raw_vec::RawVecInner<A>::finish_grow", "shop", "allocation"),
+            ("__memmove_avx_unaligned_erms", "libc.so.6", "copy"),
+            ("pthread_mutex_lock", "libc.so.6", "lock"),
+            ("___pthread_mutex_lock", "libc.so.6", "lock"),
+            ("std::sys::sync::mutex::futex::Mutex::lock_contended", "shop", "lock"),
+            ("parking_lot::raw_mutex::RawMutex::lock_slow", "shop", "lock"),
+            ("sha2::sha256::compress256", "shop", "crypto"),
+            ("zstd_safe::CCtx::compress2", "shop", "compression"),
+            ("ZSTD_compressBlock_doubleFast", "shop", "compression"),
+            ("<core::hash::sip::Hasher<S> as core::hash::Hasher>::write", "shop", "hashing"),
+            ("hashbrown::raw::RawTable<T,A>::reserve_rehash", "shop", "hashing"),
+            ("regex_automata::meta::strategy::Core::search", "shop", "regex/parse"),
+            ("serde_json::de::from_str", "shop", "serialization"),
+            (
+                "<&mut serde_json::de::Deserializer<R> as serde::de::Deserializer>::deserialize_str",
+                "shop",
+                "serialization",
+            ),
+            ("tracing_subscriber::fmt::format", "shop", "logging"),
+            ("core::fmt::write", "shop", "formatting"),
+            ("epoll_wait", "libc.so.6", "syscall/io"),
+            ("__GI___libc_write", "libc.so.6", "unknown"),
+            ("write", "libc.so.6", "syscall/io"),
+            ("anything", "[vdso]", "syscall/io"),
+            ("hyper::proto::h1::dispatch::Dispatcher::poll", "shop", "network"),
+            ("tokio::runtime::task::raw::poll", "shop", "runtime"),
+            ("tephra_agent::sampler::drain", "shop", "profiler"),
+            ("core::slice::sort::unstable::quicksort", "shop", "cpu"),
+            ("shop::tax::compute", "shop", "unknown"),
+        ] {
+            assert_eq!(families.name(families.family(function, module)), family, "{function}");
+        }
+    }
+
+    #[test]
+    fn mistakes_in_rules_are_named() {
+        let error = |text: &str| Families::parse(text).unwrap_err();
+        assert_eq!(error("family = \"x\""), RuleError::Syntax { line: 1 });
+        assert_eq!(error("[[rule]]\nfamily"), RuleError::Syntax { line: 2 });
+        assert_eq!(error("[[rule]]\nfamily = \"x\"\n"), RuleError::Incomplete { rule: 1 });
+        assert!(matches!(error("[[rule]]\ncolour = \"x\""), RuleError::UnknownKey { line: 2, .. }));
+        assert!(matches!(
+            error("[[rule]]\nfamily = \"x\"\nfunction = \"(\""),
+            RuleError::BadExpression { rule: 1, .. }
+        ));
+    }
+}

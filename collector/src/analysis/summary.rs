@@ -1,0 +1,224 @@
+//! Says in plain words what a comparison shows. Fixed templates, so that the same numbers always read the same.
+
+use crate::profile::diff::{Basis, Scale};
+use crate::profile::header::{Coverage, Mover, Sentence};
+use crate::profile::tree::{Tree, flag};
+
+use super::movers::{SIGNIFICANT, presence};
+use super::quantity;
+
+/// Beyond this change of the total, share hides something worth saying.
+const HIDDEN_CHANGE_MIN: f64 = 0.02;
+
+/// Frames below this share of their side are too small for a sentence.
+const WORTH_A_SENTENCE: f64 = 0.01;
+
+/// Below this part of frames with names, the rest is worth a sentence.
+const NAMED_SHARE_GOOD: f64 = 0.9;
+
+const CAUSES_MAX: usize = 3;
+
+/// Samples below this cannot show small changes.
+const SAMPLES_FEW: u64 = 1_000;
+
+/// What the comparison of `tree` says. `q` belongs to the nodes of `shown`.
+pub fn sentences(
+    service: &str,
+    tree: &Tree,
+    basis: Basis,
+    movers: &[Mover],
+    q: &[u16],
+    shown: &Tree,
+    symbols: &Coverage,
+) -> Vec<Sentence> {
+    let scene = Scene::new(service, tree, basis);
+    let mut out = vec![scene.headline(q.first().copied().unwrap_or(10_000))];
+    if scene.comparable() {
+        out.extend(scene.hidden_by_share());
+        out.extend(movers.iter().take(CAUSES_MAX).map(|mover| scene.cause(mover)));
+        out.extend(scene.appeared(movers));
+        out.extend(scene.vanished(movers));
+        out.extend(scene.noise(movers, shown, q));
+    }
+    out.extend(few_samples(tree));
+    out.extend(unnamed(symbols));
+    out
+}
+
+struct Scene<'a> {
+    service: &'a str,
+    tree: &'a Tree,
+    basis: Basis,
+    scales: [Scale; 2],
+    totals: [f64; 2],
+}
+
+impl<'a> Scene<'a> {
+    fn new(service: &'a str, tree: &'a Tree, basis: Basis) -> Self {
+        // Shares of the whole are always 100 %: the total is told in the basis that shows it.
+        let of_total = if basis == Basis::Share { Basis::Cores } else { basis };
+        let scales = [0, 1].map(|side| Scale::of(tree, side, of_total));
+        let totals = [0, 1].map(|side| tree.sides[side].facts.total as f64 * scales[side].factor);
+        Self { service, tree, basis, scales, totals }
+    }
+
+    fn comparable(&self) -> bool {
+        self.tree.sides.iter().all(|side| side.facts.total > 0)
+    }
+
+    fn unit(&self) -> &str {
+        &self.scales[1].unit
+    }
+
+    fn headline(&self, q: u16) -> Sentence {
+        let what = quantity::of_type(&self.tree.profile_type.name);
+        let service = self.service;
+        let [a, b] = self.totals;
+        let text = match (a > 0.0, b > 0.0) {
+            (false, false) => {
+                format!("{service} has no {what} samples on either side, so there is nothing to compare.")
+            }
+            (false, true) => format!(
+                "There is no baseline: {service} has no {what} samples on side A, and {} on side B.",
+                quantity::amount(b, self.unit())
+            ),
+            (true, false) => format!(
+                "There is nothing to compare with the baseline: {service} has {} of {what} on side A, and no samples on side B.",
+                quantity::amount(a, self.unit())
+            ),
+            (true, true) if f64::from(q) > SIGNIFICANT * 10_000.0 && self.basis != Basis::Share => format!(
+                "{service}'s {what} did not change beyond noise: {}, {} before.",
+                quantity::amount(b, self.unit()),
+                quantity::amount(a, self.unit())
+            ),
+            (true, true) => {
+                let direction = if b >= a { "more" } else { "less" };
+                format!(
+                    "{service} used {} {direction} {what} ({}): {}, {} before.",
+                    quantity::amount((b - a).abs(), self.unit()),
+                    quantity::percent_change(a, b),
+                    quantity::amount(b, self.unit()),
+                    quantity::amount(a, self.unit())
+                )
+            }
+        };
+        Sentence { text, frames: vec![], kind: "headline" }
+    }
+
+    fn hidden_by_share(&self) -> Option<Sentence> {
+        let [a, b] = self.totals;
+        if self.basis != Basis::Share || (b / a - 1.0).abs() < HIDDEN_CHANGE_MIN {
+            return None;
+        }
+        let text = format!(
+            "Shares hide that the total changed by {}: a function can keep its share and still use {}.",
+            quantity::percent_change(a, b),
+            if b > a { "more" } else { "less" }
+        );
+        Some(Sentence { text, frames: vec![], kind: "basis" })
+    }
+
+    fn cause(&self, mover: &Mover) -> Sentence {
+        let unit = &Scale::of(self.tree, 1, self.basis).unit;
+        let name = &mover.name;
+        let share = quantity::percent(mover.share_of_change);
+        let direction = if mover.delta > 0.0 { "increase" } else { "decrease" };
+        let (a, b) = (quantity::amount(mover.a, unit), quantity::amount(mover.b, unit));
+        let part = format!("{share} of all {direction}");
+        let text = match mover.state {
+            "new" => format!("{name} is new and takes {b}: {part}."),
+            "gone" => format!("{name} is gone; it took {a}: {part}."),
+            _ => {
+                let change = quantity::amount(mover.delta.abs(), unit);
+                let more = if mover.delta > 0.0 { "more" } else { "less" };
+                format!("{name} takes {change} {more} ({b}, {a} before): {part}.")
+            }
+        };
+        Sentence { text, frames: vec![mover.frame], kind: "cause" }
+    }
+
+    /// The largest subtrees whose frame is on one side only, beyond what the causes said.
+    fn one_sided(&self, movers: &[Mover], there: usize) -> Vec<(u32, f64)> {
+        let present = presence(self.tree);
+        let totals = self.tree.totals(there);
+        let mut largest: Vec<(u32, f64)> = Vec::new();
+        let mut skip_until = 0;
+        for (i, node) in self.tree.nodes.iter().enumerate().skip(1) {
+            let frame = present[node.frame as usize];
+            if i < skip_until || !frame[there] || frame[1 - there] {
+                continue;
+            }
+            // What is below a new frame is part of it.
+            skip_until = node.end as usize;
+            let share = totals[i] as f64 / totals[0].max(1) as f64;
+            let plain = self.tree.frame(i).flags & (flag::UNRESOLVED | flag::TRUNCATED | flag::SMALL) == 0;
+            let told = movers.iter().take(CAUSES_MAX).any(|mover| mover.frame == node.frame);
+            if plain && !told {
+                match largest.iter_mut().find(|(known, _)| *known == node.frame) {
+                    Some((_, sum)) => *sum += share,
+                    None => largest.push((node.frame, share)),
+                }
+            }
+        }
+        largest.retain(|(_, share)| *share >= WORTH_A_SENTENCE);
+        largest.sort_by(|x, y| y.1.total_cmp(&x.1));
+        largest.truncate(CAUSES_MAX);
+        largest
+    }
+
+    fn appeared(&self, movers: &[Mover]) -> Option<Sentence> {
+        let found = self.one_sided(movers, 1);
+        let text = format!("Not seen before: {}.", self.list(&found)?);
+        Some(Sentence { text, frames: found.iter().map(|(frame, _)| *frame).collect(), kind: "new" })
+    }
+
+    fn vanished(&self, movers: &[Mover]) -> Option<Sentence> {
+        let found = self.one_sided(movers, 0);
+        let text = format!("No longer seen: {}.", self.list(&found)?);
+        Some(Sentence { text, frames: found.iter().map(|(frame, _)| *frame).collect(), kind: "gone" })
+    }
+
+    fn list(&self, found: &[(u32, f64)]) -> Option<String> {
+        let name = |(frame, share): &(u32, f64)| {
+            format!("{} ({})", self.tree.frames[*frame as usize].function, quantity::percent(*share))
+        };
+        (!found.is_empty()).then(|| found.iter().map(name).collect::<Vec<_>>().join(", "))
+    }
+
+    fn noise(&self, movers: &[Mover], shown: &Tree, q: &[u16]) -> Option<Sentence> {
+        if !movers.is_empty() {
+            return None;
+        }
+        let differing = q.iter().filter(|&&q| f64::from(q) <= SIGNIFICANT * 10_000.0).count();
+        let of = shown.nodes.len();
+        let text = if differing == 0 {
+            format!("All {of} frames shown are within noise.")
+        } else {
+            format!("No single function explains a change; {differing} of {of} frames shown differ beyond noise.")
+        };
+        Some(Sentence { text, frames: vec![], kind: "noise" })
+    }
+}
+
+fn few_samples(tree: &Tree) -> Option<Sentence> {
+    let fewest = tree.sides.iter().map(|side| side.facts.samples).min().unwrap_or(0);
+    if fewest == 0 || fewest >= SAMPLES_FEW {
+        return None;
+    }
+    // A frame's count is uncertain by its square root: twice that, of all samples, at a frame of a tenth.
+    let blind = 2.0 * (0.1 * fewest as f64).sqrt() / (0.1 * fewest as f64);
+    let text = format!(
+        "The smaller side has {fewest} samples: a frame of 10 % must change by about {} to stand out.",
+        quantity::percent(blind)
+    );
+    Some(Sentence { text, frames: vec![], kind: "quality" })
+}
+
+fn unnamed(symbols: &Coverage) -> Option<Sentence> {
+    let worst = symbols.missing.first()?;
+    if symbols.share >= NAMED_SHARE_GOOD {
+        return None;
+    }
+    let text = format!("{} of what is shown has names; {}", quantity::percent(symbols.share), worst.hint);
+    Some(Sentence { text, frames: vec![], kind: "quality" })
+}

@@ -1,0 +1,123 @@
+//! The one engine behind the web view, the API, alert pages and the gate: profiles in, an annotated tree out, so that they
+//! can never disagree.
+
+use crate::profile::diff::{self, Basis};
+use crate::profile::flame::{Annotations, DiffAnnotations, Flame};
+use crate::profile::header::{Coverage, Mover, Sentence, SideInfo};
+use crate::profile::model::Merged;
+use crate::profile::prune::{PruneOptions, prune};
+use crate::profile::tree::{Resolved, Tree};
+use crate::symbols::Symbols;
+
+use super::{families::Families, movers, summary};
+
+/// How much of a tree to send, and how to compare its sides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ViewOptions {
+    /// At most this many nodes in the answer.
+    pub max_nodes: usize,
+    /// Nodes below this share of the total are folded into "small frames".
+    pub min_share: f64,
+    /// For a diff.
+    pub basis: Basis,
+}
+
+impl Default for ViewOptions {
+    fn default() -> Self {
+        // A quarter of a pixel on a wide screen is 1/8000.
+        Self { max_nodes: 50_000, min_share: 1.0 / 8_000.0, basis: Basis::Cores }
+    }
+}
+
+/// A flame graph or a comparison with everything that is said about it.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Which service.
+    pub service: String,
+    /// The whole tree: what exports and totals come from.
+    pub tree: Tree,
+    /// The part of it that is shown. Frame indexes are the whole tree's, extended.
+    pub shown: Tree,
+    /// What is said about the shown part. Frame indexes are the tree's.
+    pub annotations: Annotations,
+    /// How sides are made comparable.
+    pub basis: Basis,
+}
+
+/// The flame graph of one profile. Looks up symbols, so it blocks: call it from a blocking task.
+pub fn flamegraph(service: &str, merged: &Merged, symbols: &Symbols, options: ViewOptions) -> View {
+    let resolutions = symbols.resolve(&merged.modules, &merged.frames);
+    let coverage = symbols.coverage(&[(merged, &resolutions)]);
+    View::single(service, (merged, &resolutions), coverage, options)
+}
+
+/// What changed from `a` (the baseline) to `b`. Blocks like [`flamegraph`].
+pub fn compare(service: &str, a: &Merged, b: &Merged, symbols: &Symbols, options: ViewOptions) -> View {
+    let (of_a, of_b) = (symbols.resolve(&a.modules, &a.frames), symbols.resolve(&b.modules, &b.frames));
+    let coverage = symbols.coverage(&[(a, &of_a), (b, &of_b)]);
+    View::pair(service, (a, &of_a), (b, &of_b), coverage, options)
+}
+
+impl View {
+    /// Of one profile whose frames are resolved.
+    pub fn single(service: &str, profile: Resolved<'_>, symbols: Coverage, options: ViewOptions) -> Self {
+        let tree = Tree::of(profile);
+        let (shown, pruned) = prune(&tree, options.into());
+        let families = Families::reviewed();
+        let annotations = Annotations {
+            families: families.names(),
+            family_of_frame: families.classify(&tree.frames),
+            pruned,
+            symbols,
+            diff: None,
+        };
+        Self { service: service.to_owned(), tree, shown, annotations, basis: options.basis }
+    }
+
+    /// Of a baseline `a` and what is compared with it.
+    pub fn pair(service: &str, a: Resolved<'_>, b: Resolved<'_>, symbols: Coverage, options: ViewOptions) -> Self {
+        let tree = Tree::pair(a, b);
+        let (shown, pruned) = prune(&tree, options.into());
+        let families = Families::reviewed();
+        let family_of_frame = families.classify(&tree.frames);
+        let movers = movers::movers(&tree, options.basis, |frame| families.name(family_of_frame[frame as usize]));
+        let q = diff::significance(&shown, options.basis);
+        let summary = summary::sentences(service, &tree, options.basis, &movers, &q, &shown, &symbols);
+        let diff = DiffAnnotations { basis: options.basis, movers, summary, q };
+        let annotations =
+            Annotations { families: families.names(), family_of_frame, pruned, symbols, diff: Some(diff) };
+        Self { service: service.to_owned(), tree, shown, annotations, basis: options.basis }
+    }
+
+    /// The answer: `to_json()`, `to_json_value()` or `to_bytes()` from here.
+    pub fn flame(&self) -> Flame {
+        Flame::new(&self.service, &self.shown, &self.annotations)
+    }
+
+    /// Functions that changed, largest change first; empty for a single profile.
+    pub fn movers(&self) -> &[Mover] {
+        self.annotations.diff.as_ref().map_or(&[], |diff| &diff.movers)
+    }
+
+    /// What the comparison says in words; empty for a single profile.
+    pub fn summary(&self) -> &[Sentence] {
+        self.annotations.diff.as_ref().map_or(&[], |diff| &diff.summary)
+    }
+
+    /// One side in the basis: 0 is the baseline or the only side, 1 what is compared with it.
+    pub fn side(&self, side: usize) -> SideInfo {
+        crate::profile::flame::side_info(&self.tree, side, self.basis)
+    }
+
+    /// False-discovery rate of "the total changed", 0…1; 1 for a single profile.
+    pub fn total_q(&self) -> f64 {
+        let q = self.annotations.diff.as_ref().and_then(|diff| diff.q.first().copied());
+        f64::from(q.unwrap_or(10_000)) / 10_000.0
+    }
+}
+
+impl From<ViewOptions> for PruneOptions {
+    fn from(options: ViewOptions) -> Self {
+        Self { max_nodes: options.max_nodes, min_share: options.min_share }
+    }
+}

@@ -1,0 +1,119 @@
+//! Names as people and other builds know them: what compilers number afresh for every build is taken out.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use tephra_proto::label::is_printable;
+
+/// Longest name shown, in bytes: a name is for reading.
+const NAME_BYTES_MAX: usize = tephra_proto::limits::STRING_BYTES_MAX;
+
+/// A function's name without hash suffix, closure numbers and compiler clones' numbers.
+pub fn function(name: &str) -> Arc<str> {
+    let name = strip_suffixes(name);
+    if !name.contains(['{', '$']) {
+        return printable(name).into();
+    }
+    let mut out = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(open) = rest.find('{') {
+        let (before, from) = rest.split_at(open);
+        out.push_str(before);
+        let Some(len) = from.find('}') else {
+            rest = from;
+            break;
+        };
+        let (braced, after) = from.split_at(len + 1);
+        rest = after;
+        match braced {
+            // Symbol names of both manglings and debug info: `{{closure}}`, `{closure#3}`, `{closure_env#0}`.
+            "{{closure}" => {
+                out.push_str("{{closure}}");
+                rest = rest.strip_prefix('}').unwrap_or(rest);
+            }
+            _ if braced.starts_with("{closure#") => out.push_str("{{closure}}"),
+            _ => match braced.split_once('#') {
+                Some((what, number)) if number.trim_end_matches('}').bytes().all(|b| b.is_ascii_digit()) => {
+                    out.push_str(what);
+                    out.push('}');
+                }
+                _ => out.push_str(braced),
+            },
+        }
+    }
+    out.push_str(rest);
+    printable(&strip_lambda_numbers(&out)).into()
+}
+
+/// Takes off `::h0123456789abcdef`, `.llvm.123`, `.isra.0`, `.part.1`, `.constprop.2` and `.cold`.
+fn strip_suffixes(mut name: &str) -> &str {
+    loop {
+        let before = name;
+        if let Some((head, hash)) = name.rsplit_once("::h") {
+            if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) {
+                name = head;
+            }
+        }
+        name = name.strip_suffix(".cold").unwrap_or(name);
+        for clone in [".llvm.", ".isra.", ".part.", ".constprop."] {
+            if let Some((head, number)) = name.rsplit_once(clone) {
+                if !number.is_empty() && number.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    name = head;
+                }
+            }
+        }
+        if name.len() == before.len() {
+            return name;
+        }
+    }
+}
+
+/// Java's `$$Lambda$733/0x0000…` numbers its lambdas per run.
+fn strip_lambda_numbers(name: &str) -> Cow<'_, str> {
+    const MARK: &str = "$$Lambda$";
+    let Some(at) = name.find(MARK) else { return Cow::Borrowed(name) };
+    let (head, tail) = name.split_at(at + MARK.len());
+    let tail = tail.trim_start_matches(|c: char| c.is_ascii_hexdigit() || matches!(c, '/' | 'x'));
+    Cow::Owned(format!("{head}{tail}"))
+}
+
+/// `text` as one printable line of bounded length: what control characters and marks that reorder text would do to a
+/// terminal or a page is not part of a name.
+pub fn printable(text: &str) -> String {
+    let mut out: String = text.chars().map(|c| if is_printable(c) { c } else { '\u{fffd}' }).collect();
+    if out.len() > NAME_BYTES_MAX {
+        let cut = out.floor_char_boundary(NAME_BYTES_MAX - '…'.len_utf8());
+        out.truncate(cut);
+        out.push('…');
+    }
+    out
+}
+
+/// A source path as people know it: the standard library from its crate on, dependencies from `name-version` on, the
+/// service's own files from `src/` (and the folder above it) on.
+pub fn file(path: &str) -> String {
+    let path = path.replace('\\', "/");
+    printable(short(&path))
+}
+
+fn short(path: &str) -> &str {
+    if let Some((_, tail)) = path.split_once("/library/").filter(|(head, _)| head.contains("rust")) {
+        return tail;
+    }
+    for dependency in ["/registry/src/", "/git/checkouts/"] {
+        if let Some((_, tail)) = path.rsplit_once(dependency) {
+            return tail.split_once('/').map_or(tail, |(_, tail)| tail);
+        }
+    }
+    if !path.starts_with('/') {
+        return path.trim_start_matches("./");
+    }
+    // Without knowing the workspace: a package's folder and what is in it.
+    for folder in ["/src/", "/tests/", "/benches/", "/examples/"] {
+        if let Some((head, _)) = path.rsplit_once(folder) {
+            let from = head.rfind('/').map_or(0, |slash| slash + 1);
+            return &path[from..];
+        }
+    }
+    path
+}

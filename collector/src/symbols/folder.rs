@@ -1,0 +1,176 @@
+//! `<data>/symbols/`: one file per build, named by its build id, which is hexadecimal and so safe in a path.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `<build id>.symcache` | its symbol table, see [`super::table`] |
+//! | `<build id>.failed` | why there is none, in words: the negative cache |
+//! | `incoming/…` | uploads and tables being written; emptied at start |
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tephra_proto::ids::BuildId;
+
+use super::table::{HEADER_BYTES, has_lines};
+
+/// What is known about one build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Being uploaded or symbolized.
+    Busy,
+    /// Its table is there.
+    Ready {
+        /// It knows lines, not only functions.
+        has_lines: bool,
+        /// Size of the table.
+        bytes: u64,
+    },
+    /// Its file could not be used.
+    Failed {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// The folder and what is in it.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    states: Mutex<HashMap<BuildId, State>>,
+    unique: AtomicU64,
+}
+
+const REASON_BYTES_MAX: u64 = 4_096;
+
+impl Folder {
+    /// Opens `<data>/symbols`, made if it is not there.
+    pub(super) fn open(data: &Path) -> io::Result<Self> {
+        let path = data.join("symbols");
+        let incoming = path.join("incoming");
+        fs::create_dir_all(&path)?;
+        match fs::remove_dir_all(&incoming) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => fs::create_dir_all(&incoming)?,
+        }
+        let mut states = HashMap::new();
+        for entry in fs::read_dir(&path)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some((id, extension)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+            let Ok(id) = BuildId::parse(id) else { continue };
+            match extension {
+                "symcache" => match read_state(&entry.path()) {
+                    Ok(state) => drop(states.insert(id, state)),
+                    // Of an older version, or torn by a failing disk: it will be wanted again.
+                    Err(error) => tracing::warn!(build_id = %id, %error, "symbol table cannot be used"),
+                },
+                "failed" => {
+                    let reason = read_reason(&entry.path()).unwrap_or_default();
+                    states.entry(id).or_insert(State::Failed { reason });
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { path, states: Mutex::new(states), unique: AtomicU64::new(0) })
+    }
+
+    fn states(&self) -> MutexGuard<'_, HashMap<BuildId, State>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn state(&self, id: &BuildId) -> Option<State> {
+        self.states().get(id).cloned()
+    }
+
+    /// Builds with a table, and the bytes of all tables.
+    pub(super) fn ready(&self) -> (u64, u64) {
+        let states = self.states();
+        let sizes = states.values().filter_map(|state| match state {
+            State::Ready { bytes, .. } => Some(*bytes),
+            _ => None,
+        });
+        sizes.fold((0, 0), |(builds, sum), bytes| (builds + 1, sum + bytes))
+    }
+
+    /// Takes the build for one upload; `None` while another has it. Put back by [`Claim`]'s drop, whatever happens.
+    pub(super) fn claim(self: &std::sync::Arc<Self>, id: BuildId) -> Option<Claim> {
+        let mut states = self.states();
+        let before = states.get(&id).cloned();
+        if before == Some(State::Busy) {
+            return None;
+        }
+        states.insert(id, State::Busy);
+        Some(Claim { folder: self.clone(), id, after: before })
+    }
+
+    pub(super) fn table(&self, id: &BuildId) -> PathBuf {
+        self.path.join(format!("{id}.symcache"))
+    }
+
+    /// A path in `incoming` that nothing else uses.
+    pub(super) fn incoming(&self, id: &BuildId) -> PathBuf {
+        let n = self.unique.fetch_add(1, Ordering::Relaxed);
+        self.path.join("incoming").join(format!("{id}.{n}"))
+    }
+}
+
+/// The right to change one build. Without [`Claim::finish`] the build is as it was before.
+#[derive(Debug)]
+pub(super) struct Claim {
+    folder: std::sync::Arc<Folder>,
+    pub(super) id: BuildId,
+    after: Option<State>,
+}
+
+impl Claim {
+    /// Puts a finished table in place, durably.
+    pub(super) fn succeed(mut self, table: &Path) -> io::Result<()> {
+        let state = read_state(table)?;
+        let path = self.folder.table(&self.id);
+        fs::rename(table, &path)?;
+        File::open(&self.folder.path)?.sync_all()?;
+        match fs::remove_file(path.with_extension("failed")) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => self.after = Some(state),
+        }
+        Ok(())
+    }
+
+    /// Remembers that the file cannot be used, unless an earlier one could.
+    pub(super) fn fail(mut self, reason: &str) -> io::Result<()> {
+        if matches!(self.after, Some(State::Ready { .. })) {
+            return Ok(());
+        }
+        self.after = Some(State::Failed { reason: reason.to_owned() });
+        let mut file = File::create(self.folder.table(&self.id).with_extension("failed"))?;
+        file.write_all(reason.as_bytes())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut states = self.folder.states();
+        match self.after.take() {
+            Some(state) => drop(states.insert(self.id, state)),
+            None => drop(states.remove(&self.id)),
+        }
+    }
+}
+
+fn read_state(table: &Path) -> io::Result<State> {
+    let mut file = File::open(table)?;
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact(&mut header)?;
+    let has_lines = has_lines(&header).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    Ok(State::Ready { has_lines, bytes: file.metadata()?.len() })
+}
+
+fn read_reason(path: &Path) -> io::Result<String> {
+    let mut reason = String::new();
+    File::open(path)?.take(REASON_BYTES_MAX).read_to_string(&mut reason)?;
+    Ok(reason)
+}

@@ -1,0 +1,117 @@
+//! Addresses to functions, through a bounded cache of symbol tables.
+
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustc_hash::FxHashMap;
+use tephra_proto::ids::BuildId;
+
+use crate::profile::model::{Frame, Module};
+use crate::profile::resolution::{Resolution, Symbol};
+
+use super::folder::{Folder, State};
+use super::table::Table;
+
+/// Memory for tables: a large service's is some 50 MiB, libc's 1 MiB.
+const CACHE_BYTES_MAX: usize = 256 << 20;
+
+/// Looks frames up. Blocks on file reads.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    folder: Arc<Folder>,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    tables: FxHashMap<BuildId, Cached>,
+    bytes: usize,
+    /// Counts uses: the table with the smallest count was used least recently.
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Cached {
+    table: Arc<Table>,
+    /// What the folder said when it was read: another state means another table.
+    state: State,
+    used: u64,
+}
+
+impl Resolver {
+    pub(super) fn new(folder: Arc<Folder>) -> Self {
+        Self { folder, cache: Mutex::default() }
+    }
+
+    /// What each frame stands for, by position.
+    pub(super) fn resolve(&self, modules: &[Module], frames: &[Frame]) -> Vec<Resolution> {
+        let names: FxHashMap<&BuildId, &Arc<str>> = modules.iter().map(|m| (&m.build_id, &m.name)).collect();
+        let mut tables: FxHashMap<BuildId, Option<Arc<Table>>> = FxHashMap::default();
+        let nameless: Arc<str> = "".into();
+        let resolve = |frame: &Frame| match frame {
+            Frame::Native { build_id, address } => {
+                let module = names.get(build_id).copied().unwrap_or(&nameless);
+                let table = tables.entry(*build_id).or_insert_with(|| self.table(build_id));
+                let symbols = table.as_ref().map(|table| table.lookup(*address, module)).unwrap_or_default();
+                if symbols.is_empty() {
+                    return Resolution::Unresolved { module: module.clone(), address: *address };
+                }
+                Resolution::Symbols(symbols)
+            }
+            Frame::Symbolic { function, file, line } => Resolution::Symbols(vec![Symbol {
+                function: function.clone(),
+                module: nameless.clone(),
+                file: file.clone(),
+                line: *line,
+                inlined: false,
+            }]),
+            Frame::Truncated => Resolution::Truncated,
+        };
+        frames.iter().map(resolve).collect()
+    }
+
+    fn table(&self, id: &BuildId) -> Option<Arc<Table>> {
+        let state = self.folder.state(id).filter(|state| matches!(state, State::Ready { .. }))?;
+        if let Some(table) = self.cached(id, &state) {
+            return Some(table);
+        }
+        // Read without the lock: views of other builds go on.
+        let parsed = fs::read(self.folder.table(id)).map_err(|e| e.to_string());
+        let parsed = parsed.and_then(|content| Table::parse(&content).map_err(|e| e.to_string()));
+        match parsed {
+            Ok(table) => {
+                let table = Arc::new(table);
+                self.keep(*id, state, table.clone());
+                Some(table)
+            }
+            Err(error) => {
+                tracing::warn!(build_id = %id, error, "symbol table cannot be read");
+                None
+            }
+        }
+    }
+
+    fn cached(&self, id: &BuildId, state: &State) -> Option<Arc<Table>> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.clock += 1;
+        let clock = cache.clock;
+        let cached = cache.tables.get_mut(id).filter(|cached| cached.state == *state)?;
+        cached.used = clock;
+        Some(cached.table.clone())
+    }
+
+    fn keep(&self, id: BuildId, state: State, table: Arc<Table>) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.clock += 1;
+        let used = cache.clock;
+        cache.bytes += table.size();
+        if let Some(replaced) = cache.tables.insert(id, Cached { table, state, used }) {
+            cache.bytes -= replaced.table.size();
+        }
+        while cache.bytes > CACHE_BYTES_MAX {
+            let oldest = cache.tables.iter().min_by_key(|(_, cached)| cached.used).map(|(id, _)| *id);
+            let Some(evicted) = oldest.and_then(|id| cache.tables.remove(&id)) else { break };
+            cache.bytes -= evicted.table.size();
+        }
+    }
+}

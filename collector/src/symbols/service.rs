@@ -1,0 +1,135 @@
+//! The gRPC side: which builds are wanted, and their files.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tephra_proto::ids::BuildId;
+use tephra_proto::v1::symbol_service_server::SymbolService;
+use tephra_proto::v1::{OfferRequest, OfferResponse, SymbolFile, UploadChunk, UploadResponse};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Symbols;
+use super::folder::State;
+use super::upload::{Incoming, Received, Upload, UploadError, announced};
+use super::{has_no_file, job};
+
+/// Files received or symbolized at the same time: each may take the disk and memory of a large service.
+const AT_ONCE: usize = 2;
+
+/// A sender that is silent for this long has gone.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Builds in one offer: every module of a process.
+const OFFER_FILES_MAX: usize = tephra_proto::limits::WINDOW_MODULES_MAX;
+
+/// Answers `tephra.v1.SymbolService`.
+#[derive(Debug, Clone)]
+pub struct SymbolUploads {
+    symbols: Symbols,
+    places: Arc<Semaphore>,
+}
+
+impl SymbolUploads {
+    pub(super) fn new(symbols: Symbols) -> Self {
+        Self { symbols, places: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    fn wants(&self, file: &SymbolFile) -> Option<BuildId> {
+        let id = announced(file).ok().filter(|_| !has_no_file(&file.name))?;
+        let wanted = match self.symbols.shared.folder.state(&id) {
+            None => true,
+            Some(State::Ready { has_lines, .. }) => file.has_debug_info && !has_lines,
+            Some(State::Busy | State::Failed { .. }) => false,
+        };
+        wanted.then_some(id)
+    }
+
+    /// Symbolizes in the background: the sender need not wait.
+    fn symbolize(&self, received: Received, place: tokio::sync::OwnedSemaphorePermit) {
+        let symbols = self.symbols.clone();
+        spawn_blocking(move || {
+            symbols.symbolize(received);
+            drop(place);
+        });
+    }
+}
+
+#[tonic::async_trait]
+impl SymbolService for SymbolUploads {
+    async fn offer(&self, request: Request<OfferRequest>) -> Result<Response<OfferResponse>, Status> {
+        let files = request.into_inner().files;
+        if files.len() > OFFER_FILES_MAX {
+            let message = format!("offer has {} files, limit {OFFER_FILES_MAX}", files.len());
+            return Err(Status::invalid_argument(message));
+        }
+        let wanted = files.iter().filter_map(|file| self.wants(file)).map(|id| id.as_bytes().to_vec()).collect();
+        Ok(Response::new(OfferResponse { wanted }))
+    }
+
+    async fn upload(&self, request: Request<Streaming<UploadChunk>>) -> Result<Response<UploadResponse>, Status> {
+        let place = self.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| Status::unavailable("other symbol files are being received: try again later"))?;
+        let mut stream = request.into_inner();
+        let first = next(&mut stream).await?.ok_or(UploadError::Nameless)?;
+        let file = first.file.ok_or(UploadError::Nameless)?;
+        let id = announced(&file)?;
+        let mut upload = self.symbols.begin(id, file.file_bytes)?;
+        let mut frame = first.data;
+        loop {
+            upload = blocking(move || upload.chunk(&frame).map(|()| upload)).await?;
+            match next(&mut stream).await? {
+                None => break,
+                Some(chunk) if chunk.file.is_some() => return Err(UploadError::NamedTwice.into()),
+                Some(chunk) => frame = chunk.data,
+            }
+        }
+        let received = blocking(move || upload.finish()).await?;
+        let response = UploadResponse { file_bytes: received.bytes };
+        self.symbolize(received, place);
+        Ok(Response::new(response))
+    }
+}
+
+async fn next(stream: &mut Streaming<UploadChunk>) -> Result<Option<UploadChunk>, Status> {
+    match tokio::time::timeout(SILENCE, stream.message()).await {
+        Ok(chunk) => chunk,
+        Err(_) => Err(Status::deadline_exceeded(format!("no chunk came for {} s", SILENCE.as_secs()))),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, UploadError> + Send + 'static,
+) -> Result<T, Status> {
+    match spawn_blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(Status::internal("the upload was interrupted")),
+    }
+}
+
+impl From<UploadError> for Status {
+    fn from(error: UploadError) -> Self {
+        let message = error.to_string();
+        match error {
+            UploadError::Io(_) => Self::unavailable(message),
+            UploadError::Busy(_) => Self::already_exists(message),
+            _ => Self::invalid_argument(message),
+        }
+    }
+}
+
+impl Symbols {
+    pub(super) fn begin(&self, id: BuildId, announced: u64) -> Result<Upload, UploadError> {
+        let folder = &self.shared.folder;
+        let claim = folder.claim(id).ok_or(UploadError::Busy(id))?;
+        Upload::begin(claim, folder.incoming(&id), announced)
+    }
+
+    /// Blocks until the child process is done.
+    pub(super) fn symbolize(&self, received: Received) {
+        let Received { claim, path, .. } = received;
+        let out = Incoming(self.shared.folder.incoming(&claim.id));
+        job::run(&self.shared.worker, claim, &path.0, &out.0);
+    }
+}

@@ -1,0 +1,128 @@
+//! Takes one file from a stream of chunks: at most as long as announced, on disk only, and checked to be the build it
+//! claims to be before anything parses it.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use tephra_proto::codec::{self, CodecError};
+use tephra_proto::ids::BuildId;
+use tephra_proto::label::NameError;
+use tephra_proto::limits::{SYMBOL_CHUNK_BYTES_MAX, SYMBOL_FILE_BYTES_MAX};
+use tephra_proto::v1::SymbolFile;
+
+use super::folder::Claim;
+use super::job;
+
+/// Why an upload was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UploadError {
+    /// The stream has no first chunk, or that one does not say which file it is.
+    #[error("the first chunk does not name the file")]
+    Nameless,
+    /// A later chunk names a file again.
+    #[error("a chunk in the middle names another file")]
+    NamedTwice,
+    /// The announced build id.
+    #[error(transparent)]
+    BuildId(#[from] NameError),
+    /// The announced size.
+    #[error("symbol file has {bytes} bytes, limit {SYMBOL_FILE_BYTES_MAX}, at least 1")]
+    Size {
+        /// What was announced.
+        bytes: u64,
+    },
+    /// Chunks hold another number of bytes than announced.
+    #[error("symbol file was announced with {announced} bytes, {received} came")]
+    WrongLength {
+        /// In the first chunk.
+        announced: u64,
+        /// So far.
+        received: u64,
+    },
+    /// A chunk does not decompress.
+    #[error(transparent)]
+    Chunk(#[from] CodecError),
+    /// The file is not the build it was announced as, or no ELF file.
+    #[error("{0}")]
+    Identity(String),
+    /// Somebody else is uploading it.
+    #[error("build {0} is being uploaded already")]
+    Busy(BuildId),
+    /// The disk.
+    #[error("symbol file cannot be written: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A file that is being received. Dropped early, it leaves nothing behind.
+#[derive(Debug)]
+pub(super) struct Upload {
+    claim: Claim,
+    path: Incoming,
+    file: File,
+    announced: u64,
+    received: u64,
+}
+
+/// A file in `incoming`, removed when dropped.
+#[derive(Debug)]
+pub(super) struct Incoming(pub(super) PathBuf);
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // What stays is swept at the next start.
+        fs::remove_file(&self.0).ok();
+    }
+}
+
+/// A complete file of the announced build.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) claim: Claim,
+    pub(super) path: Incoming,
+    pub(super) bytes: u64,
+}
+
+/// Reads what an upload announces.
+pub(super) fn announced(file: &SymbolFile) -> Result<BuildId, UploadError> {
+    if file.file_bytes == 0 || file.file_bytes > SYMBOL_FILE_BYTES_MAX {
+        return Err(UploadError::Size { bytes: file.file_bytes });
+    }
+    Ok(BuildId::from_bytes(&file.build_id)?)
+}
+
+impl Upload {
+    pub(super) fn begin(claim: Claim, path: PathBuf, announced: u64) -> Result<Self, UploadError> {
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        let path = Incoming(path);
+        Ok(Self { claim, path, file, announced, received: 0 })
+    }
+
+    /// Takes the next chunk: one zstd frame.
+    pub(super) fn chunk(&mut self, frame: &[u8]) -> Result<(), UploadError> {
+        let content = codec::decompress(frame, SYMBOL_CHUNK_BYTES_MAX)?;
+        let received = self.received + content.len() as u64;
+        if received > self.announced {
+            return Err(UploadError::WrongLength { announced: self.announced, received });
+        }
+        // What symbolization does not read comes as zeros: a hole in the file, so that it costs no disk either.
+        if content.iter().all(|&byte| byte == 0) {
+            self.file.seek(SeekFrom::Current(content.len() as i64))?;
+        } else {
+            self.file.write_all(&content)?;
+        }
+        self.received = received;
+        Ok(())
+    }
+
+    /// Ends the stream: the file is complete and is what it claims to be, or refused.
+    pub(super) fn finish(self) -> Result<Received, UploadError> {
+        if self.received != self.announced {
+            return Err(UploadError::WrongLength { announced: self.announced, received: self.received });
+        }
+        self.file.set_len(self.received)?;
+        job::check_identity(&self.file, &self.claim.id).map_err(UploadError::Identity)?;
+        Ok(Received { claim: self.claim, path: self.path, bytes: self.received })
+    }
+}
