@@ -1,1 +1,5 @@
-//! Being written.
+//! Selection → segments → one merged profile, with work limits.
+mod answers;
+mod selection;
+pub use answers::*;
+pub use selection::*;

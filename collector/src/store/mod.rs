@@ -1,1 +1,305 @@
-//! Being written.
+//! What is kept: immutable segments in a folder, and the SQL catalog that says which of them count.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`bulk`] | objects that are written whole and made durable |
+//! | [`segment`] | the bytes of a segment |
+//! | [`catalog`] | segments, sequence numbers, names, events, pins: one transaction makes a segment visible |
+//! | [`retain`] | lets go of what is old |
+//! | [`cache`] | footers and windows that were read lately |
+
+pub mod bulk;
+pub mod cache;
+pub mod catalog;
+mod folder;
+mod migrations;
+pub mod retain;
+pub mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tracing::warn;
+
+use crate::profile::decode::{self, Lateness, Window};
+use bulk::{Bulk, BulkError, Folder};
+use cache::Cache;
+use catalog::{Catalog, CatalogError, SegmentRow};
+use segment::{BatchInfo, Footer, SegmentError, TraceIndex};
+
+/// How a store is kept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long data is kept.
+    pub retention: Duration,
+    /// Memory for footers and windows that were read lately, bytes.
+    pub cache_bytes: usize,
+    /// Ingest stops while the disk has less room than this, bytes: reads, the catalog and the retention that makes room again need some.
+    pub free_bytes_min: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { retention: Duration::from_secs(14 * 24 * 3600), cache_bytes: 128 << 20, free_bytes_min: 256 << 20 }
+    }
+}
+
+/// Why the store cannot be opened or does not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The data folder is not usable.
+    #[error("data folder {}: {problem}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The catalog failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The objects failed.
+    #[error(transparent)]
+    Bulk(#[from] BulkError),
+    /// A worker thread died.
+    #[error("a store task failed: {0}")]
+    Task(String),
+}
+
+impl From<tokio::task::JoinError> for StoreError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::Task(error.to_string())
+    }
+}
+
+/// One data folder, opened by this process alone.
+#[derive(Debug)]
+pub struct Store {
+    data: PathBuf,
+    options: Options,
+    catalog: Catalog,
+    bulk: Arc<dyn Bulk>,
+    footers: Cache<String, Arc<Footer>>,
+    traces: Cache<String, Arc<TraceIndex>>,
+    windows: Cache<(String, u64), Arc<Window>>,
+    /// Segments found damaged by readers, to be marked in the catalog.
+    damaged: Mutex<BTreeSet<String>>,
+    /// Single windows found damaged, as (segment, offset).
+    damaged_windows: Mutex<BTreeSet<(String, u64)>>,
+    /// Held as long as the store is open.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens a data folder, makes it where it is missing, and sets aside what a crash left damaged.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, is in use by another process, or was written by a later release. The message is one sentence
+    /// for the user.
+    pub async fn open(data: &Path, options: Options) -> Result<Self, StoreError> {
+        let bulk = folder::prepare(data).map(|()| Folder::open(&data.join("segments")))??;
+        Self::open_with(data, options, Arc::new(bulk)).await
+    }
+
+    /// The same over other bulk storage.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with(data: &Path, options: Options, bulk: Arc<dyn Bulk>) -> Result<Self, StoreError> {
+        folder::prepare(data)?;
+        let lock = folder::lock(data)?;
+        let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
+        let cache = options.cache_bytes;
+        let store = Self {
+            data: data.to_owned(),
+            options,
+            catalog,
+            bulk,
+            footers: Cache::new(cache / 4),
+            traces: Cache::new(cache / 4),
+            windows: Cache::new(cache / 2),
+            damaged: Mutex::default(),
+            damaged_windows: Mutex::default(),
+            _lock: lock,
+        };
+        store.check_objects().await?;
+        Ok(store)
+    }
+
+    /// The catalog.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The folder.
+    pub fn data_dir(&self) -> &Path {
+        &self.data
+    }
+
+    /// How it is kept.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The objects. Calls block.
+    pub fn bulk(&self) -> &Arc<dyn Bulk> {
+        &self.bulk
+    }
+
+    /// Free bytes on the folder's disk, for this user.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn free_bytes(&self) -> Result<u64, StoreError> {
+        folder::free_bytes(&self.data)
+    }
+
+    /// How many single windows were found damaged since the start; whole segments are counted by the catalog.
+    pub fn damaged_windows(&self) -> u64 {
+        self.damaged_windows.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
+    }
+
+    /// The footer of a segment; `None` when it is damaged or was let go of. Blocks.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn footer(&self, row: &SegmentRow) -> Result<Option<Arc<Footer>>, StoreError> {
+        if let Some(footer) = self.footers.get(&row.id) {
+            return Ok(Some(footer));
+        }
+        match segment::read_footer(self.bulk.as_ref(), &row.id, row.bytes, row.crc) {
+            Ok(footer) => {
+                let footer = Arc::new(footer);
+                let bytes = footer.batches.len() * 512 + 256;
+                self.footers.put(row.id.clone(), footer.clone(), bytes);
+                Ok(Some(footer))
+            }
+            Err(error) => self.unreadable(&row.id, error).map(|()| None),
+        }
+    }
+
+    /// The trace index of a segment; `None` when it is damaged or was let go of. Blocks.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn trace_index(&self, row: &SegmentRow) -> Result<Option<Arc<TraceIndex>>, StoreError> {
+        if let Some(index) = self.traces.get(&row.id) {
+            return Ok(Some(index));
+        }
+        let Some(footer) = self.footer(row)? else { return Ok(None) };
+        match segment::read_traces(self.bulk.as_ref(), &row.id, &footer) {
+            Ok(index) => {
+                let index = Arc::new(index);
+                self.traces.put(row.id.clone(), index.clone(), index.weight() + 128);
+                Ok(Some(index))
+            }
+            Err(error) => self.unreadable(&row.id, error).map(|()| None),
+        }
+    }
+
+    /// One window of a segment; `None` when it is damaged or was let go of. Blocks.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn window(&self, row: &SegmentRow, info: &BatchInfo) -> Result<Option<Arc<Window>>, StoreError> {
+        let key = (row.id.clone(), info.offset);
+        if let Some(window) = self.windows.get(&key) {
+            return Ok(Some(window));
+        }
+        let problem = match segment::read_batch(self.bulk.as_ref(), &row.id, info) {
+            Ok(batch) => match decode::decode(&batch.header, &batch.payload, batch.payload_bytes, Lateness::Stored) {
+                Ok(window) => {
+                    let window = Arc::new(window);
+                    self.windows.put(key, window.clone(), window.weight());
+                    return Ok(Some(window));
+                }
+                Err(rejection) => rejection.to_string(),
+            },
+            Err(SegmentError::Damaged { problem, .. }) => problem,
+            Err(other) => return self.unreadable(&row.id, other).map(|()| None),
+        };
+        // The rest of the segment is still good: only this window is lost.
+        let mut known = self.damaged_windows.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < DAMAGED_WINDOWS_MAX && known.insert(key) {
+            warn!(segment = %row.id, offset = info.offset, %problem, "a stored window is damaged and will not be served");
+        }
+        Ok(None)
+    }
+
+    fn unreadable(&self, id: &str, error: SegmentError) -> Result<(), StoreError> {
+        match error {
+            // Retention may have been faster; if the catalog still lists it, `settle_damage` says so.
+            SegmentError::Bulk(BulkError::Missing { .. }) => {}
+            SegmentError::Bulk(error) => return Err(error.into()),
+            SegmentError::Damaged { ref problem, .. } => {
+                warn!(segment = %id, %problem, "a segment is damaged and will not be served");
+            }
+        }
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+        Ok(())
+    }
+
+    /// Sets aside the segments that readers found damaged. Answers how many were.
+    ///
+    /// # Errors
+    /// When catalog or disk fail.
+    pub async fn settle_damage(&self) -> Result<u64, StoreError> {
+        let damaged = std::mem::take(&mut *self.damaged.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut settled = 0;
+        for id in damaged {
+            if self.catalog.quarantine(&id).await? {
+                settled += 1;
+                let bulk = self.bulk.clone();
+                tokio::task::spawn_blocking(move || bulk.quarantine(&id)).await??;
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Compares the catalog's segments with the objects that are there.
+    async fn check_objects(&self) -> Result<(), StoreError> {
+        let bulk = self.bulk.clone();
+        let objects = tokio::task::spawn_blocking(move || bulk.list()).await??;
+        let sizes: std::collections::HashMap<_, _> =
+            objects.into_iter().map(|object| (object.name, object.bytes)).collect();
+        for (id, bytes) in self.catalog.objects().await? {
+            let found = sizes.get(&id).copied();
+            if found != Some(bytes) {
+                warn!(segment = %id, expected = bytes, found, "a segment is damaged and will not be served");
+                self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            }
+        }
+        self.settle_damage().await?;
+        Ok(())
+    }
+}
+
+/// Enough to know that a disk is dying.
+const DAMAGED_WINDOWS_MAX: usize = 10_000;
+
+/// Now, unix milliseconds.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// 16 bytes that nobody has drawn before: for names, not for secrets.
+pub fn unique_bytes() -> [u8; 16] {
+    static DRAWN: AtomicU64 = AtomicU64::new(0);
+    // The standard library seeds each state from the operating system.
+    let half = |salt: u64| {
+        let mut hasher = RandomState::new().build_hasher();
+        hasher.write_u64(DRAWN.fetch_add(1, Ordering::Relaxed));
+        hasher.write_u64(salt);
+        hasher.finish()
+    };
+    let both = (u128::from(half(1)) << 64) | u128::from(half(2));
+    both.to_be_bytes()
+}

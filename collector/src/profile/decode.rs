@@ -1,0 +1,119 @@
+//! Turns an untrusted window into a [`Window`] whose every index is known to be valid.
+//!
+//! Pure: no I/O, no clock, and no allocation that was not first checked against the limits. Refuses rather than repairs.
+//! What is in the store is decoded by the same code: a disk is not more trustworthy than a network.
+
+mod header;
+mod prescan;
+mod rejection;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use prost::Message;
+use tephra_proto::codec;
+use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
+use tephra_proto::v1;
+
+pub use header::{Header, Lateness, WindowId, check, check_header};
+pub use rejection::Rejection;
+
+use super::model::{Frame, Link, Module, Node, ProfileType, SpanSummary};
+
+/// One window of one instance, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Window {
+    /// Who, when, and what was lost.
+    pub header: Header,
+    /// Mapped files.
+    pub modules: Vec<Module>,
+    /// Distinct frames, not necessarily without repeats.
+    pub frames: Vec<Frame>,
+    /// The prefix tree, parents first. A stack that was cut hangs below a [`Frame::Truncated`] root.
+    pub nodes: Vec<Node>,
+    /// At most one per type.
+    pub series: Vec<Series>,
+    /// Trace contexts.
+    pub links: Vec<Link>,
+    /// Labels of single samples; position 0 is the empty set.
+    pub label_sets: Vec<LabelSet>,
+    /// Entry spans.
+    pub spans: Vec<SpanSummary>,
+}
+
+/// Labels of a sample, as (name, value).
+pub type LabelSet = Vec<(Arc<str>, Arc<str>)>;
+
+/// All samples of one type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    /// What is measured.
+    pub profile_type: ProfileType,
+    /// Its rows.
+    pub rows: Vec<SeriesRow>,
+}
+
+/// Samples that share stack, labels and trace context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesRow {
+    /// Leaf node.
+    pub node: u32,
+    /// In units of the type.
+    pub value: u64,
+    /// How many samples it stands for.
+    pub samples: u64,
+    /// Index into the label sets.
+    pub label_set: u32,
+    /// Index into the links.
+    pub link: Option<u32>,
+    /// Milliseconds from the start of the window to the first sample.
+    pub time_ms: Option<u32>,
+}
+
+impl Series {
+    /// Sum of the values; fits by the checks of [`decode`].
+    pub fn total(&self) -> u64 {
+        self.rows.iter().map(|row| row.value).sum()
+    }
+
+    /// Sum of the samples; fits by the checks of [`decode`].
+    pub fn samples(&self) -> u64 {
+        self.rows.iter().map(|row| row.samples).sum()
+    }
+}
+
+impl Window {
+    /// Bytes of memory it takes, about.
+    pub fn weight(&self) -> usize {
+        let rows: usize = self.series.iter().map(|series| series.rows.len()).sum();
+        512 + rows * size_of::<SeriesRow>()
+            + self.frames.len() * (size_of::<Frame>() + 16)
+            + self.nodes.len() * size_of::<Node>()
+            + self.links.len() * size_of::<Link>()
+            + self.spans.len() * size_of::<SpanSummary>()
+            + self.modules.len() * size_of::<Module>()
+    }
+}
+
+/// Checks and decodes one window. `payload` is compressed; `payload_bytes` is what its sender says it inflates to.
+///
+/// # Errors
+/// Names what is wrong, where, and the limit.
+pub fn decode(
+    header: &v1::PushHeader,
+    payload: &[u8],
+    payload_bytes: u32,
+    lateness: Lateness,
+) -> Result<Window, Rejection> {
+    let header = check(header, lateness)?;
+    if payload.len() > PAYLOAD_COMPRESSED_BYTES_MAX {
+        return Err(Rejection::TooLarge { bytes: payload.len(), limit: PAYLOAD_COMPRESSED_BYTES_MAX });
+    }
+    let payload = codec::decompress_exact(payload, payload_bytes as usize, PAYLOAD_BYTES_MAX)?;
+    prescan::check_counts(&payload)?;
+    let wire = v1::WindowPayload::decode(payload.as_slice()).map_err(|e| Rejection::malformed(e.to_string()))?;
+    drop(payload);
+    tables::read(header, wire)
+}

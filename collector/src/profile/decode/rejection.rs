@@ -1,0 +1,215 @@
+//! Why a window was refused: one enum that names the metric label, the gRPC answer and the test.
+
+use tephra_proto::codec::CodecError;
+use tephra_proto::label::NameError;
+
+/// Why a window was refused. Refusing is final: the same window will be refused again.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Rejection {
+    /// No header at all.
+    #[error("the request has no header")]
+    NoHeader,
+    /// A service, instance or label outside its grammar.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// An id of another length.
+    #[error("{what} has {bytes} bytes, it must have {expected}")]
+    BadId {
+        /// Which id.
+        what: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it must be.
+        expected: &'static str,
+    },
+    /// A number outside its range.
+    #[error("{what} is {value}, it must be {allowed}")]
+    OutOfRange {
+        /// Which number.
+        what: &'static str,
+        /// What it is.
+        value: u64,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// The window is older than the collector takes.
+    #[error("the window starts {late_ms} ms ago, limit {limit_ms} ms: is the clock of this machine right?")]
+    TooLate {
+        /// Its age.
+        late_ms: u64,
+        /// The oldest that is taken.
+        limit_ms: u64,
+    },
+    /// The window lies in the future.
+    #[error("the window starts {ahead_ms} ms in the future, limit {limit_ms} ms: is the clock of this machine right?")]
+    TooEarly {
+        /// How far ahead it starts.
+        ahead_ms: u64,
+        /// The furthest that is taken.
+        limit_ms: u64,
+    },
+    /// A label that is written twice, or that belongs to the collector.
+    #[error("label {name:?} {problem}")]
+    BadLabel {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// More entries than the limit.
+    #[error("the window has {count} {what}, limit {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// The most allowed.
+        limit: usize,
+    },
+    /// The compressed payload is larger than the limit.
+    #[error("the payload has {bytes} bytes compressed, limit {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The largest allowed.
+        limit: usize,
+    },
+    /// The payload is no zstd frame, or inflates to something else than announced.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The payload is no serialized `WindowPayload`.
+    #[error("the payload is malformed: {problem}")]
+    Malformed {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Sibling columns of different length.
+    #[error("{what} has {found} entries, its table has {expected}")]
+    Ragged {
+        /// Which column.
+        what: &'static str,
+        /// Its length.
+        found: usize,
+        /// The length of its siblings.
+        expected: usize,
+    },
+    /// An index that points past the end of its table.
+    #[error("{what} {at} points to {index}, the table has {len}")]
+    Dangling {
+        /// Whose index.
+        what: &'static str,
+        /// Its position.
+        at: usize,
+        /// Where it points.
+        index: u64,
+        /// Length of the table it points into.
+        len: usize,
+    },
+    /// A string longer than the limit.
+    #[error("string {at} has {bytes} bytes, limit {limit}")]
+    LongString {
+        /// Its position.
+        at: usize,
+        /// Its length.
+        bytes: usize,
+        /// The longest allowed.
+        limit: usize,
+    },
+    /// A stack deeper than the limit.
+    #[error("node {at} is {depth} frames deep, limit {limit}")]
+    TooDeep {
+        /// The node.
+        at: usize,
+        /// Its depth.
+        depth: usize,
+        /// The deepest allowed.
+        limit: usize,
+    },
+    /// A sum or product left its range.
+    #[error("the values of {profile_type:?} add up to more than {limit}")]
+    TooMuch {
+        /// The series' type.
+        profile_type: String,
+        /// The largest sum of one window.
+        limit: u64,
+    },
+    /// An address outside 64 bits.
+    #[error("the address of frame {at} leaves the range of 64 bits")]
+    BadAddress {
+        /// The frame.
+        at: usize,
+    },
+    /// A trace id of all zeros.
+    #[error("trace id {at} is all zero")]
+    ZeroTrace {
+        /// Its position.
+        at: usize,
+    },
+    /// An unknown kind or status.
+    #[error("{what} {at} is {value}, which means nothing")]
+    UnknownEnum {
+        /// Which enum.
+        what: &'static str,
+        /// Position in its table.
+        at: usize,
+        /// Its number.
+        value: i32,
+    },
+    /// A span's weight, start or duration makes no sense.
+    #[error("span {at} has {what} {value}")]
+    BadSpan {
+        /// The span.
+        at: usize,
+        /// Which of its numbers.
+        what: &'static str,
+        /// What it is.
+        value: String,
+    },
+    /// Two series of the same type.
+    #[error("the window has two series of type {profile_type:?}")]
+    RepeatedType {
+        /// The type.
+        profile_type: String,
+    },
+    /// A sequence number so old that nobody can tell any more whether it was stored.
+    #[error("sequence {sequence} is more than {window} behind the newest stored one, {newest}")]
+    StaleSequence {
+        /// The window's number.
+        sequence: u64,
+        /// The newest one of this agent.
+        newest: u64,
+        /// How far back is remembered.
+        window: u64,
+    },
+}
+
+impl Rejection {
+    /// Every value of [`Rejection::reason`].
+    pub const REASONS: [&'static str; 10] =
+        ["header", "name", "time", "size", "count", "codec", "malformed", "index", "value", "stale"];
+
+    /// The metric label: one of a closed set.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoHeader | Self::BadId { .. } | Self::OutOfRange { .. } => "header",
+            Self::Name(_) | Self::BadLabel { .. } => "name",
+            Self::TooLate { .. } | Self::TooEarly { .. } => "time",
+            Self::TooLarge { .. } | Self::LongString { .. } => "size",
+            Self::TooMany { .. } | Self::TooDeep { .. } => "count",
+            Self::Codec(_) => "codec",
+            Self::Malformed { .. } | Self::Ragged { .. } | Self::RepeatedType { .. } => "malformed",
+            Self::Dangling { .. } => "index",
+            Self::TooMuch { .. }
+            | Self::BadAddress { .. }
+            | Self::ZeroTrace { .. }
+            | Self::UnknownEnum { .. }
+            | Self::BadSpan { .. } => "value",
+            Self::StaleSequence { .. } => "stale",
+        }
+    }
+
+    pub(super) fn malformed(problem: impl Into<String>) -> Self {
+        Self::Malformed { problem: problem.into() }
+    }
+}

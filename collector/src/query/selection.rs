@@ -1,0 +1,143 @@
+//! What a query asks for, and why it may be refused.
+
+use tephra_proto::ids::{ServiceName, TraceId};
+
+use crate::store::StoreError;
+
+/// A half-open range of time, unix milliseconds. A window belongs to the range its start lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TimeRange {
+    /// Start, inclusive.
+    pub from_ms: u64,
+    /// End, exclusive.
+    pub until_ms: u64,
+}
+
+impl TimeRange {
+    /// Everything there is.
+    pub const ALL: Self = Self { from_ms: 0, until_ms: i64::MAX as u64 };
+
+    /// Length in milliseconds.
+    pub fn millis(self) -> u64 {
+        self.until_ms.saturating_sub(self.from_ms)
+    }
+
+    /// True when `at_ms` lies inside.
+    pub fn contains(self, at_ms: u64) -> bool {
+        self.from_ms <= at_ms && at_ms < self.until_ms
+    }
+}
+
+/// Which samples to merge.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Selection {
+    /// The service.
+    pub service: ServiceName,
+    /// `cpu`, `alloc_space`, …
+    pub profile_type: String,
+    /// Start, unix milliseconds, inclusive.
+    pub from_ms: u64,
+    /// End, unix milliseconds, exclusive.
+    pub until_ms: u64,
+    /// Resource labels that must all be equal; the name `instance` selects by instance. Several values of one name: any.
+    pub labels: Vec<(String, String)>,
+    /// Only samples taken in this trace.
+    pub trace: Option<TraceId>,
+}
+
+impl Selection {
+    /// The range as one value.
+    pub fn range(&self) -> TimeRange {
+        TimeRange { from_ms: self.from_ms, until_ms: self.until_ms }
+    }
+}
+
+/// How much work one query may do.
+#[derive(Debug, Clone)]
+pub struct QueryLimits {
+    /// Windows to decode: 200 000 is 5 h 30 min of 100 instances.
+    pub windows_max: u64,
+    /// Nodes of the merged tree.
+    pub nodes_max: usize,
+    /// Rows of the merged profile: nodes that hold a value, per replicate.
+    pub rows_max: usize,
+    /// Span summaries in one answer.
+    pub spans_max: usize,
+    /// Threads that decode at the same time.
+    pub threads: usize,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
+        Self { windows_max: 200_000, nodes_max: 4 << 20, rows_max: 8 << 20, spans_max: 500_000, threads }
+    }
+}
+
+/// Why a query has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// Nothing was ever received from it.
+    #[error("no data was ever received from service {service:?}")]
+    UnknownService {
+        /// Its name.
+        service: String,
+    },
+    /// The service never sent this type.
+    #[error("service {service:?} has no profile type {profile_type:?}; it has: {}", known.join(", "))]
+    UnknownType {
+        /// The service.
+        service: String,
+        /// What was asked for.
+        profile_type: String,
+        /// What it does have.
+        known: Vec<String>,
+    },
+    /// The range is empty or ends before it starts.
+    #[error("the range from {from_ms} until {until_ms} is empty")]
+    EmptyRange {
+        /// Its start.
+        from_ms: u64,
+        /// Its end.
+        until_ms: u64,
+    },
+    /// More windows than one query may read.
+    #[error("the selection holds {found} windows, limit {limit}: choose a shorter range or add a label")]
+    TooManyWindows {
+        /// How many there are.
+        found: u64,
+        /// The most one query reads.
+        limit: u64,
+    },
+    /// The merged profile outgrew its memory.
+    #[error("the merged profile has more than {limit} {what}: choose a shorter range or add a label")]
+    TooLarge {
+        /// Nodes, rows or spans.
+        what: &'static str,
+        /// The most one query keeps.
+        limit: u64,
+    },
+    /// A sum left the range of 64 bits: some agent sent absurd values.
+    #[error("a sum of {profile_type:?} exceeds 64 bits: some agent sent absurd values")]
+    Overflow {
+        /// The type whose values they are.
+        profile_type: String,
+    },
+    /// The step of a timeline is zero or gives too many points.
+    #[error("a step of {step_ms} ms gives {points} points, limit {limit}")]
+    BadStep {
+        /// The step.
+        step_ms: u64,
+        /// How many points there would be.
+        points: u64,
+        /// The most one timeline has.
+        limit: u64,
+    },
+    /// Whoever asked is gone.
+    #[error("the query was cancelled")]
+    Cancelled,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

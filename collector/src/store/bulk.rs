@@ -1,0 +1,254 @@
+//! Immutable objects in a folder: written once, whole or not at all, never changed.
+//!
+//! The surface is what an object store offers too. Names are made by us alone (hexadecimal ids), so nothing from the wire
+//! ever becomes part of a path.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Why an object could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BulkError {
+    /// The object is not there.
+    #[error("object {name} is gone")]
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// The disk is full. Nothing was written; retention will free space.
+    #[error("the disk of {} is full", folder.display())]
+    Full {
+        /// Where.
+        folder: PathBuf,
+    },
+    /// The kernel could not say that the bytes are on the disk. What it kept in memory may be lost silently, so no later
+    /// write on this mount can be trusted by this process.
+    #[error("fsync of {} failed: {source}", path.display())]
+    Sync {
+        /// Of this.
+        path: PathBuf,
+        /// As the kernel says.
+        source: io::Error,
+    },
+    /// Anything else.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On this.
+        path: PathBuf,
+        /// As the kernel says.
+        source: io::Error,
+    },
+}
+
+/// One object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written.
+    pub modified: SystemTime,
+}
+
+/// A place for immutable objects. All calls block.
+pub trait Bulk: Send + Sync + std::fmt::Debug {
+    /// Writes an object. On `Ok` it survives a power cut. Writing the same name again replaces it as a whole.
+    ///
+    /// # Errors
+    /// See [`BulkError`]; on any of them the object is not there, or is there whole.
+    fn put(&self, name: &str, content: &[u8]) -> Result<(), BulkError>;
+
+    /// Reads `bytes` bytes from `offset`; fewer where the object ends earlier.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    fn get_range(&self, name: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, BulkError>;
+
+    /// Removes an object; one that is not there is fine.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    fn delete(&self, name: &str) -> Result<(), BulkError>;
+
+    /// All objects, in no order.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    fn list(&self) -> Result<Vec<ObjectInfo>, BulkError>;
+
+    /// Sets a damaged object aside, for people to look at; one that is not there is fine.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    fn quarantine(&self, name: &str) -> Result<(), BulkError>;
+}
+
+/// Objects as files of one folder. What is being written ends in `.tmp`, what is damaged in `.quarantined`.
+#[derive(Debug)]
+pub struct Folder {
+    folder: PathBuf,
+}
+
+impl Folder {
+    /// Opens a folder, makes it where it is missing, and removes what a killed writer left half done.
+    ///
+    /// # Errors
+    /// When it cannot be made or read.
+    pub fn open(folder: &Path) -> Result<Self, BulkError> {
+        fs::create_dir_all(folder).map_err(|e| io_error("make folder", folder, e))?;
+        for entry in fs::read_dir(folder).map_err(|e| io_error("read folder", folder, e))? {
+            let path = entry.map_err(|e| io_error("read folder", folder, e))?.path();
+            if path.extension().is_some_and(|ending| ending == "tmp") {
+                fs::remove_file(&path).map_err(|e| io_error("remove", &path, e))?;
+            }
+        }
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        debug_assert!(is_object_name(name), "{name:?} is not one of our names");
+        self.folder.join(name)
+    }
+
+    fn sync_folder(&self) -> Result<(), BulkError> {
+        let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| BulkError::Sync { path: self.folder.clone(), source })
+    }
+
+    fn write(&self, temporary: &Path, path: &Path, content: &[u8]) -> Result<(), BulkError> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(temporary)
+            .map_err(|e| io_error("create", temporary, e))?;
+        file.write_all(content).map_err(|e| io_error("write", temporary, e))?;
+        file.sync_all().map_err(|source| match source.kind() {
+            // Some file systems find out about the missing space only now.
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BulkError::Full { folder: self.folder.clone() },
+            _ => BulkError::Sync { path: temporary.to_owned(), source },
+        })?;
+        fs::rename(temporary, path).map_err(|e| io_error("rename", temporary, e))
+    }
+}
+
+impl Bulk for Folder {
+    fn put(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
+        let path = self.path(name);
+        let temporary = self.folder.join(format!("{name}.tmp"));
+        if let Err(error) = self.write(&temporary, &path, content) {
+            // Best effort: the next start removes it otherwise.
+            let _ = fs::remove_file(&temporary);
+            return Err(error);
+        }
+        self.sync_folder()
+    }
+
+    fn get_range(&self, name: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, BulkError> {
+        let path = self.path(name);
+        let mut file = File::open(&path).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => BulkError::Missing { name: name.to_owned() },
+            _ => io_error("open", &path, e),
+        })?;
+        let mut content = Vec::new();
+        file.seek(SeekFrom::Start(offset))
+            .and_then(|_| file.take(bytes as u64).read_to_end(&mut content))
+            .map_err(|e| io_error("read", &path, e))?;
+        Ok(content)
+    }
+
+    fn delete(&self, name: &str) -> Result<(), BulkError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(io_error("remove", &path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn list(&self) -> Result<Vec<ObjectInfo>, BulkError> {
+        let mut objects = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(|e| io_error("read folder", &self.folder, e))? {
+            let entry = entry.map_err(|e| io_error("read folder", &self.folder, e))?;
+            let Some(name) = entry.file_name().to_str().filter(|name| is_object_name(name)).map(str::to_owned) else {
+                continue;
+            };
+            let about = match entry.metadata() {
+                Ok(about) => about,
+                // Removed since the folder was read.
+                Err(e) if e.kind() == ErrorKind::NotFound => continue,
+                Err(e) => return Err(io_error("look at", &entry.path(), e)),
+            };
+            let modified = about.modified().map_err(|e| io_error("look at", &entry.path(), e))?;
+            objects.push(ObjectInfo { name, bytes: about.len(), modified });
+        }
+        Ok(objects)
+    }
+
+    fn quarantine(&self, name: &str) -> Result<(), BulkError> {
+        let path = self.path(name);
+        match fs::rename(&path, self.folder.join(format!("{name}.quarantined"))) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(io_error("set aside", &path, e)),
+            Ok(()) => self.sync_folder(),
+        }
+    }
+}
+
+/// 32 lower-case hexadecimal digits.
+fn is_object_name(name: &str) -> bool {
+    name.len() == 32 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+fn io_error(what: &'static str, path: &Path, source: io::Error) -> BulkError {
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            BulkError::Full { folder: path.parent().unwrap_or(path).to_owned() }
+        }
+        _ => BulkError::Io { what, path: path.to_owned(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn an_object_is_there_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        folder.put(NAME, b"hello world").unwrap();
+        assert_eq!(folder.get_range(NAME, 6, 100).unwrap(), b"world");
+        assert_eq!(folder.list().unwrap().len(), 1);
+        folder.delete(NAME).unwrap();
+        folder.delete(NAME).unwrap();
+        assert!(matches!(folder.get_range(NAME, 0, 1), Err(BulkError::Missing { .. })));
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_never_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(format!("{NAME}.tmp")), b"half").unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        assert_eq!(folder.list().unwrap(), []);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_quarantined_object_is_kept_but_not_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        folder.put(NAME, b"damaged").unwrap();
+        folder.quarantine(NAME).unwrap();
+        assert!(matches!(folder.get_range(NAME, 0, 1), Err(BulkError::Missing { .. })));
+        assert_eq!(folder.list().unwrap(), []);
+        assert!(dir.path().join(format!("{NAME}.quarantined")).exists());
+    }
+}

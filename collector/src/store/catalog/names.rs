@@ -1,0 +1,220 @@
+//! Names: the services there are, their profile types, and a bounded index of their resource labels.
+
+use sqlx::Row;
+
+use super::segments::ServiceSpan;
+use super::{Catalog, CatalogError, Tx, from_sql, to_sql};
+use crate::profile::model::{Kind, ProfileType};
+
+/// Values of one label of one service that are offered for choosing. Data with further values is stored and found all the same.
+const LABEL_VALUES_MAX: i64 = 2_000;
+
+/// Profile types of one service that are listed.
+const TYPES_MAX: i64 = 128;
+
+/// A service's name and when it was heard of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceRow {
+    /// Its name.
+    pub name: String,
+    /// First window, unix milliseconds.
+    pub first_seen_ms: u64,
+    /// Last window, unix milliseconds.
+    pub last_seen_ms: u64,
+}
+
+impl Catalog {
+    /// Services, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn services(&self) -> Result<Vec<ServiceRow>, CatalogError> {
+        let rows = sqlx::query("SELECT name, first_seen_ms, last_seen_ms FROM services ORDER BY name")
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(ServiceRow {
+                    name: row.try_get("name")?,
+                    first_seen_ms: from_sql(row.try_get("first_seen_ms")?),
+                    last_seen_ms: from_sql(row.try_get("last_seen_ms")?),
+                })
+            })
+            .collect()
+    }
+
+    /// True when something was ever received from the service.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn knows_service(&self, service: &str) -> Result<bool, CatalogError> {
+        let row =
+            sqlx::query("SELECT name FROM services WHERE name = $1").bind(service).fetch_optional(&self.read).await?;
+        Ok(row.is_some())
+    }
+
+    /// Profile types of a service, by name, as they were sent last.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn profile_types(&self, service: &str) -> Result<Vec<ProfileType>, CatalogError> {
+        let rows = sqlx::query("SELECT name, unit, kind, period FROM profile_types WHERE service = $1 ORDER BY name")
+            .bind(service)
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let kind: String = row.try_get("kind")?;
+                Ok(ProfileType {
+                    name: row.try_get("name")?,
+                    unit: row.try_get("unit")?,
+                    kind: if kind == "gauge" { Kind::Gauge } else { Kind::Counter },
+                    period: from_sql(row.try_get("period")?),
+                })
+            })
+            .collect()
+    }
+
+    /// Names of a service's labels seen in the range, sorted; `instance` is one of them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn label_names(&self, service: &str, from_ms: u64, until_ms: u64) -> Result<Vec<String>, CatalogError> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT name FROM labels WHERE service = $1 AND last_seen_ms >= $2 AND first_seen_ms < $3
+             ORDER BY name",
+        )
+        .bind(service)
+        .bind(to_sql(from_ms))
+        .bind(to_sql(until_ms))
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(|row| Ok(row.try_get("name")?)).collect()
+    }
+
+    /// Values of one label seen in the range, sorted; at most 2000.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn label_values(
+        &self,
+        service: &str,
+        name: &str,
+        from_ms: u64,
+        until_ms: u64,
+    ) -> Result<Vec<String>, CatalogError> {
+        let rows = sqlx::query(
+            "SELECT value FROM labels WHERE service = $1 AND name = $2 AND last_seen_ms >= $3 AND first_seen_ms < $4
+             ORDER BY value",
+        )
+        .bind(service)
+        .bind(name)
+        .bind(to_sql(from_ms))
+        .bind(to_sql(until_ms))
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(|row| Ok(row.try_get("value")?)).collect()
+    }
+
+    /// Forgets label values and services not seen since `before_ms`: their data is gone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_names(&self, before_ms: u64) -> Result<(), CatalogError> {
+        let mut tx = self.write.begin().await?;
+        for sql in [
+            "DELETE FROM labels WHERE last_seen_ms < $1",
+            "DELETE FROM profile_types WHERE last_seen_ms < $1
+             AND service NOT IN (SELECT service FROM segment_services)",
+            "DELETE FROM services WHERE last_seen_ms < $1 AND name NOT IN (SELECT service FROM segment_services)",
+        ] {
+            sqlx::query(sql).bind(to_sql(before_ms)).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// Keeps first and last sight of everything a span names.
+pub(super) async fn remember(tx: &mut Tx<'_>, span: &ServiceSpan) -> Result<(), CatalogError> {
+    let (first, last) = (to_sql(span.min_ms), to_sql(span.max_ms));
+    sqlx::query(
+        "INSERT INTO services (name, first_seen_ms, last_seen_ms) VALUES ($1, $2, $3)
+         ON CONFLICT (name) DO UPDATE SET
+         first_seen_ms = CASE WHEN excluded.first_seen_ms < services.first_seen_ms THEN excluded.first_seen_ms ELSE services.first_seen_ms END,
+         last_seen_ms = CASE WHEN excluded.last_seen_ms > services.last_seen_ms THEN excluded.last_seen_ms ELSE services.last_seen_ms END",
+    )
+    .bind(&span.service)
+    .bind(first)
+    .bind(last)
+    .execute(&mut **tx)
+    .await?;
+    for kind in &span.types {
+        remember_type(tx, span, kind).await?;
+    }
+    for (name, value) in &span.labels {
+        remember_label(tx, span, name, value).await?;
+    }
+    Ok(())
+}
+
+async fn remember_type(tx: &mut Tx<'_>, span: &ServiceSpan, kind: &ProfileType) -> Result<(), CatalogError> {
+    let kind_name = match kind.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+    };
+    sqlx::query(
+        "INSERT INTO profile_types (service, name, unit, kind, period, first_seen_ms, last_seen_ms)
+         SELECT $1, $2, $3, $4, $5, $6, $7
+         WHERE (SELECT COUNT(*) FROM profile_types WHERE service = $1 AND name <> $2) < $8
+         ON CONFLICT (service, name) DO UPDATE SET
+         unit = CASE WHEN excluded.last_seen_ms >= profile_types.last_seen_ms THEN excluded.unit ELSE profile_types.unit END,
+         kind = CASE WHEN excluded.last_seen_ms >= profile_types.last_seen_ms THEN excluded.kind ELSE profile_types.kind END,
+         period = CASE WHEN excluded.last_seen_ms >= profile_types.last_seen_ms THEN excluded.period ELSE profile_types.period END,
+         first_seen_ms = CASE WHEN excluded.first_seen_ms < profile_types.first_seen_ms THEN excluded.first_seen_ms ELSE profile_types.first_seen_ms END,
+         last_seen_ms = CASE WHEN excluded.last_seen_ms > profile_types.last_seen_ms THEN excluded.last_seen_ms ELSE profile_types.last_seen_ms END",
+    )
+    .bind(&span.service)
+    .bind(&kind.name)
+    .bind(&kind.unit)
+    .bind(kind_name)
+    .bind(to_sql(kind.period))
+    .bind(to_sql(span.min_ms))
+    .bind(to_sql(span.max_ms))
+    .bind(TYPES_MAX)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn remember_label(tx: &mut Tx<'_>, span: &ServiceSpan, name: &str, value: &str) -> Result<(), CatalogError> {
+    let known = sqlx::query(
+        "UPDATE labels SET
+         first_seen_ms = CASE WHEN first_seen_ms > $4 THEN $4 ELSE first_seen_ms END,
+         last_seen_ms = CASE WHEN last_seen_ms < $5 THEN $5 ELSE last_seen_ms END
+         WHERE service = $1 AND name = $2 AND value = $3",
+    )
+    .bind(&span.service)
+    .bind(name)
+    .bind(value)
+    .bind(to_sql(span.min_ms))
+    .bind(to_sql(span.max_ms))
+    .execute(&mut **tx)
+    .await?;
+    if known.rows_affected() > 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO labels (service, name, value, first_seen_ms, last_seen_ms)
+         SELECT $1, $2, $3, $4, $5 WHERE (SELECT COUNT(*) FROM labels WHERE service = $1 AND name = $2) < $6",
+    )
+    .bind(&span.service)
+    .bind(name)
+    .bind(value)
+    .bind(to_sql(span.min_ms))
+    .bind(to_sql(span.max_ms))
+    .bind(LABEL_VALUES_MAX)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! Segments in the catalog: registering one, finding those a query needs, and letting go of old ones.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::agents::AgentUpdate;
+use super::{Catalog, CatalogError, from_sql, to_sql};
+use crate::profile::model::ProfileType;
+
+/// A segment as the catalog knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentRow {
+    /// Hexadecimal id, which is the name of its object.
+    pub id: String,
+    /// 0: windows as they arrived.
+    pub level: u32,
+    /// Start of its first window, unix milliseconds.
+    pub min_ms: u64,
+    /// End of its last window.
+    pub max_ms: u64,
+    /// Size of the object.
+    pub bytes: u64,
+    /// CRC-32 of its footer.
+    pub crc: u32,
+    /// Windows in it.
+    pub windows: u64,
+    /// Samples in it.
+    pub samples: u64,
+    /// Entries of its trace index.
+    pub traces: u64,
+}
+
+/// The part of a segment that belongs to one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceSpan {
+    /// The service.
+    pub service: String,
+    /// Start of its first window, unix milliseconds.
+    pub min_ms: u64,
+    /// Start of its last window.
+    pub max_ms: u64,
+    /// How many windows.
+    pub windows: u64,
+    /// The types they carry.
+    pub types: Vec<ProfileType>,
+    /// Their labels, `instance` included, as (name, value).
+    pub labels: Vec<(String, String)>,
+}
+
+/// Everything that becomes visible at once when a segment is committed.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// The segment.
+    pub segment: SegmentRow,
+    /// Its services.
+    pub services: Vec<ServiceSpan>,
+    /// The agents whose windows it holds.
+    pub agents: Vec<AgentUpdate>,
+    /// When, unix milliseconds.
+    pub now_ms: u64,
+}
+
+/// What the store holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CatalogTotals {
+    /// Live segments.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Their windows.
+    pub windows: u64,
+    /// Their samples.
+    pub samples: u64,
+    /// Segments that were found damaged and set aside.
+    pub quarantined: u64,
+}
+
+const COLUMNS: &str = "s.id, s.level, s.min_ms, s.max_ms, s.bytes, s.crc, s.windows, s.samples, s.traces";
+
+impl Catalog {
+    /// Commits a segment, its services and its agents' sequence numbers in one transaction. On `Ok` it is durable.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing of it is visible.
+    pub async fn register(&self, registration: &Registration) -> Result<(), CatalogError> {
+        let mut tx = self.write.begin().await?;
+        let segment = &registration.segment;
+        sqlx::query(
+            "INSERT INTO segments (id, level, state, min_ms, max_ms, bytes, crc, windows, samples, traces, created_ms, dropped_ms)
+             VALUES ($1, $2, 'live', $3, $4, $5, $6, $7, $8, $9, $10, 0)",
+        )
+        .bind(&segment.id)
+        .bind(i64::from(segment.level))
+        .bind(to_sql(segment.min_ms))
+        .bind(to_sql(segment.max_ms))
+        .bind(to_sql(segment.bytes))
+        .bind(i64::from(segment.crc))
+        .bind(to_sql(segment.windows))
+        .bind(to_sql(segment.samples))
+        .bind(to_sql(segment.traces))
+        .bind(to_sql(registration.now_ms))
+        .execute(&mut *tx)
+        .await?;
+        for span in &registration.services {
+            sqlx::query(
+                "INSERT INTO segment_services (service, segment, min_ms, max_ms, windows) VALUES ($1, $2, $3, $4, $5)",
+            )
+            .bind(&span.service)
+            .bind(&segment.id)
+            .bind(to_sql(span.min_ms))
+            .bind(to_sql(span.max_ms))
+            .bind(to_sql(span.windows))
+            .execute(&mut *tx)
+            .await?;
+            super::names::remember(&mut tx, span).await?;
+        }
+        for agent in &registration.agents {
+            super::agents::save(&mut tx, agent, registration.now_ms).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Live segments with windows of `service` that start in the range, by time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn segments_of(
+        &self,
+        service: &str,
+        from_ms: u64,
+        until_ms: u64,
+    ) -> Result<Vec<SegmentRow>, CatalogError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM segment_services p JOIN segments s ON s.id = p.segment
+             WHERE p.service = $1 AND p.max_ms >= $2 AND p.min_ms < $3 AND s.state = 'live' ORDER BY s.min_ms, s.id"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(service)
+            .bind(to_sql(from_ms))
+            .bind(to_sql(until_ms))
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(read_segment).collect()
+    }
+
+    /// Live segments that overlap the range, by time; only those with traces where asked.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn segments_in(
+        &self,
+        from_ms: u64,
+        until_ms: u64,
+        with_traces: bool,
+    ) -> Result<Vec<SegmentRow>, CatalogError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM segments s WHERE s.state = 'live' AND s.max_ms > $1 AND s.min_ms < $2
+             AND s.traces >= $3 ORDER BY s.min_ms, s.id"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(to_sql(from_ms))
+            .bind(to_sql(until_ms))
+            .bind(i64::from(with_traces))
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(read_segment).collect()
+    }
+
+    /// Unlists segments that ended before `before_ms` and that no pin needs. Answers how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn expire(&self, before_ms: u64, now_ms: u64) -> Result<u64, CatalogError> {
+        let expired = sqlx::query(
+            "UPDATE segments SET state = 'dropped', dropped_ms = $2 WHERE state = 'live' AND max_ms <= $1
+             AND NOT EXISTS (SELECT 1 FROM segment_services p JOIN pin_ranges r ON r.service = p.service
+                             WHERE p.segment = segments.id AND r.from_ms <= p.max_ms AND r.until_ms > p.min_ms)",
+        )
+        .bind(to_sql(before_ms))
+        .bind(to_sql(now_ms))
+        .execute(&self.write)
+        .await?;
+        Ok(expired.rows_affected())
+    }
+
+    /// Segments that were unlisted before `before_ms`: no query can still be reading them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn dropped(&self, before_ms: u64) -> Result<Vec<String>, CatalogError> {
+        let rows = sqlx::query("SELECT id FROM segments WHERE state = 'dropped' AND dropped_ms <= $1")
+            .bind(to_sql(before_ms))
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
+    }
+
+    /// Forgets a segment whose object is gone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget(&self, id: &str) -> Result<(), CatalogError> {
+        let mut tx = self.write.begin().await?;
+        sqlx::query("DELETE FROM segment_services WHERE segment = $1").bind(id).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM segments WHERE id = $1").bind(id).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Marks a damaged segment: it stays on record, and is never served again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn quarantine(&self, id: &str) -> Result<bool, CatalogError> {
+        let marked = sqlx::query("UPDATE segments SET state = 'quarantined' WHERE id = $1 AND state = 'live'")
+            .bind(id)
+            .execute(&self.write)
+            .await?;
+        Ok(marked.rows_affected() > 0)
+    }
+
+    /// Ids of all segments whose object should exist, with its size.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn objects(&self) -> Result<Vec<(String, u64)>, CatalogError> {
+        let rows =
+            sqlx::query("SELECT id, bytes FROM segments WHERE state <> 'quarantined'").fetch_all(&self.read).await?;
+        rows.iter().map(|row| Ok((row.try_get("id")?, from_sql(row.try_get("bytes")?)))).collect()
+    }
+
+    /// What the store holds in all.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn totals(&self) -> Result<CatalogTotals, CatalogError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS segments, COALESCE(SUM(bytes), 0) AS bytes, COALESCE(SUM(windows), 0) AS windows,
+             COALESCE(SUM(samples), 0) AS samples FROM segments WHERE state = 'live'",
+        )
+        .fetch_one(&self.read)
+        .await?;
+        let quarantined =
+            sqlx::query("SELECT COUNT(*) AS n FROM segments WHERE state = 'quarantined'").fetch_one(&self.read).await?;
+        Ok(CatalogTotals {
+            segments: from_sql(row.try_get("segments")?),
+            bytes: from_sql(row.try_get("bytes")?),
+            windows: from_sql(row.try_get("windows")?),
+            samples: from_sql(row.try_get("samples")?),
+            quarantined: from_sql(quarantined.try_get("n")?),
+        })
+    }
+}
+
+fn read_segment(row: &SqliteRow) -> Result<SegmentRow, CatalogError> {
+    Ok(SegmentRow {
+        id: row.try_get("id")?,
+        level: from_sql(row.try_get("level")?) as u32,
+        min_ms: from_sql(row.try_get("min_ms")?),
+        max_ms: from_sql(row.try_get("max_ms")?),
+        bytes: from_sql(row.try_get("bytes")?),
+        crc: from_sql(row.try_get("crc")?) as u32,
+        windows: from_sql(row.try_get("windows")?),
+        samples: from_sql(row.try_get("samples")?),
+        traces: from_sql(row.try_get("traces")?),
+    })
+}

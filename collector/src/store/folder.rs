@@ -1,0 +1,43 @@
+//! The data folder: made, probed and locked, with errors that a person can act on.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::StoreError;
+
+/// Makes the folder, and makes sure it is one.
+pub(super) fn prepare(data: &Path) -> Result<(), StoreError> {
+    if data.exists() && !data.is_dir() {
+        return Err(problem(data, "it is a file: choose a folder with --data"));
+    }
+    fs::create_dir_all(data).map_err(|e| match e.kind() {
+        ErrorKind::NotADirectory => problem(data, "part of its path is a file: choose another with --data"),
+        _ => problem(data, &format!("cannot be made ({e}): choose another with --data")),
+    })
+}
+
+/// Takes the folder for this process. The lock goes with the process, however it ends.
+pub(super) fn lock(data: &Path) -> Result<File, StoreError> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(data.join("LOCK"));
+    let file = file.map_err(|e| problem(data, &format!("cannot be written to ({e}): choose another with --data")))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(problem(data, "another tephra is using it: stop that one, or choose another with --data"))
+        }
+        Err(TryLockError::Error(e)) => {
+            Err(problem(data, &format!("cannot be locked ({e}): is it on a network share?")))
+        }
+    }
+}
+
+/// Free bytes for this user.
+pub(super) fn free_bytes(data: &Path) -> Result<u64, StoreError> {
+    let about = rustix::fs::statvfs(data).map_err(|e| problem(data, &format!("cannot be looked at ({e})")))?;
+    Ok(about.f_bavail.saturating_mul(about.f_frsize))
+}
+
+fn problem(data: &Path, problem: &str) -> StoreError {
+    StoreError::Folder { path: data.to_owned(), problem: problem.to_owned() }
+}

@@ -1,0 +1,106 @@
+//! The catalog's schema, as the list of steps that lead to it.
+//!
+//! A released step never changes; a new one is appended. The subset of SQL is what SQLite and PostgreSQL both take: BIGINT and
+//! TEXT columns, `$1` parameters, `ON CONFLICT`. Binary values are kept as hexadecimal text.
+
+/// Step `i` leads from version `i` to `i + 1`. Statements of one step run in one transaction.
+pub(super) const MIGRATIONS: &[&[&str]] = &[&[
+    // Segments: immutable objects. `state` is live, or dropped: unlisted, its object is removed a little later, so that a
+    // query which has already listed it can finish.
+    "CREATE TABLE segments (
+        id TEXT PRIMARY KEY,
+        level BIGINT NOT NULL,
+        state TEXT NOT NULL,
+        min_ms BIGINT NOT NULL,
+        max_ms BIGINT NOT NULL,
+        bytes BIGINT NOT NULL,
+        crc BIGINT NOT NULL,
+        windows BIGINT NOT NULL,
+        samples BIGINT NOT NULL,
+        traces BIGINT NOT NULL,
+        created_ms BIGINT NOT NULL,
+        dropped_ms BIGINT NOT NULL
+    )",
+    "CREATE INDEX segments_by_time ON segments (state, max_ms)",
+    // Window starts of one service in one segment: what a query looks up.
+    "CREATE TABLE segment_services (
+        service TEXT NOT NULL,
+        segment TEXT NOT NULL,
+        min_ms BIGINT NOT NULL,
+        max_ms BIGINT NOT NULL,
+        windows BIGINT NOT NULL,
+        PRIMARY KEY (service, segment)
+    )",
+    "CREATE INDEX segment_services_by_time ON segment_services (service, max_ms)",
+    "CREATE INDEX segment_services_by_segment ON segment_services (segment)",
+    // One row per agent instance: which sequence numbers are stored (the highest, and a bitmap of those just below it),
+    // and the accounting of what it sampled.
+    "CREATE TABLE agents (
+        agent_id TEXT NOT NULL,
+        boot_id BIGINT NOT NULL,
+        max_sequence BIGINT NOT NULL,
+        stored_below TEXT NOT NULL,
+        service TEXT NOT NULL,
+        instance TEXT NOT NULL,
+        version TEXT NOT NULL,
+        last_seen_ms BIGINT NOT NULL,
+        sampled BIGINT NOT NULL,
+        stored BIGINT NOT NULL,
+        drops TEXT NOT NULL,
+        cpu_ns BIGINT NOT NULL,
+        process_cpu_ns BIGINT NOT NULL,
+        PRIMARY KEY (agent_id, boot_id)
+    )",
+    "CREATE INDEX agents_by_time ON agents (last_seen_ms)",
+    "CREATE TABLE services (
+        name TEXT PRIMARY KEY,
+        first_seen_ms BIGINT NOT NULL,
+        last_seen_ms BIGINT NOT NULL
+    )",
+    "CREATE TABLE profile_types (
+        service TEXT NOT NULL,
+        name TEXT NOT NULL,
+        unit TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        period BIGINT NOT NULL,
+        first_seen_ms BIGINT NOT NULL,
+        last_seen_ms BIGINT NOT NULL,
+        PRIMARY KEY (service, name)
+    )",
+    "CREATE TABLE labels (
+        service TEXT NOT NULL,
+        name TEXT NOT NULL,
+        value TEXT NOT NULL,
+        first_seen_ms BIGINT NOT NULL,
+        last_seen_ms BIGINT NOT NULL,
+        PRIMARY KEY (service, name, value)
+    )",
+    "CREATE TABLE events (
+        id TEXT PRIMARY KEY,
+        at_ms BIGINT NOT NULL,
+        kind TEXT NOT NULL,
+        service TEXT NOT NULL,
+        title TEXT NOT NULL,
+        labels TEXT NOT NULL,
+        link TEXT NOT NULL
+    )",
+    "CREATE INDEX events_by_service ON events (service, at_ms)",
+    "CREATE INDEX events_by_time ON events (at_ms)",
+    "CREATE TABLE pins (
+        id TEXT PRIMARY KEY,
+        url TEXT NOT NULL,
+        note TEXT NOT NULL,
+        answer TEXT NOT NULL,
+        created_ms BIGINT NOT NULL,
+        expires_ms BIGINT NOT NULL
+    )",
+    // What a pin keeps from being dropped.
+    "CREATE TABLE pin_ranges (
+        pin TEXT NOT NULL,
+        service TEXT NOT NULL,
+        from_ms BIGINT NOT NULL,
+        until_ms BIGINT NOT NULL
+    )",
+    "CREATE INDEX pin_ranges_by_pin ON pin_ranges (pin)",
+    "CREATE INDEX pin_ranges_by_service ON pin_ranges (service, from_ms)",
+]];

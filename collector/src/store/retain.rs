@@ -1,0 +1,92 @@
+//! Retention: lets go of segments that are old and that no pin needs, and of objects that nobody knows.
+//!
+//! A segment is first unlisted, and its object removed a little later, so that a query which has just listed it can finish.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tephra_proto::limits::{WINDOW_AHEAD_MS_MAX, WINDOW_LATE_MS_MAX};
+use tracing::{info, warn};
+
+use super::{Store, StoreError, now_ms};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// From unlisting to removal: longer than any query runs.
+const GRACE_MS: u64 = 10 * 60_000;
+
+/// An object without a catalog row is the trace of a crash between the two writes. Younger ones may be on their way.
+const ORPHAN_AGE: Duration = Duration::from_secs(3600);
+
+/// What one round did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Segments unlisted.
+    pub expired: u64,
+    /// Objects of unlisted segments removed.
+    pub removed: u64,
+    /// Objects removed that no catalog row knew.
+    pub orphans: u64,
+}
+
+/// Runs until it is dropped.
+pub async fn run(store: Arc<Store>) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match round(&store, now_ms()).await {
+            Ok(round) if round == Round::default() => {}
+            Ok(Round { expired, removed, orphans }) => info!(expired, removed, orphans, "retention"),
+            Err(error) => warn!(%error, "retention failed; the next round tries again"),
+        }
+    }
+}
+
+/// One round, as of `now_ms`.
+///
+/// # Errors
+/// When catalog or disk fail; what was done stays done.
+pub async fn round(store: &Store, now_ms: u64) -> Result<Round, StoreError> {
+    let retention_ms = store.options().retention.as_millis() as u64;
+    let oldest_ms = now_ms.saturating_sub(retention_ms);
+    let catalog = store.catalog();
+    store.settle_damage().await?;
+    catalog.drop_expired_pins(now_ms).await?;
+    let expired = catalog.expire(oldest_ms, now_ms).await?;
+    let removed = remove_dropped(store, now_ms).await?;
+    let orphans = remove_orphans(store).await?;
+    // A window may come this late; only then may its sequence number be forgotten.
+    catalog.forget_agents(now_ms.saturating_sub(WINDOW_LATE_MS_MAX + 2 * WINDOW_AHEAD_MS_MAX)).await?;
+    catalog.forget_names(oldest_ms).await?;
+    Ok(Round { expired, removed, orphans })
+}
+
+async fn remove_dropped(store: &Store, now_ms: u64) -> Result<u64, StoreError> {
+    let mut removed = 0;
+    for id in store.catalog().dropped(now_ms.saturating_sub(GRACE_MS)).await? {
+        let (bulk, name) = (store.bulk().clone(), id.clone());
+        tokio::task::spawn_blocking(move || bulk.delete(&name)).await??;
+        store.catalog().forget(&id).await?;
+        removed += 1;
+    }
+    Ok(removed)
+}
+
+async fn remove_orphans(store: &Store) -> Result<u64, StoreError> {
+    let bulk = store.bulk().clone();
+    let objects = tokio::task::spawn_blocking(move || bulk.list()).await??;
+    let old = |modified: SystemTime| modified.elapsed().is_ok_and(|age| age > ORPHAN_AGE);
+    let old: Vec<_> = objects.into_iter().filter(|object| old(object.modified)).collect();
+    // Asked for after the listing: whatever was registered meanwhile is known.
+    let known: HashSet<String> = store.catalog().objects().await?.into_iter().map(|(id, _)| id).collect();
+    let mut removed = 0;
+    for object in old.into_iter().filter(|object| !known.contains(&object.name)) {
+        let bulk = store.bulk().clone();
+        tokio::task::spawn_blocking(move || bulk.delete(&object.name)).await??;
+        removed += 1;
+    }
+    Ok(removed)
+}

@@ -1,0 +1,309 @@
+//! The L0 segment: accepted windows as they arrived, with an index at the end. `collector/FORMAT.md` has the bytes.
+//!
+//! Every part has a CRC-32, so a reader knows damage from data; nothing is ever read past a length that was not checked.
+
+use bytes::{BufMut, Bytes};
+use prost::Message;
+use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
+use tephra_proto::v1;
+
+use super::bulk::{Bulk, BulkError};
+
+const MAGIC: &[u8; 8] = b"TEPHRAL0";
+const VERSION: u32 = 1;
+/// Magic, version, four zero bytes.
+const HEAD_BYTES: usize = 16;
+/// Length and CRC of the footer, magic.
+const TAIL_BYTES: usize = 16;
+/// The three lengths before a batch's header.
+const BATCH_HEAD_BYTES: usize = 12;
+/// One read usually gets the whole footer.
+const TAIL_READ_BYTES: u64 = 64 << 10;
+/// A window's header: 16 labels and names stay far below.
+const HEADER_BYTES_MAX: usize = 64 << 10;
+/// Key and batch number.
+const TRACE_ENTRY_BYTES: usize = 12;
+
+/// What a segment holds, at its end.
+#[derive(Clone, PartialEq, Message)]
+pub struct Footer {
+    /// In the order they are stored.
+    #[prost(message, repeated, tag = "1")]
+    pub batches: Vec<BatchInfo>,
+    /// Where the trace index starts.
+    #[prost(uint64, tag = "2")]
+    pub traces_offset: u64,
+    /// Entries of the trace index.
+    #[prost(uint32, tag = "3")]
+    pub traces: u32,
+    /// CRC-32 of the trace index.
+    #[prost(uint32, tag = "4")]
+    pub traces_crc: u32,
+}
+
+/// One window in a segment: what queries select by, so that they open only what they need.
+#[derive(Clone, PartialEq, Message)]
+pub struct BatchInfo {
+    /// Where it starts.
+    #[prost(uint64, tag = "1")]
+    pub offset: u64,
+    /// How long it is, CRC included.
+    #[prost(uint32, tag = "2")]
+    pub bytes: u32,
+    /// Service.
+    #[prost(string, tag = "3")]
+    pub service: String,
+    /// Instance.
+    #[prost(string, tag = "4")]
+    pub instance: String,
+    /// Resource labels, by name.
+    #[prost(message, repeated, tag = "5")]
+    pub labels: Vec<v1::Label>,
+    /// Start of the window, unix milliseconds.
+    #[prost(uint64, tag = "6")]
+    pub start_ms: u64,
+    /// Its length, milliseconds.
+    #[prost(uint32, tag = "7")]
+    pub duration_ms: u32,
+    /// Sums by type.
+    #[prost(message, repeated, tag = "8")]
+    pub types: Vec<TypeSum>,
+    /// Span summaries in it.
+    #[prost(uint32, tag = "9")]
+    pub spans: u32,
+}
+
+/// Sum of one series.
+#[derive(Clone, PartialEq, Message)]
+pub struct TypeSum {
+    /// Name, unit, kind, period.
+    #[prost(message, optional, tag = "1")]
+    pub profile_type: Option<v1::ProfileType>,
+    /// Sum of the values, in units of the type.
+    #[prost(uint64, tag = "2")]
+    pub total: u64,
+    /// Samples behind it.
+    #[prost(uint64, tag = "3")]
+    pub samples: u64,
+}
+
+/// A window on its way into a segment.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// As it arrived.
+    pub header: v1::PushHeader,
+    /// As it arrived: one zstd frame.
+    pub payload: Bytes,
+    /// What it inflates to.
+    pub payload_bytes: u32,
+    /// What the footer says about it; offset and length are set when it is written.
+    pub info: BatchInfo,
+    /// Keys of the traces it holds, see [`trace_key`].
+    pub traces: Vec<u64>,
+}
+
+/// A complete segment in memory.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// The object.
+    pub bytes: Vec<u8>,
+    /// Its footer.
+    pub footer: Footer,
+    /// The footer's CRC-32.
+    pub crc: u32,
+}
+
+/// Why a segment could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SegmentError {
+    /// The object store failed.
+    #[error(transparent)]
+    Bulk(#[from] BulkError),
+    /// The bytes are not what was written.
+    #[error("segment {segment} is damaged: {problem}")]
+    Damaged {
+        /// Its id.
+        segment: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// What a trace is found by: the last 8 bytes of its id, the part that W3C asks to be random.
+pub fn trace_key(trace_id: &tephra_proto::ids::TraceId) -> u64 {
+    let [.., a, b, c, d, e, f, g, h] = trace_id.to_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Lays out a segment.
+pub fn encode(batches: &[Batch]) -> Encoded {
+    let payloads: usize = batches.iter().map(|batch| batch.payload.len() + 1_024).sum();
+    let mut bytes = Vec::with_capacity(payloads + HEAD_BYTES + TAIL_BYTES);
+    bytes.put_slice(MAGIC);
+    bytes.put_u32_le(VERSION);
+    bytes.put_u32_le(0);
+    let mut footer = Footer::default();
+    let mut traces = Vec::new();
+    for (number, batch) in batches.iter().enumerate() {
+        let start = bytes.len();
+        let header = batch.header.encode_to_vec();
+        bytes.put_u32_le(header.len() as u32);
+        bytes.put_u32_le(batch.payload.len() as u32);
+        bytes.put_u32_le(batch.payload_bytes);
+        bytes.put_slice(&header);
+        bytes.put_slice(&batch.payload);
+        let crc = crc32fast::hash(bytes.get(start..).unwrap_or_default());
+        bytes.put_u32_le(crc);
+        footer.batches.push(BatchInfo {
+            offset: start as u64,
+            bytes: (bytes.len() - start) as u32,
+            ..batch.info.clone()
+        });
+        traces.extend(batch.traces.iter().map(|key| (*key, number as u32)));
+    }
+    traces.sort_unstable();
+    traces.dedup();
+    footer.traces_offset = bytes.len() as u64;
+    footer.traces = traces.len() as u32;
+    for (key, number) in traces {
+        bytes.put_u64_le(key);
+        bytes.put_u32_le(number);
+    }
+    footer.traces_crc = crc32fast::hash(bytes.get(footer.traces_offset as usize..).unwrap_or_default());
+    let encoded = footer.encode_to_vec();
+    let crc = crc32fast::hash(&encoded);
+    bytes.put_slice(&encoded);
+    bytes.put_u32_le(encoded.len() as u32);
+    bytes.put_u32_le(crc);
+    bytes.put_slice(MAGIC);
+    Encoded { bytes, footer, crc }
+}
+
+/// Reads and checks the footer of an object of `object_bytes` bytes, whose catalog row says `crc`.
+///
+/// # Errors
+/// When the object cannot be read, or is not the one that was written.
+pub fn read_footer(bulk: &dyn Bulk, segment: &str, object_bytes: u64, crc: u32) -> Result<Footer, SegmentError> {
+    let damaged = |problem: String| SegmentError::Damaged { segment: segment.to_owned(), problem };
+    let tail_offset = object_bytes.saturating_sub(TAIL_READ_BYTES);
+    let mut tail = bulk.get_range(segment, tail_offset, TAIL_READ_BYTES as usize)?;
+    if tail.len() as u64 != object_bytes - tail_offset || object_bytes < (HEAD_BYTES + TAIL_BYTES) as u64 {
+        return Err(damaged(format!("{} of {object_bytes} bytes are there", tail_offset + tail.len() as u64)));
+    }
+    let Some((rest, last)) = tail.split_last_chunk::<TAIL_BYTES>() else {
+        return Err(damaged("it is too short".to_owned()));
+    };
+    let (len, found_crc, magic) = (u32_at(last, 0) as u64, u32_at(last, 4), &last[8..]);
+    if magic != MAGIC || found_crc != crc {
+        return Err(damaged("its end is not that of the registered segment".to_owned()));
+    }
+    let footer_end = object_bytes - TAIL_BYTES as u64;
+    let Some(footer_offset) = footer_end.checked_sub(len).filter(|offset| *offset >= HEAD_BYTES as u64) else {
+        return Err(damaged(format!("its footer claims {len} bytes")));
+    };
+    let footer = if footer_offset >= tail_offset {
+        rest[(footer_offset - tail_offset) as usize..].to_vec()
+    } else {
+        tail = bulk.get_range(segment, footer_offset, len as usize)?;
+        std::mem::take(&mut tail)
+    };
+    if crc32fast::hash(&footer) != crc {
+        return Err(damaged("its footer does not match its checksum".to_owned()));
+    }
+    let footer = Footer::decode(footer.as_slice()).map_err(|e| damaged(e.to_string()))?;
+    let within = |offset: u64, bytes: u64| offset.checked_add(bytes).is_some_and(|end| end <= footer_offset);
+    let batches_fit = footer.batches.iter().all(|batch| within(batch.offset, batch.bytes.into()));
+    if !batches_fit || !within(footer.traces_offset, u64::from(footer.traces) * TRACE_ENTRY_BYTES as u64) {
+        return Err(damaged("its footer points outside".to_owned()));
+    }
+    Ok(footer)
+}
+
+/// A window as it lies in a segment.
+#[derive(Debug, Clone)]
+pub struct StoredBatch {
+    /// As it arrived.
+    pub header: v1::PushHeader,
+    /// As it arrived: one zstd frame.
+    pub payload: Bytes,
+    /// What it inflates to.
+    pub payload_bytes: u32,
+}
+
+/// Reads one window and checks it against its checksum.
+///
+/// # Errors
+/// When the object cannot be read, or this part of it is damaged.
+pub fn read_batch(bulk: &dyn Bulk, segment: &str, info: &BatchInfo) -> Result<StoredBatch, SegmentError> {
+    let damaged = |problem: &str| SegmentError::Damaged {
+        segment: segment.to_owned(),
+        problem: format!("window at byte {}: {problem}", info.offset),
+    };
+    let limit = BATCH_HEAD_BYTES + HEADER_BYTES_MAX + PAYLOAD_COMPRESSED_BYTES_MAX + 4;
+    if info.bytes as usize > limit {
+        return Err(damaged("too long"));
+    }
+    let bytes = bulk.get_range(segment, info.offset, info.bytes as usize)?;
+    let Some((body, crc)) = bytes.split_last_chunk::<4>() else {
+        return Err(damaged("cut off"));
+    };
+    if bytes.len() != info.bytes as usize || crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+        return Err(damaged("does not match its checksum"));
+    }
+    let Some((head, content)) = body.split_first_chunk::<BATCH_HEAD_BYTES>() else {
+        return Err(damaged("too short"));
+    };
+    let (header_len, payload_len, payload_bytes) =
+        (u32_at(head, 0) as usize, u32_at(head, 4) as usize, u32_at(head, 8));
+    if header_len.checked_add(payload_len) != Some(content.len()) || payload_bytes as usize > PAYLOAD_BYTES_MAX {
+        return Err(damaged("its lengths do not add up"));
+    }
+    let (header, _) = content.split_at(header_len);
+    let header = v1::PushHeader::decode(header).map_err(|e| damaged(&e.to_string()))?;
+    let payload_start = BATCH_HEAD_BYTES + header_len;
+    let payload = Bytes::from(bytes).slice(payload_start..payload_start + payload_len);
+    Ok(StoredBatch { header, payload, payload_bytes })
+}
+
+/// Which windows of a segment hold which traces: sorted by key.
+#[derive(Debug, Clone, Default)]
+pub struct TraceIndex(Vec<(u64, u32)>);
+
+impl TraceIndex {
+    /// Numbers of the windows that may hold the trace: another trace with the same key is possible.
+    pub fn find(&self, key: u64) -> impl Iterator<Item = usize> + '_ {
+        let start = self.0.partition_point(|(other, _)| *other < key);
+        let from_there = self.0.get(start..).unwrap_or_default();
+        from_there.iter().take_while(move |(other, _)| *other == key).map(|(_, number)| *number as usize)
+    }
+
+    /// Bytes of memory it takes.
+    pub fn weight(&self) -> usize {
+        self.0.len() * size_of::<(u64, u32)>()
+    }
+}
+
+/// Reads the trace index.
+///
+/// # Errors
+/// When the object cannot be read, or the index is damaged.
+pub fn read_traces(bulk: &dyn Bulk, segment: &str, footer: &Footer) -> Result<TraceIndex, SegmentError> {
+    let bytes = footer.traces as usize * TRACE_ENTRY_BYTES;
+    let bytes = bulk.get_range(segment, footer.traces_offset, bytes)?;
+    if crc32fast::hash(&bytes) != footer.traces_crc {
+        let problem = "its trace index does not match its checksum".to_owned();
+        return Err(SegmentError::Damaged { segment: segment.to_owned(), problem });
+    }
+    let (entries, _) = bytes.as_chunks::<TRACE_ENTRY_BYTES>();
+    let read = |entry: &[u8; TRACE_ENTRY_BYTES]| {
+        let [a, b, c, d, e, f, g, h, ..] = *entry;
+        (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u32_at(entry, 8))
+    };
+    Ok(TraceIndex(entries.iter().map(read).collect()))
+}
+
+/// Four bytes at a constant place of an array that has them.
+fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
