@@ -1,0 +1,100 @@
+//! Samples heap allocations, and follows the sampled blocks until they are freed.
+//!
+//! A sampled block is aligned to a page. So freeing tests twelve bits of the address, and only what passes is looked up: all
+//! other blocks cost one subtraction when they are allocated and one test when they are freed.
+
+mod countdown;
+mod prof_alloc;
+mod table;
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use self::prof_alloc::ProfAlloc;
+pub(crate) use self::table::LiveBlock;
+
+use self::table::LiveTable;
+use crate::sampler::{self, Registers};
+
+/// Fewer bytes between samples would cost more than it tells.
+const MEAN_BYTES_MIN: u64 = 64 * 1024;
+
+/// How to sample.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeapConfig {
+    /// Mean number of bytes between two samples; at least 64 KiB.
+    pub(crate) mean_bytes: u64,
+}
+
+/// What heap sampling could not do, and what it holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct HeapCounters {
+    /// Blocks tracked since the process began.
+    pub(crate) tracked: u64,
+    /// Blocks tracked and freed.
+    pub(crate) freed: u64,
+    /// Blocks sampled but not tracked, because the table had no room near their address.
+    pub(crate) dropped_table_full: u64,
+}
+
+static LIVE: LiveTable = LiveTable::new();
+static TRACKED: AtomicU64 = AtomicU64::new(0);
+static FREED: AtomicU64 = AtomicU64::new(0);
+static DROPPED_TABLE_FULL: AtomicU64 = AtomicU64::new(0);
+
+/// Starts sampling allocations that go through [`ProfAlloc`], on every thread but the calling one. The sampler must be
+/// running, as it walks the stacks: allocations are not sampled while it is stopped or paused.
+pub(crate) fn start(config: HeapConfig) {
+    countdown::exempt_this_thread();
+    countdown::enable(config.mean_bytes.max(MEAN_BYTES_MIN));
+}
+
+/// Stops sampling. Blocks tracked already are followed until they are freed.
+pub(crate) fn stop() {
+    countdown::disable();
+}
+
+/// Shows every sampled block that is allocated now.
+pub(crate) fn for_each_live(each: &mut dyn FnMut(LiveBlock)) {
+    LIVE.for_each(each);
+}
+
+/// Reads the counters.
+pub(crate) fn counters() -> HeapCounters {
+    HeapCounters {
+        tracked: TRACKED.load(Ordering::Relaxed),
+        freed: FREED.load(Ordering::Relaxed),
+        dropped_table_full: DROPPED_TABLE_FULL.load(Ordering::Relaxed),
+    }
+}
+
+/// Takes a sample of an allocation of `bytes` that was just charged, if it is due. The block it returns is to be tracked.
+fn sample(registers: Registers, bytes: usize, own_code: Range<u64>) -> Option<LiveBlock> {
+    let weight = countdown::due(bytes)?;
+    let bytes = bytes as u64;
+    let stack_hash = countdown::while_inside(|| sampler::record_alloc(registers, bytes, weight, own_code))?;
+    Some(LiveBlock { stack_hash, bytes, weight })
+}
+
+/// Starts following a block; `false` when there is no room for it.
+fn track(address: usize, block: LiveBlock) -> bool {
+    let tracked = LIVE.insert(address, block);
+    let counter = if tracked { &TRACKED } else { &DROPPED_TABLE_FULL };
+    counter.fetch_add(1, Ordering::Relaxed);
+    tracked
+}
+
+/// What is known of a block.
+fn tracked(address: usize) -> Option<LiveBlock> {
+    LIVE.get(address)
+}
+
+/// Stops following a block that is about to be freed; `false` when it was not followed.
+fn untrack(address: usize) -> bool {
+    let known = LIVE.remove(address);
+    FREED.fetch_add(u64::from(known), Ordering::Relaxed);
+    known
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! Everything that depends on the processor: registers of interrupted and of running code, and the thread pointer.
+
+use std::arch::asm;
+use std::ffi::c_void;
+
+use framehop::UnwindRegsNative;
+
+/// The registers a stack walk starts from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Registers {
+    /// Program counter.
+    pub(crate) pc: u64,
+    /// Stack pointer.
+    pub(crate) sp: u64,
+    /// Frame pointer, which code is free to use for something else.
+    pub(crate) fp: u64,
+    /// Link register; 0 where the processor has none.
+    pub(crate) lr: u64,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Registers {
+    /// Reads the registers of the code a signal interrupted.
+    ///
+    /// # Safety
+    /// `context` is the third argument of a running `SA_SIGINFO` handler.
+    pub(super) unsafe fn interrupted(context: *const c_void) -> Self {
+        // SAFETY: the caller got the pointer from the kernel, which points it at a whole ucontext on the signal frame.
+        let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+        Self {
+            pc: registers[libc::REG_RIP as usize] as u64,
+            sp: registers[libc::REG_RSP as usize] as u64,
+            fp: registers[libc::REG_RBP as usize] as u64,
+            lr: 0,
+        }
+    }
+
+    /// Reads the registers here. Valid for a walk as long as the function this is inlined into has not returned.
+    #[inline(always)]
+    pub(crate) fn here() -> Self {
+        let (pc, sp, fp): (u64, u64, u64);
+        // SAFETY: only copies registers; touches no memory, stack or flags.
+        unsafe {
+            asm!("lea {pc}, [rip]", "mov {sp}, rsp", "mov {fp}, rbp", pc = out(reg) pc, sp = out(reg) sp,
+                fp = out(reg) fp, options(nomem, nostack, preserves_flags));
+        }
+        Self { pc, sp, fp, lr: 0 }
+    }
+
+    /// As the unwinder wants them.
+    pub(super) fn for_unwinding(&self) -> UnwindRegsNative {
+        UnwindRegsNative::new(self.pc, self.sp, self.fp)
+    }
+}
+
+/// Makes a frame pointer that cannot be one harmless: a DWARF rule based on a tiny value would compute an address below
+/// zero, and the unwinder's arithmetic is checked in debug builds. Zero stays, because it marks the root.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn tame(registers: &mut UnwindRegsNative) {
+    if (1..4096).contains(&registers.bp()) {
+        registers.set_bp(4096);
+    }
+}
+
+/// Address of the running thread's control block, which C libraries place at the top of the thread's own stack.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn thread_pointer() -> u64 {
+    let pointer: u64;
+    // SAFETY: the ABI keeps the thread pointer itself at fs:0 in every thread.
+    unsafe {
+        asm!("mov {}, fs:0", out(reg) pointer, options(nostack, preserves_flags, readonly));
+    }
+    pointer
+}
+
+#[cfg(target_arch = "aarch64")]
+impl Registers {
+    /// Reads the registers of the code a signal interrupted.
+    ///
+    /// # Safety
+    /// `context` is the third argument of a running `SA_SIGINFO` handler.
+    pub(super) unsafe fn interrupted(context: *const c_void) -> Self {
+        // SAFETY: the caller got the pointer from the kernel, which points it at a whole ucontext on the signal frame.
+        let machine = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
+        Self { pc: machine.pc, sp: machine.sp, fp: machine.regs[29], lr: machine.regs[30] }
+    }
+
+    /// Reads the registers here. Valid for a walk as long as the function this is inlined into has not returned.
+    #[inline(always)]
+    pub(crate) fn here() -> Self {
+        let (pc, sp, fp, lr): (u64, u64, u64, u64);
+        // SAFETY: only copies registers; touches no memory, stack or flags.
+        unsafe {
+            asm!("adr {pc}, .", "mov {sp}, sp", "mov {fp}, x29", "mov {lr}, x30", pc = out(reg) pc, sp = out(reg) sp,
+                fp = out(reg) fp, lr = out(reg) lr, options(nomem, nostack, preserves_flags));
+        }
+        Self { pc, sp, fp, lr }
+    }
+
+    /// As the unwinder wants them.
+    pub(super) fn for_unwinding(&self) -> UnwindRegsNative {
+        UnwindRegsNative::new(self.lr, self.sp, self.fp)
+    }
+}
+
+/// See the x86-64 twin; this unwinder checks its own arithmetic.
+#[cfg(target_arch = "aarch64")]
+pub(super) fn tame(_registers: &mut UnwindRegsNative) {}
+
+/// Address of the running thread's control block, which C libraries place at the top of the thread's own stack.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn thread_pointer() -> u64 {
+    let pointer: u64;
+    // SAFETY: reads a register that user code may always read.
+    unsafe {
+        asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nomem, nostack, preserves_flags));
+    }
+    pointer
+}

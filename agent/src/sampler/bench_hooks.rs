@@ -1,0 +1,112 @@
+//! Doors for benchmarks and tests that must not need `unsafe` themselves. Not part of the public interface.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::{SamplerConfig, counters, current_state, current_tid};
+
+/// Sampling without an agent around it: an agent thread that ticks, drains and forgets.
+#[derive(Debug)]
+pub struct Session {
+    stop: Arc<AtomicBool>,
+    drained: Arc<AtomicU64>,
+    agent: Option<JoinHandle<()>>,
+}
+
+impl Session {
+    /// Starts sampling at `hz`, 128 frames deep.
+    ///
+    /// # Panics
+    /// When sampling cannot start.
+    #[must_use]
+    pub fn start(hz: u32) -> Self {
+        Self::start_with(hz, |_| ())
+    }
+
+    pub(crate) fn start_with(hz: u32, mut each: impl FnMut(&crate::sample::RawSample<'_>) + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let drained = Arc::new(AtomicU64::new(0));
+        let (ready, started) = std::sync::mpsc::channel();
+        let agent = std::thread::spawn({
+            let (stop, drained) = (Arc::clone(&stop), Arc::clone(&drained));
+            move || {
+                super::start(SamplerConfig { hz, depth: 128 }).expect("sampling starts");
+                ready.send(()).expect("the starter waits");
+                while !stop.load(Ordering::Acquire) {
+                    super::tick();
+                    super::drain(&mut |sample| {
+                        each(sample);
+                        drained.fetch_add(1, Ordering::Relaxed);
+                    });
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                super::stop();
+                super::drain(&mut |sample| {
+                    each(sample);
+                    drained.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+        });
+        started.recv().expect("sampling starts");
+        Self { stop, drained, agent: Some(agent) }
+    }
+
+    /// Samples drained so far.
+    #[must_use]
+    pub fn drained(&self) -> u64 {
+        self.drained.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(agent) = self.agent.take() {
+            // A failed agent thread has already printed why; panicking again in a drop would hide it.
+            let _ = agent.join();
+        }
+    }
+}
+
+/// Takes one CPU sample of the running thread under `depth` frames of recursion. Returns how long the thread was away, the
+/// signal's delivery and the system call that sent it included; `None` when the thread is not being sampled.
+#[must_use]
+pub fn cpu_sample_ns(depth: usize) -> Option<u64> {
+    super::register_thread();
+    let address = current_state(current_tid())?.address();
+    Some(descend(depth, address))
+}
+
+/// Samples that reached a ring, dropped ones, and nanoseconds spent, since the process began.
+#[must_use]
+pub fn totals() -> (u64, u64, u64) {
+    let counters = counters();
+    let taken = counters.cpu_taken + counters.alloc_taken;
+    (taken, counters.dropped_busy + counters.dropped_ring_full, counters.handler_ns_total)
+}
+
+#[inline(never)]
+fn descend(depth: usize, address: usize) -> u64 {
+    if depth == 0 {
+        return raise(address);
+    }
+    // Work after the call keeps it from becoming a jump.
+    black_box(descend(black_box(depth - 1), address)).wrapping_add(black_box(0))
+}
+
+fn raise(address: usize) -> u64 {
+    // The head of the kernel's siginfo_t, padded to its full size, as a timer would send it.
+    let mut info = [0u64; 16];
+    info[0] = libc::SIGPROF as u64;
+    info[1] = u64::from(libc::SI_TIMER as u32);
+    info[3] = address as u64;
+    let started = Instant::now();
+    // SAFETY: sends a signal to the running thread, which the sampler handles; `info` is as large as the kernel reads.
+    unsafe {
+        libc::syscall(libc::SYS_rt_tgsigqueueinfo, libc::getpid(), current_tid(), libc::SIGPROF, info.as_ptr());
+    }
+    started.elapsed().as_nanos() as u64
+}

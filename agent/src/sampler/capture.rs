@@ -1,0 +1,138 @@
+//! Takes one sample of the running thread: walks its stack in a slot and leaves the record in that slot's ring.
+//!
+//! Shared by the signal handler and the allocator, so all of it is allowed in a signal handler: no allocation, no waiting,
+//! no panic, and no system call on the usual path.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use super::arch::Registers;
+use super::context_record;
+use super::counters::{self, COUNTERS};
+use super::modules;
+use super::record;
+use super::slots::{self, COPY_WORDS, DEPTH_MAX};
+use super::thread_state::ThreadState;
+use super::unwind::{self, StackMemory, Walk};
+use crate::sample::{RawSample, SampleKind};
+
+const PAGE_BYTES: u64 = 4096;
+/// A copy that starts inside a page touches one page more.
+const COPY_PAGES: usize = COPY_WORDS * 8 / PAGE_BYTES as usize + 1;
+
+/// Deepest stack kept.
+static DEPTH: AtomicUsize = AtomicUsize::new(0);
+/// This process, so that copying needs no extra system call to ask.
+static PID: AtomicU32 = AtomicU32::new(0);
+
+/// Sets how deep stacks are walked, and notes whose they are.
+pub(super) fn configure(depth: usize) {
+    DEPTH.store(depth.min(DEPTH_MAX), Ordering::Relaxed);
+    PID.store(std::process::id(), Ordering::Relaxed);
+}
+
+/// What is to be sampled.
+pub(super) struct Subject<'a> {
+    pub(super) kind: SampleKind,
+    pub(super) tid: u32,
+    pub(super) state: Option<&'a ThreadState>,
+    pub(super) registers: Registers,
+    /// Leading frames in here are the agent's own.
+    pub(super) skip: Range<u64>,
+}
+
+/// Takes the sample. Returns the stack's hash, or `None` when the sample was dropped, which is counted.
+pub(super) fn take(subject: &Subject<'_>) -> Option<u64> {
+    let Some(mut slot) = slots::claim(subject.tid) else {
+        counters::add(&COUNTERS.dropped_busy, 1);
+        return None;
+    };
+    let (workspace, ring) = slot.parts();
+    // SAFETY: the slot is held until the end of this function, and the snapshot is not used after it.
+    let snapshot = unsafe { modules::snapshot() }?;
+    let out = workspace.stack.get_mut(..DEPTH.load(Ordering::Relaxed))?;
+    let memory = stack_memory(subject, &mut workspace.copy);
+    let Walk { depth, truncated } =
+        unwind::walk(snapshot, &mut workspace.cache, &subject.registers, &memory, &subject.skip, out);
+    let stack = out.get(..depth)?;
+    let stack_hash = record::stack_hash(stack, truncated);
+    let context = context_record::current();
+    let sample = RawSample {
+        kind: subject.kind,
+        time_ms: unix_time_ms(),
+        tid: subject.tid,
+        context,
+        stack,
+        stack_hash,
+        truncated,
+    };
+    if !ring.push(&record::encode(&sample), stack) {
+        counters::add(&COUNTERS.dropped_ring_full, 1);
+        return None;
+    }
+    let taken = match subject.kind {
+        SampleKind::Cpu { .. } => &COUNTERS.cpu_taken,
+        SampleKind::Alloc { .. } => &COUNTERS.alloc_taken,
+    };
+    counters::add(taken, 1);
+    counters::add(&COUNTERS.truncated, u64::from(truncated));
+    Some(stack_hash)
+}
+
+/// The stack in place if its bounds are known; otherwise a copy, and a request to find them.
+fn stack_memory<'a>(subject: &Subject<'_>, copy: &'a mut [u64; COPY_WORDS]) -> StackMemory<'a> {
+    let sp = subject.registers.sp;
+    let start = sp & !7;
+    if let Some(end) = subject.state.and_then(|state| state.stack_end(sp)) {
+        // SAFETY: the supervisor found `start..end` inside one readable mapping of this very thread's stack, which stays
+        // mapped while the thread runs; and the thread is here, running this.
+        return unsafe { StackMemory::in_place(start, end) };
+    }
+    if let Some(state) = subject.state {
+        state.ask_for_bounds(sp);
+    }
+    let words = copy_stack(start, copy);
+    counters::add(if words == 0 { &COUNTERS.no_bound } else { &COUNTERS.stack_copied }, 1);
+    StackMemory::copied(start, copy.get(..words).unwrap_or_default())
+}
+
+/// Copies the stack from `start` upwards with one system call that cannot fault. Returns how many words it got: fewer than
+/// asked for where the stack ends, none where a sandbox refuses.
+fn copy_stack(start: u64, copy: &mut [u64; COPY_WORDS]) -> usize {
+    let nothing = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+    // One piece per page: the kernel stops at the first piece it cannot read, so a stack's end costs only what follows it.
+    let mut pieces = [nothing; COPY_PAGES];
+    let mut at = start;
+    let mut left = (COPY_WORDS * 8) as u64;
+    for piece in &mut pieces {
+        let length = left.min(PAGE_BYTES - at % PAGE_BYTES);
+        *piece = libc::iovec { iov_base: at as *mut libc::c_void, iov_len: length as usize };
+        at = at.wrapping_add(length);
+        left -= length;
+    }
+    let into = libc::iovec { iov_base: copy.as_mut_ptr().cast(), iov_len: COPY_WORDS * 8 };
+    let pid = PID.load(Ordering::Relaxed) as libc::pid_t;
+    // SAFETY: the kernel checks the source; the destination is a local array of just this length.
+    let got =
+        unsafe { libc::process_vm_readv(pid, &raw const into, 1, pieces.as_ptr(), COPY_PAGES as libc::c_ulong, 0) };
+    usize::try_from(got).unwrap_or(0) / 8
+}
+
+/// Milliseconds since 1970, to the kernel's tick: windows are 10 s long, and the coarse clock costs next to nothing.
+fn unix_time_ms() -> u64 {
+    let now = clock(libc::CLOCK_REALTIME_COARSE);
+    (now.tv_sec as u64).wrapping_mul(1_000).wrapping_add(now.tv_nsec as u64 / 1_000_000)
+}
+
+/// Nanoseconds of a clock that only moves forward. No system call, as the kernel answers through the vDSO.
+pub(super) fn monotonic_ns() -> u64 {
+    let now = clock(libc::CLOCK_MONOTONIC);
+    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
+}
+
+fn clock(clock: libc::clockid_t) -> libc::timespec {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes to a local; allowed in signal handlers by POSIX.
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
+    now
+}

@@ -1,0 +1,124 @@
+//! The trace context of the current thread, in the byte layout of OpenTelemetry's thread-context record (OTEP 4947).
+//!
+//! Written by the thread itself, read by a signal handler on that same thread at any instruction: so the order of the
+//! writes is all that matters, and compiler fences keep it. The record has no destructor, so it outlives every other
+//! thread-local and can be read until the thread's last instruction.
+
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering, compiler_fence};
+
+use crate::context::TraceContext;
+
+/// The first 28 bytes are OTEP 4947's: trace id, span id, valid, flags, size of attributes.
+#[repr(C)]
+struct Record {
+    trace_id: [AtomicU64; 2],
+    span_id: AtomicU64,
+    valid: AtomicU8,
+    flags: AtomicU8,
+    attributes_bytes: AtomicU16,
+}
+
+thread_local! {
+    static RECORD: Record = const {
+        Record {
+            trace_id: [AtomicU64::new(0), AtomicU64::new(0)],
+            span_id: AtomicU64::new(0),
+            valid: AtomicU8::new(0),
+            flags: AtomicU8::new(0),
+            attributes_bytes: AtomicU16::new(0),
+        }
+    };
+}
+
+/// Sets what this thread works for, and returns what it worked for before. Costs a few nanoseconds.
+pub(crate) fn replace(context: Option<TraceContext>) -> Option<TraceContext> {
+    RECORD.with(|record| {
+        let before = record.read();
+        record.write(context);
+        before
+    })
+}
+
+/// What this thread works for. Safe in a signal handler.
+pub(crate) fn current() -> Option<TraceContext> {
+    RECORD.with(Record::read)
+}
+
+impl Record {
+    fn write(&self, context: Option<TraceContext>) {
+        self.valid.store(0, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        let Some(context) = context else { return };
+        let (high, low) = halves(context.trace_id);
+        self.trace_id[0].store(high, Ordering::Relaxed);
+        self.trace_id[1].store(low, Ordering::Relaxed);
+        self.span_id.store(u64::from_ne_bytes(context.span_id), Ordering::Relaxed);
+        self.flags.store(context.flags, Ordering::Relaxed);
+        self.attributes_bytes.store(0, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        self.valid.store(1, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> Option<TraceContext> {
+        if self.valid.load(Ordering::Relaxed) != 1 {
+            return None;
+        }
+        compiler_fence(Ordering::SeqCst);
+        Some(TraceContext {
+            trace_id: whole(self.trace_id[0].load(Ordering::Relaxed), self.trace_id[1].load(Ordering::Relaxed)),
+            span_id: self.span_id.load(Ordering::Relaxed).to_ne_bytes(),
+            flags: self.flags.load(Ordering::Relaxed),
+        })
+    }
+}
+
+/// Splits a trace id into the two words it is kept in. The bytes keep their order in memory.
+pub(super) fn halves(id: [u8; 16]) -> (u64, u64) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = id;
+    (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p]))
+}
+
+/// Undoes [`halves`].
+pub(super) fn whole(high: u64, low: u64) -> [u8; 16] {
+    let [a, b, c, d, e, f, g, h] = high.to_ne_bytes();
+    let [i, j, k, l, m, n, o, p] = low.to_ne_bytes();
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(byte: u8) -> TraceContext {
+        TraceContext { trace_id: [byte; 16], span_id: [byte; 8], flags: byte }
+    }
+
+    #[test]
+    fn replace_returns_what_was_there_and_current_reads_it_back() {
+        let ids = TraceContext {
+            trace_id: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+            span_id: [21, 22, 23, 24, 25, 26, 27, 28],
+            flags: 1,
+        };
+        assert_eq!(replace(Some(ids)), None);
+        assert_eq!(current(), Some(ids));
+        assert_eq!(replace(Some(context(7))), Some(ids));
+        assert_eq!(replace(None), Some(context(7)));
+        assert_eq!(current(), None);
+    }
+
+    #[test]
+    fn threads_do_not_see_each_other() {
+        replace(Some(context(9)));
+        assert_eq!(std::thread::spawn(current).join().unwrap(), None);
+        assert_eq!(replace(None), Some(context(9)));
+    }
+
+    #[test]
+    fn the_layout_is_the_one_other_profilers_read() {
+        assert_eq!(std::mem::offset_of!(Record, span_id), 16);
+        assert_eq!(std::mem::offset_of!(Record, valid), 24);
+        assert_eq!(std::mem::offset_of!(Record, flags), 25);
+        assert_eq!(std::mem::offset_of!(Record, attributes_bytes), 26);
+    }
+}

@@ -1,0 +1,49 @@
+//! What the samplers did and could not do, counted since the process began.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// A reading of all counters. They only grow, except `threads`.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub(crate) struct Counters { $($(#[$doc])* pub(crate) $name: u64),* }
+
+        /// The counters themselves.
+        pub(super) struct Atomics { $(pub(super) $name: AtomicU64),* }
+
+        pub(super) static COUNTERS: Atomics = Atomics { $($name: AtomicU64::new(0)),* };
+
+        /// Reads all counters.
+        pub(crate) fn read() -> Counters {
+            Counters { $($name: COUNTERS.$name.load(Ordering::Relaxed)),* }
+        }
+    };
+}
+
+counters! {
+    /// CPU samples written to a ring.
+    cpu_taken,
+    /// Allocation samples written to a ring.
+    alloc_taken,
+    /// Samples lost because every slot tried was in use.
+    dropped_busy,
+    /// Samples lost because the slot's ring was full.
+    dropped_ring_full,
+    /// Samples walked on a copy of the stack because its bounds were not known yet.
+    stack_copied,
+    /// Samples of only the leaf, because the stack's bounds were not known and copying it was refused.
+    no_bound,
+    /// Samples whose walk did not reach the thread's root.
+    truncated,
+    /// Threads without a timer: the kernel refused one, or there were too many threads.
+    timer_failures,
+    /// Time spent in the signal handler and in sampling allocations, in nanoseconds.
+    handler_ns_total,
+    /// Threads sampled now.
+    threads,
+}
+
+/// Adds to a counter. Safe in a signal handler.
+pub(super) fn add(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}

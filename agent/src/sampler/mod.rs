@@ -1,0 +1,257 @@
+//! Samples the CPU time of every thread: the safe face of the code that signals, timers and stacks make unsafe.
+//!
+//! A timer per thread sends SIGPROF as the thread burns CPU; the handler walks the stack and leaves a record in a ring; the
+//! agent thread arms timers, finds stack bounds and modules ([`tick`]), and empties the rings ([`drain`]).
+
+mod arch;
+pub mod bench_hooks;
+mod build_id;
+mod capture;
+pub(crate) mod context_record;
+mod counters;
+mod fork;
+mod loaded;
+mod modules;
+mod record;
+mod ring;
+mod signal;
+mod slots;
+mod stack_bounds;
+mod thread_state;
+mod threads;
+mod timer;
+mod unwind;
+
+use std::cell::Cell;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub(crate) use self::arch::Registers;
+pub(crate) use self::counters::{Counters, read as counters};
+pub(crate) use self::modules::ModuleMap;
+
+use self::capture::Subject;
+use self::modules::Tracker;
+use self::slots::DEPTH_MAX;
+use self::threads::Threads;
+use crate::sample::{RawSample, SampleKind};
+
+/// More would cost more than it tells; the kernel's own tick is slower than this.
+const HZ_MAX: u32 = 10_000;
+
+/// How to sample.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SamplerConfig {
+    /// Samples per second of CPU time, per thread. 0 takes no CPU samples and leaves the rest working.
+    pub(crate) hz: u32,
+    /// Frames kept of a stack.
+    pub(crate) depth: usize,
+}
+
+/// Why sampling could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SamplerError {
+    /// There is one sampler per process.
+    #[error("sampling is already running in this process; stop the other agent first")]
+    AlreadyRunning,
+    /// See [`fork`].
+    #[error("this process was forked from a sampled one and cannot be sampled; start the agent after forking")]
+    Forked,
+    /// The configuration is out of range.
+    #[error("sampling rate is {hz} Hz, limit {HZ_MAX}")]
+    RateTooHigh {
+        /// What was asked for.
+        hz: u32,
+    },
+    /// The configuration is out of range.
+    #[error("stack depth is {depth}, must be 1 to {DEPTH_MAX}")]
+    DepthOutOfRange {
+        /// What was asked for.
+        depth: usize,
+    },
+    /// The kernel's answer.
+    #[error("cannot handle SIGPROF: {0}")]
+    Signal(#[source] std::io::Error),
+}
+
+/// Samples are taken. Off while stopped, paused, or forked.
+static ACTIVE: AtomicBool = AtomicBool::new(false);
+
+static SUPERVISOR: Mutex<Option<Supervisor>> = Mutex::new(None);
+/// One record as it is read; its own lock, so that [`drain`]'s callback may use everything else here.
+static RECORD: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+
+struct Supervisor {
+    threads: Threads,
+    tracker: Tracker,
+    paused: bool,
+}
+
+thread_local! {
+    static THREAD: Identity = const { Identity { tid: Cell::new(0), position: Cell::new(usize::MAX) } };
+}
+
+/// Who the running thread is, so that sampling an allocation need not ask the kernel.
+struct Identity {
+    tid: Cell<u32>,
+    /// Where its state was last found in the pool.
+    position: Cell<usize>,
+}
+
+/// Starts sampling every thread but the calling one, which becomes the agent thread: it has to call [`tick`] about every
+/// 25 ms and [`drain`] about every 100 ms.
+///
+/// # Errors
+/// When sampling runs already, cannot run, or the configuration is out of range.
+pub(crate) fn start(config: SamplerConfig) -> Result<(), SamplerError> {
+    let SamplerConfig { hz, depth } = config;
+    if hz > HZ_MAX {
+        return Err(SamplerError::RateTooHigh { hz });
+    }
+    if !(1..=DEPTH_MAX).contains(&depth) {
+        return Err(SamplerError::DepthOutOfRange { depth });
+    }
+    let Some(mut supervisor) = supervisor() else { return Err(SamplerError::Forked) };
+    if supervisor.is_some() {
+        return Err(SamplerError::AlreadyRunning);
+    }
+    slots::init();
+    fork::guard();
+    capture::configure(depth);
+    signal::install().map_err(SamplerError::Signal)?;
+    signal::set_blocked(true);
+    let mut tracker = Tracker::default();
+    tracker.refresh();
+    let period = Duration::from_secs(1).checked_div(hz);
+    let mut threads = Threads::new(period, current_tid());
+    ACTIVE.store(true, Ordering::Release);
+    threads.discover();
+    *supervisor = Some(Supervisor { threads, tracker, paused: false });
+    Ok(())
+}
+
+/// Stops sampling. Samples taken so far can still be drained.
+pub(crate) fn stop() {
+    if let Some(mut stopped) = supervisor().and_then(|mut supervisor| supervisor.take()) {
+        deactivate();
+        stopped.threads.clear();
+        signal::set_blocked(false);
+    }
+}
+
+/// Pauses or resumes. While paused no thread has a timer.
+pub(crate) fn pause(paused: bool) {
+    if let Some(mut supervisor) = supervisor()
+        && let Some(supervisor) = supervisor.as_mut()
+    {
+        supervisor.paused = paused;
+        ACTIVE.store(!paused, Ordering::Release);
+        if paused {
+            supervisor.threads.clear();
+        } else {
+            supervisor.threads.discover();
+        }
+    }
+}
+
+/// Looks after threads, stack bounds and modules.
+pub(crate) fn tick() {
+    if let Some(mut supervisor) = supervisor()
+        && let Some(supervisor) = supervisor.as_mut()
+    {
+        supervisor.tracker.refresh();
+        if !supervisor.paused {
+            supervisor.threads.discover();
+            supervisor.threads.find_bounds();
+        }
+    }
+}
+
+/// Hands out every sample taken since the last call, oldest first within each slot.
+pub(crate) fn drain(each: &mut dyn FnMut(&RawSample<'_>)) {
+    if fork::in_child() {
+        return;
+    }
+    let mut words = RECORD.lock().unwrap_or_else(PoisonError::into_inner);
+    for slot in slots::all() {
+        while slot.ring.pop(&mut words) {
+            if let Some(sample) = record::decode(&words) {
+                each(&sample);
+            }
+        }
+    }
+}
+
+/// Names code addresses. Empty before the first [`start`] and after [`stop`].
+pub(crate) fn modules() -> Arc<ModuleMap> {
+    supervisor().and_then(|supervisor| Some(supervisor.as_ref()?.tracker.map())).unwrap_or_default()
+}
+
+/// Starts to sample the calling thread at once, which the supervisor would otherwise do at its next tick. Never waits.
+pub(crate) fn register_thread() {
+    if !is_active() {
+        return;
+    }
+    if let Ok(mut supervisor) = SUPERVISOR.try_lock()
+        && let Some(supervisor) = supervisor.as_mut()
+        && !supervisor.paused
+    {
+        supervisor.threads.add(current_tid());
+    }
+}
+
+/// Takes a sample of an allocation by the running thread, whose `registers` were read in a function that has not returned.
+/// Returns the stack's hash, or `None` when no sample was taken. `skip` is where the allocator's own code lies.
+pub(crate) fn record_alloc(registers: Registers, bytes: u64, weight: f64, skip: Range<u64>) -> Option<u64> {
+    if !is_active() {
+        return None;
+    }
+    let started = capture::monotonic_ns();
+    let tid = current_tid();
+    let kind = SampleKind::Alloc { bytes, weight };
+    let hash = capture::take(&Subject { kind, tid, state: current_state(tid), registers, skip });
+    counters::add(&counters::COUNTERS.handler_ns_total, capture::monotonic_ns().wrapping_sub(started));
+    hash
+}
+
+/// Whether samples are taken now. Safe in a signal handler.
+fn is_active() -> bool {
+    ACTIVE.load(Ordering::Acquire)
+}
+
+/// Takes no more samples from now on. Safe in a signal handler.
+fn deactivate() {
+    ACTIVE.store(false, Ordering::Release);
+}
+
+/// `None` in a forked child, where the lock may have been taken by a thread that is not there to give it back.
+fn supervisor() -> Option<MutexGuard<'static, Option<Supervisor>>> {
+    (!fork::in_child()).then(|| SUPERVISOR.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn current_tid() -> u32 {
+    THREAD.with(|thread| {
+        if thread.tid.get() == 0 {
+            // SAFETY: asks for a number.
+            thread.tid.set(unsafe { libc::syscall(libc::SYS_gettid) } as u32);
+        }
+        thread.tid.get()
+    })
+}
+
+fn current_state(tid: u32) -> Option<&'static thread_state::ThreadState> {
+    let is_mine = |state: &&thread_state::ThreadState| state.tid() == tid && state.is_live();
+    THREAD.with(|thread| {
+        if let Some(state) = thread_state::at(thread.position.get()).filter(is_mine) {
+            return Some(state);
+        }
+        let position = threads::position_of(tid)?;
+        thread.position.set(position);
+        thread_state::at(position)
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

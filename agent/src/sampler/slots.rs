@@ -1,0 +1,125 @@
+//! A few unwinding slots shared by all threads: each is an unwinder cache, a place to copy stack to, and a ring.
+//!
+//! A sample takes whichever slot it gets without waiting, or is dropped and counted. A handler that interrupts an
+//! allocation's sample finds that slot taken and uses another one. Slots are made once and never freed, because a late
+//! signal may need them at any time.
+
+use std::cell::UnsafeCell;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use framehop::{CacheNative, MustNotAllocateDuringUnwind};
+
+use super::ring::Ring;
+
+/// Deepest stack that can be asked for.
+pub(super) const DEPTH_MAX: usize = 512;
+/// 16 KiB: how much of a stack is copied while its bounds are not known.
+pub(super) const COPY_WORDS: usize = 2048;
+/// Slots tried before a sample is dropped.
+const PROBES: usize = 3;
+
+/// The unwinder's cache in the form that never allocates after its creation.
+pub(super) type Cache = CacheNative<MustNotAllocateDuringUnwind>;
+
+/// What the holder of a slot works with.
+pub(super) struct Workspace {
+    pub(super) cache: Cache,
+    pub(super) copy: Box<[u64; COPY_WORDS]>,
+    pub(super) stack: Box<[u64; DEPTH_MAX]>,
+}
+
+/// See the module's words.
+pub(super) struct Slot {
+    taken: AtomicBool,
+    workspace: UnsafeCell<Workspace>,
+    pub(super) ring: Ring,
+}
+
+// SAFETY: the workspace is reached only through a `SlotGuard`, of which `taken` allows one at a time.
+unsafe impl Sync for Slot {}
+
+/// Exclusive use of one slot.
+pub(super) struct SlotGuard {
+    slot: &'static Slot,
+}
+
+static SLOTS: OnceLock<Box<[Slot]>> = OnceLock::new();
+
+/// Makes the slots, the first time.
+pub(super) fn init() {
+    SLOTS.get_or_init(|| {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        (0..(2 * cores).clamp(4, 32)).map(|_| Slot::new()).collect()
+    });
+}
+
+/// All slots; none before [`init`].
+pub(super) fn all() -> &'static [Slot] {
+    SLOTS.get().map_or(&[], |slots| slots)
+}
+
+/// Takes one of the slots near `seed` (any number that spreads threads out) without waiting.
+pub(super) fn claim(seed: u32) -> Option<SlotGuard> {
+    let slots = all();
+    let start = (seed.wrapping_mul(0x9e37_79b9) >> 16) as usize;
+    (0..PROBES).find_map(|probe| slots.get((start + probe) % slots.len().max(1))?.try_claim())
+}
+
+impl Slot {
+    fn new() -> Self {
+        Self {
+            taken: AtomicBool::new(false),
+            workspace: UnsafeCell::new(Workspace {
+                cache: Cache::new_in(),
+                copy: Box::new([0; COPY_WORDS]),
+                stack: Box::new([0; DEPTH_MAX]),
+            }),
+            ring: Ring::new(),
+        }
+    }
+
+    /// Takes the slot if it is free.
+    pub(super) fn try_claim(&'static self) -> Option<SlotGuard> {
+        let free = self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        free.then_some(SlotGuard { slot: self })
+    }
+
+    /// Takes the slot, giving way until it is free. Only for the agent thread, which no signal of ours interrupts.
+    pub(super) fn wait_and_claim(&'static self) -> SlotGuard {
+        loop {
+            if let Some(guard) = self.try_claim() {
+                return guard;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl SlotGuard {
+    /// The workspace and the ring, at once.
+    pub(super) fn parts(&mut self) -> (&mut Workspace, &Ring) {
+        // SAFETY: this guard is the only one of its slot, and it is borrowed mutably for as long as the workspace is.
+        (unsafe { &mut *self.slot.workspace.get() }, &self.slot.ring)
+    }
+}
+
+impl Drop for SlotGuard {
+    fn drop(&mut self) {
+        self.slot.taken.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_slot_is_passed_over_and_comes_back() {
+        let slot: &'static Slot = Box::leak(Box::new(Slot::new()));
+        let held = slot.try_claim().unwrap();
+        assert!(slot.try_claim().is_none());
+        drop(held);
+        assert!(slot.try_claim().is_some());
+    }
+}

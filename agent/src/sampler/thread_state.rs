@@ -1,0 +1,175 @@
+//! What is known of each sampled thread, in a pool whose memory is never freed or used for anything else.
+//!
+//! A timer carries the address of its thread's entry, and a signal may arrive long after the timer was deleted. So entries
+//! are looked up by range check, and every field is an atomic that any value is safe in.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::arch;
+
+/// Threads that can be sampled at once. 64 bytes each, and pages that are never used cost nothing.
+pub(super) const THREADS_MAX: usize = 8192;
+
+const FREE: u32 = 0;
+const LIVE: u32 = 0x5452_4550;
+
+/// See the module's words.
+#[repr(align(64))]
+#[derive(Debug)]
+pub(super) struct ThreadState {
+    /// [`LIVE`] while the entry belongs to a thread.
+    cookie: AtomicU32,
+    tid: AtomicU32,
+    /// The validated stack: `low..high` is one readable mapping as long as the thread with that control block lives.
+    low: AtomicU64,
+    /// 0: not validated.
+    high: AtomicU64,
+    control_block: AtomicU64,
+    /// Left for the supervisor by a sample that had no bounds: its stack pointer (0: nothing asked) and control block.
+    asked_sp: AtomicU64,
+    asked_control_block: AtomicU64,
+}
+
+static POOL: [ThreadState; THREADS_MAX] = [const { ThreadState::new() }; THREADS_MAX];
+
+/// A request to find a stack's bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BoundsRequest {
+    pub(super) sp: u64,
+    pub(super) control_block: u64,
+}
+
+/// A stack's validated bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub(super) low: u64,
+    pub(super) high: u64,
+}
+
+/// The entry at a position of the pool.
+pub(super) fn at(index: usize) -> Option<&'static ThreadState> {
+    POOL.get(index)
+}
+
+/// The live entry at an address that came with a signal; `None` for every other number. Safe in a signal handler.
+pub(super) fn at_address(address: usize) -> Option<&'static ThreadState> {
+    let offset = address.wrapping_sub(POOL.as_ptr() as usize);
+    if !offset.is_multiple_of(size_of::<ThreadState>()) {
+        return None;
+    }
+    POOL.get(offset / size_of::<ThreadState>()).filter(|state| state.is_live())
+}
+
+/// The position of the live entry of thread `tid` among the first `used`.
+pub(super) fn position_of(tid: u32, used: usize) -> Option<usize> {
+    POOL.iter().take(used).position(|state| state.tid.load(Ordering::Relaxed) == tid && state.is_live())
+}
+
+impl ThreadState {
+    const fn new() -> Self {
+        Self {
+            cookie: AtomicU32::new(FREE),
+            tid: AtomicU32::new(0),
+            low: AtomicU64::new(0),
+            high: AtomicU64::new(0),
+            control_block: AtomicU64::new(0),
+            asked_sp: AtomicU64::new(0),
+            asked_control_block: AtomicU64::new(0),
+        }
+    }
+
+    /// The address that a timer carries.
+    pub(super) fn address(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    /// The thread.
+    pub(super) fn tid(&self) -> u32 {
+        self.tid.load(Ordering::Relaxed)
+    }
+
+    /// Gives the entry to a thread.
+    pub(super) fn assign(&self, tid: u32) {
+        self.high.store(0, Ordering::Relaxed);
+        self.asked_sp.store(0, Ordering::Relaxed);
+        self.tid.store(tid, Ordering::Relaxed);
+        self.cookie.store(LIVE, Ordering::Release);
+    }
+
+    /// Takes the entry back. Signals still under way will find it free.
+    pub(super) fn release(&self) {
+        self.cookie.store(FREE, Ordering::Release);
+        self.high.store(0, Ordering::Relaxed);
+        self.tid.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the entry belongs to a thread.
+    pub(super) fn is_live(&self) -> bool {
+        self.cookie.load(Ordering::Acquire) == LIVE
+    }
+
+    /// The end of the running thread's stack, if it is known and `sp` lies in it.
+    ///
+    /// The control block is compared because it, unlike a thread id, cannot belong to another thread's stack: whoever runs
+    /// with this control block owns the stack that was validated with it.
+    pub(super) fn stack_end(&self, sp: u64) -> Option<u64> {
+        let high = self.high.load(Ordering::Acquire);
+        let inside = sp < high && sp >= self.low.load(Ordering::Relaxed);
+        let same = self.control_block.load(Ordering::Relaxed) == arch::thread_pointer();
+        (inside && same).then_some(high)
+    }
+
+    /// Asks the supervisor to find the bounds of the stack the running thread is on.
+    pub(super) fn ask_for_bounds(&self, sp: u64) {
+        self.asked_control_block.store(arch::thread_pointer(), Ordering::Relaxed);
+        self.asked_sp.store(sp, Ordering::Release);
+    }
+
+    /// Takes a waiting request.
+    pub(super) fn take_request(&self) -> Option<BoundsRequest> {
+        let sp = self.asked_sp.swap(0, Ordering::Acquire);
+        let control_block = self.asked_control_block.load(Ordering::Relaxed);
+        (sp != 0).then_some(BoundsRequest { sp, control_block })
+    }
+
+    /// Publishes bounds. `high` and the control block never change between two of one thread's calls: only a main
+    /// thread's stack grows, and downwards.
+    pub(super) fn set_bounds(&self, bounds: Bounds, control_block: u64) {
+        self.low.store(bounds.low, Ordering::Relaxed);
+        self.control_block.store(control_block, Ordering::Relaxed);
+        self.high.store(bounds.high, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_outside_or_between_entries_are_refused() {
+        let state = at(THREADS_MAX - 1).unwrap();
+        state.assign(1);
+        assert_eq!(at_address(state.address()).map(ThreadState::tid), Some(1));
+        for stray in [0, 1, state.address() + 1, state.address() + 64, POOL.as_ptr() as usize - 64, usize::MAX] {
+            assert!(at_address(stray).is_none(), "{stray:#x}");
+        }
+        state.release();
+        assert!(at_address(state.address()).is_none(), "free entries are nobody's");
+    }
+
+    #[test]
+    fn bounds_hold_only_for_the_stack_and_the_thread_they_were_found_for() {
+        let state = at(THREADS_MAX - 2).unwrap();
+        state.assign(2);
+        assert_eq!(state.stack_end(0x5000), None);
+        state.set_bounds(Bounds { low: 0x4000, high: 0x8000 }, arch::thread_pointer());
+        assert_eq!(state.stack_end(0x5000), Some(0x8000));
+        assert_eq!(state.stack_end(0x3ff8), None);
+        assert_eq!(state.stack_end(0x8000), None);
+        std::thread::spawn(move || assert_eq!(state.stack_end(0x5000), None)).join().unwrap();
+        state.release();
+        state.assign(3);
+        assert_eq!(state.stack_end(0x5000), None, "a new owner starts without bounds");
+        state.release();
+    }
+}
