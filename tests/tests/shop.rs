@@ -30,7 +30,7 @@ impl Shop {
         let checkout = service("shop-checkout", checkout_port);
         let gateway = service("shop-gateway", gateway_port);
         let mut load = Command::new(binaries::shop(version, "shop-load"));
-        load.args(["--target", &format!("http://127.0.0.1:{gateway_port}"), "--rate", "60"]);
+        load.args(["--target", &format!("http://127.0.0.1:{gateway_port}"), "--rate", "200"]);
         Self { _load: Running::start(&mut load), gateway, checkout }
     }
 
@@ -84,7 +84,7 @@ fn names_are_real(collector: &Collector) {
 }
 
 fn the_release_that_regressed_is_told_by_function(collector: &Collector) {
-    for (profile_type, planted) in [("cpu", "tax::TaxRules::rate_for"), ("alloc_space", "receipt::render")] {
+    for (profile_type, planted) in [("cpu", "TaxOffice>::rate_for"), ("alloc_space", "receipt::render")] {
         let diff = collector.api.json(&format!(
             "/api/v1/diff?service=checkout&type={profile_type}&from=now-10m&a.label.version=v1&b.label.version=v2"
         ));

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-const ADJECTIVES: [&str; 12] =
-    ["Basalt", "Cinder", "Obsidian", "Amber", "Cobalt", "Quiet", "Rapid", "Folding", "Alpine", "Spare", "Woollen", "Iron"];
+const ADJECTIVES: [&str; 12] = [
+    "Basalt", "Cinder", "Obsidian", "Amber", "Cobalt", "Quiet", "Rapid", "Folding", "Alpine", "Spare", "Woollen",
+    "Iron",
+];
 const NOUNS: [&str; 14] = [
     "kettle", "lantern", "tent", "jacket", "notebook", "compass", "mug", "blanket", "stove", "bottle", "map", "boot",
     "rope", "radio",

@@ -106,7 +106,7 @@ impl Request {
             550..555 => ("/report", "/report".to_owned(), 0),
             555..700 => ("/quote", "/quote".to_owned(), 4 + random.below(20)),
             // A wholesaler, now and then.
-            700..720 => ("/checkout", "/checkout".to_owned(), 250 + random.below(150)),
+            700..710 => ("/checkout", "/checkout".to_owned(), 250 + random.below(150)),
             _ => ("/checkout", "/checkout".to_owned(), 4 + random.below(36)),
         };
         let body = (lines > 0).then(|| serde_json::to_vec(&cart(random, customer, lines)).unwrap_or_default());
@@ -119,7 +119,7 @@ fn cart(random: &mut Random, customer: u64, lines: u64) -> Cart {
     Cart {
         customer: customer.to_string(),
         region: tax::region(random.below(3_000) as u32),
-        day: 2026_01_01 + random.below(28) as u32,
+        day: 20260101 + random.below(28) as u32,
         lines: (0..lines).map(|_| line(random)).collect(),
     }
 }

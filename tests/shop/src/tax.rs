@@ -13,7 +13,11 @@ pub type Region = u32;
 pub type BasisPoints = u64;
 
 const STATES: u32 = 50;
-const COUNTIES: u32 = 60;
+const COUNTIES: u32 = 30;
+
+/// The day whose rules hold all year.
+#[cfg(not(feature = "v2"))]
+const THIS_YEAR: u32 = 20260101;
 
 /// One line of the tax law. Later rules build on earlier ones.
 #[derive(Debug, Clone)]
@@ -26,6 +30,18 @@ struct Rule {
     /// First and last day, as yyyymmdd.
     from: u32,
     until: u32,
+}
+
+impl Rule {
+    fn in_force(&self, day: u32) -> bool {
+        days(self.from) <= days(day) && days(day) <= days(self.until)
+    }
+}
+
+/// Whoever knows the rates: each country the shop delivers to has its own.
+pub trait TaxOffice: Send + Sync {
+    /// The rate for goods of a category, delivered to a region on a day.
+    fn rate_for(&self, region: Region, category: u8, day: u32) -> BasisPoints;
 }
 
 /// All rules of all states and counties.
@@ -44,20 +60,26 @@ pub fn region(number: u32) -> Region {
 
 #[cfg(not(feature = "v2"))]
 impl TaxRules {
-    /// Works out every combination once.
+    /// Works out every combination once, for the year.
     pub fn load() -> Self {
         let mut rates = HashMap::new();
-        for rule in law() {
-            let counties = if rule.mask == Region::MAX { rule.region..rule.region + 1 } else { rule.region..rule.region + COUNTIES };
+        for rule in law().into_iter().filter(|rule| rule.in_force(THIS_YEAR)) {
+            let counties = if rule.mask == Region::MAX {
+                rule.region..rule.region + 1
+            } else {
+                rule.region..rule.region + COUNTIES
+            };
             for region in counties {
                 *rates.entry((region, rule.category)).or_default() += rule.add;
             }
         }
         Self { rates }
     }
+}
 
-    /// The rate for goods of a category, delivered to a region.
-    pub fn rate_for(&self, region: Region, category: u8, _day: u32) -> BasisPoints {
+#[cfg(not(feature = "v2"))]
+impl TaxOffice for TaxRules {
+    fn rate_for(&self, region: Region, category: u8, _day: u32) -> BasisPoints {
         self.rates.get(&(region, category)).copied().unwrap_or(0)
     }
 }
@@ -68,13 +90,14 @@ impl TaxRules {
     pub fn load() -> Self {
         Self { rules: law() }
     }
+}
 
-    /// The rate for goods of a category, delivered to a region, by the rules in force on that day.
-    pub fn rate_for(&self, region: Region, category: u8, day: u32) -> BasisPoints {
+#[cfg(feature = "v2")]
+impl TaxOffice for TaxRules {
+    fn rate_for(&self, region: Region, category: u8, day: u32) -> BasisPoints {
         let mut rate = 0;
         for rule in &self.rules {
-            let in_force = days(rule.from) <= days(day) && days(day) <= days(rule.until);
-            if in_force && rule.region == region & rule.mask && rule.category == category {
+            if rule.in_force(day) && rule.region == region & rule.mask && rule.category == category {
                 rate += rule.add;
             }
         }
@@ -83,18 +106,17 @@ impl TaxRules {
 }
 
 /// Days since the year 0 for yyyymmdd, near enough to compare.
-#[cfg(feature = "v2")]
 fn days(date: u32) -> u32 {
     date / 10_000 * 372 + date / 100 % 100 * 31 + date % 100
 }
 
 /// Puts a price and its tax on every line.
-pub fn quote(cart: &Cart, catalog: &Catalog, rules: &TaxRules) -> Quote {
+pub fn quote(cart: &Cart, catalog: &Catalog, taxes: &dyn TaxOffice) -> Quote {
     let mut quote = Quote { lines: Vec::with_capacity(cart.lines.len()), net_cents: 0, tax_cents: 0 };
     for line in &cart.lines {
         let product = catalog.product(line.product);
         let net_cents = product.price_cents * u64::from(line.quantity);
-        let tax_cents = net_cents * rules.rate_for(cart.region, product.category, cart.day) / 10_000;
+        let tax_cents = net_cents * taxes.rate_for(cart.region, product.category, cart.day) / 10_000;
         quote.net_cents += net_cents;
         quote.tax_cents += tax_cents;
         quote.lines.push(QuotedLine { name: product.name.clone(), quantity: line.quantity, net_cents, tax_cents });
@@ -103,18 +125,23 @@ pub fn quote(cart: &Cart, catalog: &Catalog, rules: &TaxRules) -> Quote {
 }
 
 /// What shipping adds: it is taxed like the goods of category 0.
-pub fn shipping_cents(cart: &Cart, rules: &TaxRules) -> u64 {
+pub fn shipping_cents(cart: &Cart, taxes: &dyn TaxOffice) -> u64 {
     let net_cents = 490 + 10 * cart.lines.len() as u64;
-    net_cents + net_cents * rules.rate_for(cart.region, 0, cart.day) / 10_000
+    net_cents + net_cents * taxes.rate_for(cart.region, 0, cart.day) / 10_000
 }
 
 /// One rule for each state and category, then one for each county and every other category.
 fn law() -> Vec<Rule> {
-    let always = |mask, region, category, add| Rule { mask, region, category, add, from: 2020_01_01, until: 2099_12_31 };
+    let always = |mask, region, category, add| Rule { mask, region, category, add, from: 20200101, until: 20991231 };
     let mut rules = Vec::new();
     for state in 0..STATES {
         for category in 0..CATEGORIES {
-            rules.push(always(0xffff_0000, state << 16, category, 400 + u64::from(state * 7 + u32::from(category) * 13)));
+            rules.push(always(
+                0xffff_0000,
+                state << 16,
+                category,
+                400 + u64::from(state * 7 + u32::from(category) * 13),
+            ));
         }
         for county in 0..COUNTIES {
             for category in (0..CATEGORIES).step_by(2) {
@@ -133,7 +160,7 @@ mod tests {
     fn state_and_county_rules_add_up() {
         let rules = TaxRules::load();
         let county = 3 << 16 | 4;
-        assert_eq!(rules.rate_for(county, 2, 2026_05_01), 400 + 3 * 7 + 2 * 13 + 4 * 25);
-        assert_eq!(rules.rate_for(county, 1, 2026_05_01), 400 + 3 * 7 + 13);
+        assert_eq!(rules.rate_for(county, 2, 20260501), 400 + 3 * 7 + 2 * 13 + 4 * 25);
+        assert_eq!(rules.rate_for(county, 1, 20260501), 400 + 3 * 7 + 13);
     }
 }

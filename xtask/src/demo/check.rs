@@ -11,7 +11,7 @@ use crate::demo::story::{Stage, Story};
 use crate::tools::{find, run_quietly};
 
 /// What v2 does wrong.
-const PLANTED_CPU: &str = "tax::TaxRules::rate_for";
+const PLANTED_CPU: &str = "TaxOffice>::rate_for";
 const PLANTED_ALLOC: &str = "receipt::render";
 
 /// Most of what is shown must have a name.

@@ -16,7 +16,7 @@ use crate::tools::step;
 use crate::{Result, stop};
 
 /// Requests per second between bursts: about half of one core.
-const RATE: &str = "75";
+const RATE: &str = "250";
 
 /// From a window's last second to its place in an answer: the agent seals, ships, the collector makes it durable.
 const SETTLE: Duration = Duration::from_secs(4);

@@ -10,7 +10,7 @@ use shop::archive::Archive;
 use shop::cart::{Cart, Confirmation, LINES_MAX, Quote};
 use shop::catalog::Catalog;
 use shop::service::Refusal;
-use shop::tax::TaxRules;
+use shop::tax::{TaxOffice, TaxRules};
 use shop::{client, fingerprint, receipt, service, tax};
 
 #[global_allocator]
@@ -18,7 +18,7 @@ static ALLOC: tephra_agent::ProfAlloc = tephra_agent::ProfAlloc::system();
 
 struct Checkout {
     catalog: Catalog,
-    rules: TaxRules,
+    taxes: Box<dyn TaxOffice>,
     archive: Archive,
 }
 
@@ -26,7 +26,7 @@ struct Checkout {
 async fn main() -> Result<(), client::Error> {
     let _agent = service::profile("checkout")?;
     let checkout =
-        Checkout { catalog: Catalog::generate(2_000), rules: TaxRules::load(), archive: Archive::default() };
+        Checkout { catalog: Catalog::generate(3_000), taxes: Box::new(TaxRules::load()), archive: Archive::default() };
     let app = Router::new()
         .route("/quote", post(quote))
         .route("/orders", post(order))
@@ -38,15 +38,15 @@ async fn main() -> Result<(), client::Error> {
 #[tracing::instrument(name = "quote", skip_all)]
 async fn quote(State(checkout): State<Arc<Checkout>>, body: Bytes) -> Result<Json<Quote>, Refusal> {
     let cart = read_cart(&body)?;
-    Ok(Json(tax::quote(&cart, &checkout.catalog, &checkout.rules)))
+    Ok(Json(tax::quote(&cart, &checkout.catalog, checkout.taxes.as_ref())))
 }
 
 #[tracing::instrument(name = "order", skip_all)]
 async fn order(State(checkout): State<Arc<Checkout>>, body: Bytes) -> Result<Json<Confirmation>, Refusal> {
     let cart = read_cart(&body)?;
     let order = fingerprint::of(&body);
-    let quote = tax::quote(&cart, &checkout.catalog, &checkout.rules);
-    let shipping_cents = tax::shipping_cents(&cart, &checkout.rules);
+    let quote = tax::quote(&cart, &checkout.catalog, checkout.taxes.as_ref());
+    let shipping_cents = tax::shipping_cents(&cart, checkout.taxes.as_ref());
     let receipt = receipt::render(&quote, shipping_cents);
     // Somebody else's thread may take it from here: the work still belongs to this request.
     tokio::task::yield_now().await;

@@ -27,11 +27,8 @@ struct Gateway {
 async fn main() -> Result<(), client::Error> {
     let _agent = service::profile("gateway")?;
     let checkout = std::env::var("SHOP_CHECKOUT").unwrap_or_else(|_| "http://127.0.0.1:4052".to_owned());
-    let gateway = Gateway {
-        catalog: Catalog::generate(2_000),
-        sessions: Sessions::default(),
-        checkout: Client::new(&checkout),
-    };
+    let gateway =
+        Gateway { catalog: Catalog::generate(3_000), sessions: Sessions::default(), checkout: Client::new(&checkout) };
     let app = Router::new()
         .route("/products/{id}", get(product))
         .route("/search", get(search))
