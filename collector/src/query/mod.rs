@@ -1,5 +1,288 @@
-//! Selection → segments → one merged profile, with work limits.
+//! Selection → segments → one merged profile, with work limits. The web view, the JSON API, alert pages and the gate all ask here,
+//! so they can never disagree.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`selection`], [`answers`] | what can be asked, and what is answered |
+//! | [`plan`] | which windows are needed, from the catalog and the footers |
+//! | [`slices`] | replicates and covered time |
+//! | [`scan`], [`merge`] | opens windows on several threads; the exact sum of prefix trees |
+//! | [`timeline`], [`overview`], [`trace`] | answers other than one merged profile |
+//! | [`cancel`] | a dropped future stops its work |
+
 mod answers;
+mod cancel;
+mod merge;
+mod overview;
+mod plan;
+mod scan;
 mod selection;
-pub use answers::*;
-pub use selection::*;
+mod slices;
+#[cfg(test)]
+mod tests;
+mod timeline;
+mod trace;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tephra_proto::ids::{ServiceName, TraceId};
+
+pub use answers::{
+    SPARK_POINTS, ServiceOverview, TRACE_SAMPLES_MAX, Timeline, TimelineSeries, TraceSample, TraceService, TraceView,
+};
+pub use selection::{QueryError, QueryLimits, Selection, TimeRange};
+pub use timeline::REST_LABEL;
+
+use crate::profile::model::{Merged, ProfileType, SpanSummary};
+use crate::store::catalog::SegmentRow;
+use crate::store::{Store, StoreError};
+use cancel::Cancel;
+use plan::{Pick, Plan, matches_labels, pick};
+
+/// Answers questions about what is stored. Cheap to clone; every answer is computed off the async threads, and dropping its
+/// future stops the work.
+#[derive(Debug, Clone)]
+pub struct QueryEngine {
+    store: Arc<Store>,
+    limits: QueryLimits,
+}
+
+impl QueryEngine {
+    /// An engine over a store.
+    pub fn new(store: Arc<Store>, limits: QueryLimits) -> Self {
+        Self { store, limits }
+    }
+
+    /// The sum of all selected windows, by stack.
+    ///
+    /// # Errors
+    /// When the service or its type are unknown, a limit is exceeded, or the store fails.
+    pub async fn merge(&self, selection: &Selection) -> Result<Merged, QueryError> {
+        let (segments, fallback) = self.prepare(selection).await?;
+        let selection = selection.clone();
+        self.run(move |store, limits, cancel| {
+            let mut plan = plan_for(store, segments, &selection, fallback, limits, cancel)?;
+            if let Some(trace) = selection.trace {
+                plan.narrow_to_trace(store, trace, cancel)?;
+            }
+            let slices = slices::replicates(selection.range(), &plan.spans());
+            let merger = scan::sum(store, &plan, &slices, selection.trace, limits, cancel)?;
+            let mut merged = merger.finish(selection.range(), &slices, plan.sources())?;
+            if merged.rows.is_empty() {
+                merged.empty_because = Some(plan.why_empty(&selection));
+            }
+            Ok(merged)
+        })
+        .await
+    }
+
+    /// Values over time, in steps of `step_ms` (by default few enough for a picture), split by a resource label where given.
+    ///
+    /// # Errors
+    /// As [`QueryEngine::merge`], and when the step gives too many points.
+    pub async fn timeline(
+        &self,
+        selection: &Selection,
+        step_ms: Option<u64>,
+        by: Option<&str>,
+    ) -> Result<Timeline, QueryError> {
+        let (segments, fallback) = self.prepare(selection).await?;
+        let (selection, by) = (selection.clone(), by.map(str::to_owned));
+        self.run(move |store, limits, cancel| {
+            let mut plan = plan_for(store, segments, &selection, fallback, limits, cancel)?;
+            let grid = timeline::Grid::new(selection.range(), step_ms, &plan.spans())?;
+            let Some(trace) = selection.trace else {
+                let sum = |pick: &Pick| Ok(pick.sum_of(&plan.profile_type).map_or(0, |sum| sum.total));
+                return timeline::draw(&plan, grid, by.as_deref(), sum);
+            };
+            plan.narrow_to_trace(store, trace, cancel)?;
+            let mut sums = BTreeMap::new();
+            for pick in &plan.carriers {
+                cancel.check()?;
+                let value = trace_value(store, pick, &plan.profile_type, trace)?;
+                sums.insert((pick.segment.id.clone(), pick.number), value);
+            }
+            let sum = |pick: &Pick| Ok(sums.get(&(pick.segment.id.clone(), pick.number)).copied().unwrap_or(0));
+            timeline::draw(&plan, grid, by.as_deref(), sum)
+        })
+        .await
+    }
+
+    /// All services that were ever heard of, the busiest of the range first.
+    ///
+    /// # Errors
+    /// When a limit is exceeded or the store fails.
+    pub async fn services(&self, range: TimeRange) -> Result<Vec<ServiceOverview>, QueryError> {
+        check_range(range)?;
+        let catalog = self.store.catalog();
+        let services = catalog.services().await.map_err(StoreError::from)?;
+        let mut types = BTreeMap::new();
+        for service in &services {
+            let known = catalog.profile_types(&service.name).await.map_err(StoreError::from)?;
+            types.insert(service.name.clone(), known.into_iter().map(|t| t.name).collect::<Vec<_>>());
+        }
+        let segments = catalog.segments_in(range.from_ms, range.until_ms, false).await.map_err(StoreError::from)?;
+        self.run(move |store, limits, cancel| {
+            let picks = pick(store, segments, range, limits, cancel, |_| true)?;
+            Ok(overview::overview(services, &types, &picks, range))
+        })
+        .await
+    }
+
+    /// Profile types of a service, by name.
+    ///
+    /// # Errors
+    /// When the service is unknown or the store fails.
+    pub async fn types(&self, service: &ServiceName) -> Result<Vec<ProfileType>, QueryError> {
+        self.know(service).await?;
+        Ok(self.store.catalog().profile_types(service.as_str()).await.map_err(StoreError::from)?)
+    }
+
+    /// Names of a service's resource labels seen in the range; `instance` is one of them.
+    ///
+    /// # Errors
+    /// When the service is unknown or the store fails.
+    pub async fn labels(&self, service: &ServiceName, range: TimeRange) -> Result<Vec<String>, QueryError> {
+        self.know(service).await?;
+        let catalog = self.store.catalog();
+        let names = catalog.label_names(service.as_str(), range.from_ms, range.until_ms).await;
+        Ok(names.map_err(StoreError::from)?)
+    }
+
+    /// Values of one resource label seen in the range.
+    ///
+    /// # Errors
+    /// When the service is unknown or the store fails.
+    pub async fn label_values(
+        &self,
+        service: &ServiceName,
+        name: &str,
+        range: TimeRange,
+    ) -> Result<Vec<String>, QueryError> {
+        self.know(service).await?;
+        let catalog = self.store.catalog();
+        let values = catalog.label_values(service.as_str(), name, range.from_ms, range.until_ms).await;
+        Ok(values.map_err(StoreError::from)?)
+    }
+
+    /// Everything that carries a trace id, across services; `None` when nothing does.
+    ///
+    /// # Errors
+    /// When a limit is exceeded or the store fails.
+    pub async fn trace(&self, trace_id: TraceId) -> Result<Option<TraceView>, QueryError> {
+        let TimeRange { from_ms, until_ms } = TimeRange::ALL;
+        let segments = self.store.catalog().segments_in(from_ms, until_ms, true).await.map_err(StoreError::from)?;
+        self.run(move |store, limits, cancel| trace::view(store, segments, trace_id, limits, cancel)).await
+    }
+
+    /// Entry spans of a service whose window starts in the range, by start; only of instances with these labels.
+    ///
+    /// # Errors
+    /// When the service is unknown, a limit is exceeded, or the store fails.
+    pub async fn spans(
+        &self,
+        service: &ServiceName,
+        range: TimeRange,
+        labels: &[(String, String)],
+    ) -> Result<Vec<SpanSummary>, QueryError> {
+        check_range(range)?;
+        self.know(service).await?;
+        let segments = self.segments_of(service, range).await?;
+        let (service, labels) = (service.as_str().to_owned(), labels.to_vec());
+        self.run(move |store, limits, cancel| {
+            let picks = pick(store, segments, range, limits, cancel, |info| {
+                info.service == service && info.spans > 0 && matches_labels(info, &labels)
+            })?;
+            let mut spans = Vec::new();
+            for pick in &picks {
+                cancel.check()?;
+                let Some(window) = store.window(&pick.segment, pick.info())? else { continue };
+                spans.extend(window.spans.iter().cloned());
+                if spans.len() > limits.spans_max {
+                    return Err(QueryError::TooLarge { what: "spans", limit: limits.spans_max as u64 });
+                }
+            }
+            spans.sort_by_key(|span| (span.start_ms, span.link));
+            Ok(spans)
+        })
+        .await
+    }
+
+    /// Segments that may hold what is selected, and the type as the catalog knows it.
+    async fn prepare(&self, selection: &Selection) -> Result<(Vec<SegmentRow>, ProfileType), QueryError> {
+        check_range(selection.range())?;
+        self.know(&selection.service).await?;
+        let known = self.types(&selection.service).await?;
+        let Some(fallback) = known.iter().find(|t| t.name == selection.profile_type).cloned() else {
+            return Err(QueryError::UnknownType {
+                service: selection.service.to_string(),
+                profile_type: selection.profile_type.clone(),
+                known: known.into_iter().map(|t| t.name).collect(),
+            });
+        };
+        Ok((self.segments_of(&selection.service, selection.range()).await?, fallback))
+    }
+
+    async fn segments_of(&self, service: &ServiceName, range: TimeRange) -> Result<Vec<SegmentRow>, QueryError> {
+        let catalog = self.store.catalog();
+        let segments = catalog.segments_of(service.as_str(), range.from_ms, range.until_ms).await;
+        Ok(segments.map_err(StoreError::from)?)
+    }
+
+    async fn know(&self, service: &ServiceName) -> Result<(), QueryError> {
+        if self.store.catalog().knows_service(service.as_str()).await.map_err(StoreError::from)? {
+            return Ok(());
+        }
+        Err(QueryError::UnknownService { service: service.to_string() })
+    }
+
+    /// Runs `work` on a thread of its own. Dropping the returned future cancels it.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store, &QueryLimits, &Cancel) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let (store, limits, cancel) = (self.store.clone(), self.limits.clone(), Cancel::default());
+        let guard = cancel.on_drop();
+        let answer = tokio::task::spawn_blocking(move || work(&store, &limits, &cancel)).await;
+        drop(guard);
+        // What the work found damaged is set aside now; that it fails is no reason to withhold the answer.
+        if let Err(error) = self.store.settle_damage().await {
+            tracing::warn!(%error, "damaged segments could not be set aside");
+        }
+        answer.map_err(StoreError::from)?
+    }
+}
+
+fn check_range(range: TimeRange) -> Result<(), QueryError> {
+    let TimeRange { from_ms, until_ms } = range;
+    if from_ms < until_ms { Ok(()) } else { Err(QueryError::EmptyRange { from_ms, until_ms }) }
+}
+
+fn plan_for(
+    store: &Store,
+    segments: Vec<SegmentRow>,
+    selection: &Selection,
+    fallback: ProfileType,
+    limits: &QueryLimits,
+    cancel: &Cancel,
+) -> Result<Plan, QueryError> {
+    let service = selection.service.as_str();
+    let wanted = |info: &_| is_wanted(info, service, &selection.labels);
+    Ok(Plan::new(pick(store, segments, selection.range(), limits, cancel, wanted)?, selection, fallback))
+}
+
+fn is_wanted(info: &crate::store::segment::BatchInfo, service: &str, labels: &[(String, String)]) -> bool {
+    info.service == service && matches_labels(info, labels)
+}
+
+/// What one trace contributed to one window.
+fn trace_value(store: &Store, pick: &Pick, profile_type: &ProfileType, trace: TraceId) -> Result<u64, QueryError> {
+    let Some(window) = store.window(&pick.segment, pick.info())? else { return Ok(0) };
+    let series = window.series.iter().find(|series| merge::same_measure(&series.profile_type, profile_type));
+    let rows = series.map(|series| series.rows.as_slice()).unwrap_or_default();
+    let of_trace = |link: Option<u32>| {
+        link.and_then(|link| window.links.get(link as usize)).is_some_and(|link| link.trace_id == trace)
+    };
+    Ok(rows.iter().filter(|row| of_trace(row.link)).map(|row| row.value).sum())
+}

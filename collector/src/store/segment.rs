@@ -8,6 +8,7 @@ use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
 use tephra_proto::v1;
 
 use super::bulk::{Bulk, BulkError};
+use crate::profile::model::{Kind, ProfileType};
 
 const MAGIC: &[u8; 8] = b"TEPHRAL0";
 const VERSION: u32 = 1;
@@ -85,6 +86,19 @@ pub struct TypeSum {
     /// Samples behind it.
     #[prost(uint64, tag = "3")]
     pub samples: u64,
+}
+
+impl TypeSum {
+    /// The type in our own terms; `None` for a kind of a later release.
+    pub fn read_type(&self) -> Option<ProfileType> {
+        let wire = self.profile_type.as_ref()?;
+        let kind = match v1::Kind::try_from(wire.kind) {
+            Ok(v1::Kind::Counter) => Kind::Counter,
+            Ok(v1::Kind::Gauge) => Kind::Gauge,
+            _ => return None,
+        };
+        Some(ProfileType { name: wire.name.clone(), unit: wire.unit.clone(), kind, period: wire.period })
+    }
 }
 
 /// A window on its way into a segment.

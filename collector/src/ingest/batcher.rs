@@ -1,0 +1,253 @@
+//! The one writer: collects accepted windows for a moment, makes them one segment and one transaction, and then acks all.
+//!
+//! An ack therefore means durable, counted once, and visible. Whatever fails before that, nothing was acked, and the agents
+//! send again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tracing::{error, warn};
+
+use super::accept::Accepted;
+use super::admit::Reserved;
+use super::metrics::Metrics;
+use super::{Ack, PushError};
+use crate::profile::decode::Rejection;
+use crate::store::bulk::BulkError;
+use crate::store::catalog::{
+    Accounting, AgentUpdate, Registration, SEQUENCES_REMEMBERED, SegmentRow, SequenceState, ServiceSpan, Verdict,
+};
+use crate::store::segment::{self, Batch, Encoded};
+use crate::store::{Store, StoreError, now_ms};
+
+/// How long the first window of a batch waits for others: each batch costs an fsync or three.
+const BATCH_TIME: Duration = Duration::from_millis(250);
+
+/// A batch is full at this many compressed bytes.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Windows waiting for the writer; the memory budget is the limit that counts.
+const QUEUE: usize = 1_024;
+
+/// A window on its way to the writer, and whom to tell.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) window: Accepted,
+    pub(super) reserved: Reserved,
+    pub(super) answer: oneshot::Sender<Result<Ack, PushError>>,
+}
+
+/// Set once a write can no longer be trusted; never cleared.
+pub(super) type Poison = Arc<AtomicBool>;
+
+#[derive(Debug)]
+pub(super) struct Batcher {
+    store: Arc<Store>,
+    metrics: Arc<Metrics>,
+    poison: Poison,
+}
+
+impl Batcher {
+    /// Starts the writer. It ends when all senders are gone and everything is written.
+    pub(super) fn start(store: Arc<Store>, metrics: Arc<Metrics>, poison: Poison) -> mpsc::Sender<Job> {
+        let (sender, jobs) = mpsc::channel(QUEUE);
+        tokio::spawn(Self { store, metrics, poison }.run(jobs));
+        sender
+    }
+
+    async fn run(self, mut jobs: mpsc::Receiver<Job>) {
+        while let Some(first) = jobs.recv().await {
+            let full_at = Instant::now() + BATCH_TIME;
+            let mut bytes = first.window.batch.payload.len();
+            let mut batch = vec![first];
+            while bytes < BATCH_BYTES
+                && let Ok(Some(job)) = timeout_at(full_at, jobs.recv()).await
+            {
+                bytes += job.window.batch.payload.len();
+                batch.push(job);
+            }
+            self.commit(batch).await;
+        }
+    }
+
+    async fn commit(&self, jobs: Vec<Job>) {
+        let (mut windows, mut askers) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
+        for Job { window, reserved, answer } in jobs {
+            windows.push(window);
+            askers.push((reserved, answer));
+        }
+        match self.store_all(windows).await {
+            Ok(verdicts) => {
+                for ((_, answer), verdict) in askers.into_iter().zip(verdicts) {
+                    match &verdict {
+                        Ok(Ack { duplicate: true }) => self.metrics.duplicate(),
+                        Err(PushError::Refused(rejection)) => self.metrics.refused(rejection),
+                        _ => {}
+                    }
+                    // Whoever asked may have given up: the window is stored all the same, and its repeat will be a duplicate.
+                    let _ = answer.send(verdict);
+                }
+            }
+            Err(problem) => {
+                for (_, answer) in askers {
+                    self.metrics.unavailable();
+                    let _ = answer.send(Err(PushError::Unavailable(problem.clone())));
+                }
+            }
+        }
+    }
+
+    /// Stores what is new. Duplicates are answered only after the commit too: what they repeat may be in this very batch.
+    async fn store_all(&self, windows: Vec<Accepted>) -> Result<Vec<Result<Ack, PushError>>, String> {
+        self.check_room()?;
+        let agents = windows.iter().map(|window| (window.id.agent_id, window.id.boot_id));
+        let agents: std::collections::HashSet<_> = agents.collect();
+        let mut states = self.store.catalog().sequences(agents).await.map_err(|e| self.failed(&e.into()))?;
+        let mut verdicts = Vec::with_capacity(windows.len());
+        let mut fresh = Vec::with_capacity(windows.len());
+        for window in windows {
+            let state = states.entry((window.id.agent_id, window.id.boot_id)).or_default();
+            let sequence = window.id.sequence;
+            verdicts.push(match state.admit(sequence) {
+                Verdict::New => {
+                    fresh.push(window);
+                    Ok(Ack { duplicate: false })
+                }
+                Verdict::Duplicate => Ok(Ack { duplicate: true }),
+                Verdict::Stale => Err(PushError::Refused(Rejection::StaleSequence {
+                    sequence,
+                    newest: state.max(),
+                    window: SEQUENCES_REMEMBERED,
+                })),
+            });
+        }
+        if !fresh.is_empty() {
+            self.write(fresh, &states).await.map_err(|e| self.failed(&e))?;
+        }
+        Ok(verdicts)
+    }
+
+    async fn write(
+        &self,
+        mut windows: Vec<Accepted>,
+        states: &HashMap<([u8; 16], u64), SequenceState>,
+    ) -> Result<(), StoreError> {
+        // Neighbours in a segment are neighbours in a query.
+        windows.sort_by(|a, b| {
+            let key = |w: &Accepted| (w.batch.info.start_ms, w.id);
+            a.batch.info.service.cmp(&b.batch.info.service).then_with(|| key(a).cmp(&key(b)))
+        });
+        let agents = agent_updates(&windows, states);
+        let services = service_spans(&windows);
+        let (count, samples) = (windows.len() as u64, windows.iter().map(Accepted::samples).sum());
+        let received: usize = windows.iter().map(|window| window.batch.payload.len()).sum();
+        let batches: Vec<Batch> = windows.into_iter().map(|window| window.batch).collect();
+        let bulk = self.store.bulk().clone();
+        let (id, encoded) = tokio::task::spawn_blocking(move || -> Result<(String, Encoded), BulkError> {
+            let encoded = segment::encode(&batches);
+            // Named by its content: a repeat after a failed commit overwrites itself instead of leaving an orphan.
+            let id = blake3::hash(&encoded.bytes).to_hex().chars().take(32).collect::<String>();
+            bulk.put(&id, &encoded.bytes)?;
+            Ok((id, encoded))
+        })
+        .await??;
+        let registration =
+            Registration { segment: segment_row(id, &encoded, count, samples), services, agents, now_ms: now_ms() };
+        self.store.catalog().register(&registration).await?;
+        self.metrics.stored(count, samples, received as u64, encoded.bytes.len() as u64);
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<(), String> {
+        if self.poison.load(Ordering::Relaxed) {
+            return Err(POISONED.to_owned());
+        }
+        let free = self.store.free_bytes().map_err(|e| e.to_string())?;
+        let needed = self.store.options().free_bytes_min;
+        if free < needed {
+            let folder = self.store.data_dir().display();
+            return Err(format!("the disk of {folder} has {free} bytes left, {needed} are needed: free some space"));
+        }
+        Ok(())
+    }
+
+    /// Says what went wrong, and remembers it where it means that nothing can be trusted any more.
+    fn failed(&self, problem: &StoreError) -> String {
+        if let StoreError::Bulk(BulkError::Sync { .. }) = problem {
+            self.poison.store(true, Ordering::Relaxed);
+            error!(error = %problem, "a write did not reach the disk: nothing more is accepted until a restart");
+        } else {
+            warn!(error = %problem, "a batch could not be stored; its windows were not acked");
+        }
+        problem.to_string()
+    }
+}
+
+/// Why a poisoned writer takes nothing.
+pub(super) const POISONED: &str = "an earlier write did not reach the disk: check the disk, then restart the collector";
+
+fn segment_row(id: String, encoded: &Encoded, windows: u64, samples: u64) -> SegmentRow {
+    let batches = &encoded.footer.batches;
+    let end = |batch: &segment::BatchInfo| batch.start_ms + u64::from(batch.duration_ms);
+    SegmentRow {
+        id,
+        level: 0,
+        min_ms: batches.iter().map(|batch| batch.start_ms).min().unwrap_or(0),
+        max_ms: batches.iter().map(end).max().unwrap_or(0),
+        bytes: encoded.bytes.len() as u64,
+        crc: encoded.crc,
+        windows,
+        samples,
+        traces: encoded.footer.traces.into(),
+    }
+}
+
+fn agent_updates(windows: &[Accepted], states: &HashMap<([u8; 16], u64), SequenceState>) -> Vec<AgentUpdate> {
+    let mut updates: BTreeMap<([u8; 16], u64), AgentUpdate> = BTreeMap::new();
+    for window in windows {
+        let key = (window.id.agent_id, window.id.boot_id);
+        let update = updates.entry(key).or_insert_with(|| AgentUpdate {
+            id: window.id,
+            sequences: states.get(&key).cloned().unwrap_or_default(),
+            service: window.batch.info.service.clone(),
+            instance: window.batch.info.instance.clone(),
+            version: window.version.clone(),
+            added: Accounting::default(),
+        });
+        update.added.add(&window.accounting);
+    }
+    updates.into_values().collect()
+}
+
+fn service_spans(windows: &[Accepted]) -> Vec<ServiceSpan> {
+    let mut spans: BTreeMap<&str, ServiceSpan> = BTreeMap::new();
+    for info in windows.iter().map(|window| &window.batch.info) {
+        let span = spans.entry(&info.service).or_insert_with(|| ServiceSpan {
+            service: info.service.clone(),
+            min_ms: info.start_ms,
+            max_ms: info.start_ms,
+            windows: 0,
+            types: Vec::new(),
+            labels: Vec::new(),
+        });
+        span.min_ms = span.min_ms.min(info.start_ms);
+        span.max_ms = span.max_ms.max(info.start_ms);
+        span.windows += 1;
+        // Later windows win: the type as it is now.
+        for found in info.types.iter().filter_map(segment::TypeSum::read_type) {
+            span.types.retain(|known| known.name != found.name);
+            span.types.push(found);
+        }
+        let labels = info.labels.iter().map(|label| (label.name.clone(), label.value.clone()));
+        for label in labels.chain([("instance".to_owned(), info.instance.clone())]) {
+            if !span.labels.contains(&label) {
+                span.labels.push(label);
+            }
+        }
+    }
+    spans.into_values().collect()
+}

@@ -1,0 +1,91 @@
+//! What ingest counts, for `/metrics` and the status page.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::profile::decode::Rejection;
+
+/// Counters since the start of the process.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    windows: AtomicU64,
+    samples: AtomicU64,
+    duplicates: AtomicU64,
+    overloaded: AtomicU64,
+    unavailable: AtomicU64,
+    segments: AtomicU64,
+    received_bytes: AtomicU64,
+    segment_bytes: AtomicU64,
+    refused: [AtomicU64; Rejection::REASONS.len()],
+}
+
+/// All counters at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsSnapshot {
+    /// Windows stored.
+    pub windows_total: u64,
+    /// Samples in them.
+    pub samples_total: u64,
+    /// Windows that were stored already, and acked again.
+    pub duplicates_total: u64,
+    /// Windows sent back because too much was in flight.
+    pub overloaded_total: u64,
+    /// Windows sent back because the store did not take them.
+    pub unavailable_total: u64,
+    /// Segments written.
+    pub segments_total: u64,
+    /// Compressed payload bytes of stored windows.
+    pub received_bytes_total: u64,
+    /// Bytes of the segments written.
+    pub segment_bytes_total: u64,
+    /// Windows refused, by [`Rejection::reason`]; every reason is there.
+    pub refused_total: Vec<(&'static str, u64)>,
+}
+
+impl Metrics {
+    /// All counters now.
+    pub fn snapshot(&self) -> MetricsSnapshot {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        MetricsSnapshot {
+            windows_total: load(&self.windows),
+            samples_total: load(&self.samples),
+            duplicates_total: load(&self.duplicates),
+            overloaded_total: load(&self.overloaded),
+            unavailable_total: load(&self.unavailable),
+            segments_total: load(&self.segments),
+            received_bytes_total: load(&self.received_bytes),
+            segment_bytes_total: load(&self.segment_bytes),
+            refused_total: Rejection::REASONS.into_iter().zip(self.refused.iter().map(load)).collect(),
+        }
+    }
+
+    pub(super) fn stored(&self, windows: u64, samples: u64, received_bytes: u64, segment_bytes: u64) {
+        add(&self.windows, windows);
+        add(&self.samples, samples);
+        add(&self.received_bytes, received_bytes);
+        add(&self.segment_bytes, segment_bytes);
+        add(&self.segments, 1);
+    }
+
+    pub(super) fn duplicate(&self) {
+        add(&self.duplicates, 1);
+    }
+
+    pub(super) fn overloaded(&self) {
+        add(&self.overloaded, 1);
+    }
+
+    pub(super) fn unavailable(&self) {
+        add(&self.unavailable, 1);
+    }
+
+    pub(super) fn refused(&self, rejection: &Rejection) {
+        let reasons = Rejection::REASONS.iter().zip(&self.refused);
+        for (_, counter) in reasons.filter(|(reason, _)| **reason == rejection.reason()) {
+            add(counter, 1);
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}

@@ -1,0 +1,124 @@
+//! One trace across services: found by the trace index, so only the windows that hold it are opened.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tephra_proto::ids::TraceId;
+
+use super::cancel::Cancel;
+use super::merge::{Merger, Sources};
+use super::slices::{Span, replicates};
+use super::{QueryError, QueryLimits, TRACE_SAMPLES_MAX, TimeRange, TraceSample, TraceService, TraceView};
+use crate::profile::decode::Window;
+use crate::store::Store;
+use crate::store::catalog::SegmentRow;
+use crate::store::segment::trace_key;
+
+/// Windows of one trace: a request lasts seconds, even a batch job's hour is 360 windows per service.
+const WINDOWS_MAX: usize = 2_000;
+
+/// Everything of one trace in these segments; `None` when there is nothing.
+pub(super) fn view(
+    store: &Store,
+    segments: Vec<SegmentRow>,
+    trace_id: TraceId,
+    limits: &QueryLimits,
+    cancel: &Cancel,
+) -> Result<Option<TraceView>, QueryError> {
+    let mut by_service: BTreeMap<String, Vec<Arc<Window>>> = BTreeMap::new();
+    let mut found = 0;
+    for segment in segments {
+        cancel.check()?;
+        let Some(index) = store.trace_index(&segment)? else { continue };
+        let mut numbers = index.find(trace_key(&trace_id)).peekable();
+        if numbers.peek().is_none() {
+            continue;
+        }
+        let Some(footer) = store.footer(&segment)? else { continue };
+        for info in numbers.filter_map(|number| footer.batches.get(number)) {
+            cancel.check()?;
+            let Some(window) = store.window(&segment, info)? else { continue };
+            // The index knows half of the id only.
+            if !window.links.iter().any(|link| link.trace_id == trace_id) {
+                continue;
+            }
+            found += 1;
+            if found > WINDOWS_MAX {
+                return Err(QueryError::TooLarge { what: "windows of one trace", limit: WINDOWS_MAX as u64 });
+            }
+            by_service.entry(info.service.clone()).or_default().push(window);
+        }
+    }
+    let windows = || by_service.values().flatten();
+    let Some(from_ms) = windows().map(|window| window.header.start_ms).min() else { return Ok(None) };
+    let until_ms = windows().map(|window| window.header.end_ms()).max().unwrap_or(from_ms);
+    let range = TimeRange { from_ms, until_ms };
+    let services = by_service
+        .into_iter()
+        .map(|(service, windows)| one_service(service, &windows, trace_id, range, limits))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Some(TraceView { trace_id, from_ms, until_ms, services }))
+}
+
+fn one_service(
+    service: String,
+    windows: &[Arc<Window>],
+    trace_id: TraceId,
+    range: TimeRange,
+    limits: &QueryLimits,
+) -> Result<TraceService, QueryError> {
+    let mut spans = Vec::new();
+    let mut samples = Vec::new();
+    let mut types = BTreeMap::new();
+    for window in windows {
+        spans.extend(window.spans.iter().filter(|span| span.link.trace_id == trace_id).cloned());
+        for series in &window.series {
+            let before = samples.len();
+            for row in &series.rows {
+                let link = row.link.and_then(|link| window.links.get(link as usize));
+                let Some(link) = link.filter(|link| link.trace_id == trace_id) else { continue };
+                samples.push(TraceSample {
+                    at_ms: window.header.start_ms + u64::from(row.time_ms.unwrap_or(0)),
+                    span_id: link.span_id,
+                    profile_type: series.profile_type.name.clone(),
+                    value: row.value,
+                });
+            }
+            if samples.len() > before {
+                let newest =
+                    types.entry(series.profile_type.name.clone()).or_insert_with(|| (0, series.profile_type.clone()));
+                if window.header.start_ms >= newest.0 {
+                    *newest = (window.header.start_ms, series.profile_type.clone());
+                }
+            }
+        }
+    }
+    spans.sort_by_key(|span| (span.start_ms, span.link));
+    samples.sort_by(|a, b| {
+        (a.at_ms, &a.profile_type, a.span_id, a.value).cmp(&(b.at_ms, &b.profile_type, b.span_id, b.value))
+    });
+    samples.truncate(TRACE_SAMPLES_MAX);
+    let times: Vec<Span> = windows
+        .iter()
+        .map(|window| Span { start_ms: window.header.start_ms, duration_ms: window.header.duration_ms })
+        .collect();
+    let slices = replicates(range, &times);
+    let mut sources = Sources { windows: windows.len() as u64, ..Sources::default() };
+    for window in windows {
+        sources.instances.insert(window.header.instance.as_str().to_owned());
+        sources.labels.extend(window.header.labels.iter().cloned());
+    }
+    let types = types
+        .into_values()
+        .map(|(_, profile_type)| {
+            let mut merger = Merger::new(profile_type, limits);
+            for window in windows {
+                if let Some(replicate) = slices.replicate(window.header.start_ms) {
+                    merger.add(window, replicate, Some(trace_id))?;
+                }
+            }
+            merger.finish(range, &slices, sources.clone())
+        })
+        .collect::<Result<Vec<_>, QueryError>>()?;
+    Ok(TraceService { service, spans, types, samples })
+}
