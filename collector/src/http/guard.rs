@@ -1,0 +1,230 @@
+//! What every answer carries, and which requests are turned away before any route sees them.
+//!
+//! A browser must never be a way in: another site's page can neither read an answer (no CORS, same-origin resources), nor
+//! write (`Sec-Fetch-Site`), nor pretend to be this site by pointing its own name here (`Host`), nor frame a page.
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::error::{ApiError, ErrorKind};
+
+/// Nothing but this server's own scripts and styles, nothing inline, no string that becomes markup.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'; require-trusted-types-for 'script'";
+
+/// For documents made of profile data: whoever opens one opens it without script, network or origin.
+pub const SANDBOX_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'";
+
+/// Names under which this collector may be asked for, beside addresses and names that cannot be registered publicly.
+#[derive(Debug, Clone, Default)]
+pub struct AllowedHosts(Vec<String>);
+
+impl AllowedHosts {
+    /// Host names without port, as the operator lists them.
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        Self(names.into_iter().map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect())
+    }
+
+    /// True when a page under this name can only be ours. DNS rebinding needs a name that an attacker can register, so
+    /// addresses, names without a dot and private suffixes are always ours.
+    fn allows(&self, host: &str) -> bool {
+        const PRIVATE: [&str; 6] = [".localhost", ".local", ".internal", ".svc", ".home.arpa", ".test"];
+        let host = host.to_ascii_lowercase();
+        let Some(name) = without_port(&host) else { return false };
+        let name = name.strip_suffix('.').unwrap_or(name);
+        name.parse::<IpAddr>().is_ok()
+            || (!name.is_empty() && !name.contains('.'))
+            || PRIVATE.iter().any(|suffix| name.ends_with(suffix))
+            || self.0.iter().any(|allowed| allowed == name)
+    }
+}
+
+/// The name or address in a `Host` header; `None` when it is not one.
+fn without_port(host: &str) -> Option<&str> {
+    if let Some(rest) = host.strip_prefix('[') {
+        let (address, port) = rest.split_once(']')?;
+        return (port.is_empty() || is_port(port.strip_prefix(':')?)).then_some(address);
+    }
+    let (name, port) = host.split_once(':').unwrap_or((host, "80"));
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    (plain && is_port(port)).then_some(name)
+}
+
+fn is_port(text: &str) -> bool {
+    !text.is_empty() && text.parse::<u16>().is_ok()
+}
+
+/// The middleware around every route.
+pub async fn guard(State(hosts): State<AllowedHosts>, request: Request, next: Next) -> Response {
+    let mut response = match check(&hosts, &request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
+    add_headers(response.headers_mut());
+    response
+}
+
+fn check(hosts: &AllowedHosts, request: &Request) -> Result<(), ApiError> {
+    let headers = request.headers();
+    // HTTP/2 carries the name in the URI.
+    let host = request.uri().authority().map(|a| a.as_str()).or_else(|| text(headers, header::HOST));
+    // Health checks come from load balancers that write any name, and tell nothing.
+    let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
+    if !is_probe && !host.is_some_and(|host| hosts.allows(host)) {
+        let shown: String = host.unwrap_or_default().chars().filter(char::is_ascii_graphic).take(64).collect();
+        return Err(ApiError::new(
+            ErrorKind::Forbidden,
+            format!("this collector does not answer for the host {shown:?}"),
+            "name it with `tephra serve --host NAME` (or TEPHRA_HOST), or use the collector's address",
+        ));
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD && !is_own_page(headers, host) {
+        return Err(ApiError::new(
+            ErrorKind::Forbidden,
+            "a page of another site may not write here",
+            "send the request from a tool, or from this collector's own pages",
+        ));
+    }
+    Ok(())
+}
+
+/// True when a write comes from our own page or from something that is not a browser.
+fn is_own_page(headers: &HeaderMap, host: Option<&str>) -> bool {
+    if let Some(site) = text(headers, HeaderName::from_static("sec-fetch-site")) {
+        return matches!(site, "same-origin" | "none");
+    }
+    match headers.get(header::ORIGIN) {
+        None => true,
+        Some(origin) => {
+            let origin =
+                origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+            origin.is_some() && origin == host
+        }
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn add_headers(headers: &mut HeaderMap) {
+    let fixed = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // A route may be stricter: attachments are sandboxed, assets are cached.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::{any, get};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn ask(method: &str, headers: &[(&str, &str)]) -> Response {
+        let hosts = AllowedHosts::new(["Tephra.example.com ".to_owned()]);
+        let app = Router::new()
+            .route("/x", any(async || "fine"))
+            .route("/healthz", get(async || "ok"))
+            .layer(from_fn_with_state(hosts, guard));
+        let mut request = Request::builder().method(method).uri("/x");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        app.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_names_that_can_be_ours_are_answered() {
+        let good = [
+            "localhost:4040",
+            "127.0.0.1",
+            "127.0.0.1:4040",
+            "[::1]:4040",
+            "10.1.2.3:80",
+            "tephra:4040",
+            "LOCALHOST",
+            "tephra.example.com",
+            "tephra.example.com.:4040",
+            "tephra.monitoring.svc",
+            "x.internal:1",
+        ];
+        for host in good {
+            assert_eq!(ask("GET", &[("host", host)]).await.status(), StatusCode::OK, "{host}");
+        }
+        let bad = [
+            "evil.com",
+            "evil.com:4040",
+            "tephra.example.com.evil.com",
+            "127.0.0.1.evil.com",
+            "",
+            "localhost:x",
+            "a:1:2",
+            "[::1",
+            "[::1]evil.com",
+            "localhost:99999",
+            "evil.com/localhost",
+            "user@localhost",
+            "localhost:",
+        ];
+        for host in bad {
+            assert_eq!(ask("GET", &[("host", host)]).await.status(), StatusCode::FORBIDDEN, "{host}");
+        }
+        assert_eq!(ask("GET", &[]).await.status(), StatusCode::FORBIDDEN);
+    }
+
+    #[tokio::test]
+    async fn another_site_cannot_write() {
+        let host = ("host", "localhost:4040");
+        let good: [&[(&str, &str)]; 4] = [
+            &[],
+            &[("sec-fetch-site", "same-origin"), ("origin", "http://localhost:4040")],
+            &[("sec-fetch-site", "none")],
+            &[("origin", "http://localhost:4040")],
+        ];
+        for headers in good {
+            let headers = [&[host], headers].concat();
+            assert_eq!(ask("POST", &headers).await.status(), StatusCode::OK, "{headers:?}");
+        }
+        let bad: [&[(&str, &str)]; 5] = [
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+            &[("origin", "http://evil.com")],
+            &[("origin", "null")],
+            &[("origin", "http://localhost:8080")],
+        ];
+        for headers in bad {
+            let headers = [&[host], headers].concat();
+            assert_eq!(ask("POST", &headers).await.status(), StatusCode::FORBIDDEN, "{headers:?}");
+            assert_eq!(ask("DELETE", &headers).await.status(), StatusCode::FORBIDDEN, "{headers:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn refusals_carry_the_headers_too() {
+        for response in [ask("GET", &[("host", "evil.com")]).await, ask("GET", &[("host", "localhost")]).await] {
+            let headers = response.headers();
+            assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+            assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+            let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+            assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        }
+    }
+}

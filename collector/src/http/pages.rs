@@ -1,0 +1,234 @@
+//! The web view: one `index.html` for every page, and the hashed files it loads.
+//!
+//! Works from files inside the binary. Without a built view every page says how to build it; the API does not care.
+
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::error::ApiError;
+
+/// What the server itself writes into a page's head, for previews in chats and for browsers without script.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// The document's title.
+    pub title: String,
+    /// One or two sentences.
+    pub description: String,
+}
+
+const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Tephra</title>\
+    <h1>Tephra is running</h1>\
+    <p>This binary was built without the web view. Build it with <code>cargo xtask web</code>, then build again.</p>\
+    <p>The API works: try <a href=\"/api/v1/services\">/api/v1/services</a>.</p></html>";
+
+/// Any page of the view.
+pub async fn page(headers: HeaderMap) -> Response {
+    index(&headers, None)
+}
+
+/// The view's `index.html`, with a preview in its head where there is one.
+pub fn index(headers: &HeaderMap, preview: Option<&Preview>) -> Response {
+    let Some(file) = tephra_web::file("index.html") else {
+        let body = preview.map_or(NOT_BUILT.to_owned(), |preview| with_preview(NOT_BUILT, preview));
+        return (StatusCode::SERVICE_UNAVAILABLE, html_headers(), body).into_response();
+    };
+    let Some(preview) = preview else {
+        return with_etag(headers, &hex(&file.sha256), html_headers(), file.content.into_owned());
+    };
+    let body = with_preview(&String::from_utf8_lossy(&file.content), preview);
+    (html_headers(), body).into_response()
+}
+
+/// Any other file of the view.
+pub async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
+    file_response(&format!("assets/{path}"), &headers)
+}
+
+/// The files that browsers ask for at the root.
+pub async fn favicon(headers: HeaderMap) -> Response {
+    file_response("favicon.svg", &headers)
+}
+
+fn file_response(path: &str, headers: &HeaderMap) -> Response {
+    let Some(plain) = tephra_web::file(path) else {
+        let hint = "the view was rebuilt since this page was loaded; reload it";
+        return ApiError::not_found(format!("there is no file {path:?}"), hint).into_response();
+    };
+    let etag = hex(&plain.sha256);
+    let mut answer = HeaderMap::new();
+    answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(path)));
+    answer.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    // Vite names a file after its content, so an asset never changes under its name.
+    let immutable = path.starts_with("assets/");
+    let caching = if immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
+    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    let packed = accepts(headers, "br").then(|| tephra_web::file(&format!("{path}.br"))).flatten();
+    let content = match packed {
+        Some(packed) => {
+            answer.insert(header::CONTENT_ENCODING, HeaderValue::from_static("br"));
+            packed.content
+        }
+        None => plain.content,
+    };
+    with_etag(headers, &etag, answer, content.into_owned())
+}
+
+fn with_etag(asked: &HeaderMap, tag: &str, mut answer: HeaderMap, content: Vec<u8>) -> Response {
+    let etag = format!("W/\"{}\"", tag.get(..32).unwrap_or(tag));
+    let known = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let is_known = known.is_some_and(|known| known.split(',').any(|one| one.trim() == etag));
+    if let Ok(value) = HeaderValue::from_str(&etag) {
+        answer.insert(header::ETAG, value);
+    }
+    if is_known {
+        answer.remove(header::CONTENT_ENCODING);
+        return (StatusCode::NOT_MODIFIED, answer).into_response();
+    }
+    (answer, content).into_response()
+}
+
+/// True when a client takes this content encoding. `br;q=0` is a refusal.
+pub fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
+    headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).any(|list| {
+        list.split(',').any(|one| {
+            let (name, quality) = one.split_once(';').unwrap_or((one, ""));
+            let refused = quality.trim().strip_prefix("q=").is_some_and(|q| q.trim().parse::<f32>() == Ok(0.0));
+            name.trim().eq_ignore_ascii_case(encoding) && !refused
+        })
+    })
+}
+
+fn html_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers
+}
+
+/// Puts title and description into a document's head, escaped, in place of the title it has.
+fn with_preview(html: &str, preview: &Preview) -> String {
+    let (title, description) = (escape(&preview.title), escape(&preview.description));
+    let head = format!(
+        "<title>{title}</title><meta name=\"description\" content=\"{description}\">\
+         <meta property=\"og:title\" content=\"{title}\"><meta property=\"og:description\" content=\"{description}\">\
+         <meta property=\"og:site_name\" content=\"Tephra\"><meta name=\"robots\" content=\"noindex\">"
+    );
+    let old_title = html.find("<title>").zip(html.find("</title>").map(|end| end + "</title>".len()));
+    match old_title.filter(|(start, end)| start < end) {
+        Some((start, end)) => {
+            let (before, after) = (html.get(..start).unwrap_or_default(), html.get(end..).unwrap_or_default());
+            format!("{before}{head}{after}")
+        }
+        None => html.replacen("</head>", &format!("{head}</head>"), 1),
+    }
+}
+
+/// Escapes text for an element or a quoted attribute.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // What cannot be printed could reorder or end the line around it.
+            c if !tephra_proto::label::is_printable(c) => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("json" | "webmanifest") => "application/json",
+        Some("png") => "image/png",
+        Some("ico") => "image/x-icon",
+        Some("woff2") => "font/woff2",
+        Some("txt") => "text/plain; charset=utf-8",
+        Some("html") => "text/html; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preview(title: &str, description: &str) -> Preview {
+        Preview { title: title.to_owned(), description: description.to_owned() }
+    }
+
+    #[test]
+    fn a_preview_replaces_the_title() {
+        let html = "<!doctype html><html><head><meta charset=utf-8><title>Tephra</title></head><body></body></html>";
+        let page = with_preview(html, &preview("checkout +32 %", "since 4f2c1"));
+        assert!(page.contains(
+            "<head><meta charset=utf-8><title>checkout +32 %</title><meta name=\"description\" content=\"since 4f2c1\">"
+        ));
+        assert!(page.ends_with("</head><body></body></html>"));
+        assert_eq!(page.matches("<title>").count(), 1);
+    }
+
+    #[test]
+    fn hostile_names_stay_text_in_the_head() {
+        let hostile = [
+            "</title><script>alert(1)</script>",
+            "\"><img src=x onerror=alert(1)>",
+            "' onload='x",
+            "\u{202e}gpj",
+            "\0",
+        ];
+        let clean = with_preview("<head><title>x</title></head>", &preview("", ""));
+        for name in hostile {
+            let page = with_preview("<head><title>x</title></head>", &preview(name, name));
+            for mark in ['<', '>', '"', '\''] {
+                assert_eq!(page.matches(mark).count(), clean.matches(mark).count(), "{mark} in {page}");
+            }
+            assert!(!page.contains('\u{202e}') && !page.contains('\0'));
+        }
+    }
+
+    #[test]
+    fn a_document_without_a_title_gets_one() {
+        let page = with_preview("<head></head>", &preview("a", "b"));
+        assert!(page.starts_with("<head><title>a</title>"), "{page}");
+    }
+
+    #[test]
+    fn encodings_are_read_by_their_rules() {
+        let cases = [
+            ("br", true),
+            ("gzip, deflate, br", true),
+            ("gzip;q=1, BR;q=0.5", true),
+            ("br;q=0", false),
+            ("brx", false),
+            ("", false),
+        ];
+        for (accept, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accept));
+            assert_eq!(accepts(&headers, "br"), expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_known_file_is_not_sent_again() {
+        let mut asked = HeaderMap::new();
+        let first = with_etag(&asked, "abc", HeaderMap::new(), b"x".to_vec());
+        assert_eq!(first.status(), StatusCode::OK);
+        asked.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
+        assert_eq!(with_etag(&asked, "abc", HeaderMap::new(), b"x".to_vec()).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(with_etag(&asked, "abd", HeaderMap::new(), b"x".to_vec()).status(), StatusCode::OK);
+    }
+}
