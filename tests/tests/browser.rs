@@ -1,0 +1,124 @@
+//! The view in a real browser, on the real collector: every page, both themes, a phone, the keyboard, hostile names.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+use tephra_tests::clock::now_ms;
+use tephra_tests::collector::Collector;
+use tephra_tests::push::Pusher;
+use tephra_tests::synthetic::{Agent, Link, Window, aligned};
+
+const WINDOWS: u64 = 12;
+
+/// Stands in every hostile name, to be found in a page.
+const WORD: &str = "hostile-word";
+
+/// Names that a page must show and never believe.
+fn hostile_names() -> [String; 5] {
+    [
+        format!("<img src={WORD} onerror=\"window.__ran='img'\">"),
+        format!("</script><script>window.__ran='script'</script>{WORD}"),
+        format!("javascript:window.__ran='url'//{WORD}"),
+        format!("\"><svg onload=window.__ran='svg'>{WORD}"),
+        format!("{{{{constructor.constructor('window.__ran=1')()}}}} {WORD} &lt;b&gt;"),
+    ]
+}
+
+#[test]
+fn the_view_works_in_a_browser() {
+    let collector = Collector::start();
+    let pusher = Pusher::new(&collector.endpoint());
+    let end = aligned(now_ms(), 0);
+    let middle = end - WINDOWS * 10_000;
+    let start = middle - WINDOWS * 10_000;
+    fill(&pusher, start, middle);
+    fill_hostile(&pusher, start, middle);
+    let deploy = json!({"kind": "deploy", "service": "checkout", "title": "checkout v2", "at": middle});
+    collector.api.post_json("/api/v1/events", &deploy);
+
+    let trace = "4b".repeat(16);
+    let range = format!("from={start}&until={end}");
+    let versions = "a.label.version=v1&b.label.version=v2";
+    let visit = json!({
+        "base": collector.api.base(),
+        "chromium": chromium(),
+        "pages": [
+            {"name": "overview", "path": "/", "shows": ["checkout", "gateway"]},
+            {"name": "service", "path": format!("/s/checkout?{range}"), "shows": ["checkout"]},
+            {"name": "diff", "path": format!("/diff?service=checkout&{range}&{versions}"), "shows": ["tax::rate_for"]},
+            {"name": "trace", "path": format!("/trace/{trace}"), "shows": ["gateway", "checkout"]},
+            {"name": "alert", "path": format!("/alert?service=checkout&at={end}&w=2m"), "shows": ["rate_for"]},
+            {"name": "status", "path": "/status", "shows": ["checkout"]},
+        ],
+        "flame": {
+            "path": format!("/s/checkout?{range}"),
+            "names": ["tax::rate_for", "json::parse", "handle_order"],
+        },
+        "hostile": {
+            "word": WORD,
+            "paths": [
+                format!("/s/hostile?{range}"),
+                format!("/diff?service=hostile&{range}&{versions}"),
+                format!("/trace/{}", "66".repeat(16)),
+                format!("/alert?service=hostile&at={end}&w=2m"),
+            ],
+        },
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("visit.json");
+    std::fs::write(&file, visit.to_string()).expect("writes");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/visit.mjs");
+    let walked =
+        Command::new("node").arg(script).arg(&file).status().expect("node is there: `cargo xtask test` checks");
+    assert!(walked.success(), "the lines above say which claims do not hold");
+}
+
+fn fill(pusher: &Pusher, start: u64, middle: u64) {
+    let link = |span: u8| -> Link { ([0x4b; 16], [span; 8]) };
+    let mut gateway = Agent::new("gateway", 1);
+    let mut v1 = Agent::new("checkout", 2).label("version", "v1");
+    let mut v2 = Agent::new("checkout", 3).label("version", "v2");
+    let work = |parse: u64, tax: u64| {
+        Window::new()
+            .cpu(&["main", "handle_order", "json::parse"], parse)
+            .cpu(&["main", "handle_order", "tax::rate_for"], tax)
+            .alloc(&["main", "handle_order", "receipt::render"], 1 << 20)
+    };
+    for i in 0..WINDOWS {
+        let (early, late) = (start + i * 10_000, middle + i * 10_000);
+        pusher.accept(v1.seal(early, &work(100 + i % 3, 20 + i % 2)));
+        let traced = work(100 + i % 2, 90 + i % 3).cpu_in(&["main", "handle_order"], 5, Some(link(2)));
+        pusher.accept(v2.seal(late, &traced.span("/orders", 200_000, link(2))));
+        let forward = Window::new().cpu_in(&["main", "forward"], 7, Some(link(1))).span("/checkout", 250_000, link(1));
+        pusher.accept(gateway.seal(late, &forward));
+    }
+}
+
+/// A service whose every name is an attempt.
+fn fill_hostile(pusher: &Pusher, start: u64, middle: u64) {
+    let names = hostile_names();
+    let stack: Vec<&str> = names.iter().map(String::as_str).collect();
+    let link: Link = ([0x66; 16], [0x66; 8]);
+    let agent =
+        |number: u8, version: &str| Agent::new("hostile", number).label("version", version).label("zone", &names[0]);
+    let (mut v1, mut v2) = (agent(4, "v1"), agent(5, "v2"));
+    for i in 0..WINDOWS {
+        let window =
+            |samples: u64| Window::new().cpu_in(&stack, samples + i % 3, Some(link)).span(&names[1], 250_000, link);
+        pusher.accept(v1.seal(start + i * 10_000, &window(50)));
+        pusher.accept(v2.seal(middle + i * 10_000, &window(150)));
+    }
+}
+
+/// The browser: `CHROMIUM` names it, else it is on the path.
+fn chromium() -> PathBuf {
+    if let Some(named) = std::env::var_os("CHROMIUM") {
+        return named.into();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    let found =
+        std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name))).find(|file| file.is_file());
+    found.expect("Chromium is there: install it, name it in CHROMIUM, or run `cargo xtask test`, which installs it")
+}
