@@ -3,6 +3,7 @@
 //! Nothing here looks inside the collector or the agent: the tests see what a user sees.
 
 pub mod api;
+pub mod bench;
 pub mod binaries;
 pub mod clock;
 pub mod collector;

@@ -1,5 +1,7 @@
 //! Made-up windows: whatever a test wants an agent to have seen.
 
+use std::collections::HashMap;
+
 use tephra_proto::codec;
 use tephra_proto::limits::WINDOW_MS;
 use tephra_proto::v1::{
@@ -40,8 +42,14 @@ impl Agent {
 
     /// Numbers a window as this agent's next and makes it ready to push.
     pub fn seal(&mut self, start_ms: u64, window: &Window) -> PushRequest {
+        let header = self.next_header(start_ms, window);
+        request(header, &window.payload())
+    }
+
+    /// Numbers a window as this agent's next, for callers that pack payloads themselves.
+    pub fn next_header(&mut self, start_ms: u64, window: &Window) -> PushHeader {
         self.sequence += 1;
-        window.request(self.header(start_ms, window))
+        self.header(start_ms, window)
     }
 
     fn header(&self, start_ms: u64, window: &Window) -> PushHeader {
@@ -78,6 +86,10 @@ pub struct Window {
     payload: WindowPayload,
     cpu: Series,
     alloc: Series,
+    strings: HashMap<String, u32>,
+    frames: HashMap<u32, u32>,
+    nodes: HashMap<(Option<u32>, u32), u32>,
+    links: HashMap<Link, u32>,
 }
 
 /// The trace a row or span belongs to.
@@ -103,6 +115,7 @@ impl Window {
             payload,
             cpu: series("cpu", "nanoseconds", CPU_PERIOD, CPU_PERIOD),
             alloc: series("alloc_space", "bytes", 524_288, 1),
+            ..Self::default()
         }
     }
 
@@ -164,10 +177,6 @@ impl Window {
         self.cpu.value.iter().sum::<u64>() * CPU_PERIOD
     }
 
-    fn request(&self, header: PushHeader) -> PushRequest {
-        request(header, &self.payload())
-    }
-
     fn stack(&mut self, names: &[&str]) -> u32 {
         let mut parent = None;
         for name in names {
@@ -179,54 +188,46 @@ impl Window {
 
     fn node(&mut self, parent: Option<u32>, frame: u32) -> u32 {
         let stacks = self.payload.stacks.get_or_insert_with(StackTree::default);
-        let count = stacks.parent.len() as u32;
-        let is_it = |node: u32| {
-            let delta = stacks.parent[node as usize];
-            stacks.frame[node as usize] == frame && parent == (delta > 0).then(|| node - delta)
-        };
-        if let Some(found) = (0..count).find(|node| is_it(*node)) {
-            return found;
-        }
-        stacks.parent.push(parent.map_or(0, |parent| count - parent));
-        stacks.frame.push(frame);
-        count
+        *self.nodes.entry((parent, frame)).or_insert_with(|| {
+            let node = stacks.parent.len() as u32;
+            stacks.parent.push(parent.map_or(0, |parent| node - parent));
+            stacks.frame.push(frame);
+            node
+        })
     }
 
     fn frame(&mut self, name: &str) -> u32 {
         let function = self.string(name);
         let file = self.string("src/lib.rs");
         let frames = self.payload.frames.get_or_insert_with(FrameTable::default);
-        if let Some(found) = frames.function.iter().position(|known| *known == function) {
-            return found as u32;
-        }
-        frames.module.push(0);
-        frames.function.push(function);
-        frames.file.push(file);
-        frames.line.push(1);
-        frames.module.len() as u32 - 1
+        *self.frames.entry(function).or_insert_with(|| {
+            frames.module.push(0);
+            frames.function.push(function);
+            frames.file.push(file);
+            frames.line.push(1);
+            frames.module.len() as u32 - 1
+        })
     }
 
     fn string(&mut self, text: &str) -> u32 {
-        let strings = &mut self.payload.strings;
-        let found = strings.iter().position(|known| known == text);
-        found.unwrap_or_else(|| {
-            strings.push(text.to_owned());
-            strings.len() - 1
-        }) as u32
+        if let Some(known) = self.strings.get(text) {
+            return *known;
+        }
+        let index = self.payload.strings.len() as u32;
+        self.payload.strings.push(text.to_owned());
+        self.strings.insert(text.to_owned(), index);
+        index
     }
 
     /// Position plus one; 0 for none.
     fn link(&mut self, link: Option<Link>) -> u32 {
-        let Some((trace, span)) = link else { return 0 };
+        let Some(link) = link else { return 0 };
         let links = self.payload.links.get_or_insert_with(LinkTable::default);
-        let known = links.trace_ids.chunks_exact(16).zip(links.span_ids.chunks_exact(8));
-        let found = known.into_iter().position(|(t, s)| t == trace && s == span);
-        let position = found.unwrap_or_else(|| {
-            links.trace_ids.extend(trace);
-            links.span_ids.extend(span);
-            links.span_ids.len() / 8 - 1
-        });
-        position as u32 + 1
+        *self.links.entry(link).or_insert_with(|| {
+            links.trace_ids.extend(link.0);
+            links.span_ids.extend(link.1);
+            links.span_ids.len() as u32 / 8
+        })
     }
 }
 

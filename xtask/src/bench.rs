@@ -21,8 +21,7 @@ pub(crate) fn run(args: &[&str]) -> Result {
     }
     if wanted("store") {
         let binaries = binaries::release()?;
-        let collector = binaries.collector();
-        numbers.extend(rust("bench-store", &[("TEPHRA_COLLECTOR", collector.as_os_str())])?);
+        numbers.extend(rust("bench-store", &[("TEPHRA_BINARIES", binaries.folder.as_os_str())])?);
     }
     if wanted("web") {
         web::install()?;
