@@ -1,1 +1,173 @@
-//! Being written.
+//! The wiring of one collector: store, ingest, queries and symbols behind one port that speaks gRPC, the HTTP API and the web view.
+
+mod connections;
+mod idle;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use tephra_proto::v1::profile_service_server;
+use tephra_proto::v1::symbol_service_server;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tonic::server::NamedService;
+
+use crate::ingest::{self, Ingest};
+use crate::query::{QueryEngine, QueryLimits};
+use crate::store::{Options, Store, StoreError, now_ms, retain};
+use crate::symbols::{Symbols, Worker};
+
+/// What `tephra serve` is told.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How the store is kept.
+    pub store: Options,
+}
+
+/// Why the collector cannot run. Each message is one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The data folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The folder of symbols.
+    #[error("symbols in {}: {source}", data.display())]
+    Symbols {
+        /// The data folder.
+        data: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The address.
+    #[error("cannot listen on {listen}: {problem}")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The operating system.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+/// The parts of a running collector, for the HTTP edge. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Collector {
+    /// What is kept.
+    pub store: Arc<Store>,
+    /// Questions about it.
+    pub query: QueryEngine,
+    /// The way in.
+    pub ingest: Ingest,
+    /// Names of addresses.
+    pub symbols: Symbols,
+    /// When it started, unix milliseconds.
+    pub started_ms: u64,
+}
+
+impl Collector {
+    /// Opens the data folder and starts the writer. `worker` says how to run the program that reads uploaded files.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub async fn open(data: &std::path::Path, options: Options, worker: Worker) -> Result<Self, ServeError> {
+        let store = Arc::new(Store::open(data, options).await?);
+        let symbols = Symbols::open(store.data_dir(), worker)
+            .map_err(|source| ServeError::Symbols { data: data.to_owned(), source })?;
+        let for_ingest = symbols.clone();
+        let ingest = Ingest::start(store.clone(), Arc::new(move |modules| for_ingest.wanted(modules)));
+        let query = QueryEngine::new(store.clone(), QueryLimits::default());
+        Ok(Self { store, query, ingest, symbols, started_ms: now_ms() })
+    }
+
+    /// Everything on one router: `http`, and the gRPC services beside it. Layers of `http` do not touch gRPC.
+    pub fn router(&self, http: Router) -> Router {
+        let profiles = ingest::grpc::service(self.ingest.clone());
+        let symbols = self.symbols.service();
+        let grpc = Router::new()
+            .route_service(&grpc_path(&profiles), profiles)
+            .layer(from_fn_with_state(self.ingest.gate(), ingest::through_gate))
+            .route_service(&grpc_path(&symbols), symbols);
+        http.merge(grpc)
+    }
+}
+
+fn grpc_path<S: NamedService>(_: &S) -> String {
+    format!("/{}/{{*method}}", S::NAME)
+}
+
+/// The names of the gRPC services, as they appear in paths.
+pub const GRPC_SERVICES: [&str; 2] = [profile_service_server::SERVICE_NAME, symbol_service_server::SERVICE_NAME];
+
+/// Binds the address.
+///
+/// # Errors
+/// Says what is wrong with it, and what to do.
+pub async fn listen(listen: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(listen).await.map_err(|error| {
+        let problem = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                format!("port {} is in use: stop what uses it, or choose another with --listen", listen.port())
+            }
+            io::ErrorKind::PermissionDenied => "this user may not: choose a port above 1023 with --listen".to_owned(),
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address: choose one with --listen".to_owned(),
+            _ => format!("{error}: choose another address with --listen"),
+        };
+        ServeError::Listen { listen, problem }
+    })
+}
+
+/// Serves until SIGINT or SIGTERM, then lets what is in flight finish. `http` makes the routes of the HTTP API and the web view;
+/// `ready` is told the address once requests are answered.
+///
+/// # Errors
+/// When the folder or the address cannot be used.
+pub async fn serve(
+    options: ServeOptions,
+    http: impl FnOnce(&Collector) -> Router,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), ServeError> {
+    let system = |what| move |source| ServeError::System { what, source };
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("cannot wait for SIGINT"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("cannot wait for SIGTERM"))?;
+    let listener = listen(options.listen).await?;
+    let worker = Worker::this_program().map_err(system("cannot find this program's own file"))?;
+    let collector = Collector::open(&options.data, options.store, worker).await?;
+    let router = collector.router(http(&collector));
+    ready(listener.local_addr().map_err(system("cannot tell the address"))?);
+    let stop = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    run(&collector, listener, router, stop).await;
+    Ok(())
+}
+
+/// Answers requests on `listener` until `stop` is done, then drains.
+pub async fn run(collector: &Collector, listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+    let retention = tokio::spawn(retain::run(collector.store.clone()));
+    connections::serve(listener, router, stop, DRAIN).await;
+    retention.abort();
+    collector.store.catalog().close().await;
+}
+
+/// How long requests in flight may take to finish after a signal. Acks take a fraction of a second, queries at most 30 s.
+const DRAIN: Duration = Duration::from_secs(10);
