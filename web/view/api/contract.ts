@@ -1,0 +1,197 @@
+/** The collector's answers as types; `collector/API.md` is the contract. */
+
+export interface ProfileType {
+  name: string;
+  unit: string;
+  kind: "counter" | "gauge";
+  period: number;
+}
+
+export interface Service {
+  name: string;
+  instances: number;
+  types: string[];
+  first_seen: number;
+  last_seen: number;
+  cpu_cores: number;
+  spark: (number | null)[];
+  labels: Record<string, string[]>;
+}
+
+export interface TephraEvent {
+  id: string;
+  at: number;
+  kind: "deploy" | "alert" | "note";
+  service: string;
+  title: string;
+  labels: Record<string, string>;
+  link?: string | null;
+}
+
+export interface Series {
+  label: string;
+  rest?: boolean;
+  points: [number, number | null][];
+}
+
+export interface Timeline {
+  step_ms: number;
+  unit: string;
+  series: Series[];
+  events: TephraEvent[];
+}
+
+export interface Side {
+  from: number;
+  until: number;
+  total: number;
+  samples: number;
+  seconds: number;
+  windows: number;
+  instances: number;
+  labels: Record<string, string[]>;
+  value: number;
+  unit: string;
+}
+
+export type Change = "grew" | "shrank" | "new" | "gone" | "unchanged";
+
+export interface Mover {
+  name: string;
+  module: string;
+  file: string;
+  line: number;
+  frame: number;
+  family: string;
+  a: number;
+  b: number;
+  delta: number;
+  self_a: number;
+  self_b: number;
+  q: number;
+  state: Change;
+  share_of_change: number;
+}
+
+export interface Sentence {
+  text: string;
+  frames: number[];
+  kind: "headline" | "cause" | "gone" | "new" | "noise" | "basis" | "quality";
+}
+
+/** `[name, module, file, line, flags, family]`, all but line and flags indexes into the header's tables. */
+export type FrameTuple = [number, number, number, number, number, number];
+
+export interface FlameHeader {
+  v: number;
+  diff: boolean;
+  node_count: number;
+  type: ProfileType;
+  service: string;
+  a: Side;
+  b?: Side;
+  basis?: string;
+  names: string[];
+  modules: string[];
+  files: string[];
+  frames: FrameTuple[];
+  families: string[];
+  pruned: { nodes: number; share: number };
+  symbols: {
+    share: number;
+    missing: { build_id: string; module: string; share: number; hint: string }[];
+    no_lines: { build_id: string; module: string }[];
+  };
+  movers?: Mover[];
+  summary?: Sentence[];
+  empty?: string;
+}
+
+export interface FlameJson extends FlameHeader {
+  nodes: { up: number[]; frame: number[]; a: number[]; b?: number[]; q?: number[] };
+}
+
+export interface Span {
+  span_id: string;
+  route: string;
+  start_ms: number;
+  duration_us: number;
+  status: string;
+}
+
+export interface TraceAnswer {
+  trace_id: string;
+  from: number;
+  until: number;
+  services: {
+    service: string;
+    spans: Span[];
+    types: { type: ProfileType; total: number; samples: number; flame: FlameJson }[];
+    samples: [number, string, string, number][];
+  }[];
+}
+
+export interface RequestsAnswer {
+  routes: {
+    route: string;
+    count: number;
+    error_share: number;
+    p50_us: number;
+    p90_us: number;
+    p99_us: number;
+    max_us: number;
+    slowest: { trace_id: string; duration_us: number; start_ms: number; status: string }[];
+  }[];
+}
+
+export interface AlertAnswer {
+  service: string;
+  type: ProfileType;
+  at: number;
+  window: { from: number; until: number };
+  baseline: { from: number; until: number; vs: string; why: string };
+  tried: { vs: string; why_not: string }[];
+  deploy: TephraEvent | null;
+  alert: TephraEvent | null;
+  headline: string;
+  sentences: Sentence[];
+  movers: Mover[];
+  confidence: "high" | "low" | "none";
+  confidence_why: string;
+  traces: { trace_id: string; route: string; duration_us: number; start_ms: number }[];
+  types: { name: string; delta_share: number }[];
+  links: { page: string; diff: string; flame: string; trace: string | null };
+}
+
+export interface Pin {
+  id: string;
+  url: string;
+  note?: string | null;
+  created?: number;
+  expires?: number | null;
+}
+
+export interface StatusAnswer {
+  version: string;
+  uptime_s: number;
+  data_dir: string;
+  store: { segments: number; bytes: number; windows: number; samples: number };
+  ingest: {
+    windows_total: number;
+    samples_total: number;
+    duplicates_total: number;
+    refused: Record<string, number>;
+  };
+  agents: {
+    service: string;
+    instance: string;
+    last_seen: number;
+    agent_version: string;
+    sampled: number;
+    stored: number;
+    dropped: Record<string, number>;
+    cpu_covered_share: number;
+  }[];
+  symbols: { builds: number; bytes: number };
+  disk_free_bytes: number;
+}

@@ -1,0 +1,148 @@
+/** The explorer: tabs, search and filters above one profile seen as graph, tree or table, with details beside it. */
+import { useComputed, useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import type { FlameCanvas } from "../flame/FlameCanvas";
+import type { Profile } from "../profile/tree";
+import { param, setParams } from "../state/location";
+import { Breadcrumb } from "./Breadcrumb";
+import { Details } from "./Details";
+import { FlamePane } from "./FlamePane";
+import { FunctionList } from "./FunctionList";
+import { KeysDialog } from "./KeysDialog";
+import { flameKeys } from "./keys";
+import { Legend } from "./Legend";
+import { FrameMenu, type MenuAt } from "./Menu";
+import { createModel, VIEWS, type ViewName } from "./model";
+import { ProfileNotes } from "./Notes";
+import { Sandwich } from "./Sandwich";
+import { SearchBox } from "./SearchBox";
+import { Chips, DisplayOptions } from "./Toolbar";
+import { TreeGrid } from "./TreeGrid";
+
+interface Props {
+  profile: Profile;
+  loading: boolean;
+  /** Export menu and the like, at the end of the tab row. */
+  actions?: ComponentChildren;
+  /** One more tab that brings its own content. */
+  extra?: { name: ViewName; label: string; content: ComponentChildren };
+}
+
+export function Explorer({ profile, loading, actions, extra }: Props) {
+  const current = useSignal(profile);
+  current.value = profile;
+  const model = useMemo(() => createModel(current), []);
+  const canvas = useRef<FlameCanvas | null>(null);
+  const menu = useSignal<MenuAt | null>(null);
+  const help = useSignal(false);
+  const zoomText = useMemo(() => param("z"), []);
+  const zoom = useComputed(() => parseZoom(zoomText.value));
+  const later = useRef(0);
+  const tabs = extra ? [...VIEWS, extra] : VIEWS;
+  const view =
+    extra && model.view.value === extra.name
+      ? extra.name
+      : model.view.value === "requests"
+        ? "flame"
+        : model.view.value;
+  const pick = (name: ViewName) =>
+    setParams({ view: name === "flame" ? null : name, focus: null, z: null, pivot: null });
+  const keys = flameKeys({ model, canvas, tabs: tabs.map((t) => t.name), pick, menu, help });
+
+  useEffect(() => {
+    const listen = (e: KeyboardEvent) => keys(e, false);
+    document.addEventListener("keydown", listen);
+    return () => document.removeEventListener("keydown", listen);
+  });
+
+  return (
+    <section class={`explorer${loading ? " is-loading" : ""}`} aria-busy={loading} data-testid="explorer">
+      <div class="explorer-bar">
+        <div class="tabs" role="tablist" aria-label="Views">
+          {tabs.map((tab, i) => (
+            <button
+              key={tab.name}
+              type="button"
+              role="tab"
+              class="tab"
+              aria-selected={view === tab.name}
+              title={`${tab.label} (${i + 1})`}
+              data-testid={`tab-${tab.name}`}
+              onClick={() => pick(tab.name)}
+            >
+              {tab.label}
+            </button>
+          ))}
+        </div>
+        <SearchBox model={model} onJump={(node) => canvas.current?.reveal(node)} />
+        <div class="bar-end">
+          <DisplayOptions model={model} />
+          {actions}
+          <button
+            type="button"
+            class="button icon"
+            aria-label="Keyboard shortcuts"
+            title="Keyboard shortcuts (?)"
+            onClick={() => (help.value = true)}
+          >
+            ?
+          </button>
+        </div>
+      </div>
+      <Chips model={model} />
+      <ProfileNotes profile={profile} />
+      <div class="explorer-body">
+        <div class="explorer-main">
+          {view === "flame" || view === "bottomup" ? (
+            <>
+              <Breadcrumb model={model} />
+              <FlamePane
+                model={model}
+                input={model.input}
+                title={view === "flame" ? "Flame graph" : "Bottom-up flame graph"}
+                testId="flame"
+                selected={model.selected}
+                zoom={zoom}
+                handle={canvas}
+                onSelect={model.select}
+                onFocus={(node) => model.focusOn(node === model.focus.value ? 0 : node)}
+                onMenu={(node, x, y) => {
+                  model.select(node);
+                  menu.value = { node, x, y };
+                }}
+                onZoom={(x0, x1) => {
+                  clearTimeout(later.current);
+                  later.current = window.setTimeout(() => setParams({ z: zoomToText(x0, x1) }, { replace: true }), 250);
+                }}
+                onKey={(e) => keys(e, true)}
+              />
+              <Legend model={model} />
+            </>
+          ) : null}
+          {view === "sandwich" ? <Sandwich model={model} /> : null}
+          {view === "tree" ? <TreeGrid model={model} /> : null}
+          {view === "table" ? <FunctionList model={model} /> : null}
+          {extra && view === extra.name ? extra.content : null}
+        </div>
+        {view === "requests" ? null : <Details model={model} />}
+      </div>
+      <FrameMenu model={model} at={menu} />
+      <KeysDialog open={help} />
+      <div class="off-screen" role="status" aria-live="polite">
+        {loading ? "Loading" : model.announce.value}
+      </div>
+    </section>
+  );
+}
+
+function zoomToText(x0: number, x1: number): string | null {
+  return x1 - x0 > 0.9999 ? null : `${x0.toPrecision(7)}-${x1.toPrecision(7)}`;
+}
+
+function parseZoom(text: string): [number, number] | null {
+  const match = /^([\d.e-]+?)-([\d.]+(?:e-?\d+)?)$/.exec(text);
+  if (!match) return null;
+  const [x0, x1] = [Number(match[1]), Number(match[2])];
+  return x0 >= 0 && x1 <= 1 && x1 > x0 ? [x0, x1] : null;
+}

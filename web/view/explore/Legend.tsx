@@ -1,0 +1,88 @@
+/** What width and colour mean right now. */
+import { DIFF_DARK, DIFF_LIGHT, familyColour, familyLabel } from "../flame/palette";
+import { setParams } from "../state/location";
+import { isDark } from "../state/theme";
+import * as fmt from "../ui/format";
+import type { Model } from "./model";
+
+const UNCLASSIFIED = "unknown";
+const WIDTH_WORDS = {
+  b: "Width is B; hatched frames are gone and keep their A width.",
+  a: "Width is A.",
+  union: "Width is the larger of A and B at each frame.",
+  delta: "Width is the change in self cost; unchanged frames vanish.",
+};
+
+export function Legend({ model }: { model: Model }) {
+  return model.diff.value ? <DiffLegend model={model} /> : <FamilyLegend model={model} />;
+}
+
+function DiffLegend({ model }: { model: Model }) {
+  const scale = isDark.value ? DIFF_DARK : DIFF_LIGHT;
+  return (
+    <div class="legend" data-testid="legend">
+      <span class="scale" aria-hidden="true">
+        <span>less, ÷4</span>
+        {scale.map((c) => (
+          <Swatch key={c} colour={c} />
+        ))}
+        <span>×4, more</span>
+      </span>
+      <span>▲ grew ▽ shrank ＋ new ▨ gone</span>
+      <span>{WIDTH_WORDS[model.width.value]}</span>
+      <span>Grey: no change, or within noise.</span>
+      <label class="choice">
+        <span>Ignore changes under</span>
+        <select
+          value={String(model.minEffect.value * 100)}
+          data-testid="min-effect"
+          onChange={(e) => setParams({ min: e.currentTarget.value === "0" ? null : e.currentTarget.value })}
+        >
+          {["0", "0.5", "1", "2", "5"].map((v) => (
+            <option key={v} value={v}>
+              {v} %
+            </option>
+          ))}
+        </select>
+      </label>
+    </div>
+  );
+}
+
+/** Self cost by family, as one bar: where the time goes before any frame is read. */
+function FamilyLegend({ model }: { model: Model }) {
+  if (model.colour.value !== "family")
+    return <p class="legend">Width is {fmt.typeLabel(model.profile.value.header.type.name)}, callers above callees.</p>;
+  const families = familyShares(model);
+  return (
+    <div class="legend" data-testid="legend">
+      {families.map(([name, share]) => (
+        <span key={name} class="legend-item">
+          <Swatch colour={familyColour(name, isDark.value)} />
+          {familyLabel(name)} <span class="num">{fmt.percent(share)}</span>
+        </span>
+      ))}
+    </div>
+  );
+}
+
+function familyShares(model: Model): [string, number][] {
+  const { base, frames } = model;
+  const tree = base.value;
+  const sums = new Map<string, number>();
+  // The classified frame nearest to the leaf owns the cost.
+  const owner: string[] = [UNCLASSIFIED];
+  for (let i = 1; i < tree.count; i++) {
+    const own = frames.value.family(tree.frame[i]!);
+    const family = own === UNCLASSIFIED ? owner[tree.depth[i]! - 1]! : own;
+    owner[tree.depth[i]!] = family;
+    if (tree.selfB[i]! <= 0) continue;
+    sums.set(family, (sums.get(family) ?? 0) + tree.selfB[i]!);
+  }
+  const total = tree.totalB[0] || 1;
+  return [...sums].map(([f, v]): [string, number] => [f, v / total]).sort((x, y) => y[1] - x[1]);
+}
+
+function Swatch({ colour }: { colour: string }) {
+  return <span class="swatch" style={{ backgroundColor: colour }} />;
+}

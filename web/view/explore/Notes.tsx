@@ -1,0 +1,87 @@
+/** What must be known before the graph is believed: few samples, missing symbols, pruned frames, parts without data. */
+import type { FlameHeader, Side } from "../api/contract";
+import type { Profile } from "../profile/tree";
+import { setParams } from "../state/location";
+import * as fmt from "../ui/format";
+
+/** Below this, percentages say more than the samples know. */
+const SAMPLES_FEW = 500;
+const COVERED_SHARE_OK = 0.97;
+
+export function ProfileNotes({ profile }: { profile: Profile }) {
+  const { header } = profile;
+  const sides: [string, Side][] = header.b
+    ? [
+        ["A", header.a],
+        ["B", header.b],
+      ]
+    : [["", header.a]];
+  const notes = [
+    ...sides.flatMap(([name, side]) => sideNotes(name, side, header)),
+    ...symbolNotes(header),
+    ...prunedNotes(header),
+  ];
+  if (notes.length === 0) return null;
+  return (
+    <div class="notes" data-testid="notes">
+      {notes}
+    </div>
+  );
+}
+
+function sideNotes(name: string, side: Side, header: FlameHeader) {
+  const who = name === "" ? "" : `${name}: `;
+  const notes = [];
+  if (side.total > 0 && side.samples < SAMPLES_FEW) {
+    // Three standard errors of a count of n out of N samples, as a share.
+    const noise = Math.min(1, 9 / Math.max(side.samples, 1));
+    notes.push(
+      <p class="note" key={`few${name}`} data-testid="note-few">
+        {who}
+        {fmt.plural(side.samples, "sample")}: anything under {fmt.percent(noise)} is noise.
+      </p>,
+    );
+  }
+  const asked = (side.until - side.from) / 1000;
+  const covered = header.type.kind === "counter" && asked > 30 ? side.seconds / asked : 1;
+  if (side.total > 0 && covered < COVERED_SHARE_OK)
+    notes.push(
+      <p class="note" key={`gap${name}`} data-testid="note-partial">
+        {who}
+        {fmt.percent(1 - covered)} of this time has no data; values are per covered second.
+      </p>,
+    );
+  return notes;
+}
+
+function symbolNotes(header: FlameHeader) {
+  const { missing } = header.symbols;
+  if (missing.length === 0) return [];
+  const share = 1 - header.symbols.share;
+  return [
+    <details class="note" key="symbols" data-testid="note-symbols">
+      <summary>
+        {fmt.percent(share)} of the cost has no symbols ({missing.map((m) => m.module).join(", ")})
+      </summary>
+      {missing.map((m) => (
+        <p key={m.build_id}>
+          <b>{m.module}</b> <code>{m.build_id}</code> · {fmt.percent(m.share)}. {m.hint}
+        </p>
+      ))}
+    </details>,
+  ];
+}
+
+function prunedNotes(header: FlameHeader) {
+  const { nodes, share } = header.pruned;
+  if (nodes === 0) return [];
+  return [
+    <p class="note is-quiet" key="pruned" data-testid="note-pruned">
+      {fmt.plural(nodes, "frame")} too small to see {nodes === 1 ? "is" : "are"} merged ({fmt.percent(share)}); totals
+      are exact.{" "}
+      <button type="button" class="link" onClick={() => setParams({ full: "1" })}>
+        Load every frame
+      </button>
+    </p>,
+  ];
+}

@@ -1,0 +1,134 @@
+/** The keyboard of the explorer. Nothing fires inside inputs; arrows only while the graph has the focus. */
+import type { Signal } from "@preact/signals";
+import type { FlameCanvas } from "../flame/FlameCanvas";
+import { neighbour } from "../flame/layout";
+import { Q_SIGNIFICANT } from "../profile/diff";
+import { widestChild } from "../profile/tree";
+import { setParams } from "../state/location";
+import type { MenuAt } from "./Menu";
+import type { Model, ViewName } from "./model";
+
+interface Context {
+  model: Model;
+  canvas: { current: FlameCanvas | null };
+  tabs: ViewName[];
+  pick(view: ViewName): void;
+  menu: Signal<MenuAt | null>;
+  help: Signal<boolean>;
+}
+
+/** Shown by `?`; the order is the order of the sheet. */
+export const KEY_SHEET: readonly [string, string][] = [
+  ["↑ ↓ ← →", "caller, widest callee, previous and next in the row"],
+  ["Enter", "focus the selected frame"],
+  ["Backspace", "back"],
+  ["Esc", "clear one level: search, focus, zoom, selection"],
+  ["+ − 0", "zoom in, out, reset"],
+  ["w a s d", "zoom and pan"],
+  ["/", "search; n and N step through matches"],
+  ["1 … 6", "views"],
+  ["f p h x o", "focus, pivot, hide, without, only with the selected frame"],
+  [". ,", "next and previous significant change"],
+  ["r", "swap A and B (comparison)"],
+  ["m", "menu of the selected frame"],
+  ["y", "copy the link to this view"],
+];
+
+export function flameKeys(ctx: Context): (event: KeyboardEvent, onGraph: boolean) => void {
+  const { model, canvas } = ctx;
+  const move = (node: number) => {
+    if (node < 0) return;
+    model.select(node);
+    canvas.current?.reveal(node);
+  };
+  const selectedName = () => {
+    const node = model.selected.value;
+    return node > 0 ? model.frames.value.name(model.shown.value.frame[node]!) : null;
+  };
+  const onName = (then: (name: string) => void) => () => {
+    const name = selectedName();
+    if (name) then(name);
+  };
+  const anywhere: Record<string, () => void> = {
+    "?": () => (ctx.help.value = true),
+    "/": () => document.querySelector<HTMLInputElement>("[data-testid=search]")?.focus(),
+    n: () => move(nextMatch(model, 1)),
+    N: () => move(nextMatch(model, -1)),
+    ".": () => move(nextChange(model, 1)),
+    ",": () => move(nextChange(model, -1)),
+    "+": () => canvas.current?.zoomBy(1.6),
+    "=": () => canvas.current?.zoomBy(1.6),
+    w: () => canvas.current?.zoomBy(1.6),
+    "-": () => canvas.current?.zoomBy(1 / 1.6),
+    s: () => canvas.current?.zoomBy(1 / 1.6),
+    "0": () => canvas.current?.resetZoom(),
+    a: () => canvas.current?.panBy(-120),
+    d: () => canvas.current?.panBy(120),
+    f: () => model.focusOn(Math.max(0, model.selected.value)),
+    p: onName((name) => setParams({ view: "sandwich", pivot: name, focus: null, z: null })),
+    h: onName((name) => model.addTransform("hide", name)),
+    x: onName((name) => model.addTransform("without", name)),
+    o: onName((name) => model.addTransform("with", name)),
+    m: () => openMenu(ctx),
+    y: () => {
+      void navigator.clipboard?.writeText(location.href);
+      model.announce.value = "Link copied";
+    },
+    Escape: () => clearOne(model, canvas),
+  };
+  ctx.tabs.forEach((tab, i) => {
+    anywhere[String(i + 1)] = () => ctx.pick(tab);
+  });
+  const graph: Record<string, () => void> = {
+    ArrowUp: () => move(Math.max(0, model.shown.value.parent[Math.max(0, model.selected.value)]!)),
+    ArrowDown: () =>
+      move(model.selected.value < 0 ? 0 : widestChild(model.shown.value, model.selected.value, model.layout.value.w)),
+    ArrowLeft: () => move(neighbour(model.shown.value, model.layout.value, Math.max(0, model.selected.value), -1)),
+    ArrowRight: () => move(neighbour(model.shown.value, model.layout.value, Math.max(0, model.selected.value), 1)),
+    Enter: () => model.focusOn(Math.max(0, model.selected.value)),
+    Backspace: () => history.back(),
+  };
+  return (event, onGraph) => {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = event.target as HTMLElement;
+    if (target.closest("input, textarea, select, [role=menu], dialog")) return;
+    const action = onGraph ? (graph[event.key] ?? anywhere[event.key]) : anywhere[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  };
+}
+
+/** The match after (before) the selection, around the end. */
+export function nextMatch(model: Model, step: 1 | -1): number {
+  const nodes = model.matches.value?.nodes ?? [];
+  return following(nodes, model.selected.value, step);
+}
+
+function nextChange(model: Model, step: 1 | -1): number {
+  const q = model.evidence.value;
+  if (!q) return -1;
+  const { w } = model.layout.value;
+  const nodes: number[] = [];
+  for (let i = 1; i < q.length; i++) if (q[i]! <= Q_SIGNIFICANT && w[i]! > 0.002) nodes.push(i);
+  return following(nodes, model.selected.value, step);
+}
+
+function following(nodes: number[], from: number, step: 1 | -1): number {
+  if (nodes.length === 0) return -1;
+  if (step > 0) return nodes.find((n) => n > from) ?? nodes[0]!;
+  return nodes.findLast((n) => n < from) ?? nodes.at(-1)!;
+}
+
+function clearOne(model: Model, canvas: Context["canvas"]): void {
+  if (model.query.value !== "") setParams({ q: null });
+  else if (model.focus.value > 0) model.focusOn(0);
+  else if (model.here.value.params.has("z")) canvas.current?.resetZoom();
+  else model.select(-1);
+}
+
+function openMenu({ model, menu }: Context): void {
+  if (model.selected.value <= 0) return;
+  const box = document.querySelector("[data-testid=flame]")?.getBoundingClientRect();
+  menu.value = { node: model.selected.value, x: (box?.left ?? 0) + 40, y: (box?.top ?? 0) + 40 };
+}

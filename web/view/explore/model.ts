@@ -1,0 +1,265 @@
+/**
+ * What the explorer shows, derived from one profile and the URL. Graph, tree, table and details all read from here, so
+ * selecting in any of them moves the others.
+ */
+import { computed, type ReadonlySignal, signal } from "@preact/signals";
+import type { FlameInput } from "../flame/FlameCanvas";
+import { layOut } from "../flame/layout";
+import type { ColourMode } from "../flame/palette";
+import { byWeight } from "../profile/build";
+import { estimateQ, scaleOf, selfWeights, type WidthMode } from "../profile/diff";
+import { bottomUp, calleesOf, callersOf } from "../profile/invert";
+import { compileSearch, findMatches } from "../profile/search";
+import { functionTable } from "../profile/table";
+import { applyTransforms, parseTransform, type Transform, transformText } from "../profile/transform";
+import { findKey, type Profile, pathKey, type Tree } from "../profile/tree";
+import { parseSpeedup, remainingTotal, type Speedup } from "../profile/whatif";
+import { here, param, paramList, setParams, splitList } from "../state/location";
+import { paintPlan } from "./plan";
+
+export type ViewName = "flame" | "bottomup" | "sandwich" | "tree" | "table" | "requests";
+export const VIEWS: readonly { name: ViewName; label: string }[] = [
+  { name: "flame", label: "Flame" },
+  { name: "bottomup", label: "Bottom-up" },
+  { name: "sandwich", label: "Sandwich" },
+  { name: "tree", label: "Tree" },
+  { name: "table", label: "Functions" },
+];
+
+/** A `sel` that is no path key: the widest place of the function in `fn`. Longer than any key, so it names no node. */
+export const BY_NAME = "function";
+
+export type Model = ReturnType<typeof createModel>;
+
+export function createModel(profile: ReadonlySignal<Profile>) {
+  const viewText = param("view");
+  const view = computed<ViewName>(
+    () => ([...VIEWS.map((v) => v.name), "requests"].find((v) => v === viewText.value) ?? "flame") as ViewName,
+  );
+  const frames = computed(() => profile.value.frames);
+  const diff = computed(() => profile.value.diff);
+  const scale = computed(() => scaleOf(profile.value));
+
+  const transformList = paramList("t");
+  const transforms = computed(() =>
+    splitList(transformList.value)
+      .map(parseTransform)
+      .filter((t) => t !== null),
+  );
+  const base = computed(() => applyTransforms(profile.value.tree, frames.value, transforms.value));
+
+  const widthText = param("w");
+  const width = computed<WidthMode>(
+    () => (["a", "union", "delta"].find((w) => w === widthText.value) ?? "b") as WidthMode,
+  );
+  const orderText = param("order");
+  const sorted = computed(() => (orderText.value === "" ? !diff.value : orderText.value === "weight"));
+  const oriented = computed(() => (view.value === "bottomup" ? bottomUp(base.value, frames.value) : base.value));
+  const shown = computed<Tree>(() => {
+    const tree = oriented.value;
+    if (!sorted.value || view.value === "bottomup") return tree;
+    const weights = selfWeights(tree, scale.value, width.value).slice();
+    for (let i = tree.count - 1; i > 0; i--) weights[tree.parent[i]!]! += weights[i]!;
+    return byWeight(tree, weights);
+  });
+  const layout = computed(() => layOut(shown.value, selfWeights(shown.value, scale.value, width.value)));
+  const evidence = computed(() => evidenceOf(shown.value));
+
+  function evidenceOf(tree: Tree): Uint16Array | null {
+    const { a, b } = profile.value.header;
+    if (!b || !tree.q) return null;
+    return view.value === "flame" || view.value === "tree" ? tree.q : estimateQ(tree, { a, b }, scale.value);
+  }
+
+  // Search.
+  const query = param("q");
+  const search = computed(() => compileSearch(query.value));
+  const matches = computed(() =>
+    search.value.test ? findMatches(shown.value, frames.value, search.value.test) : null,
+  );
+
+  // Selection and focus: named in the URL by path, so that they survive new data.
+  const selectKey = param("sel");
+  const focusKey = param("focus");
+  const functionName = param("fn");
+  let known: { tree: Tree; key: string; node: number } | null = null;
+  const selected = computed(() => {
+    const key = selectKey.value;
+    if (key === "") return -1;
+    if (known?.tree === shown.value && known.key === key) return known.node;
+    const node = findKey(shown.value, frames.value, key);
+    return node >= 0 ? node : widestOf(functionName.value);
+  });
+  const focus = computed(() =>
+    focusKey.value === "" ? 0 : Math.max(0, findKey(shown.value, frames.value, focusKey.value)),
+  );
+
+  function widestOf(name: string): number {
+    const func = name === "" ? -1 : frames.value.funcByName(name);
+    if (func < 0) return -1;
+    const { w } = layout.value;
+    let best = -1;
+    for (let i = 1; i < shown.value.count; i++)
+      if (frames.value.func[shown.value.frame[i]!] === func && (best < 0 || w[i]! > w[best]!)) best = i;
+    return best;
+  }
+
+  function select(node: number): void {
+    if (node < 0) return setParams({ sel: null, fn: null }, { replace: true });
+    const key = pathKey(shown.value, frames.value, node);
+    known = { tree: shown.value, key, node };
+    setParams({ sel: key, fn: node === 0 ? null : frames.value.name(shown.value.frame[node]!) }, { replace: true });
+  }
+
+  function selectFunction(func: number): void {
+    const node = widestOf(frames.value.name(frames.value.frameOfFunc[func]!));
+    if (node >= 0) select(node);
+  }
+
+  function focusOn(node: number): void {
+    setParams({ focus: node > 0 ? pathKey(shown.value, frames.value, node) : null, z: null });
+  }
+
+  const selectedFunc = computed(() => {
+    const node = selected.value;
+    return node > 0 ? frames.value.func[shown.value.frame[node]!]! : -1;
+  });
+
+  // Functions.
+  const table = computed(() => functionTable(base.value, frames.value));
+  const tableEvidence = computed(() => {
+    const { a, b } = profile.value.header;
+    if (!b) return null;
+    const q = estimateQ(
+      { count: frames.value.funcCount, totalA: table.value.totalA, totalB: table.value.totalB },
+      { a, b },
+      scale.value,
+    );
+    for (const m of profile.value.header.movers ?? []) {
+      const func = frames.value.func[m.frame];
+      if (func !== undefined) q[func] = Math.round(m.q * 10_000);
+    }
+    return q;
+  });
+
+  // Sandwich.
+  const pivotName = param("pivot");
+  const pivot = computed(() => {
+    const named = pivotName.value === "" ? selectedFunc.value : frames.value.funcByName(pivotName.value);
+    if (named >= 0) return named;
+    const { funcs, selfB } = table.value;
+    let best = -1;
+    for (const f of funcs) if (best < 0 || selfB[f]! > selfB[best]!) best = f;
+    return best;
+  });
+  const callers = computed(() => callersOf(base.value, frames.value, pivot.value));
+  const callees = computed(() => calleesOf(base.value, frames.value, pivot.value));
+
+  // What if.
+  const basketList = paramList("wi");
+  const basket = computed<Speedup[]>(() =>
+    splitList(basketList.value)
+      .map((text) => parseSpeedup(text, frames.value))
+      .filter((s) => s !== null),
+  );
+  const remaining = computed(() =>
+    basket.value.length === 0
+      ? null
+      : remainingTotal(base.value, frames.value, basket.value) / (base.value.totalB[0] || 1),
+  );
+
+  // Colours.
+  const colourText = param("color");
+  const colour = computed<ColourMode>(
+    () => (["module", "self", "plain"].find((c) => c === colourText.value) ?? "family") as ColourMode,
+  );
+  const minText = param("min");
+  const minEffect = computed(() => Math.min(50, Math.max(0, Number(minText.value) || 0)) / 100);
+  const plan = computed(() =>
+    paintPlan(shown.value, layout.value, profile.value, colour.value, scale.value, evidence.value, minEffect.value),
+  );
+
+  const input = computed<FlameInput>(() => ({
+    tree: shown.value,
+    layout: layout.value,
+    matches: matches.value?.frames ?? null,
+    focus: focus.value,
+    flip: false,
+    ...plan.value,
+  }));
+
+  /** The graph of one half of the sandwich. */
+  function halfInput(tree: Tree, flip: boolean): FlameInput {
+    const half = layOut(tree, selfWeights(tree, scale.value, width.value));
+    const q =
+      profile.value.header.b && tree.q
+        ? estimateQ(tree, { a: profile.value.header.a, b: profile.value.header.b }, scale.value)
+        : null;
+    const found = search.value.test ? findMatches(tree, frames.value, search.value.test).frames : null;
+    return {
+      tree,
+      layout: half,
+      matches: found,
+      focus: 0,
+      flip,
+      ...paintPlan(tree, half, profile.value, colour.value, scale.value, q, minEffect.value),
+    };
+  }
+
+  function addTransform(kind: Transform["kind"], name: string): void {
+    // An exact name, so that a short one does not sweep in its namesakes.
+    const pattern = `/^${name.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&")}$/`;
+    setParams({
+      t: [...splitList(transformList.value), transformText({ kind, pattern })],
+      sel: null,
+      focus: null,
+      z: null,
+    });
+  }
+
+  function dropTransform(index: number): void {
+    setParams({ t: splitList(transformList.value).filter((_, i) => i !== index), z: null });
+  }
+
+  const announce = signal("");
+  return {
+    profile,
+    frames,
+    diff,
+    scale,
+    view,
+    base,
+    shown,
+    layout,
+    evidence,
+    width,
+    sorted,
+    query,
+    search,
+    matches,
+    selected,
+    selectedFunc,
+    focus,
+    select,
+    selectFunction,
+    focusOn,
+    table,
+    tableEvidence,
+    pivot,
+    callers,
+    callees,
+    basket,
+    basketList,
+    remaining,
+    colour,
+    minEffect,
+    input,
+    halfInput,
+    transforms,
+    transformList,
+    addTransform,
+    dropTransform,
+    announce,
+    here,
+  };
+}

@@ -1,0 +1,52 @@
+/** One node in words: the tooltip's line, and the sentence a screen reader speaks. */
+import { changeOf, Q_SIGNIFICANT } from "../profile/diff";
+import { childrenOf, type Tree } from "../profile/tree";
+import * as fmt from "../ui/format";
+import type { Model } from "./model";
+
+/** Total, share and, in a comparison, what became of it. */
+export function totalsLine(model: Model, tree: Tree, node: number): string {
+  const scale = model.scale.value;
+  const b = tree.totalB[node]! * scale.b;
+  const shareB = tree.totalB[0]! > 0 ? tree.totalB[node]! / tree.totalB[0]! : 0;
+  if (!model.diff.value) {
+    const self = tree.selfB[node]! * scale.b;
+    const own = tree.selfB[node]! > 0 ? ` · self ${fmt.value(self, scale.unit)}` : "";
+    return `${fmt.value(b, scale.unit)} · ${fmt.percent(shareB)}${own}`;
+  }
+  const a = tree.totalA[node]! * scale.a;
+  return `${fmt.value(a, scale.unit)} → ${fmt.value(b, scale.unit)} · ${fmt.signed(b - a, scale.unit)} (${fmt.change(a, b)})${evidenceWord(model, tree, node)}`;
+}
+
+export function isSignificant(model: Model, tree: Tree, node: number): boolean {
+  const q = tree === model.shown.value ? model.evidence.value : tree.q;
+  return q !== null && q[node]! <= Q_SIGNIFICANT;
+}
+
+function evidenceWord(model: Model, tree: Tree, node: number): string {
+  return isSignificant(model, tree, node) ? "" : " · within noise";
+}
+
+export function sentenceOf(model: Model, tree: Tree, node: number): string {
+  if (node >= tree.count) return "";
+  const frames = model.frames.value;
+  const scale = model.scale.value;
+  const name = node === 0 ? "all" : frames.name(tree.frame[node]!);
+  const b = tree.totalB[node]! * scale.b;
+  const parts = [
+    name,
+    fmt.value(b, scale.unit),
+    fmt.percent(tree.totalB[0]! > 0 ? tree.totalB[node]! / tree.totalB[0]! : 0),
+  ];
+  if (model.diff.value) {
+    const a = tree.totalA[node]! * scale.a;
+    const state = changeOf(a, b);
+    const words = { grew: "up by", shrank: "down by", new: "new,", gone: "gone, was", unchanged: "unchanged" };
+    parts.push(state === "unchanged" ? "unchanged" : `${words[state]} ${fmt.value(Math.abs(b - a), scale.unit)}`);
+    parts.push(isSignificant(model, tree, node) ? "significant" : "within noise");
+  }
+  parts.push(`depth ${tree.depth[node]}`);
+  const kids = childrenOf(tree, node).length;
+  parts.push(kids === 1 ? "1 child" : `${kids} children`);
+  return parts.join(", ");
+}

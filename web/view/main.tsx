@@ -1,0 +1,48 @@
+/** Starts the view: theme, navigation, and the page that the path names. */
+import { render } from "preact";
+import { AlertPage } from "./pages/AlertPage";
+import { DiffPage } from "./pages/DiffPage";
+import { Overview } from "./pages/Overview";
+import { PinPage } from "./pages/PinPage";
+import { ServicePage } from "./pages/ServicePage";
+import { StatusPage } from "./pages/StatusPage";
+import { TracePage } from "./pages/TracePage";
+import { here, watchNavigation } from "./state/location";
+import { watchTheme } from "./state/theme";
+import "./styles/index.css";
+import { Shell } from "./ui/Shell";
+import { Empty } from "./ui/States";
+
+function App() {
+  const { path } = here.value;
+  const [, first, rest] = /^\/([^/]*)(?:\/(.+))?$/.exec(path) ?? [];
+  const name = rest === undefined ? "" : safeDecode(rest);
+  if (first === "") return <Overview />;
+  if (first === "s" && name !== "") return <ServicePage key={name} service={name} />;
+  if (first === "diff") return <DiffPage />;
+  if (first === "trace" && name !== "") return <TracePage key={name} id={name} />;
+  if (first === "alert") return <AlertPage />;
+  if (first === "p" && name !== "") return <PinPage key={name} id={name} />;
+  if (first === "status") return <StatusPage />;
+  return (
+    <Shell title="Not found" narrow>
+      <Empty title="There is no such page">
+        <p>
+          <a href="/">All services</a>
+        </p>
+      </Empty>
+    </Shell>
+  );
+}
+
+function safeDecode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+watchTheme();
+watchNavigation();
+render(<App />, document.getElementById("app")!);

@@ -1,0 +1,69 @@
+/** Requests by route, with the slowest traces one click away: averages hide what one request burned. */
+import { apiPath, getJson } from "../api/client";
+import type { RequestsAnswer } from "../api/contract";
+import { useResource } from "../api/resource";
+import type { Range } from "../state/time";
+import * as fmt from "../ui/format";
+import { Empty, Failure, Loading } from "../ui/States";
+
+const SLOWEST_SHOWN = 5;
+
+export function Requests({ service, range }: { service: string; range: Range }) {
+  const path = apiPath("/api/v1/requests", { service, from: Math.round(range.from), until: Math.round(range.until) });
+  const requests = useResource(path, (p, signal) => getJson<RequestsAnswer>(p, signal));
+  const { value, error } = requests.state.value;
+  if (error) return <Failure error={error} retry={requests.retry} />;
+  if (!value) return <Loading what="Counting requests" />;
+  if (value.routes.length === 0)
+    return (
+      <Empty title="No requests were recorded here">
+        <p>
+          Spans come from the agent's <code>tower_layer()</code> or <code>tracing_layer()</code>; without them samples
+          carry no trace.
+        </p>
+      </Empty>
+    );
+  const us = (n: number) => fmt.duration(n / 1000);
+  return (
+    <div class="scroll-x">
+      <table class="plain" data-testid="requests">
+        <thead>
+          <tr>
+            <th scope="col">Route</th>
+            {["Requests", "Errors", "p50", "p90", "p99", "Slowest"].map((h) => (
+              <th scope="col" class="num" key={h}>
+                {h}
+              </th>
+            ))}
+            <th scope="col">Slowest traces</th>
+          </tr>
+        </thead>
+        <tbody>
+          {value.routes.map((r) => (
+            <tr key={r.route}>
+              <th scope="row">{r.route || "no route"}</th>
+              <td class="num">{fmt.count(r.count)}</td>
+              <td class="num">{r.error_share > 0 ? fmt.percent(r.error_share) : "–"}</td>
+              <td class="num">{us(r.p50_us)}</td>
+              <td class="num">{us(r.p90_us)}</td>
+              <td class="num strong">{us(r.p99_us)}</td>
+              <td class="num">{us(r.max_us)}</td>
+              <td>
+                {r.slowest.slice(0, SLOWEST_SHOWN).map((t) => (
+                  <a
+                    class="trace-link"
+                    key={t.trace_id}
+                    href={`/trace/${t.trace_id}`}
+                    title={`${t.trace_id}, ${t.status}`}
+                  >
+                    {us(t.duration_us)}
+                  </a>
+                ))}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

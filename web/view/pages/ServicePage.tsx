@@ -1,0 +1,226 @@
+/** `/s/{service}`: one service over time, and the profile of what is selected there. */
+import { apiPath, getFlame, getJson } from "../api/client";
+import type { FlameHeader, TephraEvent, Timeline as TimelineData } from "../api/contract";
+import { useResource } from "../api/resource";
+import { Explorer } from "../explore/Explorer";
+import { here, href, setParams } from "../state/location";
+import { aroundDeploy, PRESETS, type Range, readRange } from "../state/time";
+import { Choice } from "../ui/Choice";
+import * as fmt from "../ui/format";
+import { Shell } from "../ui/Shell";
+import { Empty, Failure, Loading, Progress } from "../ui/States";
+import { Timeline } from "../ui/Timeline";
+import { ExportMenu, LabelFilters, PinButton, ServiceSwitch, TypeSwitch } from "./parts";
+import { Requests } from "./Requests";
+import { compareParams, contextOf, detail, labelsOf, now, refresh } from "./selection";
+
+const EXPORTS = [
+  ["pprof", "pprof"],
+  ["folded", "Folded stacks"],
+  ["svg", "SVG"],
+  ["speedscope", "speedscope"],
+  ["json", "JSON"],
+] as const;
+
+export function ServicePage({ service }: { service: string }) {
+  const params = here.value.params;
+  const type = params.get("type") ?? "cpu";
+  const by = params.get("by") ?? "";
+  const range = readRange(params.get("from") ?? "", params.get("until") ?? "", now.value);
+  const context = contextOf(params, [range], now.value);
+  const common = { service, type, ...labelsOf(params), trace: params.get("trace") };
+  const flamePath = (format: string) =>
+    apiPath("/api/v1/flamegraph", {
+      ...common,
+      from: Math.round(range.from),
+      until: Math.round(range.until),
+      ...detail(params),
+      format,
+    });
+  const timelinePath = apiPath("/api/v1/timeline", {
+    ...common,
+    from: Math.round(context.from),
+    until: Math.round(context.until),
+    by,
+  });
+  const flame = useResource(flamePath("flame"), getFlame, service);
+  const timeline = useResource(timelinePath, (path, signal) => getJson<TimelineData>(path, signal), service);
+  const { value: profile, error, loading } = flame.state.value;
+  const line = timeline.state.value;
+  const narrowed = params.has("tl.from");
+  const select = (r: Range) =>
+    setParams({
+      from: r.from,
+      until: r.until,
+      "tl.from": Math.round(context.from),
+      "tl.until": Math.round(context.until),
+      z: null,
+    });
+  const link = (vs: "prev" | "1d" | "1w") => href("/diff", compareParams(service, params, range, vs));
+
+  return (
+    <Shell title={service}>
+      <section class="page" aria-label={service}>
+        <Progress on={loading} />
+        <div class="page-head">
+          <h1>
+            <ServiceSwitch service={service} to={(name) => href(`/s/${encodeURIComponent(name)}`, keep(params))} />
+          </h1>
+          <TypeSwitch service={service} value={type} />
+          <LabelFilters service={service} range={context} />
+          <div class="bar-end">
+            <Choice
+              label="Split by"
+              testId="by"
+              value={by}
+              options={[
+                ["", "nothing"],
+                ["version", "version"],
+                ["instance", "instance"],
+                ["zone", "zone"],
+              ]}
+              onChange={(v) => setParams({ by: v })}
+            />
+            <Choice
+              label="Range"
+              testId="range"
+              value={narrowed || params.has("until") ? "custom" : (params.get("from") ?? "")}
+              options={[
+                ...PRESETS.map((p) => [p.from, p.label] as const),
+                ...(narrowed || params.has("until") ? [["custom", fmt.range(range.from, range.until)] as const] : []),
+              ]}
+              onChange={(from) =>
+                from !== "custom" && setParams({ from, until: null, "tl.from": null, "tl.until": null, z: null })
+              }
+            />
+            <button type="button" class="button" onClick={refresh} data-testid="refresh">
+              Refresh
+            </button>
+          </div>
+        </div>
+        <Timeline
+          data={line.value}
+          context={context}
+          b={narrowed ? range : null}
+          loading={line.loading}
+          onB={select}
+          eventHref={(e) => deployLink(service, params, e, range)}
+        />
+        <div class="range-line">
+          <span class="strong num" data-testid="range-text">
+            {fmt.range(range.from, range.until)}
+          </span>
+          {profile ? <Facts header={profile.header} /> : null}
+          {narrowed ? (
+            <button
+              type="button"
+              class="link"
+              onClick={() =>
+                setParams({
+                  from: params.get("tl.from"),
+                  until: params.get("tl.until"),
+                  "tl.from": null,
+                  "tl.until": null,
+                  z: null,
+                })
+              }
+            >
+              Select all of it
+            </button>
+          ) : (
+            <span class="quiet">drag on the timeline to select a part</span>
+          )}
+          <span class="bar-end">
+            Compare with{" "}
+            <a href={link("prev")} data-testid="compare-prev">
+              the time before
+            </a>{" "}
+            · <a href={link("1d")}>a day ago</a> · <a href={link("1w")}>a week ago</a>
+          </span>
+        </div>
+        {error ? <Failure error={error} retry={flame.retry} /> : null}
+        {!profile && loading ? (
+          <Loading what={`Merging ${fmt.duration(range.until - range.from)} of ${service}`} />
+        ) : null}
+        {profile && profile.header.a.total === 0 && !error ? (
+          <NoData header={profile.header} service={service} />
+        ) : null}
+        {profile && profile.header.a.total > 0 ? (
+          <Explorer
+            profile={profile}
+            loading={loading}
+            actions={
+              <>
+                <ExportMenu path={flamePath} formats={EXPORTS} />
+                <PinButton fixed={{ from: range.from, until: range.until }} />
+              </>
+            }
+            extra={{ name: "requests", label: "Requests", content: <Requests service={service} range={range} /> }}
+          />
+        ) : null}
+      </section>
+    </Shell>
+  );
+}
+
+function Facts({ header }: { header: FlameHeader }) {
+  const side = header.a;
+  return (
+    <span class="facts-line" data-testid="facts">
+      <b class="num">{fmt.value(side.value, side.unit)}</b>
+      {header.type.kind === "gauge" ? " on average" : ""} · {fmt.plural(side.samples, "sample")} ·{" "}
+      {fmt.plural(side.instances, "instance")}
+    </span>
+  );
+}
+
+function NoData({ header, service }: { header: FlameHeader; service: string }) {
+  const params = here.value.params;
+  const filters = [...params.keys()].filter((k) => k.startsWith("label."));
+  return (
+    <Empty title={`No ${fmt.typeLabel(header.type.name)} profile of ${service} here`}>
+      <p>{header.empty ?? "Nothing was received for this selection."}</p>
+      <div class="button-row">
+        {filters.map((k) => (
+          <button key={k} type="button" class="button" onClick={() => setParams({ [k]: null })}>
+            Drop {k.slice(6)} = {params.getAll(k).join(", ")}
+          </button>
+        ))}
+        <button
+          type="button"
+          class="button"
+          onClick={() => setParams({ from: "now-24h", until: null, "tl.from": null, "tl.until": null })}
+        >
+          Look at the last 24 hours
+        </button>
+        <a class="button" href="/status">
+          See its agents
+        </a>
+      </div>
+    </Empty>
+  );
+}
+
+function deployLink(service: string, params: URLSearchParams, event: TephraEvent, range: Range): string {
+  const { a, b } = aroundDeploy(event.at, range, now.value);
+  return href("/diff", {
+    service,
+    type: params.get("type"),
+    ...labelsOf(params),
+    "a.from": Math.round(a.from),
+    "a.until": Math.round(a.until),
+    "b.from": Math.round(b.from),
+    "b.until": Math.round(b.until),
+  });
+}
+
+/** What stays when the service changes. */
+function keep(params: URLSearchParams): Record<string, string | null> {
+  return {
+    type: params.get("type"),
+    from: params.get("from"),
+    until: params.get("until"),
+    view: params.get("view"),
+    mirror: params.get("mirror"),
+  };
+}

@@ -1,0 +1,152 @@
+/** `/status`: is everything that was sampled stored, and if not, where did it go. */
+import { useEffect } from "preact/hooks";
+import { getJson } from "../api/client";
+import type { StatusAnswer } from "../api/contract";
+import { useResource } from "../api/resource";
+import { href } from "../state/location";
+import * as fmt from "../ui/format";
+import { Shell } from "../ui/Shell";
+import { Failure, Loading } from "../ui/States";
+
+const REFRESH_MS = 10_000;
+/** Three missed windows. */
+const SILENT_MS = 35_000;
+
+export function StatusPage() {
+  const status = useResource("/api/v1/status", (path, signal) => getJson<StatusAnswer>(path, signal));
+  const { value, error, loading } = status.state.value;
+  useEffect(() => {
+    const timer = setInterval(() => {
+      if (document.visibilityState === "visible") status.retry();
+    }, REFRESH_MS);
+    return () => clearInterval(timer);
+  });
+  return (
+    <Shell title="Status">
+      <section class="page" aria-label="Status">
+        {error ? <Failure error={error} retry={status.retry} /> : null}
+        {!value && loading ? <Loading what="Asking the collector" /> : null}
+        {value ? <Report status={value} /> : null}
+      </section>
+    </Shell>
+  );
+}
+
+function Report({ status }: { status: StatusAnswer }) {
+  const { store, ingest, symbols } = status;
+  const perSample = store.samples > 0 ? `${fmt.digits(store.bytes / store.samples)} B per sample` : "";
+  const refused = Object.entries(ingest.refused).filter(([, n]) => n > 0);
+  return (
+    <>
+      <div class="page-head">
+        <h1>Status</h1>
+        <p class="quiet">
+          tephra {status.version} · up {fmt.duration(Math.round(status.uptime_s) * 1000)} ·{" "}
+          <code>{status.data_dir}</code>
+        </p>
+      </div>
+      <dl class="tiles" data-testid="tiles">
+        <Tile label="Stored samples" value={fmt.value(store.samples, "")} note={perSample} />
+        <Tile
+          label="On disk"
+          value={fmt.bytes(store.bytes)}
+          note={`${fmt.plural(store.segments, "segment")}, ${fmt.bytes(status.disk_free_bytes)} free`}
+        />
+        <Tile
+          label="Windows taken in"
+          value={fmt.value(ingest.windows_total, "")}
+          note={`${fmt.count(ingest.duplicates_total)} duplicates, counted once`}
+        />
+        <Tile
+          label="Refused"
+          value={fmt.count(refused.reduce((s, [, n]) => s + n, 0))}
+          note={
+            refused.map(([why, n]) => `${why.replaceAll("_", " ")} ${fmt.count(n)}`).join(", ") || "nothing since start"
+          }
+        />
+        <Tile label="Symbols" value={fmt.plural(symbols.builds, "build")} note={fmt.bytes(symbols.bytes)} />
+      </dl>
+      <h2>Agents</h2>
+      {status.agents.length === 0 ? (
+        <p class="quiet">
+          No agent has reported yet. <a href="/">How to add one</a>
+        </p>
+      ) : (
+        <div class="scroll-x">
+          <table class="plain" data-testid="agents">
+            <thead>
+              <tr>
+                <th scope="col">Service</th>
+                <th scope="col">Instance</th>
+                <th scope="col">Agent</th>
+                <th scope="col">Last seen</th>
+                <th scope="col" class="num">
+                  Sampled
+                </th>
+                <th scope="col" class="num">
+                  Stored
+                </th>
+                <th scope="col" class="num">
+                  CPU covered
+                </th>
+                <th scope="col">Accounting</th>
+              </tr>
+            </thead>
+            <tbody>
+              {status.agents.map((a) => (
+                <tr key={`${a.service} ${a.instance}`}>
+                  <th scope="row">
+                    <a href={href(`/s/${encodeURIComponent(a.service)}`)}>{a.service}</a>
+                  </th>
+                  <td>{a.instance}</td>
+                  <td class="num">{a.agent_version}</td>
+                  <td>
+                    <Seen at={a.last_seen} />
+                  </td>
+                  <td class="num">{fmt.count(a.sampled)}</td>
+                  <td class="num">{fmt.count(a.stored)}</td>
+                  <td class="num">{fmt.percent(a.cpu_covered_share)}</td>
+                  <td>
+                    <Accounting agent={a} />
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </>
+  );
+}
+
+function Tile({ label, value, note }: { label: string; value: string; note: string }) {
+  return (
+    <div class="tile">
+      <dt>{label}</dt>
+      <dd>
+        <b class="num">{value}</b>
+        <span class="quiet">{note}</span>
+      </dd>
+    </div>
+  );
+}
+
+function Seen({ at }: { at: number }) {
+  const silent = Date.now() - at > SILENT_MS;
+  return (
+    <span class={silent ? "seen is-silent" : "seen"}>
+      {silent ? "silent since " : ""}
+      {fmt.ago(at, Date.now())}
+    </span>
+  );
+}
+
+/** sampled = stored + Σ dropped, or how much is still on its way. */
+function Accounting({ agent }: { agent: StatusAnswer["agents"][number] }) {
+  const dropped = Object.entries(agent.dropped).filter(([, n]) => n > 0);
+  const lost = dropped.reduce((s, [, n]) => s + n, 0);
+  const open = agent.sampled - agent.stored - lost;
+  const words = dropped.map(([why, n]) => `${why.replaceAll("_", " ")} ${fmt.count(n)}`);
+  if (open > 0) words.push(`${fmt.count(open)} on the way`);
+  return words.length === 0 ? <span class="good">every sample stored</span> : <span>{words.join(", ")}</span>;
+}

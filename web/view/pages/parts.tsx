@@ -1,0 +1,191 @@
+/** Controls that several pages share: service, type, labels, export, pin. */
+import { useSignal } from "@preact/signals";
+import { getJson, postJson } from "../api/client";
+import type { Pin, ProfileType, Service } from "../api/contract";
+import { useResource } from "../api/resource";
+import { go, here, href, setParams } from "../state/location";
+import * as fmt from "../ui/format";
+import { Popover } from "../ui/Popover";
+
+const DEFAULT_TYPES = ["cpu", "alloc_space", "inuse_space"];
+
+/** The types a service has, as one row of buttons. */
+export function TypeSwitch({ service, value, param = "type" }: { service: string; value: string; param?: string }) {
+  const types = useResource(`/api/v1/profile-types?service=${encodeURIComponent(service)}`, (path, signal) =>
+    getJson<{ types: ProfileType[] }>(path, signal),
+  );
+  const names = types.state.value.value?.types.map((t) => t.name) ?? DEFAULT_TYPES;
+  const shown = names.includes(value) ? names : [...names, value];
+  return (
+    <div class="segments" role="group" aria-label="Profile type" data-testid="types">
+      {shown.map((name) => (
+        <button
+          key={name}
+          type="button"
+          aria-pressed={name === value}
+          data-type={name}
+          onClick={() => setParams({ [param]: name === "cpu" ? null : name, z: null })}
+        >
+          {fmt.typeLabel(name)}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+/** The service as the page's title; a list hangs below it. */
+export function ServiceSwitch({ service, to }: { service: string; to(name: string): string }) {
+  const services = useResource("/api/v1/services", (path, signal) => getJson<{ services: Service[] }>(path, signal));
+  const names = services.state.value.value?.services.map((s) => s.name) ?? [];
+  const shown = names.includes(service) || service === "" ? names : [service, ...names];
+  return (
+    <label class="title-select">
+      <span class="off-screen">Service</span>
+      <select value={service} data-testid="service" onChange={(e) => go(to(e.currentTarget.value))}>
+        {service === "" ? <option value="">Choose a service</option> : null}
+        {shown.map((name) => (
+          <option key={name} value={name}>
+            {name}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+interface FilterProps {
+  service: string;
+  /** `""`, `"a."` or `"b."`. */
+  prefix?: string;
+  range: { from: number; until: number };
+}
+
+/** Label filters as chips, with a list of what there is to choose. */
+export function LabelFilters({ service, prefix = "", range }: FilterProps) {
+  const params = here.value.params;
+  const name = useSignal("");
+  const window = `service=${encodeURIComponent(service)}&from=${Math.round(range.from)}&until=${Math.round(range.until)}`;
+  const labels = useResource(`/api/v1/labels?${window}`, (path, signal) => getJson<{ labels: string[] }>(path, signal));
+  const values = useResource(
+    name.value === "" ? null : `/api/v1/labels/${encodeURIComponent(name.value)}/values?${window}`,
+    (path, signal) => getJson<{ values: string[] }>(path, signal),
+  );
+  const chosen = [...params].filter(([k]) => k.startsWith(`${prefix}label.`));
+  const key = (label: string) => `${prefix}label.${label}`;
+  return (
+    <div class="filters" data-testid={`filters${prefix === "" ? "" : `-${prefix[0]}`}`}>
+      {chosen.map(([k, v]) => (
+        <span class="chip" key={`${k}=${v}`}>
+          {k.slice(prefix.length + 6)} = <b>{v}</b>
+          <button
+            type="button"
+            aria-label={`Remove ${k} = ${v}`}
+            onClick={() => setParams({ [k]: params.getAll(k).filter((x) => x !== v), z: null })}
+          >
+            ✕
+          </button>
+        </span>
+      ))}
+      <Popover label="+ Filter" align="start" testId={`add-filter${prefix === "" ? "" : `-${prefix[0]}`}`}>
+        <label class="choice is-stacked">
+          <span>Label</span>
+          <select value={name.value} onChange={(e) => (name.value = e.currentTarget.value)}>
+            <option value="">Choose…</option>
+            {(labels.state.value.value?.labels ?? []).map((l) => (
+              <option key={l}>{l}</option>
+            ))}
+          </select>
+        </label>
+        <ul class="pick-list">
+          {(name.value === "" ? [] : (values.state.value.value?.values ?? [])).map((v) => (
+            <li key={v}>
+              <button
+                type="button"
+                onClick={(e) => {
+                  e.currentTarget.closest("details")?.removeAttribute("open");
+                  const k = key(name.peek());
+                  setParams({ [k]: [...params.getAll(k).filter((x) => x !== v), v], z: null });
+                }}
+              >
+                {v}
+              </button>
+            </li>
+          ))}
+        </ul>
+      </Popover>
+    </div>
+  );
+}
+
+/** Downloads of what is shown, and the same request for scripts. */
+export function ExportMenu({
+  path,
+  formats,
+}: {
+  path(format: string): string;
+  formats: readonly (readonly [string, string])[];
+}) {
+  const curl = `curl '${location.origin}${path("json")}'`;
+  return (
+    <Popover label="Export" testId="export">
+      <ul class="pick-list">
+        {formats.map(([format, label]) => (
+          <li key={format}>
+            <a href={path(format)} download data-format={format}>
+              {label}
+            </a>
+          </li>
+        ))}
+        <li>
+          <button type="button" onClick={() => void navigator.clipboard?.writeText(curl)}>
+            Copy as curl
+          </button>
+        </li>
+      </ul>
+    </Popover>
+  );
+}
+
+/** Keeps this view: a short link whose data retention cannot delete. */
+export function PinButton({ fixed }: { fixed: Record<string, number> }) {
+  const state = useSignal<{ pin?: Pin; error?: string }>({});
+  const { pin, error } = state.value;
+  return (
+    <Popover label="Pin" testId="pin">
+      {pin ? (
+        <p>
+          Pinned: <a href={pin.url}>{pin.url}</a>
+          {pin.expires ? <span class="quiet"> until {fmt.time(pin.expires)}</span> : null}{" "}
+          <button
+            type="button"
+            class="link"
+            onClick={() => void navigator.clipboard?.writeText(location.origin + pin.url)}
+          >
+            Copy link
+          </button>
+        </p>
+      ) : (
+        <form
+          class="pin-form"
+          onSubmit={(e) => {
+            e.preventDefault();
+            const note = String(new FormData(e.currentTarget).get("note") ?? "");
+            const params = new URLSearchParams(here.peek().params);
+            for (const [k, v] of Object.entries(fixed)) params.set(k, String(Math.round(v)));
+            postJson<Pin>("/api/v1/pins", { url: href(here.peek().path, params), note: note || undefined }).then(
+              (made) => (state.value = { pin: made }),
+              (cause: Error) => (state.value = { error: cause.message }),
+            );
+          }}
+        >
+          <p class="quiet">A short link to this view; its data is kept with it.</p>
+          <input name="note" placeholder="Note (optional)" aria-label="Note" maxLength={200} />
+          <button type="submit" class="button primary">
+            Make link
+          </button>
+          {error ? <p class="field-error">{error}</p> : null}
+        </form>
+      )}
+    </Popover>
+  );
+}

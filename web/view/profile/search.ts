@@ -1,0 +1,82 @@
+/** Search over names: substring, `/regex/`, comma for or. A bad expression says where it is bad. */
+import type { Frames } from "./frames";
+import type { Tree } from "./tree";
+
+export interface Search {
+  /** Null while there is nothing to look for. */
+  test: ((name: string) => boolean) | null;
+  error: string | null;
+}
+
+/** Compiles what was typed. Commas inside `/…/` belong to the expression. */
+export function compileSearch(query: string): Search {
+  const text = query.trim();
+  if (text === "") return { test: null, error: null };
+  const tests: ((name: string) => boolean)[] = [];
+  for (const term of splitTerms(text)) {
+    const regex = /^\/(.+?)\/?$/s.exec(term);
+    if (!regex) {
+      const needle = term.toLowerCase();
+      tests.push((name) => name.toLowerCase().includes(needle));
+      continue;
+    }
+    try {
+      const compiled = new RegExp(regex[1]!, "i");
+      tests.push((name) => compiled.test(name));
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message.replace(/^Invalid regular expression: /, "") : "not valid";
+      return { test: null, error: `column ${query.indexOf(term) + 1}: ${why}` };
+    }
+  }
+  if (tests.length === 0) return { test: null, error: null };
+  return { test: (name) => tests.some((t) => t(name)), error: null };
+}
+
+function splitTerms(text: string): string[] {
+  const terms: string[] = [];
+  const pattern = /\/(?:\\.|[^/\\])+\/?(?=\s*(?:,|$))|[^,]+/g;
+  for (const match of text.matchAll(pattern)) {
+    const term = match[0].trim();
+    if (term !== "") terms.push(term);
+  }
+  return terms;
+}
+
+export interface Matches {
+  /** One flag per frame of the table. */
+  frames: Uint8Array;
+  /** Matching nodes, in preorder. */
+  nodes: number[];
+  functions: number;
+  /** Inclusive cost under any match; recursion and nested matches count once. */
+  totalA: number;
+  totalB: number;
+}
+
+/** At most this many matches are stepped through with n / N. */
+const NODES_MAX = 50_000;
+
+/** Runs `test` over the distinct names, then over the tree. */
+export function findMatches(tree: Tree, frames: Frames, test: (name: string) => boolean): Matches {
+  const flags = new Uint8Array(frames.count);
+  let functions = 0;
+  for (let func = 0; func < frames.funcCount; func++)
+    if (test(frames.name(frames.frameOfFunc[func]!))) {
+      flags[frames.frameOfFunc[func]!] = 1;
+      functions++;
+    }
+  for (let f = 0; f < frames.count; f++) flags[f] = flags[frames.frameOfFunc[frames.func[f]!]!]!;
+  const nodes: number[] = [];
+  let totalA = 0;
+  let totalB = 0;
+  let covered = 0;
+  for (let i = 1; i < tree.count; i++) {
+    if (!flags[tree.frame[i]!]) continue;
+    if (nodes.length < NODES_MAX) nodes.push(i);
+    if (i < covered) continue;
+    totalA += tree.totalA[i]!;
+    totalB += tree.totalB[i]!;
+    covered = tree.end[i]!;
+  }
+  return { frames: flags, nodes, functions, totalA, totalB };
+}

@@ -1,0 +1,236 @@
+/**
+ * A service over time, and the way to pick ranges: drag selects B, shift-drag selects A where two sides exist.
+ *
+ * SVG with classes only, so themes and forced colours apply without drawing it again. Keys: ← → move the selection,
+ * + − resize it, Shift for side A.
+ */
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import type { Timeline as Data, TephraEvent } from "../api/contract";
+import type { Range } from "../state/time";
+import * as fmt from "./format";
+import { areaPath, linePath, niceMax, timeTicks } from "./scale";
+
+interface Props {
+  data: Data | null;
+  context: Range;
+  b: Range | null;
+  a?: Range | null;
+  loading: boolean;
+  onB(range: Range): void;
+  onA?(range: Range): void;
+  eventHref(event: TephraEvent): string;
+}
+
+const HEIGHT = 116;
+const TOP = 14;
+const FLOOR = 92;
+const SNAP_MS = 10_000;
+
+export function Timeline(props: Props) {
+  const { data, context, a, b } = props;
+  const host = useRef<SVGSVGElement>(null);
+  const width = useSignal(1000);
+  const hover = useSignal<number | null>(null);
+  const drag = useSignal<{ from: number; to: number; side: "a" | "b" } | null>(null);
+  useEffect(() => {
+    const watch = new ResizeObserver(() => {
+      width.value = Math.max(200, host.current!.parentElement!.clientWidth);
+    });
+    watch.observe(host.current!.parentElement!);
+    return () => watch.disconnect();
+  }, []);
+  const w = width.value;
+  const span = context.until - context.from;
+  const x = (t: number) => ((t - context.from) / span) * w;
+  const unit = data?.unit ?? "";
+  const max = niceMax(
+    Math.max(0, ...(data?.series ?? []).flatMap((s) => s.points.map((p) => p[1] ?? 0))) * 1.05,
+    /bytes/.test(unit),
+  );
+  const y = (v: number) => FLOOR - (v / max) * (FLOOR - TOP);
+  const timeAt = (clientX: number) => {
+    const box = host.current!.getBoundingClientRect();
+    return context.from + Math.min(1, Math.max(0, (clientX - box.left) / box.width)) * span;
+  };
+  const snapped = (from: number, to: number): Range => {
+    const step = span > 20 * SNAP_MS ? SNAP_MS : 1000;
+    const lo = Math.floor(Math.min(from, to) / step) * step;
+    return { from: lo, until: Math.max(lo + step, Math.ceil(Math.max(from, to) / step) * step) };
+  };
+  const live = drag.value && Math.abs(x(drag.value.to) - x(drag.value.from)) > 4 ? drag.value : null;
+  const shownA = live?.side === "a" ? snapped(live.from, live.to) : (a ?? null);
+  const shownB = live?.side === "b" ? snapped(live.from, live.to) : b;
+  const emit = (side: "a" | "b", range: Range) => (side === "a" ? props.onA?.(range) : props.onB(range));
+  const single = data?.series.length === 1;
+  return (
+    <div class={`timeline${props.loading ? " is-loading" : ""}`} data-testid="timeline">
+      <svg
+        ref={host}
+        viewBox={`0 0 ${w} ${HEIGHT}`}
+        width={w}
+        height={HEIGHT}
+        role="application"
+        aria-roledescription="timeline"
+        aria-label={`${describe(data, context)} Arrow keys move the selected range, plus and minus resize it.`}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: role application is interactive
+        tabIndex={0}
+        onPointerDown={(e) => {
+          if (e.button !== 0 || (e.target as Element).closest("a")) return;
+          e.currentTarget.setPointerCapture(e.pointerId);
+          const t = timeAt(e.clientX);
+          drag.value = { from: t, to: t, side: e.shiftKey && props.onA ? "a" : "b" };
+        }}
+        onPointerMove={(e) => {
+          const t = timeAt(e.clientX);
+          hover.value = t;
+          if (drag.value) drag.value = { ...drag.value, to: t };
+        }}
+        onPointerUp={() => {
+          if (live) emit(live.side, snapped(live.from, live.to));
+          drag.value = null;
+        }}
+        onPointerLeave={() => (hover.value = null)}
+        onPointerCancel={() => (drag.value = null)}
+        onKeyDown={(e) => nudge(e, a ?? null, b, emit, !!props.onA)}
+      >
+        {[max, max / 2].map((v) => (
+          <g key={v} class="tl-grid">
+            <line x1={0} x2={w} y1={y(v)} y2={y(v)} />
+            <text x={4} y={y(v) - 3}>
+              {data ? fmt.value(v, unit) : ""}
+            </text>
+          </g>
+        ))}
+        <line class="tl-floor" x1={0} x2={w} y1={FLOOR} y2={FLOOR} />
+        {timeTicks(context.from, context.until, Math.max(2, w / 110)).map((t) => (
+          <g key={t} class="tl-tick">
+            <line x1={x(t)} x2={x(t)} y1={FLOOR} y2={FLOOR + 4} />
+            <text x={x(t)} y={FLOOR + 17} text-anchor={x(t) < 24 ? "start" : x(t) > w - 24 ? "end" : "middle"}>
+              {fmt.time(t, context.until)}
+            </text>
+          </g>
+        ))}
+        {shownA ? <Brush side="a" range={shownA} x={x} w={w} /> : null}
+        {shownB ? <Brush side="b" range={shownB} x={x} w={w} labelled={!!shownA} /> : null}
+        {data?.series.map((s, i) => (
+          <g key={s.label} class={`tl-series hue-${s.rest ? "rest" : i % 8}`}>
+            {single ? <path class="tl-area" d={areaPath(s.points, x, y, FLOOR)} /> : null}
+            <path class="tl-line" d={linePath(s.points, x, y)} />
+          </g>
+        ))}
+        {(data?.events ?? [])
+          .filter((e) => e.at >= context.from && e.at <= context.until)
+          .map((e) => (
+            <a
+              key={e.id}
+              class={`tl-event is-${e.kind}`}
+              href={props.eventHref(e)}
+              aria-label={`${e.kind} ${e.title}, ${fmt.time(e.at)}: compare before and after`}
+            >
+              <title>{`${e.kind}: ${e.title}, ${fmt.time(e.at, undefined, true)}. Click to compare before and after.`}</title>
+              <line x1={x(e.at)} x2={x(e.at)} y1={TOP - 4} y2={FLOOR} />
+              <path d={`M${x(e.at)} ${TOP - 12}l5 5l-5 5l-5 -5z`} />
+              <rect x={x(e.at) - 12} y={0} width={24} height={24} />
+              {x(e.at) < w - 120 ? (
+                <text x={x(e.at) + 9} y={TOP - 3}>
+                  {e.title.slice(0, 24)}
+                </text>
+              ) : null}
+            </a>
+          ))}
+        {hover.value !== null && !live ? (
+          <line class="tl-cross" x1={x(hover.value)} x2={x(hover.value)} y1={TOP} y2={FLOOR} />
+        ) : null}
+      </svg>
+      <div class="tl-read" aria-hidden="true">
+        {live
+          ? fmt.range(snapped(live.from, live.to).from, snapped(live.from, live.to).until)
+          : data && hover.value !== null
+            ? readout(data, hover.value)
+            : ""}
+      </div>
+      {data && data.series.length > 1 ? (
+        <div class="legend">
+          {data.series.map((s, i) => (
+            <span class="legend-item" key={s.label}>
+              <span class={`swatch hue-${s.rest ? "rest" : i % 8}`} />
+              {s.label || "no value"}
+            </span>
+          ))}
+        </div>
+      ) : null}
+    </div>
+  );
+}
+
+function Brush({
+  side,
+  range,
+  x,
+  w,
+  labelled,
+}: {
+  side: "a" | "b";
+  range: Range;
+  x(t: number): number;
+  w: number;
+  labelled?: boolean;
+}) {
+  const left = Math.max(-1, x(range.from));
+  const right = Math.min(w + 1, x(range.until));
+  if (right <= left) return null;
+  return (
+    <g class={`tl-brush is-${side}`} data-testid={`brush-${side}`}>
+      <rect x={left} y={TOP} width={Math.max(2, right - left)} height={FLOOR - TOP} />
+      <line x1={left} x2={left} y1={TOP} y2={FLOOR} />
+      <line x1={right} x2={right} y1={TOP} y2={FLOOR} />
+      {labelled || side === "a" ? (
+        <text x={(left + right) / 2} y={FLOOR - 6} text-anchor="middle">
+          {side.toUpperCase()}
+        </text>
+      ) : null}
+    </g>
+  );
+}
+
+function nudge(
+  e: KeyboardEvent,
+  a: Range | null,
+  b: Range | null,
+  emit: (side: "a" | "b", r: Range) => void,
+  two: boolean,
+): void {
+  const side = e.shiftKey && two ? "a" : "b";
+  const range = side === "a" ? a : b;
+  if (!range) return;
+  const length = range.until - range.from;
+  const step = Math.max(1000, length / 4);
+  const next: Record<string, Range> = {
+    ArrowLeft: { from: range.from - step, until: range.until - step },
+    ArrowRight: { from: range.from + step, until: range.until + step },
+    "+": { from: range.from - step / 2, until: range.until + step / 2 },
+    "-": { from: range.from + step / 2, until: range.until - step / 2 },
+  };
+  const to = next[e.key];
+  if (!to || to.until - to.from < 1000) return;
+  e.preventDefault();
+  e.stopPropagation();
+  emit(side, { from: Math.round(to.from), until: Math.round(to.until) });
+}
+
+function readout(data: Data, at: number): string {
+  const k = Math.round((at - (data.series[0]?.points[0]?.[0] ?? at)) / data.step_ms);
+  const values = data.series.slice(0, 4).map((s) => {
+    const v = s.points[k]?.[1];
+    return `${s.label ? `${s.label} ` : ""}${v === null || v === undefined ? "no data" : fmt.value(v, data.unit)}`;
+  });
+  return `${fmt.time(at, undefined, true)}   ${values.join("   ")}`;
+}
+
+function describe(data: Data | null, context: Range): string {
+  if (!data) return "Timeline, loading.";
+  const values = data.series.flatMap((s) => s.points.map((p) => p[1]).filter((v) => v !== null));
+  if (values.length === 0) return `Timeline ${fmt.range(context.from, context.until)}, no data.`;
+  return `Timeline ${fmt.range(context.from, context.until)}, from ${fmt.value(Math.min(...values), data.unit)} to ${fmt.value(Math.max(...values), data.unit)}, ${fmt.plural(data.events.length, "event")}.`;
+}

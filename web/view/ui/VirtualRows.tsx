@@ -1,0 +1,81 @@
+/** A scroller that keeps only the rows in sight in the document; arrow keys move the active row. */
+import type { Signal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+
+interface Props {
+  count: number;
+  rowPx: number;
+  active: Signal<number>;
+  label: string;
+  row(index: number): ComponentChildren;
+  onPick(index: number): void;
+  onKey?(event: KeyboardEvent): void;
+}
+
+const OVERSCAN = 8;
+
+export function VirtualRows({ count, rowPx, active, label, row, onPick, onKey }: Props) {
+  const scroller = useRef<HTMLDivElement>(null);
+  const top = useSignal(0);
+  const height = useSignal(600);
+  useEffect(() => {
+    const el = scroller.current!;
+    const watch = new ResizeObserver(() => {
+      height.value = el.clientHeight;
+    });
+    watch.observe(el);
+    return () => watch.disconnect();
+  }, []);
+  const shown = active.value;
+  useEffect(() => {
+    const el = scroller.current!;
+    const y = shown * rowPx;
+    if (y < el.scrollTop) el.scrollTop = y;
+    else if (y + rowPx > el.scrollTop + el.clientHeight) el.scrollTop = y + rowPx - el.clientHeight;
+  }, [shown]);
+  const first = Math.max(0, Math.floor(top.value / rowPx) - OVERSCAN);
+  const last = Math.min(count, Math.ceil((top.value + height.value) / rowPx) + OVERSCAN);
+  const rows: ComponentChildren[] = [];
+  for (let k = first; k < last; k++) rows.push(row(k));
+  const move = (to: number) => {
+    active.value = Math.min(count - 1, Math.max(0, to));
+    onPick(active.value);
+  };
+  const page = Math.max(1, Math.floor(height.value / rowPx) - 1);
+  const steps: Record<string, number> = {
+    ArrowDown: 1,
+    ArrowUp: -1,
+    PageDown: page,
+    PageUp: -page,
+    Home: -count,
+    End: count,
+  };
+  return (
+    <div
+      ref={scroller}
+      class="rows"
+      role="rowgroup"
+      aria-label={label}
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
+      tabIndex={0}
+      onScroll={(e) => {
+        top.value = e.currentTarget.scrollTop;
+      }}
+      onKeyDown={(e) => {
+        const step = steps[e.key];
+        if (step !== undefined && count > 0) {
+          e.preventDefault();
+          move(active.value + step);
+        } else onKey?.(e);
+      }}
+    >
+      <div class="rows-space" style={{ height: `${count * rowPx}px` }}>
+        <div class="rows-shown" style={{ transform: `translateY(${first * rowPx}px)` }}>
+          {rows}
+        </div>
+      </div>
+    </div>
+  );
+}
