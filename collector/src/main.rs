@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! `tephra`: the collector and its tools.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tephra_collector::cli::main()
+}

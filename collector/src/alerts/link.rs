@@ -20,6 +20,9 @@ const WINDOW_MS_MIN: u64 = 10_000;
 /// A week: a link is about an incident, and its baseline is as long again.
 const WINDOW_MS_MAX: u64 = 7 * 86_400_000;
 
+/// Labels of a link: all that an agent can send, with two values each.
+const LABELS_MAX: usize = 2 * RESOURCE_LABELS_MAX;
+
 /// What a URL's query may hold as it is.
 const IN_QUERY: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b':');
@@ -37,7 +40,7 @@ pub struct AlertLink {
     pub vs: Option<Vs>,
     /// Which profile type.
     pub profile_type: String,
-    /// Resource labels that both sides must have, sorted by name.
+    /// Resource labels that both sides must have, sorted.
     pub labels: Vec<(String, String)>,
 }
 
@@ -98,8 +101,8 @@ pub enum LinkError {
     /// `type` is no profile type.
     #[error("type {0:?} is not a profile type")]
     Type(String),
-    /// More labels than an agent can send.
-    #[error("the link has {0} labels, limit {RESOURCE_LABELS_MAX}")]
+    /// More labels than make sense.
+    #[error("the link has {0} labels, limit {LABELS_MAX}")]
     TooManyLabels(usize),
 }
 
@@ -120,7 +123,7 @@ impl LinkError {
 
 impl AlertLink {
     /// Reads the decoded parameters of a link. `now_ms` is what `now` means. Of a parameter that is given twice the last
-    /// counts. Also answers the names it passed over.
+    /// counts; several values of one label mean any of them. Also answers the names it passed over.
     ///
     /// # Errors
     /// When the service is missing, or a value cannot be read.
@@ -147,19 +150,31 @@ impl AlertLink {
                     Some(label_name) => {
                         label::check_name(label_name)?;
                         label::check_value(&value)?;
-                        labels.retain(|(other, _)| other != label_name);
                         labels.push((label_name.to_owned(), value));
                     }
                     None => passed_over.push(name.chars().take(64).collect()),
                 },
             }
         }
-        if labels.len() > RESOURCE_LABELS_MAX {
+        labels.sort();
+        labels.dedup();
+        if labels.len() > LABELS_MAX {
             return Err(LinkError::TooManyLabels(labels.len()));
         }
-        labels.sort();
         let service = service.ok_or(LinkError::NoService)?;
         Ok((Self { service, at_ms, window_ms, vs, profile_type, labels }, passed_over))
+    }
+
+    /// The plainest link about a service at a time.
+    pub fn at(service: &str, at_ms: u64) -> Self {
+        Self {
+            service: service.to_owned(),
+            at_ms,
+            window_ms: WINDOW_MS_DEFAULT,
+            vs: None,
+            profile_type: "cpu".to_owned(),
+            labels: Vec::new(),
+        }
     }
 
     /// Start of the window, unix milliseconds.
@@ -238,7 +253,7 @@ mod tests {
     }
 
     /// Links as they were handed out, and what each must mean for ever. Lines are only ever added here.
-    const GOLDEN: [(&str, &str); 12] = [
+    const GOLDEN: [(&str, &str); 13] = [
         ("service=checkout", "/alert?service=checkout&at=1772373600000&w=10m"),
         ("service=checkout&at=now", "/alert?service=checkout&at=1772373600000&w=10m"),
         ("service=checkout&at=now-1h&w=5m", "/alert?service=checkout&at=1772370000000&w=5m"),
@@ -253,6 +268,10 @@ mod tests {
         ),
         ("service=a&at=&w=&vs=&type=&label.zone=", "/alert?service=a&at=1772373600000&w=10m"),
         ("service=a&vs=auto&v=1&utm_source=chat", "/alert?service=a&at=1772373600000&w=10m"),
+        (
+            "service=a&label.zone=b&label.zone=a&label.zone=a",
+            "/alert?service=a&at=1772373600000&w=10m&label.zone=a&label.zone=b",
+        ),
         ("service=a&w=600", "/alert?service=a&at=1772373600000&w=10m"),
     ];
 
@@ -291,8 +310,8 @@ mod tests {
             assert!(error.to_string().contains(message), "{query}: {error}");
             assert!(!error.hint().is_empty());
         }
-        let many: String = (0..17).map(|i| format!("&label.l{i}=x")).collect();
-        assert_eq!(parse(&format!("service=a{many}")), Err(LinkError::TooManyLabels(17)));
+        let many: String = (0..33).map(|i| format!("&label.l{i}=x")).collect();
+        assert_eq!(parse(&format!("service=a{many}")), Err(LinkError::TooManyLabels(33)));
     }
 
     #[test]

@@ -1,1 +1,73 @@
-//! Being written.
+//! The commands of `tephra`. Each ends with 0 when all is well, 1 when not, and 2 when it was called wrongly.
+
+mod budget;
+mod client;
+mod export;
+mod gate;
+mod import;
+mod serve;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::symbols::worker;
+
+/// Always-on profiling: stores profiles, merges them, compares them.
+#[derive(Debug, Parser)]
+#[command(name = "tephra", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a collector: takes profiles from agents, answers with flame graphs
+    Serve(serve::Args),
+    /// Compare a candidate with a baseline and fail if it regressed
+    Gate(gate::Args),
+    /// Print what changed between two selections
+    Diff(gate::DiffArgs),
+    /// Save a flame graph: folded, pprof, speedscope, svg or json
+    Export(export::Args),
+    /// Send a pprof file to a collector
+    Import(import::Args),
+}
+
+/// Runs what the command line says.
+pub fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    // The child that reads uploaded files: it must not even parse a command line first.
+    if args.next().is_some_and(|first| first == worker::SUBCOMMAND) {
+        return worker::run(&args.collect::<Vec<OsString>>());
+    }
+    match Cli::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Gate(args) => gate::run(&args),
+        Command::Diff(args) => gate::run_diff(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
+    }
+}
+
+/// Ends with a sentence on stderr.
+fn fail(code: u8, problem: &dyn std::fmt::Display) -> ExitCode {
+    // Not `eprintln!`: a closed stderr is no reason to panic.
+    let _ = writeln!(std::io::stderr(), "tephra: {problem}");
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -7,6 +7,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tephra_proto::label::NameError;
 
+use crate::alerts::link::LinkError;
+use crate::ingest::PushError;
+use crate::query::QueryError;
+use crate::store::StoreError;
+use crate::store::catalog::CatalogError;
+
 /// A refusal, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -88,6 +94,64 @@ impl ApiError {
 impl From<NameError> for ApiError {
     fn from(error: NameError) -> Self {
         Self::invalid(error.to_string(), "check the spelling of the name")
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        let message = error.to_string();
+        match &error {
+            QueryError::UnknownService { .. } => Self::not_found(
+                message,
+                "GET /api/v1/services lists the services; is its agent running and allowed to reach this collector?",
+            ),
+            QueryError::UnknownType { known, .. } => {
+                let hint =
+                    known.first().map_or("it has sent nothing yet".to_owned(), |first| format!("ask for type={first}"));
+                Self::not_found(message, hint)
+            }
+            QueryError::EmptyRange { .. } => Self::invalid(message, "from must be before until"),
+            QueryError::BadStep { .. } => Self::invalid(message, "choose a longer step, or leave it out"),
+            QueryError::TooManyWindows { .. } | QueryError::TooLarge { .. } => {
+                Self::new(ErrorKind::TooLarge, message, "choose a shorter range, or add label.<name>=<value>")
+            }
+            QueryError::Overflow { .. } => {
+                Self::invalid(message, "leave out the instance that sent them, with a label")
+            }
+            QueryError::Cancelled => Self::new(ErrorKind::Unavailable, message, "ask again"),
+            _ => Self::internal(&error),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<CatalogError> for ApiError {
+    fn from(error: CatalogError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<PushError> for ApiError {
+    fn from(error: PushError) -> Self {
+        let message = error.to_string();
+        match error {
+            PushError::Refused(_) => Self::invalid(message, "the profile is outside of what the collector takes"),
+            PushError::Overloaded { .. } => Self::new(ErrorKind::Overloaded, message, "send it again a little later"),
+            _ => {
+                Self::new(ErrorKind::Unavailable, message, "send it again; GET /readyz says when the store takes data")
+            }
+        }
+    }
+}
+
+impl From<LinkError> for ApiError {
+    fn from(error: LinkError) -> Self {
+        Self::invalid(error.to_string(), error.hint())
     }
 }
 

@@ -1,7 +1,96 @@
 //! The HTTP edge: the JSON API, the web view's pages, and what Prometheus reads.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`guard`] | what every answer carries, and which requests never reach a route |
+//! | [`params`], [`body`] | what a request says, read strictly |
+//! | [`work`] | room for heavy answers: a few at a time, each with a deadline |
+//! | `routes` | one file per thing that can be asked |
+//! | [`pages`] | the web view |
+//! | [`error`], [`respond`] | what is sent back |
 
+pub mod body;
 pub mod error;
 pub mod guard;
 pub mod pages;
 pub mod params;
+pub mod respond;
+mod routes;
+#[cfg(test)]
+mod tests;
 pub mod work;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+
+use crate::alerts::answers::Answers;
+use crate::ingest::Ingest;
+use crate::query::QueryEngine;
+use crate::store::Store;
+use crate::symbols::Symbols;
+use guard::AllowedHosts;
+use work::Workbench;
+
+/// What the routes work with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AppState(Arc<Shared>);
+
+/// See [`AppState`].
+#[derive(Debug)]
+pub struct Shared {
+    /// What is kept.
+    pub store: Arc<Store>,
+    /// The one engine that answers.
+    pub engine: QueryEngine,
+    /// Names of addresses.
+    pub symbols: Symbols,
+    /// The way in, for uploaded profiles and the status page.
+    pub ingest: Ingest,
+    /// Answers to alert links, some of them computed before the click.
+    pub answers: Answers,
+    /// Turns for heavy answers.
+    pub bench: Workbench,
+    started: Instant,
+    hosts: AllowedHosts,
+}
+
+impl AppState {
+    /// `hosts` are the names under which people reach this collector, beside its addresses and private names.
+    pub fn new(
+        store: Arc<Store>,
+        engine: QueryEngine,
+        symbols: Symbols,
+        ingest: Ingest,
+        hosts: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let answers = Answers::new(engine.clone(), store.clone(), symbols.clone());
+        Self(Arc::new(Shared {
+            store,
+            engine,
+            symbols,
+            ingest,
+            answers,
+            bench: Workbench::default(),
+            started: Instant::now(),
+            hosts: AllowedHosts::new(hosts),
+        }))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// Everything that is served over HTTP.
+pub fn router(state: AppState) -> Router {
+    let hosts = state.hosts.clone();
+    routes::all().with_state(state).layer(from_fn_with_state(hosts, guard::guard))
+}

@@ -12,6 +12,7 @@ use tephra_proto::{label, limits};
 
 use super::error::ApiError;
 use crate::alerts::time;
+use crate::query::{Selection, TimeRange};
 
 /// 16 KiB of query: twice what browsers and proxies agree on.
 const QUERY_BYTES_MAX: usize = 16 << 10;
@@ -31,30 +32,6 @@ pub struct Params {
     pairs: Vec<(String, String)>,
     /// Names that were asked for, for the hint.
     known: BTreeSet<String>,
-}
-
-/// A range of time in unix milliseconds; `from < until`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    /// Inclusive.
-    pub from_ms: u64,
-    /// Exclusive.
-    pub until_ms: u64,
-}
-
-/// What of one service to look at, as a URL says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// Which service.
-    pub service: String,
-    /// Which profile type.
-    pub profile_type: String,
-    /// When.
-    pub range: Range,
-    /// Resource labels it must have.
-    pub labels: Vec<(String, String)>,
-    /// Only samples of this trace.
-    pub trace: Option<TraceId>,
 }
 
 impl Params {
@@ -163,7 +140,7 @@ impl Params {
     ///
     /// # Errors
     /// When they are no times, the wrong way round, or too far apart.
-    pub fn range(&mut self, now_ms: u64) -> Result<Range, ApiError> {
+    pub fn range(&mut self, now_ms: u64) -> Result<TimeRange, ApiError> {
         let (from, until) = (self.time("from", now_ms)?, self.time("until", now_ms)?);
         complete_range("", from, until, now_ms)
     }
@@ -172,15 +149,15 @@ impl Params {
     ///
     /// # Errors
     /// When it is missing or not a name.
-    pub fn service(&mut self) -> Result<String, ApiError> {
+    pub fn service(&mut self) -> Result<ServiceName, ApiError> {
         let service = self.require("service", "checkout")?;
-        Ok(ServiceName::parse(&service)?.as_str().to_owned())
+        Ok(ServiceName::parse(&service)?)
     }
 
-    /// Takes every `label.<name>=<value>`.
+    /// Takes every `label.<name>=<value>`. A name that is given several times means any of its values.
     ///
     /// # Errors
-    /// When a name or value is outside the grammar, or a label is given twice.
+    /// When a name or value is outside the grammar.
     pub fn labels(&mut self) -> Result<Vec<(String, String)>, ApiError> {
         self.prefixed_labels("")
     }
@@ -189,24 +166,25 @@ impl Params {
     ///
     /// # Errors
     /// When any part of it is refused.
-    pub fn selection(&mut self, now_ms: u64) -> Result<Wanted, ApiError> {
+    pub fn selection(&mut self, now_ms: u64) -> Result<Selection, ApiError> {
         let service = self.service()?;
         let profile_type = self.profile_type("type")?.unwrap_or_else(|| "cpu".to_owned());
         let trace = self.trace("trace")?;
-        Ok(Wanted { service, profile_type, range: self.range(now_ms)?, labels: self.labels()?, trace })
+        let TimeRange { from_ms, until_ms } = self.range(now_ms)?;
+        Ok(Selection { service, profile_type, from_ms, until_ms, labels: self.labels()?, trace })
     }
 
     /// Takes the two sides of a diff: `a.` and `b.` prefix any part of a selection, parts without prefix are for both.
     ///
     /// # Errors
     /// When any part of either is refused.
-    pub fn two_selections(&mut self, now_ms: u64) -> Result<(Wanted, Wanted), ApiError> {
+    pub fn two_selections(&mut self, now_ms: u64) -> Result<(Selection, Selection), ApiError> {
         let service = self.take("service")?;
         let profile_type = self.profile_type("type")?;
         let (from, until) = (self.time("from", now_ms)?, self.time("until", now_ms)?);
         let labels = self.labels()?;
         let trace = self.trace("trace")?;
-        let mut side = |prefix: &str| -> Result<Wanted, ApiError> {
+        let mut side = |prefix: &str| -> Result<Selection, ApiError> {
             let named = |name: &str| format!("{prefix}{name}");
             let Some(service) = self.take(&named("service"))?.or_else(|| service.clone()) else {
                 return Err(ApiError::invalid(
@@ -217,17 +195,16 @@ impl Params {
             let profile_type = self.profile_type(&named("type"))?.or_else(|| profile_type.clone());
             let own_until = self.time(&named("until"), now_ms)?;
             let own_from = self.time(&named("from"), now_ms)?;
-            let mut own_labels = self.prefixed_labels(prefix)?;
-            for (name, value) in &labels {
-                if !own_labels.iter().any(|(own, _)| own == name) {
-                    own_labels.push((name.clone(), value.clone()));
-                }
-            }
-            Ok(Wanted {
-                service: ServiceName::parse(&service)?.as_str().to_owned(),
+            let own = self.prefixed_labels(prefix)?;
+            let of_both = labels.iter().filter(|(name, _)| !own.iter().any(|(other, _)| other == name));
+            let labels = own.iter().chain(of_both).cloned().collect();
+            let range = complete_range(prefix, own_from.or(from), own_until.or(until), now_ms)?;
+            Ok(Selection {
+                service: ServiceName::parse(&service)?,
                 profile_type: profile_type.unwrap_or_else(|| "cpu".to_owned()),
-                range: complete_range(prefix, own_from.or(from), own_until.or(until), now_ms)?,
-                labels: own_labels,
+                from_ms: range.from_ms,
+                until_ms: range.until_ms,
+                labels,
                 trace: self.trace(&named("trace"))?.or(trace),
             })
         };
@@ -292,11 +269,10 @@ impl Params {
             let name = name.strip_prefix(&prefix).unwrap_or_default().to_owned();
             label::check_name(&name)?;
             label::check_value(&value)?;
-            if labels.iter().any(|(other, _)| *other == name) {
-                let message = format!("label {name:?} is given twice");
-                return Err(ApiError::invalid(message, "keep one: a series has one value per label"));
+            let label = (name, value);
+            if !labels.contains(&label) {
+                labels.push(label);
             }
-            labels.push((name, value));
         }
         Ok(labels)
     }
@@ -310,7 +286,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     }
 }
 
-fn complete_range(side: &str, from: Option<u64>, until: Option<u64>, now_ms: u64) -> Result<Range, ApiError> {
+fn complete_range(side: &str, from: Option<u64>, until: Option<u64>, now_ms: u64) -> Result<TimeRange, ApiError> {
     let until_ms = until.unwrap_or(now_ms);
     let from_ms = from.unwrap_or_else(|| until_ms.saturating_sub(DEFAULT_RANGE_MS));
     if from_ms >= until_ms {
@@ -321,7 +297,7 @@ fn complete_range(side: &str, from: Option<u64>, until: Option<u64>, now_ms: u64
         let days = (until_ms - from_ms) / 86_400_000;
         return Err(ApiError::invalid(format!("the range has {days} days, limit 400"), "ask for a shorter range"));
     }
-    Ok(Range { from_ms, until_ms })
+    Ok(TimeRange { from_ms, until_ms })
 }
 
 fn decode(text: &str) -> Result<String, ApiError> {
@@ -345,7 +321,7 @@ mod tests {
 
     const NOW: u64 = 1_772_373_600_000;
 
-    fn selection(query: &str) -> Result<Wanted, ApiError> {
+    fn selection(query: &str) -> Result<Selection, ApiError> {
         let mut params = Params::parse(query)?;
         let selection = params.selection(NOW)?;
         params.finish()?;
@@ -356,14 +332,14 @@ mod tests {
     fn a_selection_has_defaults() {
         let wanted = selection("service=checkout").unwrap();
         assert_eq!(wanted.profile_type, "cpu");
-        assert_eq!(wanted.range, Range { from_ms: NOW - 3_600_000, until_ms: NOW });
+        assert_eq!(wanted.range(), TimeRange { from_ms: NOW - 3_600_000, until_ms: NOW });
         assert_eq!((wanted.labels, wanted.trace), (vec![], None));
     }
 
     #[test]
     fn a_missing_from_is_an_hour_before_until() {
         let wanted = selection("service=checkout&until=now-1d").unwrap();
-        assert_eq!(wanted.range, Range { from_ms: NOW - 86_400_000 - 3_600_000, until_ms: NOW - 86_400_000 });
+        assert_eq!(wanted.range(), TimeRange { from_ms: NOW - 86_400_000 - 3_600_000, until_ms: NOW - 86_400_000 });
     }
 
     #[test]
@@ -371,9 +347,15 @@ mod tests {
         let wanted =
             selection("service=a%2Fb&label.zone=eu+1&label.version=v1%2B2&trace=4bf92f3577b34da6a3ce929d0e0e4736");
         let wanted = wanted.unwrap();
-        assert_eq!(wanted.service, "a/b");
+        assert_eq!(wanted.service.as_str(), "a/b");
         assert_eq!(wanted.labels, [("zone".to_owned(), "eu 1".to_owned()), ("version".to_owned(), "v1+2".to_owned())]);
         assert!(wanted.trace.is_some());
+    }
+
+    #[test]
+    fn several_values_of_a_label_mean_any_of_them() {
+        let wanted = selection("service=a&label.zone=x&label.zone=y&label.zone=x").unwrap();
+        assert_eq!(wanted.labels, [("zone".into(), "x".into()), ("zone".into(), "y".into())]);
     }
 
     #[test]
@@ -393,7 +375,6 @@ mod tests {
             ("service=a&label.Zone=x", "'Z'", "spelling"),
             ("service=a&label.zone=x%0Ay", "printable", "spelling"),
             ("service=a&label.=x", "label name is empty", "spelling"),
-            ("service=a&label.zone=x&label.zone=y", "\"zone\" is given twice", "keep one"),
             ("service=a&trace=123", "32 hexadecimal digits", "spelling"),
         ];
         for (query, message, hint) in cases {
@@ -420,8 +401,8 @@ mod tests {
         assert_eq!((a.service.as_str(), b.service.as_str()), ("checkout", "checkout"));
         assert_eq!(a.labels, [("version".into(), "v1".into()), ("zone".into(), "eu".into())]);
         assert_eq!(b.labels, [("version".into(), "v2".into()), ("zone".into(), "eu".into())]);
-        assert_eq!(a.range, Range { from_ms: NOW - 7_200_000, until_ms: NOW - 3_600_000 });
-        assert_eq!(b.range, Range { from_ms: NOW - 3_600_000, until_ms: NOW });
+        assert_eq!(a.range(), TimeRange { from_ms: NOW - 7_200_000, until_ms: NOW - 3_600_000 });
+        assert_eq!(b.range(), TimeRange { from_ms: NOW - 3_600_000, until_ms: NOW });
     }
 
     #[test]

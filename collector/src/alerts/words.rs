@@ -1,0 +1,148 @@
+//! The words of an alert's answer. Fixed templates over numbers, so that the same facts always read the same.
+
+use super::answer::Confidence;
+use super::onset::Onset;
+use super::routes::Route;
+use super::time::format_utc;
+use crate::analysis::movers::SIGNIFICANT;
+use crate::analysis::quantity;
+use crate::profile::header::{Mover, Sentence, SideInfo};
+use crate::store::catalog::Event;
+
+/// With fewer samples on a side a change of a tenth is noise.
+const SAMPLES_ENOUGH: u64 = 1_000;
+
+/// A change of a percentile below this is not worth a sentence.
+const SLOWER_MIN: f64 = 1.25;
+
+/// Requests of a route on each side before its percentiles are told.
+const REQUESTS_MIN: u64 = 20;
+
+/// A deploy this long before a change explains it.
+const DEPLOY_EXPLAINS_MS: u64 = 10 * 60_000;
+
+/// Both sides of a comparison, and what is said about them.
+#[derive(Debug, Clone, Copy)]
+pub struct Compared<'a> {
+    /// Which service.
+    pub service: &'a str,
+    /// Name of the profile type.
+    pub profile_type: &'a str,
+    /// The baseline.
+    pub before: &'a SideInfo,
+    /// The window.
+    pub now: &'a SideInfo,
+    /// What the comparison says.
+    pub summary: &'a [Sentence],
+    /// Functions that changed.
+    pub movers: &'a [Mover],
+}
+
+impl Compared<'_> {
+    /// The cause in one sentence.
+    pub fn headline(&self) -> String {
+        let (service, what) = (self.service, quantity::of_type(self.profile_type));
+        let (before, now) = (self.before, self.now);
+        if now.total == 0 {
+            let (from, until) = (format_utc(now.from), format_utc(now.until));
+            return format!("{service} sent no {what} samples between {from} and {until}.");
+        }
+        if before.total == 0 {
+            let amount = quantity::amount(now.value, &now.unit);
+            return format!("{service} used {amount} of {what}; there is nothing earlier to compare it with.");
+        }
+        let said = self.summary.iter().find(|sentence| sentence.kind == "headline");
+        let said = said.map_or(service, |sentence| sentence.text.trim_end_matches('.'));
+        let Some(top) = self.movers.first().filter(|mover| mover.q <= SIGNIFICANT) else {
+            return format!("{said}.");
+        };
+        let explains = (top.delta > 0.0) == (now.value > before.value) && !said.contains("noise");
+        if explains && top.share_of_change >= 0.5 {
+            format!("{said}; {} of it is {}.", quantity::percent(top.share_of_change), top.name)
+        } else {
+            let change = quantity::amount(top.delta.abs(), &now.unit);
+            let more = if top.delta > 0.0 { "more" } else { "less" };
+            format!("{said}; {} takes {change} {more}.", top.name)
+        }
+    }
+
+    /// How far to trust it, and why.
+    pub fn confidence(&self, doubt: Option<&str>) -> (Confidence, String) {
+        let (before, now) = (self.before.samples, self.now.samples);
+        if before == 0 || now == 0 {
+            return (Confidence::None, format!("{now} samples now and {before} before: there is nothing to compare"));
+        }
+        let evidence = match self.movers.first().filter(|mover| mover.q <= SIGNIFICANT) {
+            Some(top) if top.q < 0.000_05 => "chance does not explain the largest change".to_owned(),
+            Some(top) => {
+                format!("chance explains the largest change with a probability of {}", quantity::percent(top.q))
+            }
+            None => "no function changed beyond noise".to_owned(),
+        };
+        let why = format!("{now} samples now and {before} before; {evidence}");
+        if let Some(doubt) = doubt {
+            return (Confidence::Low, format!("{why}; the baseline is doubtful, because {doubt}"));
+        }
+        if now.min(before) < SAMPLES_ENOUGH {
+            return (Confidence::Low, format!("only {why}"));
+        }
+        (Confidence::High, why)
+    }
+}
+
+/// Since when, and what happened then.
+pub fn since(onset: Onset, deploy: Option<&Event>) -> Sentence {
+    let at = format_utc(onset.at_ms);
+    let rose = if onset.after > onset.before { "rose" } else { "fell" };
+    let near = deploy.filter(|deploy| {
+        // A point of the timeline starts up to one step before the change.
+        onset.at_ms.saturating_sub(deploy.event.at_ms) <= DEPLOY_EXPLAINS_MS
+            && deploy.event.at_ms < onset.at_ms + 60_000
+    });
+    let text = match near {
+        Some(deploy) => {
+            let title = one_line(&deploy.event.title);
+            match onset.at_ms.saturating_sub(deploy.event.at_ms) / 1_000 {
+                0..=20 => format!("It {rose} at {at}, with the deploy {title:?}."),
+                seconds @ 21..=119 => format!("It {rose} at {at}, {seconds} s after the deploy {title:?}."),
+                seconds => format!("It {rose} at {at}, {} min after the deploy {title:?}.", seconds / 60),
+            }
+        }
+        None => format!("It {rose} at {at}."),
+    };
+    Sentence { text, frames: vec![], kind: "since" }
+}
+
+/// Which requests got slower: the route whose 99th percentile rose most, if one did.
+pub fn slower(before: &[Route], now: &[Route]) -> Option<Sentence> {
+    let mut worst: Option<(&Route, &Route, f64)> = None;
+    for route in now.iter().filter(|route| route.count >= REQUESTS_MIN) {
+        let Some(earlier) = before.iter().find(|b| b.route == route.route && b.count >= REQUESTS_MIN) else { continue };
+        let ratio = route.p99_us as f64 / earlier.p99_us.max(1) as f64;
+        if ratio >= SLOWER_MIN && worst.is_none_or(|(_, _, most)| ratio > most) {
+            worst = Some((earlier, route, ratio));
+        }
+    }
+    let (earlier, route, _) = worst?;
+    let text = format!(
+        "1 in 100 requests to {} took {} or longer, {} before.",
+        one_line(&route.route),
+        duration(route.p99_us),
+        duration(earlier.p99_us)
+    );
+    Some(Sentence { text, frames: vec![], kind: "requests" })
+}
+
+/// `430 µs`, `12 ms`, `1.3 s`.
+pub fn duration(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..10_000 => format!("{:.1} ms", us as f64 / 1e3),
+        10_000..1_000_000 => format!("{:.0} ms", us as f64 / 1e3),
+        _ => format!("{:.1} s", us as f64 / 1e6),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars().filter(|c| tephra_proto::label::is_printable(*c)).take(100).collect()
+}

@@ -1,0 +1,131 @@
+//! The collector's API, as the tools use it: plain HTTP, bounded answers, errors that say what to do.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::alerts::link::encode;
+
+/// A large pprof export.
+const ANSWER_BYTES_MAX: u64 = 512 << 20;
+
+/// Longer than the collector's own deadline.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Which collector to ask.
+#[derive(Debug, Args)]
+pub(super) struct Server {
+    /// The collector
+    #[arg(long, env = "TEPHRA_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:4040")]
+    server: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    /// Not an address it can talk to.
+    #[error("{0:?} is not an address: write http://HOST:PORT")]
+    Address(String),
+    /// Nobody there.
+    #[error("the collector at {server} does not answer ({problem}): is `tephra serve` running there?")]
+    Unreachable { server: String, problem: String },
+    /// It said no.
+    #[error("the collector refuses: {message} ({hint})")]
+    Refused { message: String, hint: String },
+    /// It said something else.
+    #[error("the answer of {server} is not understood: is it a collector?")]
+    NotUnderstood { server: String },
+}
+
+impl Server {
+    /// Its address, without a slash at the end.
+    pub(super) fn url(&self) -> &str {
+        self.server.trim_end_matches('/')
+    }
+
+    /// Asks for the bytes of `path`.
+    pub(super) fn get(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        let request = self.agent()?.get(format!("{}{path}", self.url()));
+        self.read(request.call())
+    }
+
+    /// Asks for JSON.
+    pub(super) fn json(&self, path: &str) -> Result<Value, ClientError> {
+        serde_json::from_slice(&self.get(path)?).map_err(|_| self.not_understood())
+    }
+
+    /// Posts bytes, answers JSON.
+    pub(super) fn post(&self, path: &str, content: &[u8]) -> Result<Value, ClientError> {
+        let request = self.agent()?.post(format!("{}{path}", self.url())).content_type("application/octet-stream");
+        serde_json::from_slice(&self.read(request.send(content))?).map_err(|_| self.not_understood())
+    }
+
+    pub(super) fn not_understood(&self) -> ClientError {
+        ClientError::NotUnderstood { server: self.url().to_owned() }
+    }
+
+    fn agent(&self) -> Result<ureq::Agent, ClientError> {
+        if !self.server.starts_with("http://") {
+            return Err(ClientError::Address(self.server.clone()));
+        }
+        let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
+        Ok(config.build().into())
+    }
+
+    fn read(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Vec<u8>, ClientError> {
+        let unreachable =
+            |error: ureq::Error| ClientError::Unreachable { server: self.url().to_owned(), problem: error.to_string() };
+        let mut answer = answer.map_err(unreachable)?;
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(unreachable)?;
+        if answer.status().is_success() {
+            return Ok(body);
+        }
+        let error: Value = serde_json::from_slice(&body).map_err(|_| self.not_understood())?;
+        let text = |key: &str| error.get(key).and_then(Value::as_str).map(str::to_owned);
+        let message = text("message").ok_or_else(|| self.not_understood())?;
+        Err(ClientError::Refused { message, hint: text("hint").unwrap_or_default() })
+    }
+}
+
+/// A selection as a person writes it: `service=checkout,label.version=v2,from=now-1h`. Becomes URL parameters with `prefix`.
+pub(super) fn selection(text: &str, prefix: &str) -> Result<String, String> {
+    let mut query = String::new();
+    for part in text.split([',', '&']).map(str::trim).filter(|part| !part.is_empty()) {
+        let Some((name, value)) = part.split_once('=') else {
+            return Err(format!(
+                "{part:?} is not name=value; write such as service=checkout,from=now-1h,label.version=v2"
+            ));
+        };
+        // A bare label name is what people type first.
+        let known = ["service", "type", "from", "until", "trace"].contains(&name) || name.starts_with("label.");
+        let name = if known { name.to_owned() } else { format!("label.{name}") };
+        query += &format!("{}{prefix}{}={}", if query.is_empty() { "" } else { "&" }, encode(&name), encode(value));
+    }
+    if query.is_empty() { Err("the selection is empty: write such as service=checkout".to_owned()) } else { Ok(query) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_becomes_parameters() {
+        assert_eq!(
+            selection("service=checkout, version=v1+2,label.zone=eu 1,from=now-1h", "a.").unwrap(),
+            "a.service=checkout&a.label.version=v1%2B2&a.label.zone=eu%201&a.from=now-1h"
+        );
+        assert!(selection("checkout", "a.").unwrap_err().contains("service=checkout"));
+        assert!(selection(" , ", "a.").is_err());
+    }
+
+    #[test]
+    fn errors_say_what_to_do() {
+        let ask = |server: &str| Server { server: server.to_owned() }.get("/healthz").unwrap_err().to_string();
+        assert!(ask("localhost:4040").contains("write http://HOST:PORT"));
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        drop(taken);
+        assert!(ask(&format!("http://127.0.0.1:{port}")).contains("is `tephra serve` running there?"));
+    }
+}

@@ -1,0 +1,96 @@
+//! Pins: a view that stays as it is, with its data, whatever the retention.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tephra_proto::ids::TraceId;
+use tephra_proto::label;
+
+use crate::alerts::frozen::{Frozen, FrozenError, freeze};
+use crate::alerts::time::format_duration;
+use crate::http::AppState;
+use crate::http::body::{JSON_BYTES_MAX, read_json};
+use crate::http::error::ApiError;
+use crate::http::params::Params;
+use crate::store::catalog::{NewPin, Pin, PinRange};
+use crate::store::now_ms;
+
+/// A pin is kept for a year unless somebody pins it again.
+const KEPT_MS: u64 = 365 * 86_400_000;
+
+const NOTE_BYTES_MAX: usize = 1_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewPinBody {
+    url: String,
+    note: Option<String>,
+}
+
+pub(super) async fn create(State(state): State<AppState>, body: Body) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let example = r#"{"url":"/s/checkout?from=now-1h","note":"before the fix"}"#;
+    let NewPinBody { url, note } = read_json(body, JSON_BYTES_MAX, example).await?;
+    let note = note.unwrap_or_default();
+    if note.len() > NOTE_BYTES_MAX || !note.chars().all(|c| c == '\n' || label::is_printable(c)) {
+        let message = format!("the note has {} bytes, limit {NOTE_BYTES_MAX} of printable text", note.len());
+        return Err(ApiError::invalid(message, "shorten the note"));
+    }
+    let now = now_ms();
+    let Frozen { url, mut ranges, trace } = freeze(&url, now)?;
+    if let Some(trace) = trace {
+        ranges = ranges_of_trace(&state, trace).await?;
+    }
+    let pin = NewPin { url, note, answer: String::new(), expires_ms: now + KEPT_MS, ranges };
+    let pin = state.store.catalog().insert_pin(pin, now).await?;
+    let url = format!("/p/{}", pin.id);
+    Ok((StatusCode::CREATED, Json(pin_json(&pin, &url))))
+}
+
+pub(super) async fn show(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Json<Value>, ApiError> {
+    params.finish()?;
+    match state.store.catalog().pin(&id).await? {
+        Some(pin) => Ok(Json(pin_json(&pin, &pin.pin.url))),
+        None => {
+            let id: String = id.chars().take(64).collect();
+            let hint =
+                format!("pins are kept for {}; whoever sent the link may know its page", format_duration(KEPT_MS));
+            Err(ApiError::not_found(format!("there is no pin {id:?}"), hint))
+        }
+    }
+}
+
+async fn ranges_of_trace(state: &AppState, trace_id: TraceId) -> Result<Vec<PinRange>, ApiError> {
+    let found = state.bench.run(async { Ok(state.engine.trace(trace_id).await?) }).await?;
+    let Some(view) = found else {
+        return Err(ApiError::not_found(
+            format!("nothing was received for trace {trace_id}"),
+            "there is nothing to keep",
+        ));
+    };
+    let range =
+        |service: &str| PinRange { service: service.to_owned(), from_ms: view.from_ms, until_ms: view.until_ms };
+    Ok(view.services.iter().map(|service| range(&service.service)).collect())
+}
+
+fn pin_json(pin: &Pin, url: &str) -> Value {
+    json!({
+        "id": pin.id,
+        "url": url,
+        "note": pin.pin.note,
+        "created": pin.created_ms,
+        "expires": pin.pin.expires_ms,
+    })
+}
+
+impl From<FrozenError> for ApiError {
+    fn from(error: FrozenError) -> Self {
+        Self::invalid(error.to_string(), error.hint())
+    }
+}

@@ -1,0 +1,58 @@
+//! Values over time, with the events that explain them.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use tephra_proto::label;
+
+use super::events::event_json;
+use crate::http::AppState;
+use crate::http::error::ApiError;
+use crate::http::params::Params;
+use crate::profile::model::{Kind, ProfileType};
+use crate::store::now_ms;
+
+/// A day: a longer step is a longer range's.
+const STEP_SECONDS_MAX: u64 = 86_400;
+
+pub(super) async fn timeline(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
+    let selection = params.selection(now_ms())?;
+    let step_ms = params.number("step", 1, STEP_SECONDS_MAX)?.map(|seconds| seconds * 1_000);
+    let by = params.take("by")?;
+    params.finish()?;
+    if let Some(by) = &by {
+        label::check_name(by)?;
+    }
+    let answer = async { Ok(state.engine.timeline(&selection, step_ms, by.as_deref()).await?) };
+    let timeline = state.bench.run(answer).await?;
+    let service = Some(selection.service.as_str());
+    let events = state.store.catalog().events(service, selection.from_ms, selection.until_ms, None).await?;
+    let (unit, scale) = rate(&timeline.profile_type);
+    let series: Vec<Value> = timeline
+        .series
+        .iter()
+        .map(|series| {
+            let points: Vec<_> = series.points.iter().map(|(at, value)| (at, value.map(|v| v * scale))).collect();
+            let mut json = json!({ "label": series.label, "points": points });
+            if series.rest {
+                json["rest"] = true.into();
+            }
+            json
+        })
+        .collect();
+    Ok(Json(json!({
+        "step_ms": timeline.step_ms,
+        "unit": unit,
+        "series": series,
+        "events": events.iter().map(event_json).collect::<Vec<_>>(),
+    })))
+}
+
+/// The unit of a type over time, and what one unit of the type per second is worth in it.
+fn rate(profile_type: &ProfileType) -> (String, f64) {
+    match (profile_type.kind, profile_type.unit.as_str()) {
+        (Kind::Gauge, unit) => (unit.to_owned(), 1.0),
+        (Kind::Counter, "nanoseconds") => ("cores".to_owned(), 1e-9),
+        (Kind::Counter, unit) => (format!("{unit}/s"), 1.0),
+    }
+}

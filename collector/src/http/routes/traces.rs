@@ -1,0 +1,112 @@
+//! One trace across services, and the requests of one service.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::{Value, json};
+use tephra_proto::ids::TraceId;
+
+use crate::alerts::routes::{routes, status_name};
+use crate::alerts::time::format_duration;
+use crate::analysis::{self, ViewOptions};
+use crate::http::AppState;
+use crate::http::error::ApiError;
+use crate::http::params::Params;
+use crate::http::respond::Payload;
+use crate::http::work::blocking;
+use crate::profile::header::TypeInfo;
+use crate::profile::model::{Merged, SpanSummary};
+use crate::query::TraceService;
+use crate::store::now_ms;
+use crate::symbols::Symbols;
+
+const ROUTE_BYTES_MAX: usize = 1_024;
+
+pub(super) async fn trace(
+    State(state): State<AppState>,
+    Path(trace_id): Path<String>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
+    params.finish()?;
+    let trace_id = TraceId::parse(&trace_id)?;
+    let answer = async {
+        let Some(view) = state.engine.trace(trace_id).await? else {
+            let kept = format_duration(state.store.options().retention.as_millis() as u64);
+            return Err(ApiError::not_found(
+                format!("nothing was received for trace {trace_id}"),
+                format!(
+                    "traces are kept for {kept}; a trace appears here once one of its requests used enough CPU or memory \
+                     to be sampled, or was among the slowest"
+                ),
+            ));
+        };
+        let symbols = state.symbols.clone();
+        blocking(move || {
+            let services: Vec<Value> = view.services.iter().map(|service| service_json(service, &symbols)).collect();
+            let json = json!({
+                "trace_id": view.trace_id.to_string(), "from": view.from_ms, "until": view.until_ms, "services": services,
+            });
+            Payload::new(&headers, "application/json", json.to_string().into_bytes())
+        })
+        .await
+    };
+    Ok(state.bench.run(answer).await?.into_response())
+}
+
+fn service_json(of: &TraceService, symbols: &Symbols) -> Value {
+    let samples: Vec<Value> = of
+        .samples
+        .iter()
+        .map(|sample| {
+            let span = sample.span_id.map_or_else(String::new, |id| id.to_string());
+            json!([sample.at_ms, span, sample.profile_type, sample.value])
+        })
+        .collect();
+    json!({
+        "service": of.service,
+        "spans": of.spans.iter().map(span_json).collect::<Vec<_>>(),
+        "types": of.types.iter().map(|merged| type_json(&of.service, merged, symbols)).collect::<Vec<_>>(),
+        "samples": samples,
+    })
+}
+
+fn type_json(service: &str, merged: &Merged, symbols: &Symbols) -> Value {
+    let view = analysis::flamegraph(service, merged, symbols, ViewOptions::default());
+    json!({
+        "type": TypeInfo::from(&merged.profile_type),
+        "total": merged.total(),
+        "samples": merged.samples(),
+        "flame": view.flame().to_json_value(),
+    })
+}
+
+fn span_json(span: &SpanSummary) -> Value {
+    json!({
+        "span_id": span.link.span_id.map_or_else(String::new, |id| id.to_string()),
+        "route": &*span.route,
+        "start_ms": span.start_ms,
+        "duration_us": span.duration_us,
+        "status": status_name(span.status),
+    })
+}
+
+pub(super) async fn requests(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
+    let (service, range, labels) = (params.service()?, params.range(now_ms())?, params.labels()?);
+    let route = params.take("route")?;
+    params.finish()?;
+    if let Some(route) = route.as_ref().filter(|route| route.len() > ROUTE_BYTES_MAX) {
+        let message = format!("the route has {} bytes, limit {ROUTE_BYTES_MAX}", route.len());
+        return Err(ApiError::invalid(message, "copy it from the answer without route="));
+    }
+    let answer = async {
+        let mut spans = state.engine.spans(&service, range, &labels).await?;
+        blocking(move || {
+            spans.retain(|span| route.as_ref().is_none_or(|route| *route == *span.route));
+            json!({ "routes": routes(&spans) })
+        })
+        .await
+    };
+    Ok(Json(state.bench.run(answer).await?))
+}
