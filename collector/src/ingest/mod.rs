@@ -14,6 +14,8 @@ mod batcher;
 pub mod grpc;
 mod metrics;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

@@ -1,1 +1,288 @@
+//! Acked means durable, counted once and visible; whatever fails, nothing that was not stored is acked.
 
+use std::path::Path;
+use std::sync::atomic::AtomicU8;
+
+use tephra_proto::ids::ServiceName;
+use tephra_proto::v1::profile_service_client::ProfileServiceClient;
+use tokio::net::TcpListener;
+
+use super::testing::{TestWindow, recent_ms, row, traced};
+use super::*;
+use crate::query::{QueryEngine, QueryLimits, Selection};
+use crate::store::Options;
+use crate::store::bulk::{Bulk, BulkError, Folder, ObjectInfo};
+
+fn options() -> Options {
+    Options { free_bytes_min: 0, ..Options::default() }
+}
+
+async fn open(data: &Path) -> (Arc<Store>, Ingest) {
+    let store = Arc::new(Store::open(data, options()).await.unwrap());
+    let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+    (store, ingest)
+}
+
+async fn close(store: Arc<Store>, ingest: Ingest) {
+    drop(ingest);
+    // The writer lets go of the store once its last sender is gone.
+    while Arc::strong_count(&store) > 1 {
+        tokio::task::yield_now().await;
+    }
+    store.catalog().close().await;
+}
+
+async fn total(store: &Arc<Store>) -> u64 {
+    let selection = Selection {
+        service: ServiceName::parse("shop").unwrap(),
+        profile_type: "cpu".to_owned(),
+        from_ms: 0,
+        until_ms: u64::MAX >> 2,
+        labels: Vec::new(),
+        trace: None,
+    };
+    QueryEngine::new(store.clone(), QueryLimits::default()).merge(&selection).await.unwrap().total()
+}
+
+fn window(sequence: u64) -> TestWindow {
+    TestWindow::new("shop", 1, sequence, recent_ms() + sequence * 10_000).cpu(&[row("main", 1)])
+}
+
+/// Every window 1 … 40 in a scrambled order, with repeats in the same batch, in later batches and after restarts.
+#[tokio::test]
+async fn reordered_and_repeated_windows_are_counted_once_across_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut acked = std::collections::BTreeSet::new();
+    for round in 0..3u64 {
+        let (store, ingest) = open(dir.path()).await;
+        let order: Vec<u64> = (0..60).map(|i| (i * 17 + round * 5) % 40 + 1).collect();
+        let pushes: Vec<_> = order
+            .iter()
+            .map(|sequence| {
+                let (ingest, request) = (ingest.clone(), window(*sequence).request());
+                tokio::spawn(async move { ingest.push(request).await.unwrap().duplicate })
+            })
+            .collect();
+        let mut fresh = 0;
+        for (sequence, push) in order.iter().zip(pushes) {
+            let duplicate = push.await.unwrap();
+            fresh += u64::from(!duplicate);
+            acked.insert(*sequence);
+        }
+        assert_eq!(fresh, if round == 0 { 40 } else { 0 }, "round {round}");
+        assert_eq!(total(&store).await, acked.len() as u64);
+        let metrics = ingest.metrics().snapshot();
+        assert_eq!((metrics.windows_total, metrics.duplicates_total), (fresh, 60 - fresh));
+        close(store, ingest).await;
+    }
+}
+
+#[tokio::test]
+async fn a_boot_counts_anew_and_a_stale_number_is_refused_rather_than_guessed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, ingest) = open(dir.path()).await;
+    let mut request = window(5_000).request();
+    request.header.as_mut().unwrap().window_start_unix_ms = recent_ms();
+    ingest.push(request.clone()).await.unwrap();
+    request.header.as_mut().unwrap().boot_id = 2;
+    assert!(!ingest.push(request.clone()).await.unwrap().duplicate);
+    request.header.as_mut().unwrap().sequence = 3_000;
+    let error = ingest.push(request).await.unwrap_err();
+    assert!(
+        matches!(error, PushError::Refused(Rejection::StaleSequence { sequence: 3_000, newest: 5_000, .. })),
+        "{error}"
+    );
+    assert_eq!(total(&store).await, 2);
+}
+
+#[tokio::test]
+async fn a_refused_window_is_counted_by_reason_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, ingest) = open(dir.path()).await;
+    let mut bad = window(1);
+    bad.payload.series[0].stack[0] = 99;
+    assert!(matches!(ingest.push(bad.request()).await, Err(PushError::Refused(Rejection::Dangling { .. }))));
+    let no_header = v1::PushRequest::default();
+    assert!(matches!(ingest.push(no_header).await, Err(PushError::Refused(Rejection::NoHeader))));
+    let mut huge = window(1).request();
+    huge.payload_bytes = u32::MAX;
+    assert!(matches!(ingest.push(huge).await, Err(PushError::Refused(Rejection::Codec(_)))));
+    let refused = ingest.metrics().snapshot().refused_total;
+    let moved: Vec<_> = refused.into_iter().filter(|(_, n)| *n > 0).collect();
+    assert_eq!(moved, [("header", 1), ("codec", 1), ("index", 1)]);
+    assert_eq!(store.catalog().totals().await.unwrap().segments, 0);
+    // The number was not used up: the window can come again, valid.
+    assert!(!ingest.push(window(1).request()).await.unwrap().duplicate);
+}
+
+#[tokio::test]
+async fn accounting_adds_up_over_windows() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, ingest) = open(dir.path()).await;
+    for sequence in 1..=3 {
+        let counter = v1::Kind::Counter;
+        let allocated = [row("main;a", 100), row("main;b", 200)];
+        let mut window = window(sequence)
+            .series("alloc_space", "bytes", counter, &allocated)
+            .series("alloc_objects", "count", counter, &allocated)
+            .inuse(&allocated);
+        window.header.sampled = 3 + 7;
+        window.header.process_cpu_ns = 2;
+        window.header.drops = vec![v1::DropCount { reason: v1::DropReason::RingFull.into(), samples: 7 }];
+        ingest.push(window.request()).await.unwrap();
+    }
+    let agents = store.catalog().agents(0).await.unwrap();
+    assert_eq!(agents.len(), 1);
+    let account = &agents[0].accounting;
+    assert_eq!((account.sampled, account.stored, account.cpu_ns, account.process_cpu_ns), (30, 9, 3, 6));
+    assert_eq!(account.drops, [("ring_full".to_owned(), 21)].into());
+    assert_eq!(account.sampled, account.stored + account.drops.values().sum::<u64>());
+}
+
+#[tokio::test]
+async fn wanted_builds_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(dir.path(), options()).await.unwrap());
+    let want_all: WantedBuilds = Arc::new(|modules| modules.iter().map(|module| module.build_id).collect());
+    let ingest = Ingest::start(store, want_all);
+    let mut window = window(1);
+    let modules = [[1; 20], [2; 20]].map(|id| v1::Module { build_id: id.to_vec(), name: 0 });
+    window.payload.modules = modules.to_vec();
+    let frames = window.payload.frames.as_mut().unwrap();
+    frames.module.push(2);
+    frames.address_delta.push(0x1000);
+    let response = ingest.push(window.request()).await.unwrap();
+    assert_eq!(response.wanted_build_ids, [vec![2; 20]], "the other module was mapped, but never seen on a stack");
+}
+
+#[tokio::test]
+async fn imports_take_the_same_way_and_may_be_older() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, ingest) = open(dir.path()).await;
+    let week_ago = recent_ms() - 7 * 86_400_000;
+    for _ in 0..2 {
+        let window = TestWindow::new("shop", 1, 1, week_ago).cpu(&[row("main", 5), traced("main;a", 6, 1)]);
+        assert_eq!(ingest.append_profile(window.header, window.payload).await.unwrap(), 2);
+    }
+    assert_eq!(total(&store).await, 22, "two imports are two profiles");
+    let ancient = TestWindow::new("shop", 1, 1, week_ago - 30 * 86_400_000).cpu(&[row("main", 5)]);
+    let error = ingest.append_profile(ancient.header, ancient.payload).await.unwrap_err();
+    assert!(matches!(error, PushError::Refused(Rejection::TooLate { .. })), "{error}");
+}
+
+/// Objects whose writes fail in a chosen way.
+#[derive(Debug)]
+struct Failing {
+    folder: Folder,
+    /// 0: works, 1: full, 2: fsync fails.
+    mode: AtomicU8,
+}
+
+impl Bulk for Failing {
+    fn put(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
+        match self.mode.load(Ordering::Relaxed) {
+            0 => self.folder.put(name, content),
+            1 => Err(BulkError::Full { folder: "/data".into() }),
+            _ => {
+                // The bytes are there, and nobody knows whether they will stay.
+                self.folder.put(name, content)?;
+                Err(BulkError::Sync { path: "/data/x".into(), source: std::io::Error::other("EIO") })
+            }
+        }
+    }
+    fn get_range(&self, name: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, BulkError> {
+        self.folder.get_range(name, offset, bytes)
+    }
+    fn delete(&self, name: &str) -> Result<(), BulkError> {
+        self.folder.delete(name)
+    }
+    fn list(&self) -> Result<Vec<ObjectInfo>, BulkError> {
+        self.folder.list()
+    }
+    fn quarantine(&self, name: &str) -> Result<(), BulkError> {
+        self.folder.quarantine(name)
+    }
+}
+
+async fn open_failing(data: &Path) -> (Arc<Failing>, Arc<Store>, Ingest) {
+    let folder = Folder::open(&data.join("segments")).unwrap();
+    let failing = Arc::new(Failing { folder, mode: AtomicU8::new(0) });
+    let store = Arc::new(Store::open_with(data, options(), failing.clone()).await.unwrap());
+    let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+    (failing, store, ingest)
+}
+
+#[tokio::test]
+async fn a_full_disk_acks_nothing_and_recovers_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, store, ingest) = open_failing(dir.path()).await;
+    disk.mode.store(1, Ordering::Relaxed);
+    let error = ingest.push(window(1).request()).await.unwrap_err();
+    assert!(matches!(&error, PushError::Unavailable(why) if why.contains("full")), "{error}");
+    disk.mode.store(0, Ordering::Relaxed);
+    assert!(!ingest.push(window(1).request()).await.unwrap().duplicate);
+    assert_eq!(total(&store).await, 1);
+}
+
+#[tokio::test]
+async fn a_failed_fsync_stops_acks_until_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, store, ingest) = open_failing(dir.path()).await;
+    assert_eq!(ingest.ready(), Ok(()));
+    disk.mode.store(2, Ordering::Relaxed);
+    assert!(matches!(ingest.push(window(1).request()).await, Err(PushError::Unavailable(_))));
+    disk.mode.store(0, Ordering::Relaxed);
+    let error = ingest.push(window(2).request()).await.unwrap_err().to_string();
+    assert!(error.contains("restart the collector"), "{error}");
+    assert!(ingest.ready().unwrap_err().contains("restart"));
+    assert_eq!(store.catalog().totals().await.unwrap().segments, 0);
+}
+
+#[tokio::test]
+async fn ingest_stops_before_the_disk_is_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { free_bytes_min: u64::MAX, ..Options::default() };
+    let store = Arc::new(Store::open(dir.path(), options).await.unwrap());
+    let ingest = Ingest::start(store, Arc::new(|_| Vec::new()));
+    let error = ingest.push(window(1).request()).await.unwrap_err().to_string();
+    assert!(error.contains("bytes left") && error.contains("free some space"), "{error}");
+    assert!(ingest.ready().is_err());
+}
+
+/// The whole way: a real client on a real port, through the router of a running collector.
+#[tokio::test]
+async fn a_window_pushed_over_grpc_is_acked_and_then_visible() {
+    let dir = tempfile::tempdir().unwrap();
+    let worker = crate::symbols::Worker::this_program().unwrap();
+    let collector = crate::serve::Collector::open(dir.path(), options(), worker).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let router = collector.router(axum::Router::new());
+    let server = tokio::spawn({
+        let collector = collector.clone();
+        async move {
+            crate::serve::run(&collector, listener, router, async { stopped.await.unwrap_or(()) }).await;
+        }
+    });
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    let mut client = ProfileServiceClient::new(channel);
+    let answer = client.push(window(1).request()).await.unwrap().into_inner();
+    assert!(!answer.duplicate && answer.server_unix_ms > 0);
+    assert_eq!(total(&collector.store).await, 1);
+    assert!(client.push(window(1).request()).await.unwrap().into_inner().duplicate);
+
+    let mut bad = window(2).request();
+    bad.header.as_mut().unwrap().service = "no good".to_owned();
+    let status = client.push(bad).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument);
+    assert!(status.message().contains("service name \"no good\""), "{status}");
+
+    let mut oversized = window(3).request();
+    oversized.payload = vec![0; PAYLOAD_COMPRESSED_BYTES_MAX + (128 << 10)].into();
+    assert_eq!(client.push(oversized).await.unwrap_err().code(), tonic::Code::OutOfRange);
+    assert_eq!(total(&collector.store).await, 1);
+    drop(client);
+    stop.send(()).unwrap();
+    server.await.unwrap();
+}
