@@ -8,25 +8,27 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 const collector = process.env.TEPHRA_URL ?? "http://127.0.0.1:4040";
 const mocked = process.env.TEPHRA_MOCK !== undefined;
 
-export default defineConfig(async ({ mode }): Promise<ViteUserConfig> => ({
-  root: "view",
-  publicDir: "public",
-  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
-  plugins: [mocked ? (await import("./mock/plugin.ts")).mockCollector() : null, brotliTwins()],
-  build: {
-    outDir: mode === "bench" ? "../node_modules/.bench-dist" : "../dist",
-    emptyOutDir: true,
-    target: "es2022",
-    // The first with light-dark(); older ones would get a polyfill twice the size.
-    cssTarget: ["chrome123", "firefox120", "safari17.5"],
-    modulePreload: { polyfill: false },
-    // A data URL would need a hole in the content security policy.
-    assetsInlineLimit: 0,
-    rolldownOptions: mode === "bench" ? { input: ["view/index.html", "view/bench.html"] } : {},
-  },
-  server: mocked ? {} : { proxy: { "^/(api/|alert\\.json|healthz|readyz|metrics)": collector } },
-  test: { root: ".", include: ["view-tests/**/*.test.ts"] },
-}));
+export default defineConfig(
+  async ({ mode }): Promise<ViteUserConfig> => ({
+    root: "view",
+    publicDir: "public",
+    oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+    plugins: [mocked ? (await import("./mock/plugin.ts")).mockCollector() : null, brotliTwins()],
+    build: {
+      outDir: mode === "bench" ? "../node_modules/.bench-dist" : "../dist",
+      emptyOutDir: true,
+      target: "es2022",
+      // The first with light-dark(); older ones would get a polyfill twice the size.
+      cssTarget: ["chrome123", "firefox120", "safari17.5"],
+      modulePreload: { polyfill: false },
+      // A data URL would need a hole in the content security policy.
+      assetsInlineLimit: 0,
+      rolldownOptions: mode === "bench" ? { input: ["view/index.html", "view/bench.html"] } : {},
+    },
+    server: mocked ? {} : { proxy: { "^/(api/|alert\\.json|healthz|readyz|metrics)": collector } },
+    test: { root: ".", include: ["view-tests/**/*.test.ts"] },
+  }),
+);
 
 /** Writes `<file>.br` beside each text file, at the highest quality: it is done once and served for ever. */
 function brotliTwins(): Plugin {

@@ -115,7 +115,7 @@ export function shopStacks(): StackCost[] {
   const random = seeded(7);
   for (const [handler, leaves] of HANDLERS)
     for (const [path, a, b] of leaves) {
-      const below = path.split(">");
+      const below = path.split(/>(?!:)/);
       const top = ["clone3", "start_thread", ...RUNTIME, ...HTTP, handler];
       out.push({ path: [...top, ...below], a, b });
       // Thin company, as real profiles have it.

@@ -123,10 +123,11 @@ function Compared({ model, node }: { model: Model; node: number }) {
     return (
       <tr>
         <th scope="row">{label}</th>
-        <td>{fmt.value(a, scale.unit)}</td>
-        <td>{fmt.value(b, scale.unit)}</td>
+        <td>{fmt.bare(fmt.value(a, scale.unit))}</td>
+        <td>{fmt.bare(fmt.value(b, scale.unit))}</td>
         <td>
-          {fmt.signed(b - a, scale.unit)} <span class="quiet">{fmt.change(a, b)}</span>
+          {fmt.shortSigned(b - a, scale.unit)}
+          <span class="quiet under">{fmt.change(a, b)}</span>
         </td>
       </tr>
     );
@@ -142,7 +143,7 @@ function Compared({ model, node }: { model: Model; node: number }) {
       <table class="facts">
         <thead>
           <tr>
-            <td />
+            <td class="quiet">{scale.unit}</td>
             <th scope="col">A</th>
             <th scope="col">B</th>
             <th scope="col">Change</th>

@@ -14,7 +14,7 @@ import { flameKeys } from "./keys";
 import { Legend } from "./Legend";
 import { FrameMenu, type MenuAt } from "./Menu";
 import { createModel, VIEWS, type ViewName } from "./model";
-import { ProfileNotes } from "./Notes";
+import { ProfileNotes, PrunedNote } from "./Notes";
 import { Sandwich } from "./Sandwich";
 import { SearchBox } from "./SearchBox";
 import { Chips, DisplayOptions } from "./Toolbar";
@@ -75,7 +75,7 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
             </button>
           ))}
         </div>
-        <SearchBox model={model} onJump={(node) => canvas.current?.reveal(node)} />
+        {view === "requests" ? null : <SearchBox model={model} onJump={(node) => canvas.current?.reveal(node)} />}
         <div class="bar-end">
           <DisplayOptions model={model} />
           {actions}
@@ -91,7 +91,7 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
         </div>
       </div>
       <Chips model={model} />
-      <ProfileNotes profile={profile} />
+      {view === "requests" ? null : <ProfileNotes profile={profile} />}
       <div class="explorer-body">
         <div class="explorer-main">
           {view === "flame" || view === "bottomup" ? (
@@ -118,6 +118,7 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
                 onKey={(e) => keys(e, true)}
               />
               <Legend model={model} />
+              <PrunedNote header={profile.header} />
             </>
           ) : null}
           {view === "sandwich" ? <Sandwich model={model} /> : null}

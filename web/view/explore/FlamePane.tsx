@@ -71,7 +71,10 @@ export function FlamePane(props: Props) {
     const input = props.input.value;
     const description = `${props.title}. ${sentenceOf(model, input.tree, 0)}`;
     canvas.current?.show(input, description, props.zoom?.value ?? null);
-    host.current!.style.setProperty("--rows", String(Math.min(input.tree.rows, props.maxRows ?? 4000)));
+    host.current!.style.setProperty(
+      "--rows",
+      String(Math.min(input.tree.rows - input.skipRows, props.maxRows ?? 4000)),
+    );
   });
   useSignalEffect(() => {
     canvas.current?.select(props.selected.value);

@@ -4,7 +4,7 @@ import { useMemo } from "preact/hooks";
 import { Q_SIGNIFICANT } from "../profile/diff";
 import { param, setParams } from "../state/location";
 import * as fmt from "../ui/format";
-import { VirtualRows } from "../ui/VirtualRows";
+import { Bar, VirtualRows } from "../ui/VirtualRows";
 import type { Model } from "./model";
 
 type Column = "name" | "self" | "total" | "selfA" | "totalA" | "selfDelta" | "totalDelta";
@@ -42,7 +42,7 @@ export function FunctionList({ model }: { model: Model }) {
   return (
     <div
       class={`grid functions columns-${specs.value.length}`}
-      role="table"
+      role="grid"
       aria-label="Functions"
       aria-rowcount={list.length + 1}
       data-testid="functions"
@@ -65,6 +65,8 @@ export function FunctionList({ model }: { model: Model }) {
             <div
               key={func}
               role="row"
+              tabIndex={k === active.value ? 0 : -1}
+              aria-selected={func === model.selectedFunc.value}
               aria-rowindex={k + 2}
               class={`grid-row${func === model.selectedFunc.value ? " is-selected" : ""}${noise ? " is-noise" : ""}`}
               data-name={frames.name(frame)}
@@ -74,14 +76,12 @@ export function FunctionList({ model }: { model: Model }) {
               }}
             >
               {specs.value.map((s) => (
-                <div role="cell" class="num" key={s.id}>
-                  {s.id === "self" || s.id === "total" ? (
-                    <meter class="bar" min={0} max={1} value={barShare(model, s.id, func, all)} aria-hidden="true" />
-                  ) : null}
+                <div role="gridcell" class="num" key={s.id}>
+                  {s.id === "self" || s.id === "total" ? <Bar share={barShare(model, s.id, func, all)} /> : null}
                   <span>{s.text(s.of(func))}</span>
                 </div>
               ))}
-              <div role="cell" class="name" title={frames.name(frame)}>
+              <div role="gridcell" class="name" title={frames.name(frame)}>
                 {frames.name(frame)}
                 <span class="quiet"> {frames.module(frame)}</span>
               </div>

@@ -16,11 +16,7 @@ export function ProfileNotes({ profile }: { profile: Profile }) {
         ["B", header.b],
       ]
     : [["", header.a]];
-  const notes = [
-    ...sides.flatMap(([name, side]) => sideNotes(name, side, header)),
-    ...symbolNotes(header),
-    ...prunedNotes(header),
-  ];
+  const notes = [...sides.flatMap(([name, side]) => sideNotes(name, side, header)), ...symbolNotes(header)];
   if (notes.length === 0) return null;
   return (
     <div class="notes" data-testid="notes">
@@ -72,16 +68,17 @@ function symbolNotes(header: FlameHeader) {
   ];
 }
 
-function prunedNotes(header: FlameHeader) {
+/** Said below the graph: it is nothing to worry about. */
+export function PrunedNote({ header }: { header: FlameHeader }) {
   const { nodes, share } = header.pruned;
-  if (nodes === 0) return [];
-  return [
-    <p class="note is-quiet" key="pruned" data-testid="note-pruned">
+  if (nodes === 0) return null;
+  return (
+    <p class="quiet" data-testid="note-pruned">
       {fmt.plural(nodes, "frame")} too small to see {nodes === 1 ? "is" : "are"} merged ({fmt.percent(share)}); totals
       are exact.{" "}
       <button type="button" class="link" onClick={() => setParams({ full: "1" })}>
         Load every frame
       </button>
-    </p>,
-  ];
+    </p>
+  );
 }

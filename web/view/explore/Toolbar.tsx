@@ -84,6 +84,7 @@ export function DisplayOptions({ model }: { model: Model }) {
       )}
       <Choice
         label="Order"
+        minor
         testId="order"
         value={model.sorted.value ? "weight" : "name"}
         options={[

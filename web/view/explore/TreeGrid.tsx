@@ -4,7 +4,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import { Q_SIGNIFICANT } from "../profile/diff";
 import { childrenOf, pathOf, type Tree } from "../profile/tree";
 import * as fmt from "../ui/format";
-import { VirtualRows } from "../ui/VirtualRows";
+import { Bar, VirtualRows } from "../ui/VirtualRows";
 import type { Model } from "./model";
 
 /** A chain is opened while one child holds this share of its parent. */
@@ -90,6 +90,7 @@ export function TreeGrid({ model }: { model: Model }) {
             <div
               key={node}
               role="row"
+              tabIndex={k === active.value ? 0 : -1}
               aria-level={tree.depth[node]! + 1}
               aria-rowindex={k + 1}
               aria-expanded={kids ? isOpen : undefined}
@@ -103,13 +104,7 @@ export function TreeGrid({ model }: { model: Model }) {
               onDblClick={() => toggle(node)}
             >
               <div role="gridcell" class="num">
-                <meter
-                  class="bar"
-                  min={0}
-                  max={1}
-                  value={tree.totalB[0]! > 0 ? tree.totalB[node]! / tree.totalB[0]! : 0}
-                  aria-hidden="true"
-                />
+                <Bar share={tree.totalB[0]! > 0 ? tree.totalB[node]! / tree.totalB[0]! : 0} />
                 <span>{fmt.value(tree.totalB[node]! * scale.b, scale.unit)}</span>
               </div>
               <div role="gridcell" class="num">

@@ -105,7 +105,10 @@ export function createModel(profile: ReadonlySignal<Profile>) {
   }
 
   function select(node: number): void {
-    if (node < 0) return setParams({ sel: null, fn: null }, { replace: true });
+    if (node < 0) {
+      setParams({ sel: null, fn: null }, { replace: true });
+      return;
+    }
     const key = pathKey(shown.value, frames.value, node);
     known = { tree: shown.value, key, node };
     setParams({ sel: key, fn: node === 0 ? null : frames.value.name(shown.value.frame[node]!) }, { replace: true });
@@ -185,6 +188,7 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     matches: matches.value?.frames ?? null,
     focus: focus.value,
     flip: false,
+    skipRows: 0,
     ...plan.value,
   }));
 
@@ -202,6 +206,7 @@ export function createModel(profile: ReadonlySignal<Profile>) {
       matches: found,
       focus: 0,
       flip,
+      skipRows: 1,
       ...paintPlan(tree, half, profile.value, colour.value, scale.value, q, minEffect.value),
     };
   }

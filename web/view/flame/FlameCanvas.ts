@@ -23,6 +23,8 @@ export interface FlameInput {
   focus: number;
   /** Roots at the bottom, as callers are drawn. */
   flip: boolean;
+  /** Rows at the root that say nothing and are left out. */
+  skipRows: number;
   label: (node: number, room: number, glyphs: GlyphWidths) => string;
 }
 
@@ -199,24 +201,30 @@ export class FlameCanvas {
   }
 
   private contentHeight(): number {
-    return (this.input?.tree.rows ?? 1) * ROW_PX + 2;
+    return this.shownRows() * ROW_PX + 2;
+  }
+
+  private shownRows(): number {
+    return Math.max(1, (this.input?.tree.rows ?? 1) - (this.input?.skipRows ?? 0));
   }
 
   private rowTop(row: number): number {
-    const content = this.input!.tree.rows;
-    const slack = this.input!.flip ? Math.max(0, this.height - this.contentHeight()) : 0;
-    return (this.input!.flip ? content - 1 - row : row) * ROW_PX - this.scroller.scrollTop + slack;
+    const { flip, skipRows } = this.input!;
+    const slack = flip ? Math.max(0, this.height - this.contentHeight()) : 0;
+    const k = row - skipRows;
+    return (flip ? this.shownRows() - 1 - k : k) * ROW_PX - this.scroller.scrollTop + slack;
   }
 
   private rowAt(y: number): number {
-    const slack = this.input!.flip ? Math.max(0, this.height - this.contentHeight()) : 0;
+    const { flip, skipRows } = this.input!;
+    const slack = flip ? Math.max(0, this.height - this.contentHeight()) : 0;
     const k = Math.floor((y + this.scroller.scrollTop - slack) / ROW_PX);
-    return this.input!.flip ? this.input!.tree.rows - 1 - k : k;
+    return (flip ? this.shownRows() - 1 - k : k) + skipRows;
   }
 
   private visibleRows(): [number, number] {
     const [a, b] = [this.rowAt(0), this.rowAt(this.height)];
-    return [Math.max(0, Math.min(a, b)), Math.max(a, b)];
+    return [Math.max(this.input!.skipRows, Math.min(a, b)), Math.max(a, b)];
   }
 
   private measure(): void {

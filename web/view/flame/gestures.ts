@@ -72,7 +72,10 @@ export class Gestures {
     }
     const now = { x: e.clientX, y: e.clientY };
     this.pointers.set(e.pointerId, now);
-    if (this.pointers.size === 2) return this.pinching(e);
+    if (this.pointers.size === 2) {
+      this.pinching(e);
+      return;
+    }
     if (!this.dragging && this.start && Math.hypot(now.x - this.start.x, now.y - this.start.y) < SLOP_PX) return;
     if (!this.dragging) {
       this.dragging = true;

@@ -1,4 +1,5 @@
 /** Puts boxes on a canvas, bucket by bucket, so the fill style changes a dozen times a frame and not once a box. */
+import { STEP_NEUTRAL } from "../profile/diff";
 import type { Tree } from "../profile/tree";
 import type { GlyphWidths } from "./labels";
 import type { Palette } from "./palette";
@@ -26,8 +27,7 @@ export interface Scene {
 
 export class Painter {
   private order = new Uint32Array(0);
-  private hatchFor = "";
-  private hatch: CanvasPattern | null = null;
+  private readonly hatches = new Map<string, CanvasPattern | null>();
 
   constructor(
     private readonly ctx: CanvasRenderingContext2D,
@@ -91,13 +91,15 @@ export class Painter {
     const { texture } = scene;
     if (!texture) return;
     const { ctx } = this;
-    const hatch = this.hatching(scene.palette.hatch);
+    const quiet = this.hatching(scene.palette.hatch);
+    const strong = this.hatching(scene.palette.hatchOnStrong);
     ctx.strokeStyle = scene.palette.dimInk;
     ctx.setLineDash([1, 3]);
     for (let k = 0; k < boxes.count; k++) {
       const t = texture[boxes.node[k]!];
       if (!t || boxes.w[k]! < 2) continue;
       const y = scene.top(boxes.row[k]!);
+      const hatch = scene.bucket[boxes.node[k]!] === STEP_NEUTRAL ? quiet : strong;
       if (t === 1 && hatch) {
         ctx.fillStyle = hatch;
         ctx.fillRect(boxes.x[k]!, y, boxes.w[k]! - 1, ROW_PX - 1);
@@ -143,7 +145,8 @@ export class Painter {
   }
 
   private hatching(colour: string): CanvasPattern | null {
-    if (this.hatchFor === colour) return this.hatch;
+    const known = this.hatches.get(colour);
+    if (known !== undefined) return known;
     const tile = document.createElement("canvas");
     tile.width = tile.height = 6;
     const t = tile.getContext("2d");
@@ -156,8 +159,8 @@ export class Painter {
       t.lineTo(o + 6, 0);
     }
     t.stroke();
-    this.hatchFor = colour;
-    this.hatch = this.ctx.createPattern(tile, "repeat");
-    return this.hatch;
+    const pattern = this.ctx.createPattern(tile, "repeat");
+    this.hatches.set(colour, pattern);
+    return pattern;
   }
 }

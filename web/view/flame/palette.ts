@@ -12,6 +12,8 @@ export interface Palette {
   dim: string;
   dimInk: string;
   hatch: string;
+  /** For hatches on the end steps of the diff scale. */
+  hatchOnStrong: string;
   focusRing: string;
   match: string;
   forced: boolean;
@@ -60,7 +62,8 @@ const FAMILIES: Family[] = [
   { match: /syscall|kernel|\bio\b|i\/o/i, label: "Syscall & I/O", tag: "IO", hue: 250, strength: 0.9 },
   { match: /net/i, label: "Network", tag: "NW", hue: 225, strength: 0.9 },
   { match: /serial/i, label: "Serialization", tag: "SE", hue: 300, strength: 1 },
-  { match: /compress|crypt/i, label: "Compression & crypto", tag: "CC", hue: 195, strength: 0.9 },
+  { match: /compress/i, label: "Compression", tag: "CM", hue: 195, strength: 0.9 },
+  { match: /crypt/i, label: "Cryptography", tag: "CR", hue: 210, strength: 0.6 },
   { match: /hash/i, label: "Hashing", tag: "HA", hue: 165, strength: 0.9 },
   { match: /regex|pars/i, label: "Regex & parsing", tag: "RX", hue: 135, strength: 1 },
   { match: /format/i, label: "Formatting", tag: "FM", hue: 320, strength: 0.8 },
@@ -98,6 +101,7 @@ const BASE_LIGHT = {
   dim: "#efede8",
   dimInk: "#7b766e",
   hatch: "rgba(60,50,40,.34)",
+  hatchOnStrong: "rgba(255,255,255,.6)",
   focusRing: "#4c3bbd",
   match: "#ffd84d",
 };
@@ -106,6 +110,7 @@ const BASE_DARK = {
   dim: "#262422",
   dimInk: "#8d867d",
   hatch: "rgba(235,225,215,.32)",
+  hatchOnStrong: "rgba(10,20,40,.6)",
   focusRing: "#b3a7ff",
   match: "#e0b400",
 };
@@ -176,6 +181,7 @@ export function forcedPalette(buckets: number): Palette {
     dim: "Canvas",
     dimInk: "GrayText",
     hatch: "CanvasText",
+    hatchOnStrong: "CanvasText",
     focusRing: "Highlight",
     match: "Highlight",
     forced: true,

@@ -173,7 +173,6 @@ export function DiffPage() {
                 <button type="button" class="button" onClick={swap} data-testid="swap">
                   Swap
                 </button>
-                <span class="quiet hide-narrow">drag = B, Shift-drag = A</span>
               </div>
             </div>
           </>
@@ -226,11 +225,7 @@ function SideBar({
       {side ? (
         <span class="num">
           <b>{fmt.value(side.value, side.unit)}</b>{" "}
-          <span class="quiet">
-            {side.total === 0
-              ? "no data"
-              : `${fmt.plural(side.samples, "sample")} in ${fmt.plural(side.windows, "window")}`}
-          </span>
+          <span class="quiet">{side.total === 0 ? "no data" : fmt.plural(side.samples, "sample")}</span>
         </span>
       ) : null}
       <LabelFilters service={service} prefix={prefix} range={range} />
@@ -245,7 +240,7 @@ function Findings({ header }: { header: FlameHeader }) {
       <Sentences sentences={header.summary ?? []} pick={(frame) => pickFrame(header, frame)} />
       {movers.length > 0 ? (
         <MoverList
-          movers={movers.slice(0, 8)}
+          movers={movers.slice(0, 6)}
           unit={header.b?.unit ?? header.a.unit}
           pick={(m) => pickFrame(header, m.frame)}
         />

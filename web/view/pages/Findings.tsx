@@ -1,5 +1,6 @@
 /** What changed, in words and as a ranked list. */
 import type { Mover, Sentence } from "../api/contract";
+import { breakable } from "../explore/Details";
 import { tidyName } from "../flame/labels";
 import { CHANGE_MARK } from "../profile/diff";
 import * as fmt from "../ui/format";
@@ -52,17 +53,17 @@ export function MoverList({
             <span class="mover-mark" aria-hidden="true">
               {CHANGE_MARK[m.state]}
             </span>
-            <span class="mover-delta num">{fmt.signed(m.delta, unit)}</span>
+            <span class="mover-delta num">{fmt.shortSigned(m.delta, unit)}</span>
             <span class="mover-bar" aria-hidden="true">
               <span style={{ width: `${Math.max(1, (Math.abs(m.delta) / most) * 100)}%` }} />
             </span>
             {pick ? (
               <button type="button" class="link mover-name" title={m.name} onClick={() => pick(m)}>
-                {name}
+                {breakable(name)}
               </button>
             ) : (
               <span class="mover-name" title={m.name}>
-                {name}
+                {breakable(name)}
               </span>
             )}
             <span class="mover-note quiet">

@@ -71,6 +71,7 @@ export function ServicePage({ service }: { service: string }) {
           <div class="bar-end">
             <Choice
               label="Split by"
+              minor
               testId="by"
               value={by}
               options={[
@@ -127,9 +128,7 @@ export function ServicePage({ service }: { service: string }) {
             >
               Select all of it
             </button>
-          ) : (
-            <span class="quiet">drag on the timeline to select a part</span>
-          )}
+          ) : null}
           <span class="bar-end">
             Compare with{" "}
             <a href={link("prev")} data-testid="compare-prev">

@@ -99,7 +99,7 @@ function Report({ status }: { status: StatusAnswer }) {
                     <a href={href(`/s/${encodeURIComponent(a.service)}`)}>{a.service}</a>
                   </th>
                   <td>{a.instance}</td>
-                  <td class="num">{a.agent_version}</td>
+                  <td>{a.agent_version}</td>
                   <td>
                     <Seen at={a.last_seen} />
                   </td>

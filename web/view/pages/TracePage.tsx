@@ -5,6 +5,7 @@ import type { Span, TraceAnswer } from "../api/contract";
 import { useResource } from "../api/resource";
 import { Explorer } from "../explore/Explorer";
 import { flameFromJson } from "../profile/decode";
+import type { Profile } from "../profile/tree";
 import { here, href, setParams } from "../state/location";
 import * as fmt from "../ui/format";
 import { Shell } from "../ui/Shell";
@@ -42,7 +43,7 @@ function Trace({ trace }: { trace: TraceAnswer }) {
     types.find((t) => t.type.name === "cpu" && t.total > 0) ??
     types.find((t) => t.total > 0) ??
     types[0];
-  const profile = useMemo(() => (chosen ? flameFromJson(chosen.flame) : null), [chosen]);
+  const profile = useMemo(() => (chosen ? inTotals(flameFromJson(chosen.flame)) : null), [chosen]);
   const spans = trace.services.flatMap((s) => s.spans);
   const longest = Math.max(0, ...spans.map((s) => s.duration_us)) / 1000;
   const cpuSamples = trace.services.reduce((n, s) => n + (s.types.find((t) => t.type.name === "cpu")?.samples ?? 0), 0);
@@ -105,6 +106,12 @@ function Trace({ trace }: { trace: TraceAnswer }) {
       {service && !(chosen && chosen.total > 0) ? <NoSamples service={service} /> : null}
     </>
   );
+}
+
+/** A trace is too short for rates: its cost is time and bytes, not cores. */
+function inTotals(profile: Profile): Profile {
+  const { a, type } = profile.header;
+  return { ...profile, header: { ...profile.header, a: { ...a, value: a.total, unit: type.unit } } };
 }
 
 /** Why there is nothing, with the odds. */

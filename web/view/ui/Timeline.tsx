@@ -97,9 +97,6 @@ export function Timeline(props: Props) {
         {[max, max / 2].map((v) => (
           <g key={v} class="tl-grid">
             <line x1={0} x2={w} y1={y(v)} y2={y(v)} />
-            <text x={4} y={y(v) - 3}>
-              {data ? fmt.value(v, unit) : ""}
-            </text>
           </g>
         ))}
         <line class="tl-floor" x1={0} x2={w} y1={FLOOR} y2={FLOOR} />
@@ -139,16 +136,23 @@ export function Timeline(props: Props) {
               ) : null}
             </a>
           ))}
+        <g class="tl-grid">
+          <text x={2} y={TOP - 3}>
+            {data ? fmt.value(max, unit) : ""}
+          </text>
+        </g>
         {hover.value !== null && !live ? (
           <line class="tl-cross" x1={x(hover.value)} x2={x(hover.value)} y1={TOP} y2={FLOOR} />
         ) : null}
       </svg>
-      <div class="tl-read" aria-hidden="true">
+      <div class={`tl-read${live || hover.value !== null ? " is-live" : ""}`} aria-hidden="true">
         {live
           ? fmt.range(snapped(live.from, live.to).from, snapped(live.from, live.to).until)
           : data && hover.value !== null
             ? readout(data, hover.value)
-            : ""}
+            : props.onA
+              ? "drag: B    Shift-drag: A"
+              : "drag to select"}
       </div>
       {data && data.series.length > 1 ? (
         <div class="legend">

@@ -34,11 +34,15 @@ export function VirtualRows({ count, rowPx, active, label, row, onPick, onKey }:
     const y = shown * rowPx;
     if (y < el.scrollTop) el.scrollTop = y;
     else if (y + rowPx > el.scrollTop + el.clientHeight) el.scrollTop = y + rowPx - el.clientHeight;
+    // The focus travels with the active row, so that it is spoken.
+    if (el.contains(document.activeElement))
+      el.querySelector<HTMLElement>("[tabindex='0']")?.focus({ preventScroll: true });
   }, [shown]);
   const first = Math.max(0, Math.floor(top.value / rowPx) - OVERSCAN);
   const last = Math.min(count, Math.ceil((top.value + height.value) / rowPx) + OVERSCAN);
   const rows: ComponentChildren[] = [];
   for (let k = first; k < last; k++) rows.push(row(k));
+  const activeShown = shown >= first && shown < last;
   const move = (to: number) => {
     active.value = Math.min(count - 1, Math.max(0, to));
     onPick(active.value);
@@ -58,8 +62,8 @@ export function VirtualRows({ count, rowPx, active, label, row, onPick, onKey }:
       class="rows"
       role="rowgroup"
       aria-label={label}
-      // biome-ignore lint/a11y/noNoninteractiveTabindex: a scrolling region must be reachable by keyboard
-      tabIndex={0}
+      // Reached through its active row; by itself only while that row is out of sight.
+      tabIndex={activeShown ? -1 : 0}
       onScroll={(e) => {
         top.value = e.currentTarget.scrollTop;
       }}
@@ -78,4 +82,9 @@ export function VirtualRows({ count, rowPx, active, label, row, onPick, onKey }:
       </div>
     </div>
   );
+}
+
+/** A share behind a number. */
+export function Bar({ share }: { share: number }) {
+  return <span class="bar" aria-hidden="true" style={{ width: `${Math.min(100, Math.max(0, share * 100))}%` }} />;
 }

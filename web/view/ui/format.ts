@@ -51,18 +51,23 @@ export function signed(v: number, unit: string): string {
   return (v > 0 ? "+" : "−") + text;
 }
 
+/** Without a unit that the page already names. */
+export function bare(text: string): string {
+  return text.replace(/ (cores?|count.*)$/, "");
+}
+
 /** A short signed number for a box. */
 export function shortSigned(v: number, unit: string): string {
-  return signed(v, unit).replace(/ (cores?|count.*)$/, "");
+  return bare(signed(v, unit));
 }
 
 export function percent(share: number): string {
   if (!Number.isFinite(share)) return "–";
   const p = share * 100;
   const n = Math.abs(p);
-  if (n === 0) return "0 %";
-  if (n < 0.01) return "<0.01 %";
-  return `${p < 0 ? "−" : ""}${n.toFixed(n >= 10 ? (n === 100 ? 0 : 1) : n >= 1 ? 1 : 2)} %`;
+  if (n === 0) return "0\u00a0%";
+  if (n < 0.01) return "<0.01\u00a0%";
+  return `${p < 0 ? "−" : ""}${n.toFixed(n >= 10 ? (n === 100 ? 0 : 1) : n >= 1 ? 1 : 2)}\u00a0%`;
 }
 
 /** A relative change: `+32 %`, `−4.1 %`, `new`, `gone`. */
@@ -72,9 +77,9 @@ export function change(a: number, b: number): string {
   if (b <= 0) return "gone";
   const r = b / a - 1;
   const n = Math.abs(r * 100);
-  if (n < 0.05) return "±0 %";
+  if (n < 0.05) return "±0\u00a0%";
   if (n >= 1000) return `×${digits(b / a)}`;
-  return `${r > 0 ? "+" : "−"}${n.toFixed(n >= 10 ? 0 : 1)} %`;
+  return `${r > 0 ? "+" : "−"}${n.toFixed(n >= 10 ? 0 : 1)}\u00a0%`;
 }
 
 export function count(n: number): string {
