@@ -34,13 +34,13 @@ pub(crate) struct HeapCounters {
     /// Blocks tracked and freed.
     pub(crate) freed: u64,
     /// Blocks sampled but not tracked, because the table had no room near their address.
-    pub(crate) dropped_table_full: u64,
+    pub(crate) table_full: u64,
 }
 
 static LIVE: LiveTable = LiveTable::new();
 static TRACKED: AtomicU64 = AtomicU64::new(0);
 static FREED: AtomicU64 = AtomicU64::new(0);
-static DROPPED_TABLE_FULL: AtomicU64 = AtomicU64::new(0);
+static TABLE_FULL: AtomicU64 = AtomicU64::new(0);
 
 /// Starts sampling allocations that go through [`ProfAlloc`], on every thread but the calling one. The sampler must be
 /// running, as it walks the stacks: allocations are not sampled while it is stopped or paused.
@@ -64,7 +64,7 @@ pub(crate) fn counters() -> HeapCounters {
     HeapCounters {
         tracked: TRACKED.load(Ordering::Relaxed),
         freed: FREED.load(Ordering::Relaxed),
-        dropped_table_full: DROPPED_TABLE_FULL.load(Ordering::Relaxed),
+        table_full: TABLE_FULL.load(Ordering::Relaxed),
     }
 }
 
@@ -79,7 +79,7 @@ fn sample(registers: Registers, bytes: usize, own_code: Range<u64>) -> Option<Li
 /// Starts following a block; `false` when there is no room for it.
 fn track(address: usize, block: LiveBlock) -> bool {
     let tracked = LIVE.insert(address, block);
-    let counter = if tracked { &TRACKED } else { &DROPPED_TABLE_FULL };
+    let counter = if tracked { &TRACKED } else { &TABLE_FULL };
     counter.fetch_add(1, Ordering::Relaxed);
     tracked
 }
