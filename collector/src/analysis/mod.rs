@@ -7,4 +7,4 @@ pub mod movers;
 pub mod summary;
 pub mod view;
 
-pub use view::{View, ViewOptions, compare, flamegraph};
+pub use view::{View, ViewOptions, compare, flamegraph, pprof};

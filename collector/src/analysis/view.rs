@@ -3,9 +3,13 @@
 
 use crate::profile::diff::{self, Basis};
 use crate::profile::flame::{Annotations, DiffAnnotations, Flame};
+use crate::profile::fold;
 use crate::profile::header::{Coverage, Mover, Sentence, SideInfo};
+use crate::profile::markdown;
 use crate::profile::model::Merged;
 use crate::profile::prune::{PruneOptions, prune};
+use crate::profile::speedscope::speedscope;
+use crate::profile::svg::{self, SvgError};
 use crate::profile::tree::{Resolved, Tree};
 use crate::symbols::Symbols;
 
@@ -114,6 +118,40 @@ impl View {
         let q = self.annotations.diff.as_ref().and_then(|diff| diff.q.first().copied());
         f64::from(q.unwrap_or(10_000)) / 10_000.0
     }
+}
+
+/// Exports.
+impl View {
+    /// Folded stacks of the whole tree; two values per line on a diff.
+    pub fn folded(&self) -> String {
+        fold::folded(&self.tree)
+    }
+
+    /// A still picture of what is shown.
+    ///
+    /// # Errors
+    /// When the picture cannot be drawn.
+    pub fn svg(&self) -> Result<Vec<u8>, SvgError> {
+        svg::svg(&self.shown, self.basis, &format!("{} {}", self.service, self.tree.profile_type.name))
+    }
+
+    /// The last side of the whole tree as a speedscope file.
+    pub fn speedscope(&self) -> Vec<u8> {
+        let name = format!("{} {}", self.service, self.tree.profile_type.name);
+        speedscope(&self.tree, self.tree.sides.len() - 1, &name)
+    }
+
+    /// A comparison as Markdown; of a single profile, compared with itself, only the total.
+    pub fn markdown(&self) -> String {
+        let last = self.tree.sides.len() - 1;
+        markdown::comparison(&self.service, &self.side(0), &self.side(last), self.summary(), self.movers())
+    }
+}
+
+/// One profile as gzipped pprof. Looks up symbols, so it blocks.
+pub fn pprof(merged: &Merged, symbols: &Symbols) -> Vec<u8> {
+    let resolutions = symbols.resolve(&merged.modules, &merged.frames);
+    crate::profile::pprof::encode((merged, &resolutions))
 }
 
 impl From<ViewOptions> for PruneOptions {

@@ -11,10 +11,16 @@
 pub mod decode;
 pub mod diff;
 pub mod flame;
+pub mod fold;
 pub mod header;
+pub mod import;
+pub mod markdown;
 pub mod model;
 pub mod names;
+pub mod pprof;
 pub mod prune;
 pub mod resolution;
+pub mod speedscope;
 pub mod stats;
+pub mod svg;
 pub mod tree;

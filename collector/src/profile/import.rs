@@ -1,0 +1,251 @@
+//! Builds a window from stacks of other formats, within the limits that a window from an agent has.
+
+use rustc_hash::FxHashMap;
+use tephra_proto::ids::BuildId;
+use tephra_proto::limits::{
+    STACK_DEPTH_MAX, STRING_BYTES_MAX, WINDOW_FRAMES_MAX, WINDOW_MODULES_MAX, WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX,
+    WINDOW_STACK_NODES_MAX, WINDOW_STRINGS_MAX,
+};
+use tephra_proto::v1;
+
+/// Why a profile was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// A table outgrew what one window may hold.
+    #[error("the profile has more than {limit} {what}: split it by time")]
+    TooMany {
+        /// Which table.
+        what: &'static str,
+        /// Its limit.
+        limit: usize,
+    },
+    /// The body inflates to more than a window may.
+    #[error("the profile inflates to more than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// Not what it is said to be.
+    #[error("not a pprof profile: {0}")]
+    Malformed(String),
+    /// A line of folded stacks.
+    #[error("line {line}: expected `frame;frame count`")]
+    Line {
+        /// 1-based.
+        line: usize,
+    },
+    /// A reference to something that is not there.
+    #[error("{what} {id} is referred to but not there")]
+    Dangling {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its id or index.
+        id: u64,
+    },
+    /// A value below zero, as in profiles that were subtracted.
+    #[error("sample {sample} has the value {value}: subtracted profiles cannot be stored")]
+    Negative {
+        /// 0-based.
+        sample: usize,
+        /// What was there.
+        value: i64,
+    },
+    /// A sample with another number of values than there are types.
+    #[error("sample {sample} has {values} values, the profile has {types} types")]
+    Values {
+        /// 0-based.
+        sample: usize,
+        /// How many it has.
+        values: usize,
+        /// How many there should be.
+        types: usize,
+    },
+    /// Nothing in it.
+    #[error("the profile has no samples")]
+    Empty,
+}
+
+/// A window that is being built. Frames are root first.
+pub(super) struct Importer {
+    types: Vec<v1::ProfileType>,
+    strings: Strings,
+    modules: Vec<v1::Module>,
+    module_index: FxHashMap<BuildId, u32>,
+    frames: Vec<FrameKey>,
+    frame_index: FxHashMap<FrameKey, u32>,
+    nodes: Vec<(u32, u32)>,
+    node_index: FxHashMap<(u32, u32), u32>,
+    truncated: std::collections::BTreeSet<u32>,
+    rows: Vec<FxHashMap<u32, (u64, u64)>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum FrameKey {
+    Native { module: u32, address: u64 },
+    Symbolic { function: u32, file: u32, line: u32 },
+}
+
+const NO_NODE: u32 = u32::MAX;
+
+impl Importer {
+    pub(super) fn new(types: Vec<v1::ProfileType>) -> Self {
+        let rows = vec![FxHashMap::default(); types.len()];
+        Self {
+            types,
+            strings: Strings::new(),
+            modules: Vec::new(),
+            module_index: FxHashMap::default(),
+            frames: Vec::new(),
+            frame_index: FxHashMap::default(),
+            nodes: Vec::new(),
+            node_index: FxHashMap::default(),
+            truncated: std::collections::BTreeSet::new(),
+            rows,
+        }
+    }
+
+    pub(super) fn symbolic(&mut self, function: &str, file: &str, line: u32) -> Result<u32, ImportError> {
+        let (function, file) = (self.strings.add(function)?, self.strings.add(file)?);
+        self.frame(FrameKey::Symbolic { function, file, line })
+    }
+
+    pub(super) fn native(&mut self, build_id: BuildId, module: &str, address: u64) -> Result<u32, ImportError> {
+        let name = self.strings.add(module)?;
+        let next = self.modules.len() as u32;
+        let module = *self.module_index.entry(build_id).or_insert(next);
+        if module == next {
+            within("mapped files", self.modules.len(), WINDOW_MODULES_MAX)?;
+            self.modules.push(v1::Module { build_id: build_id.as_bytes().to_vec(), name });
+        }
+        self.frame(FrameKey::Native { module, address })
+    }
+
+    fn frame(&mut self, key: FrameKey) -> Result<u32, ImportError> {
+        let next = self.frames.len() as u32;
+        let frame = *self.frame_index.entry(key).or_insert(next);
+        if frame == next {
+            within("frames", self.frames.len(), WINDOW_FRAMES_MAX)?;
+            self.frames.push(key);
+        }
+        Ok(frame)
+    }
+
+    /// Adds a sample: one value for each type, standing for `samples` samples. Deep stacks lose frames at the root.
+    pub(super) fn sample(&mut self, stack: &[u32], values: &[u64], samples: u64) -> Result<(), ImportError> {
+        if stack.is_empty() || values.iter().all(|&value| value == 0) {
+            return Ok(());
+        }
+        let cut = stack.len().saturating_sub(STACK_DEPTH_MAX);
+        let mut parent = NO_NODE;
+        for &frame in &stack[cut..] {
+            // A cut stack's root is not a thread's root: they are different nodes.
+            let key = if parent == NO_NODE && cut > 0 { (NO_NODE - 1, frame) } else { (parent, frame) };
+            let next = self.nodes.len() as u32;
+            let node = *self.node_index.entry(key).or_insert(next);
+            if node == next {
+                within("stack nodes", self.nodes.len(), WINDOW_STACK_NODES_MAX)?;
+                self.nodes.push((parent, frame));
+                if key.0 == NO_NODE - 1 {
+                    self.truncated.insert(node);
+                }
+            }
+            parent = node;
+        }
+        for (rows, &value) in self.rows.iter_mut().zip(values) {
+            if value == 0 {
+                continue;
+            }
+            within("samples", rows.len(), WINDOW_SAMPLES_MAX)?;
+            let row = rows.entry(parent).or_default();
+            row.0 = row.0.saturating_add(value);
+            row.1 = row.1.saturating_add(samples.max(1));
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<v1::WindowPayload, ImportError> {
+        if self.types.len() > WINDOW_SERIES_MAX {
+            return Err(ImportError::TooMany { what: "types", limit: WINDOW_SERIES_MAX });
+        }
+        let mut frames = v1::FrameTable::default();
+        let mut last_address = 0u64;
+        for frame in &self.frames {
+            match *frame {
+                FrameKey::Native { module, address } => {
+                    frames.module.push(module + 1);
+                    frames.address_delta.push(address.wrapping_sub(last_address) as i64);
+                    last_address = address;
+                }
+                FrameKey::Symbolic { function, file, line } => {
+                    frames.module.push(0);
+                    frames.function.push(function);
+                    frames.file.push(file);
+                    frames.line.push(line);
+                }
+            }
+        }
+        let back = |(i, &(parent, _)): (usize, &(u32, u32))| if parent == NO_NODE { 0 } else { i as u32 - parent };
+        let stacks = v1::StackTree {
+            parent: self.nodes.iter().enumerate().map(back).collect(),
+            frame: self.nodes.iter().map(|&(_, frame)| frame).collect(),
+            truncated: self.truncated.into_iter().collect(),
+        };
+        let mut series = Vec::new();
+        for (profile_type, rows) in self.types.into_iter().zip(self.rows) {
+            let mut rows: Vec<(u32, (u64, u64))> = rows.into_iter().collect();
+            rows.sort_unstable();
+            if rows.is_empty() {
+                continue;
+            }
+            series.push(v1::Series {
+                r#type: Some(profile_type),
+                stack: rows.iter().map(|row| row.0).collect(),
+                value: rows.iter().map(|row| row.1.0).collect(),
+                scale: 1,
+                samples: rows.iter().map(|row| u32::try_from(row.1.1).unwrap_or(u32::MAX)).collect(),
+                ..v1::Series::default()
+            });
+        }
+        if series.is_empty() {
+            return Err(ImportError::Empty);
+        }
+        Ok(v1::WindowPayload {
+            strings: self.strings.texts,
+            modules: self.modules,
+            frames: Some(frames),
+            stacks: Some(stacks),
+            series,
+            label_sets: vec![v1::LabelSet::default()],
+            ..v1::WindowPayload::default()
+        })
+    }
+}
+
+fn within(what: &'static str, len: usize, limit: usize) -> Result<(), ImportError> {
+    if len < limit { Ok(()) } else { Err(ImportError::TooMany { what, limit }) }
+}
+
+struct Strings {
+    texts: Vec<String>,
+    index: FxHashMap<String, u32>,
+}
+
+impl Strings {
+    fn new() -> Self {
+        let index = [(String::new(), 0)].into_iter().collect();
+        Self { texts: vec![String::new()], index }
+    }
+
+    fn add(&mut self, text: &str) -> Result<u32, ImportError> {
+        let text = &text[..text.floor_char_boundary(STRING_BYTES_MAX)];
+        if let Some(&known) = self.index.get(text) {
+            return Ok(known);
+        }
+        within("strings", self.texts.len(), WINDOW_STRINGS_MAX)?;
+        let number = self.texts.len() as u32;
+        self.texts.push(text.to_owned());
+        self.index.insert(text.to_owned(), number);
+        Ok(number)
+    }
+}

@@ -1,0 +1,263 @@
+//! Reads a pprof profile that somebody uploaded. What its tables would cost in memory is counted before they are built.
+
+use std::io::Read;
+
+use prost::Message;
+use rustc_hash::FxHashMap;
+use tephra_proto::ids::BuildId;
+use tephra_proto::limits::{
+    PAYLOAD_BYTES_MAX, STACK_DEPTH_MAX, WINDOW_FRAMES_MAX, WINDOW_MODULES_MAX, WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX,
+    WINDOW_STRINGS_MAX,
+};
+use tephra_proto::v1;
+
+use super::{Function, Location, Mapping, Profile};
+use crate::profile::import::{ImportError, Importer};
+
+/// A pprof profile as one window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Imported {
+    /// Ready to be stored like an agent's.
+    pub payload: v1::WindowPayload,
+    /// When the profile started, unix nanoseconds; 0: it does not say.
+    pub time_nanos: u64,
+    /// How long it ran, nanoseconds; 0: it does not say.
+    pub duration_nanos: u64,
+    /// Samples in it.
+    pub samples: u64,
+}
+
+/// Decodes a pprof body, gzipped or not.
+///
+/// # Errors
+/// When it is not pprof, refers to what is not there, has negative values, or exceeds what one window may hold.
+pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
+    let inflated = inflate(body)?;
+    prescan(&inflated)?;
+    let profile = Profile::decode(inflated.as_slice()).map_err(|e| ImportError::Malformed(e.to_string()))?;
+    drop(inflated);
+    let columns = Columns::of(&profile)?;
+    let mut importer = Importer::new(columns.types.iter().map(|(_, t)| t.clone()).collect());
+    let stacks = Stacks::new(&profile, &mut importer)?;
+    let mut frames = Vec::new();
+    let mut values = Vec::new();
+    let mut samples = 0u64;
+    for (i, sample) in profile.sample.iter().enumerate() {
+        if sample.value.len() != profile.sample_type.len() {
+            let (values, types) = (sample.value.len(), profile.sample_type.len());
+            return Err(ImportError::Values { sample: i, values, types });
+        }
+        if let Some(&value) = sample.value.iter().find(|&&value| value < 0) {
+            return Err(ImportError::Negative { sample: i, value });
+        }
+        frames.clear();
+        for id in sample.location_id.iter().rev() {
+            frames.extend_from_slice(stacks.of(*id)?);
+        }
+        values.clear();
+        values.extend(columns.types.iter().map(|(column, _)| sample.value[*column] as u64));
+        let count = columns.count.map_or(1, |column| sample.value[column] as u64);
+        importer.sample(&frames, &values, count)?;
+        samples = samples.saturating_add(count);
+    }
+    Ok(Imported {
+        payload: importer.finish()?,
+        time_nanos: u64::try_from(profile.time_nanos).unwrap_or(0),
+        duration_nanos: u64::try_from(profile.duration_nanos).unwrap_or(0),
+        samples,
+    })
+}
+
+fn inflate(body: &[u8]) -> Result<Vec<u8>, ImportError> {
+    let limit = PAYLOAD_BYTES_MAX;
+    let mut inflated = Vec::new();
+    if body.starts_with(&[0x1f, 0x8b]) {
+        let reader = flate2::read::MultiGzDecoder::new(body);
+        reader
+            .take(limit as u64 + 1)
+            .read_to_end(&mut inflated)
+            .map_err(|e| ImportError::Malformed(format!("damaged gzip: {e}")))?;
+    } else {
+        inflated = body.get(..limit + 1).unwrap_or(body).to_vec();
+    }
+    if inflated.len() > limit { Err(ImportError::TooLarge { limit }) } else { Ok(inflated) }
+}
+
+/// Counts entries of all tables, nested ones included.
+fn prescan(profile: &[u8]) -> Result<(), ImportError> {
+    // More than a window may hold of each: unused entries are dropped later.
+    const LINES_MAX: usize = 4 * WINDOW_FRAMES_MAX;
+    const LOCATION_REFERENCES_MAX: usize = 16 << 20;
+    let mut counts = [0usize; 16];
+    let (mut lines, mut references) = (0usize, 0usize);
+    for field in Fields(profile) {
+        let (number, content) = field?;
+        if let Some(count) = counts.get_mut(number as usize) {
+            *count += 1;
+        }
+        match number {
+            2 => references += content.len(),
+            // Comments may be packed.
+            13 => counts[13] += content.len(),
+            4 => {
+                for field in Fields(content) {
+                    lines += usize::from(field?.0 == 4);
+                }
+            }
+            _ => {}
+        }
+    }
+    for (what, count, limit) in [
+        ("types", counts[1], WINDOW_SERIES_MAX),
+        ("samples", counts[2], 4 * WINDOW_SAMPLES_MAX),
+        ("mapped files", counts[3], WINDOW_MODULES_MAX),
+        ("locations", counts[4], WINDOW_FRAMES_MAX),
+        ("functions", counts[5], WINDOW_FRAMES_MAX),
+        ("strings", counts[6], 2 * WINDOW_STRINGS_MAX),
+        ("comments", counts[13], WINDOW_SAMPLES_MAX),
+        ("lines", lines, LINES_MAX),
+        ("references to locations", references, LOCATION_REFERENCES_MAX),
+    ] {
+        if count > limit {
+            return Err(ImportError::TooMany { what, limit });
+        }
+    }
+    Ok(())
+}
+
+/// The fields of one serialized message; numbers come with no content.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u64, &'a [u8]), ImportError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.read();
+        if field.is_none() {
+            self.0 = &[];
+        }
+        Some(field.ok_or_else(|| ImportError::Malformed("a field does not end where it should".to_owned())))
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn read(&mut self) -> Option<(u64, &'a [u8])> {
+        let key = self.varint()?;
+        let content = match key & 7 {
+            0 => self.varint().map(|_| &[][..])?,
+            1 => self.take(8)?,
+            2 => {
+                let len = usize::try_from(self.varint()?).ok()?;
+                self.take(len)?
+            }
+            5 => self.take(4)?,
+            _ => return None,
+        };
+        Some((key >> 3, content))
+    }
+
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..70).step_by(7) {
+            let (&byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+/// Which values of a sample are kept, and under which type.
+struct Columns {
+    types: Vec<(usize, v1::ProfileType)>,
+    /// The column that counts samples, where another one says what they are worth.
+    count: Option<usize>,
+}
+
+impl Columns {
+    fn of(profile: &Profile) -> Result<Self, ImportError> {
+        let mut types: Vec<(usize, v1::ProfileType)> = Vec::new();
+        let mut count = None;
+        for (column, value_type) in profile.sample_type.iter().enumerate() {
+            let name = text(profile, value_type.r#type)?.to_owned();
+            let unit = text(profile, value_type.unit)?.to_owned();
+            if name == "samples" && unit == "count" && profile.sample_type.len() > 1 {
+                count = Some(column);
+                continue;
+            }
+            if types.iter().any(|(_, known)| known.name == name) {
+                continue;
+            }
+            let is_period = profile.period_type.as_ref() == Some(value_type);
+            let period = if is_period { u64::try_from(profile.period).unwrap_or(0) } else { 0 };
+            let kind = if name.starts_with("inuse_") { v1::Kind::Gauge } else { v1::Kind::Counter };
+            types.push((column, v1::ProfileType { name, unit, kind: kind.into(), period }));
+        }
+        if types.is_empty() { Err(ImportError::Empty) } else { Ok(Self { types, count }) }
+    }
+}
+
+fn text(profile: &Profile, index: i64) -> Result<&str, ImportError> {
+    let found = usize::try_from(index).ok().and_then(|i| profile.string_table.get(i));
+    found.map(String::as_str).ok_or(ImportError::Dangling { what: "string", id: index as u64 })
+}
+
+/// For each location its frames, root first.
+struct Stacks(FxHashMap<u64, Vec<u32>>);
+
+impl Stacks {
+    fn new(profile: &Profile, importer: &mut Importer) -> Result<Self, ImportError> {
+        let functions: FxHashMap<u64, &Function> = profile.function.iter().map(|f| (f.id, f)).collect();
+        let mappings: FxHashMap<u64, &Mapping> = profile.mapping.iter().map(|m| (m.id, m)).collect();
+        let mut stacks = FxHashMap::default();
+        for location in &profile.location {
+            let mut frames = Vec::with_capacity(location.line.len().min(STACK_DEPTH_MAX));
+            for line in location.line.iter().rev() {
+                let function = functions.get(&line.function_id);
+                let dangling = ImportError::Dangling { what: "function", id: line.function_id };
+                let function = function.ok_or(dangling)?;
+                let (name, file) = (text(profile, function.name)?, text(profile, function.filename)?);
+                frames.push(importer.symbolic(name, file, u32::try_from(line.line).unwrap_or(0))?);
+            }
+            if frames.is_empty() {
+                frames.push(unsymbolized(profile, location, mappings.get(&location.mapping_id).copied(), importer)?);
+            }
+            stacks.insert(location.id, frames);
+        }
+        Ok(Self(stacks))
+    }
+
+    fn of(&self, id: u64) -> Result<&[u32], ImportError> {
+        self.0.get(&id).map(Vec::as_slice).ok_or(ImportError::Dangling { what: "location", id })
+    }
+}
+
+/// A frame that only has an address: by build id where there is one, so that symbols that come later apply.
+fn unsymbolized(
+    profile: &Profile,
+    location: &Location,
+    mapping: Option<&Mapping>,
+    importer: &mut Importer,
+) -> Result<u32, ImportError> {
+    let Some(mapping) = mapping else { return importer.symbolic(&format!("{:#x}", location.address), "", 0) };
+    let path = text(profile, mapping.filename)?;
+    let name = path.rsplit('/').next().unwrap_or(path);
+    // File offsets are addresses in the usual layout of position-independent code.
+    let address = location.address.wrapping_sub(mapping.memory_start).wrapping_add(mapping.file_offset);
+    match BuildId::parse(text(profile, mapping.build_id)?) {
+        Ok(build_id) => importer.native(build_id, name, address),
+        Err(_) => importer.symbolic(&format!("{name}+{address:#x}"), "", 0),
+    }
+}

@@ -1,0 +1,187 @@
+//! Writes a merged profile as gzipped pprof, addresses, build ids and inlined frames included.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prost::Message;
+use rustc_hash::FxHashMap;
+use tephra_proto::ids::BuildId;
+
+use super::{Function, Line, Location, Mapping, Profile, Sample, ValueType};
+use crate::profile::model::{Frame, Node};
+use crate::profile::names;
+use crate::profile::resolution::{Resolution, Symbol};
+use crate::profile::tree::Resolved;
+
+/// Pages: mappings start at one.
+const PAGE: u64 = 4096;
+
+/// A gzipped pprof profile.
+pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
+    let mut texts = Texts::default();
+    texts.add("");
+    let mappings = Mappings::new(merged.modules.iter().map(|m| (m.build_id, &*m.name)), &merged.frames, &mut texts);
+    let mut functions = Functions::default();
+    let locations = merged.frames.iter().zip(resolutions).enumerate();
+    let location = locations.map(|(i, (frame, resolution))| Location {
+        id: i as u64 + 1,
+        line: lines(resolution, &mut functions, &mut texts),
+        ..mappings.locate(frame)
+    });
+    let location = location.collect();
+
+    // Counts as the first column, as profilers of CPU time do; values as the last one, which readers show by default.
+    let t = &merged.profile_type;
+    let counts = ValueType { r#type: texts.add("samples"), unit: texts.add("count") };
+    let values = ValueType { r#type: texts.add(&t.name), unit: texts.add(&t.unit) };
+    let mut sample: Vec<Sample> = Vec::new();
+    let mut last = None;
+    for row in &merged.rows {
+        let (count, value) = (clamp(row.samples), clamp(row.value));
+        match sample.last_mut().filter(|_| last == Some(row.node)) {
+            // Rows are sorted: replicates of one stack follow each other.
+            Some(sample) => {
+                for (sum, add) in sample.value.iter_mut().zip([count, value]) {
+                    *sum = sum.saturating_add(add);
+                }
+            }
+            None => sample.push(Sample { location_id: stack(&merged.nodes, row.node), value: vec![count, value] }),
+        }
+        last = Some(row.node);
+    }
+    let profile = Profile {
+        sample_type: vec![counts, values],
+        sample,
+        mapping: mappings.mappings,
+        location,
+        function: functions.functions,
+        time_nanos: clamp(merged.from_ms.saturating_mul(1_000_000)),
+        duration_nanos: (merged.covered_seconds * 1e9) as i64,
+        period_type: Some(values),
+        period: clamp(t.period),
+        comment: vec![texts.add("exported by tephra")],
+        string_table: texts.texts,
+    };
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(&profile.encode_to_vec()).expect("memory takes what it is given");
+    gzip.finish().expect("memory takes what it is given")
+}
+
+fn clamp(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Location ids from the leaf to the root.
+fn stack(nodes: &[Node], leaf: u32) -> Vec<u64> {
+    let mut ids = Vec::new();
+    let mut at = leaf;
+    while at != Node::ROOT {
+        let node = nodes[at as usize];
+        ids.push(u64::from(node.frame) + 1);
+        at = node.parent;
+    }
+    ids
+}
+
+fn lines(resolution: &Resolution, functions: &mut Functions, texts: &mut Texts) -> Vec<Line> {
+    let line = |(id, line): (u64, u32)| Line { function_id: id, line: line.into() };
+    match resolution {
+        Resolution::Symbols(symbols) => symbols.iter().rev().map(|s| line((functions.add(s, texts), s.line))).collect(),
+        Resolution::Unresolved { .. } => Vec::new(),
+        Resolution::Truncated => {
+            let empty = || "".into();
+            let symbol =
+                Symbol { function: "(truncated)".into(), module: empty(), file: empty(), line: 0, inlined: false };
+            vec![line((functions.add(&symbol, texts), 0))]
+        }
+    }
+}
+
+/// Address ranges that do not overlap, one for each module: frames hold addresses of their module's own space.
+struct Mappings {
+    mappings: Vec<Mapping>,
+    index: FxHashMap<BuildId, usize>,
+}
+
+impl Mappings {
+    fn new<'a>(modules: impl Iterator<Item = (BuildId, &'a str)>, frames: &[Frame], texts: &mut Texts) -> Self {
+        let mut highest: FxHashMap<BuildId, u64> = FxHashMap::default();
+        for frame in frames {
+            if let Frame::Native { build_id, address } = frame {
+                let known = highest.entry(*build_id).or_default();
+                *known = (*known).max(*address);
+            }
+        }
+        let mut start = PAGE;
+        let mut this = Self { mappings: Vec::new(), index: FxHashMap::default() };
+        for (id, name) in modules {
+            let size = highest.get(&id).copied().unwrap_or(0).saturating_add(1);
+            let limit = start.saturating_add(size).checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
+            this.index.entry(id).or_insert(this.mappings.len());
+            this.mappings.push(Mapping {
+                id: this.mappings.len() as u64 + 1,
+                memory_start: start,
+                memory_limit: limit,
+                file_offset: 0,
+                filename: texts.add(&names::printable(name)),
+                build_id: texts.add(&id.to_string()),
+                has_functions: true,
+                has_filenames: true,
+                has_line_numbers: true,
+                has_inline_frames: true,
+            });
+            start = limit;
+        }
+        this
+    }
+
+    fn locate(&self, frame: &Frame) -> Location {
+        let Frame::Native { build_id, address } = frame else { return Location::default() };
+        match self.index.get(build_id).map(|&i| &self.mappings[i]) {
+            Some(mapping) => Location {
+                mapping_id: mapping.id,
+                address: mapping.memory_start.saturating_add(*address),
+                ..Location::default()
+            },
+            None => Location { address: *address, ..Location::default() },
+        }
+    }
+}
+
+#[derive(Default)]
+struct Functions {
+    functions: Vec<Function>,
+    index: FxHashMap<(i64, i64), u64>,
+}
+
+impl Functions {
+    fn add(&mut self, symbol: &Symbol, texts: &mut Texts) -> u64 {
+        let name = texts.add(&names::function(&symbol.function));
+        let filename = texts.add(&names::printable(&symbol.file));
+        let next = self.functions.len() as u64 + 1;
+        let id = *self.index.entry((name, filename)).or_insert(next);
+        if id == next {
+            self.functions.push(Function { id, name, system_name: name, filename });
+        }
+        id
+    }
+}
+
+#[derive(Default)]
+struct Texts {
+    texts: Vec<String>,
+    index: FxHashMap<String, i64>,
+}
+
+impl Texts {
+    fn add(&mut self, text: &str) -> i64 {
+        if let Some(&known) = self.index.get(text) {
+            return known;
+        }
+        let number = self.texts.len() as i64;
+        self.texts.push(text.to_owned());
+        self.index.insert(text.to_owned(), number);
+        number
+    }
+}
