@@ -1,3 +1,62 @@
-//! Placeholder: the facade is being written.
+//! Continuous profiling for production services: CPU and allocation stacks, each labelled with the trace it worked for.
+//!
+//! ```no_run
+//! #[global_allocator]
+//! static ALLOC: tephra_agent::ProfAlloc = tephra_agent::ProfAlloc::system();
+//!
+//! fn main() -> Result<(), tephra_agent::StartError> {
+//!     let agent = tephra_agent::Agent::builder("checkout")
+//!         .endpoint("http://127.0.0.1:4040")
+//!         .label("version", "v1")
+//!         .start()?;
+//!     // … the service runs; dropping `agent` stops sampling and ships what is left …
+//!     drop(agent);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Three lines give CPU and heap profiles. Two more label every sample with its trace: [`tracing_layer`] for whoever
+//! uses spans, [`tower_layer`] for whoever serves HTTP. Without either, [`attach`] and [`in_context`] do it by hand.
+//!
+//! # What this can never do to your process
+//! - **Slow it down noticeably.** A thread is interrupted at most `cpu_hz` times per second of CPU it *uses*; a sleeping
+//!   thread never. No thread of yours ever waits for the agent: not for a lock, not for the network, not for memory.
+//! - **Fill its memory.** Every table and queue has a fixed budget, together [`Builder::memory_limit`]. What does not
+//!   fit is dropped, counted by reason, and the counts are shipped, so a profile never under-reports in silence.
+//! - **Take it down with the collector.** A collector that is dead, slow, or answers garbage costs dropped windows. A
+//!   reply can acknowledge, delay and ask for symbols; it cannot change what the agent does to your process.
+//! - **Leak its contents.** Code addresses, sizes, times, trace ids, request routes and the labels you set leave the
+//!   process, and the symbol tables of its binaries; never arguments, memory, environment, or code.
+//! - **Fail to stop.** `TEPHRA=off` in the environment makes [`Builder::start`] do nothing at all: no thread, no timer,
+//!   no file. Dropping the agent stops it within half a second, whatever the network does. If the agent itself fails,
+//!   it says so once on stderr, turns itself off, and your service goes on.
+//!
+//! What it *does* cost: two threads (`tephra-agent`, `tephra-ship`), the signal SIGPROF, and one timer per thread.
 
+mod agent;
+mod builder;
+mod clock;
+pub mod context;
+mod export;
+mod heap;
+mod notice;
+mod process;
+mod random;
 mod sample;
+mod sampler;
+mod spans;
+mod stats;
+mod window;
+mod worker;
+
+pub use agent::Agent;
+pub use builder::{Builder, StartError};
+#[cfg(feature = "tower")]
+pub use context::tower::{TraceLayer, TracedFuture, TracedService, tower_layer};
+#[cfg(feature = "tracing")]
+pub use context::tracing::{SpanLayer, tracing_layer};
+pub use context::{Guard, InContext, TraceContext, attach, current, in_context};
+pub use heap::ProfAlloc;
+#[doc(hidden)]
+pub use sampler::bench_hooks;
+pub use stats::{Drops, Stats};

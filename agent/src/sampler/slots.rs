@@ -82,7 +82,8 @@ impl Slot {
     /// Takes the slot if it is free.
     pub(super) fn try_claim(&'static self) -> Option<SlotGuard> {
         let free = self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        free.then_some(SlotGuard { slot: self })
+        // Not `then_some`: that would make a guard of a slot somebody else holds, and drop it.
+        free.then(|| SlotGuard { slot: self })
     }
 
     /// Takes the slot, giving way until it is free. Only for the agent thread, which no signal of ours interrupts.
@@ -119,6 +120,7 @@ mod tests {
         let slot: &'static Slot = Box::leak(Box::new(Slot::new()));
         let held = slot.try_claim().unwrap();
         assert!(slot.try_claim().is_none());
+        assert!(slot.try_claim().is_none(), "trying does not give it back");
         drop(held);
         assert!(slot.try_claim().is_some());
     }

@@ -1,0 +1,315 @@
+//! The agent's settings, checked when it starts.
+
+use std::time::Duration;
+
+use tephra_proto::ids::{InstanceName, ServiceName};
+use tephra_proto::label::{self, NameError};
+use tephra_proto::limits::{RESOURCE_LABELS_MAX, STACK_DEPTH_MAX, WINDOW_MS, WINDOW_MS_MAX, WINDOW_MS_MIN};
+use tonic::transport::Uri;
+
+use crate::agent::Agent;
+
+const CPU_HZ_MAX: u32 = 1_000;
+/// Each sampled block is aligned to a page; sampling more often would cost more memory than it tells.
+const HEAP_MEAN_BYTES_MIN: u64 = 4 << 10;
+const HEAP_MEAN_BYTES_MAX: u64 = 1 << 30;
+const MEMORY_BYTES_MIN: usize = 4 << 20;
+/// A window must stay below what a collector takes.
+const MEMORY_BYTES_MAX: usize = 64 << 20;
+
+/// Why the agent did not start. The service can go on without it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The service, instance or label name is not one.
+    #[error("{0}")]
+    Name(#[from] NameError),
+    /// More labels than a collector takes.
+    #[error("{count} labels, limit {RESOURCE_LABELS_MAX}: keep those that tell deployments apart")]
+    TooManyLabels {
+        /// How many there were.
+        count: usize,
+    },
+    /// No samples, or too many.
+    #[error("CPU sampling rate is {hz} Hz, must be 1 to {CPU_HZ_MAX}: 99 suits production")]
+    CpuRate {
+        /// What was asked for.
+        hz: u32,
+    },
+    /// Too many heap samples, or hardly any.
+    #[error(
+        "mean distance of heap samples is {bytes} bytes, must be {HEAP_MEAN_BYTES_MIN} to {HEAP_MEAN_BYTES_MAX}, or 0 \
+         to sample no allocations: 524288 suits production"
+    )]
+    HeapMean {
+        /// What was asked for.
+        bytes: u64,
+    },
+    /// No frames, or too many.
+    #[error("stack depth is {frames} frames, must be 1 to {STACK_DEPTH_MAX}: 128 suits most services")]
+    StackDepth {
+        /// What was asked for.
+        frames: usize,
+    },
+    /// Windows that a collector would refuse.
+    #[error("window is {millis} ms, must be {WINDOW_MS_MIN} to {WINDOW_MS_MAX}: 10 s suits production")]
+    Window {
+        /// What was asked for.
+        millis: u128,
+    },
+    /// Too little to work with, or more than a guest may ask for.
+    #[error(
+        "memory limit is {bytes} bytes, must be {MEMORY_BYTES_MIN} to {MEMORY_BYTES_MAX}: 16 MiB suits most services"
+    )]
+    MemoryLimit {
+        /// What was asked for.
+        bytes: usize,
+    },
+    /// The address of the collector is not one.
+    #[error("endpoint {endpoint:?} is not a collector's address: write it like http://127.0.0.1:4040")]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+    },
+    /// This build speaks no TLS.
+    #[error(
+        "endpoint {endpoint:?} needs TLS, which this agent does not speak: use http:// to a collector or proxy nearby"
+    )]
+    TlsUnsupported {
+        /// What was given.
+        endpoint: String,
+    },
+    /// There is one agent per process.
+    #[error("an agent is already running in this process: keep the first one, or drop it before starting another")]
+    AlreadyRunning,
+    /// The operating system does not let threads be sampled.
+    #[error("cannot sample this process: {reason}")]
+    Sampler {
+        /// What stands in the way.
+        reason: String,
+    },
+    /// The operating system gave the agent no thread.
+    #[error("cannot start the agent's threads: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Settings of an [`Agent`]; the defaults suit production.
+#[derive(Debug, Clone)]
+#[must_use = "nothing runs before `start`"]
+pub struct Builder {
+    service: String,
+    instance: Option<String>,
+    endpoint: String,
+    labels: Vec<(String, String)>,
+    cpu_hz: u32,
+    heap_mean_bytes: u64,
+    stack_depth: usize,
+    memory_bytes: usize,
+    window: Duration,
+}
+
+impl Builder {
+    pub(crate) fn new(service: String) -> Self {
+        Self {
+            service,
+            instance: None,
+            endpoint: "http://127.0.0.1:4040".to_owned(),
+            labels: Vec::new(),
+            cpu_hz: 99,
+            heap_mean_bytes: 512 << 10,
+            stack_depth: 128,
+            memory_bytes: 16 << 20,
+            window: Duration::from_millis(WINDOW_MS.into()),
+        }
+    }
+
+    /// The collector's address. Default: `http://127.0.0.1:4040`.
+    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = endpoint.into();
+        self
+    }
+
+    /// A label of everything this process reports, such as `version` or `zone`. At most 16, of low cardinality; a second
+    /// value for one name replaces the first.
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let (name, value) = (name.into(), value.into());
+        self.labels.retain(|(known, _)| *known != name);
+        self.labels.push((name, value));
+        self
+    }
+
+    /// How people tell this process from others of the service. Default: host name and process id.
+    pub fn instance(mut self, instance: impl Into<String>) -> Self {
+        self.instance = Some(instance.into());
+        self
+    }
+
+    /// CPU samples per second of CPU time a thread uses, 1 to 1000. Default: 99.
+    pub fn cpu_hz(mut self, hz: u32) -> Self {
+        self.cpu_hz = hz;
+        self
+    }
+
+    /// Mean bytes allocated between two heap samples; 0: no heap profile. Needs [`ProfAlloc`](crate::ProfAlloc) as the
+    /// global allocator. Default: 512 KiB.
+    pub fn heap_mean_bytes(mut self, bytes: u64) -> Self {
+        self.heap_mean_bytes = bytes;
+        self
+    }
+
+    /// Frames kept of a stack, 1 to 512. Deeper stacks keep their leaf side and are marked. Default: 128.
+    pub fn stack_depth(mut self, frames: usize) -> Self {
+        self.stack_depth = frames;
+        self
+    }
+
+    /// What the agent's tables and queues may take, 4 to 64 MiB: half of it for the window that is being filled, a
+    /// quarter for windows that wait for the collector, the rest for samples on their way. Default: 16 MiB.
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_bytes = bytes;
+        self
+    }
+
+    /// Length of a window, 1 s to 1 h. Default: 10 s.
+    pub fn window(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Starts to profile this process. With `TEPHRA=off` in the environment, returns an agent that does nothing.
+    ///
+    /// # Errors
+    /// When a setting is out of range, an agent is already running, or the operating system refuses. Nothing is left
+    /// running then.
+    pub fn start(self) -> Result<Agent, StartError> {
+        if std::env::var_os("TEPHRA").is_some_and(|value| value.eq_ignore_ascii_case("off")) {
+            return Ok(Agent::inert());
+        }
+        Agent::run(self.check()?)
+    }
+
+    fn check(self) -> Result<Settings, StartError> {
+        if !(1..=CPU_HZ_MAX).contains(&self.cpu_hz) {
+            return Err(StartError::CpuRate { hz: self.cpu_hz });
+        }
+        if self.heap_mean_bytes != 0 && !(HEAP_MEAN_BYTES_MIN..=HEAP_MEAN_BYTES_MAX).contains(&self.heap_mean_bytes) {
+            return Err(StartError::HeapMean { bytes: self.heap_mean_bytes });
+        }
+        if !(1..=STACK_DEPTH_MAX).contains(&self.stack_depth) {
+            return Err(StartError::StackDepth { frames: self.stack_depth });
+        }
+        if !(MEMORY_BYTES_MIN..=MEMORY_BYTES_MAX).contains(&self.memory_bytes) {
+            return Err(StartError::MemoryLimit { bytes: self.memory_bytes });
+        }
+        let millis = self.window.as_millis();
+        let window_ms = u32::try_from(millis).ok().filter(|ms| (WINDOW_MS_MIN..=WINDOW_MS_MAX).contains(ms));
+        let window_ms = window_ms.ok_or(StartError::Window { millis })?;
+        if self.labels.len() > RESOURCE_LABELS_MAX {
+            return Err(StartError::TooManyLabels { count: self.labels.len() });
+        }
+        for (name, value) in &self.labels {
+            label::check_name(name)?;
+            label::check_value(value)?;
+        }
+        Ok(Settings {
+            service: ServiceName::parse(&self.service)?,
+            instance: InstanceName::parse(&self.instance.unwrap_or_else(default_instance))?,
+            endpoint: parse_endpoint(self.endpoint)?,
+            labels: self.labels,
+            cpu_hz: self.cpu_hz,
+            heap_mean_bytes: self.heap_mean_bytes,
+            stack_depth: self.stack_depth,
+            window_bytes: self.memory_bytes / 2,
+            queue_bytes: self.memory_bytes / 4,
+            window_ms,
+        })
+    }
+}
+
+/// Settings that were checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) service: ServiceName,
+    pub(crate) instance: InstanceName,
+    pub(crate) endpoint: Uri,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) cpu_hz: u32,
+    pub(crate) heap_mean_bytes: u64,
+    pub(crate) stack_depth: usize,
+    /// Budget of the window that is being filled.
+    pub(crate) window_bytes: usize,
+    /// Budget of the windows that wait.
+    pub(crate) queue_bytes: usize,
+    pub(crate) window_ms: u32,
+}
+
+fn parse_endpoint(endpoint: String) -> Result<Uri, StartError> {
+    let Ok(uri) = endpoint.parse::<Uri>() else { return Err(StartError::Endpoint { endpoint }) };
+    match uri.scheme_str() {
+        Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
+        Some("https") => Err(StartError::TlsUnsupported { endpoint }),
+        _ => Err(StartError::Endpoint { endpoint }),
+    }
+}
+
+fn default_instance() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().filter(|c| label::is_printable(*c)).take(64).collect();
+    format!("{}/{}", if host.is_empty() { "localhost" } else { &host }, std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(Builder) -> Builder) -> Result<Settings, StartError> {
+        change(Builder::new("checkout".to_owned())).check()
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let settings = check(|builder| builder).unwrap();
+        assert_eq!((settings.cpu_hz, settings.heap_mean_bytes, settings.window_ms), (99, 524_288, 10_000));
+        assert!(settings.instance.as_str().ends_with(&std::process::id().to_string()));
+    }
+
+    #[test]
+    fn every_setting_out_of_range_is_named_with_its_limit() {
+        type Change = fn(Builder) -> Builder;
+        let cases: [(Change, &str); 17] = [
+            (|b| b.cpu_hz(0), "CPU sampling rate is 0 Hz, must be 1 to 1000"),
+            (|b| b.cpu_hz(1_001), "CPU sampling rate is 1001 Hz"),
+            (|b| b.heap_mean_bytes(1), "mean distance of heap samples is 1 bytes"),
+            (|b| b.heap_mean_bytes(u64::MAX), "mean distance of heap samples is 18446744073709551615 bytes"),
+            (|b| b.stack_depth(0), "stack depth is 0 frames, must be 1 to 512"),
+            (|b| b.stack_depth(513), "stack depth is 513 frames"),
+            (|b| b.memory_limit(0), "memory limit is 0 bytes"),
+            (|b| b.memory_limit(usize::MAX), "memory limit is 18446744073709551615 bytes"),
+            (|b| b.window(Duration::from_millis(999)), "window is 999 ms, must be 1000 to 3600000"),
+            (|b| b.window(Duration::MAX), "window is 18446744073709551615999 ms"),
+            (|b| b.label("Version", "1"), "label name \"Version\" has 'V' at byte 0"),
+            (|b| b.label("version", "a\nb"), "label value"),
+            (|b| (0..17).fold(b, |b, i| b.label(format!("l{i}"), "x")), "17 labels, limit 16"),
+            (|b| b.instance("a\u{0}"), "instance name"),
+            (|b| b.endpoint("https://collector:4040"), "needs TLS"),
+            (|b| b.endpoint("not an address"), "endpoint \"not an address\" is not a collector's address"),
+            (|b| b.endpoint("collector:4040"), "is not a collector's address"),
+        ];
+        for (change, expected) in cases {
+            let error = check(change).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error:?} should contain {expected:?}");
+        }
+        for service in ["", "two words", "\u{202e}"] {
+            assert!(matches!(Builder::new(service.to_owned()).check(), Err(StartError::Name(_))), "{service:?}");
+        }
+        for endpoint in ["", "http://", "ftp://x", "http:///path", "/var/run/tephra.sock"] {
+            assert!(matches!(check(|b| b.endpoint(endpoint)), Err(StartError::Endpoint { .. })), "{endpoint:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_value_replaces_the_first() {
+        let settings = check(|b| b.label("version", "v1").label("zone", "a").label("version", "v2")).unwrap();
+        assert_eq!(settings.labels, [("zone".to_owned(), "a".to_owned()), ("version".to_owned(), "v2".to_owned())]);
+    }
+}

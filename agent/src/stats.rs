@@ -1,0 +1,135 @@
+//! What the agent did so far and what it costs, for whoever wants to watch it from inside.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tephra_proto::v1::DropReason;
+
+use crate::export::{Lost, Queue};
+use crate::process;
+
+/// The agent's own account. Counts are totals since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Samples are being taken: the agent is neither inert, paused, nor stopped.
+    pub sampling: bool,
+    /// CPU samples taken.
+    pub cpu_samples: u64,
+    /// Allocation samples taken.
+    pub alloc_samples: u64,
+    /// Samples whose stack was cut before it reached the thread's root.
+    pub truncated: u64,
+    /// Samples that were lost, by reason.
+    pub dropped: Drops,
+    /// Threads sampled now.
+    pub threads: u64,
+    /// Threads that the kernel gave no timer, as under a low `ulimit -i`.
+    pub timer_failures: u64,
+    /// Windows sealed.
+    pub windows_sealed: u64,
+    /// Windows that a collector acknowledged.
+    pub windows_delivered: u64,
+    /// Of those delivered: had arrived before, though the first acknowledgement did not.
+    pub windows_duplicate: u64,
+    /// Windows that a collector refused.
+    pub windows_refused: u64,
+    /// Windows dropped because no collector took them in time.
+    pub windows_dropped: u64,
+    /// Windows that wait for a collector now.
+    pub windows_waiting: u64,
+    /// Attempts to deliver that failed and were repeated.
+    pub failed_attempts: u64,
+    /// Memory of the windows that wait, in bytes.
+    pub queue_bytes: u64,
+    /// Memory of the window that is being filled, in bytes; an upper bound.
+    pub table_bytes: u64,
+    /// CPU time of the agent's own threads.
+    pub agent_cpu: Duration,
+    /// Time that your threads spent inside the sampler.
+    pub handler_time: Duration,
+}
+
+/// Samples that were lost, by reason. The same counts travel with the windows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drops {
+    /// Every unwinding slot was in use.
+    pub busy: u64,
+    /// The slot's ring had no room before the next drain.
+    pub ring_full: u64,
+    /// The window reached its memory budget.
+    pub table_full: u64,
+    /// The live-heap table had no room, so the block is missing from the in-use profile.
+    pub heap_table_full: u64,
+    /// Their window was dropped because no collector took it in time.
+    pub queue_full: u64,
+    /// A collector refused their window.
+    pub refused: u64,
+}
+
+impl Drops {
+    fn add(&mut self, lost: Lost) {
+        for (reason, samples) in lost.iter() {
+            let count = match reason {
+                DropReason::Busy => &mut self.busy,
+                DropReason::RingFull => &mut self.ring_full,
+                DropReason::TableFull => &mut self.table_full,
+                DropReason::HeapTableFull => &mut self.heap_table_full,
+                DropReason::QueueFull => &mut self.queue_full,
+                DropReason::Refused => &mut self.refused,
+                DropReason::Unspecified => continue,
+            };
+            *count += samples;
+        }
+    }
+}
+
+/// The agent's own threads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Thread {
+    Agent,
+    Ship,
+}
+
+/// Where the agent thread writes what it knows, and anyone reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    known: Mutex<(Stats, Lost)>,
+    /// Kernel ids, indexed by [`Thread`].
+    threads: [AtomicU32; 2],
+}
+
+impl Board {
+    /// The calling thread is `thread`.
+    pub(crate) fn runs_on(&self, thread: Thread) {
+        if let Some(id) = self.threads.get(thread as usize) {
+            id.store(process::thread_id().unwrap_or_default(), Ordering::Relaxed);
+        }
+    }
+
+    /// Replaces what the agent thread knows: everything but windows on their way, and what was lost before they were.
+    pub(crate) fn write(&self, stats: Stats, lost: Lost) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = (stats, lost);
+    }
+
+    /// Everything, together with the state of the queue.
+    pub(crate) fn read(&self, queue: &Queue) -> Stats {
+        let (mut stats, lost) = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let tally = queue.tally();
+        stats.dropped.add(lost);
+        stats.dropped.add(tally.lost);
+        Stats {
+            agent_cpu: self.threads.iter().map(|id| process::thread_cpu(id.load(Ordering::Relaxed))).sum(),
+            windows_delivered: tally.delivered,
+            windows_duplicate: tally.duplicates,
+            windows_refused: tally.refused,
+            windows_dropped: tally.dropped,
+            windows_waiting: tally.waiting,
+            failed_attempts: tally.failed_attempts,
+            queue_bytes: tally.waiting_bytes,
+            ..stats
+        }
+    }
+}

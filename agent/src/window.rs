@@ -1,0 +1,205 @@
+//! One window of samples under a memory budget: filled while it is open, then sealed into a payload.
+
+mod encode;
+mod stacks;
+
+use std::collections::HashMap;
+
+use tephra_proto::limits::{WINDOW_LINKS_MAX, WINDOW_SAMPLES_MAX, WINDOW_SPANS_MAX};
+
+pub(crate) use self::encode::Encoding;
+pub(crate) use self::stacks::Locate;
+use self::stacks::StackTable;
+use crate::clock::Slot;
+use crate::context::TraceContext;
+use crate::sample::{RawSample, SampleKind};
+
+/// An allocation row is written to two series, and live heap comes on top.
+const ROWS_MAX: usize = WINDOW_SAMPLES_MAX / 4;
+
+/// What one row measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Measure {
+    Cpu,
+    Alloc,
+}
+
+/// Samples with an equal key add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct RowKey {
+    measure: Measure,
+    /// Leaf node in the stack table.
+    stack: u32,
+    /// Index into `links` plus one; 0: no trace.
+    link: u32,
+}
+
+/// The sum of samples with an equal key.
+#[derive(Debug, Clone, Copy, Default)]
+struct Row {
+    /// CPU: timer periods. Allocation: bytes, unbiased.
+    value: f64,
+    /// Allocation: objects, unbiased.
+    objects: f64,
+    samples: u32,
+    /// From the window's start to the first sample.
+    time_ms: u32,
+}
+
+/// Trace and span, as a link on the wire.
+type Link = ([u8; 16], [u8; 8]);
+
+fn link(context: &TraceContext) -> Link {
+    (context.trace_id, context.span_id)
+}
+
+/// What lives on the heap under one stack, unbiased.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Live {
+    pub(crate) bytes: f64,
+    pub(crate) objects: f64,
+}
+
+/// Live heap by stack hash.
+pub(crate) type LiveHeap = HashMap<u64, Live>;
+
+/// The window that is being filled.
+#[derive(Debug)]
+pub(crate) struct Window {
+    slot: Slot,
+    budget_bytes: usize,
+    stacks: StackTable,
+    rows: HashMap<RowKey, Row>,
+    links: Vec<Link>,
+    link_ids: HashMap<Link, u32>,
+    stored: u64,
+    table_full: u64,
+}
+
+impl Window {
+    /// An empty window that may take `budget_bytes` of memory.
+    pub(crate) fn new(slot: Slot, budget_bytes: usize) -> Self {
+        Self::with_stacks(slot, budget_bytes, StackTable::default())
+    }
+
+    fn with_stacks(slot: Slot, budget_bytes: usize, stacks: StackTable) -> Self {
+        Self {
+            slot,
+            budget_bytes,
+            stacks,
+            rows: HashMap::new(),
+            links: Vec::new(),
+            link_ids: HashMap::new(),
+            stored: 0,
+            table_full: 0,
+        }
+    }
+
+    /// The time it stands for.
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Samples added.
+    pub(crate) fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// Samples for which there was no room.
+    pub(crate) fn table_full(&self) -> u64 {
+        self.table_full
+    }
+
+    /// An upper bound of what the tables hold, in bytes; the factors are as in [`StackTable::bytes`].
+    pub(crate) fn bytes(&self) -> usize {
+        self.stacks.bytes() + self.rows.len() * 92 + self.links.len() * 84
+    }
+
+    /// Adds a sample, or counts it as dropped when the budget is spent.
+    pub(crate) fn add(&mut self, sample: &RawSample<'_>, modules: &dyn Locate) {
+        match self.try_add(sample, modules) {
+            Some(()) => self.stored += 1,
+            None => self.table_full += 1,
+        }
+    }
+
+    fn try_add(&mut self, sample: &RawSample<'_>, modules: &dyn Locate) -> Option<()> {
+        let has_room = self.bytes() < self.budget_bytes;
+        let stack = match self.stacks.find(sample.stack_hash) {
+            None if !has_room => return None,
+            _ => {
+                let allocated = matches!(sample.kind, SampleKind::Alloc { .. });
+                self.stacks.intern(sample.stack_hash, sample.stack, sample.truncated, allocated, modules)?
+            }
+        };
+        let link = match &sample.context {
+            None => 0,
+            Some(context) => self.link_id(link(context), has_room)? + 1,
+        };
+        let (measure, value, objects) = match sample.kind {
+            SampleKind::Cpu { periods } => (Measure::Cpu, f64::from(periods), 0.0),
+            SampleKind::Alloc { bytes, weight } => (Measure::Alloc, bytes as f64 * weight, weight),
+        };
+        let key = RowKey { measure, stack, link };
+        if !(self.rows.contains_key(&key) || has_room && self.rows.len() < ROWS_MAX) {
+            return None;
+        }
+        let time_ms = self.slot.offset_ms(sample.time_ms);
+        let row = self.rows.entry(key).or_insert(Row { time_ms, ..Row::default() });
+        row.value += value;
+        row.objects += objects;
+        row.samples = row.samples.saturating_add(1);
+        row.time_ms = row.time_ms.min(time_ms);
+        Some(())
+    }
+
+    fn link_id(&mut self, link: Link, has_room: bool) -> Option<u32> {
+        if let Some(&known) = self.link_ids.get(&link) {
+            return Some(known);
+        }
+        if !has_room || self.links.len() >= WINDOW_LINKS_MAX - WINDOW_SPANS_MAX {
+            return None;
+        }
+        let id = self.links.len() as u32;
+        self.links.push(link);
+        self.link_ids.insert(link, id);
+        Some(id)
+    }
+
+    /// The window that follows this one: empty, but it knows the stacks that live heap blocks refer to.
+    pub(crate) fn next(&self, slot: Slot, live: &LiveHeap) -> Self {
+        let stacks = self.stacks.carry_over(|hash| live.contains_key(&hash));
+        Self::with_stacks(slot, self.budget_bytes, stacks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stacks::tests::TwoModules;
+    use super::*;
+
+    fn sample(hash: u64, stack: &[u64]) -> RawSample<'_> {
+        RawSample {
+            kind: SampleKind::Cpu { periods: 1 },
+            time_ms: 10_123,
+            tid: 1,
+            context: None,
+            stack,
+            stack_hash: hash,
+            truncated: false,
+        }
+    }
+
+    #[test]
+    fn a_full_table_drops_and_counts_but_keeps_adding_to_what_it_knows() {
+        let mut window = Window::new(Slot::at(10_000, 10_000), 64 << 10);
+        for i in 0..100_000u64 {
+            window.add(&sample(i, &[0x10000 + i % 4096, 0x20000 + i / 4096]), &TwoModules);
+        }
+        assert!(window.bytes() < (64 << 10) + 1024, "{} bytes", window.bytes());
+        assert_eq!(window.stored() + window.table_full(), 100_000);
+        let stored = window.stored();
+        window.add(&sample(0, &[0x10000, 0x20000]), &TwoModules);
+        assert_eq!(window.stored(), stored + 1);
+    }
+}

@@ -1,0 +1,431 @@
+//! A sealed window as the wire's columns, in the order that compresses best: frames by module and address, the tree
+//! depth first with siblings by frame, rows by stack.
+
+use std::collections::HashMap;
+
+use tephra_proto::v1;
+
+use super::stacks::{CUT_ROOT, Frame, StackTable};
+use super::{Link, LiveHeap, Measure, Row, RowKey, Window, link};
+use crate::spans::{Selected, Status};
+
+/// What the samples mean, which is the same for all windows of an agent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Encoding {
+    /// CPU time between two samples of a busy thread.
+    pub(crate) cpu_period_ns: u64,
+    /// Mean bytes between two sampled allocations; 0: the heap is not sampled.
+    pub(crate) heap_mean_bytes: u64,
+}
+
+impl Encoding {
+    /// The window's payload. `live` is the heap at its end; `None` when this window is not to report it.
+    pub(crate) fn payload(&self, window: &Window, live: Option<&LiveHeap>, spans: &[Selected]) -> v1::WindowPayload {
+        let mut strings = Strings::default();
+        let live = live.map_or_else(Vec::new, |live| live_rows(&window.stacks, live));
+        let leaves = window.rows.keys().map(|key| key.stack).chain(live.iter().map(|(stack, ..)| *stack));
+        let tree = Tree::build(&window.stacks, leaves, &mut strings);
+        let links = sorted_links(window, spans);
+        let mut rows: Vec<(RowKey, Row)> = window
+            .rows
+            .iter()
+            .map(|(key, row)| {
+                let link = match key.link.checked_sub(1).and_then(|at| window.links.get(at as usize)) {
+                    None => 0,
+                    Some(link) => index_of(&links, link) + 1,
+                };
+                (RowKey { measure: key.measure, stack: tree.renumbered(key.stack), link }, *row)
+            })
+            .collect();
+        rows.sort_unstable_by_key(|(key, _)| (key.stack, key.link));
+        let mut live: Vec<LiveRow> = live.into_iter().map(|(stack, a, b)| (tree.renumbered(stack), a, b)).collect();
+        live.sort_unstable_by_key(|(stack, ..)| *stack);
+        let spans = span_table(window, spans, &links, &mut strings);
+        v1::WindowPayload {
+            modules: tree.modules,
+            frames: Some(tree.frames),
+            stacks: Some(tree.stacks),
+            series: self.series(&rows, &live),
+            links: Some(v1::LinkTable {
+                trace_ids: links.iter().flat_map(|(trace, _)| *trace).collect(),
+                span_ids: links.iter().flat_map(|(_, span)| *span).collect(),
+            }),
+            label_sets: vec![v1::LabelSet::default()],
+            spans: Some(spans),
+            strings: strings.list,
+        }
+    }
+
+    fn series(&self, rows: &[(RowKey, Row)], live: &[LiveRow]) -> Vec<v1::Series> {
+        let of = |measure| rows.iter().filter(move |(key, _)| key.measure == measure);
+        let period = self.cpu_period_ns;
+        let mut cpu = series("cpu", "nanoseconds", v1::Kind::Counter, period);
+        cpu.scale = period;
+        push_rows(&mut cpu, of(Measure::Cpu), |row| row.value);
+        let mean = self.heap_mean_bytes;
+        let mut space = series("alloc_space", "bytes", v1::Kind::Counter, mean);
+        push_rows(&mut space, of(Measure::Alloc), |row| row.value);
+        let mut objects = series("alloc_objects", "count", v1::Kind::Counter, mean);
+        push_rows(&mut objects, of(Measure::Alloc), |row| row.objects);
+        let mut inuse_space = series("inuse_space", "bytes", v1::Kind::Gauge, mean);
+        let mut inuse_objects = series("inuse_objects", "count", v1::Kind::Gauge, mean);
+        for &(stack, bytes, count) in live {
+            inuse_space.stack.push(stack);
+            inuse_space.value.push(bytes);
+            inuse_objects.stack.push(stack);
+            inuse_objects.value.push(count);
+        }
+        [cpu, space, objects, inuse_space, inuse_objects].into_iter().filter(|s| !s.stack.is_empty()).collect()
+    }
+}
+
+/// Leaf node, bytes, objects.
+type LiveRow = (u32, u64, u64);
+
+/// Live heap by leaf node. A stack that found no room when it was sampled has no name, and its blocks are left out.
+fn live_rows(stacks: &StackTable, live: &LiveHeap) -> Vec<LiveRow> {
+    let known = live.iter().filter_map(|(&hash, live)| Some((stacks.find(hash)?, live)));
+    known.map(|(leaf, live)| (leaf, live.bytes.round() as u64, live.objects.round() as u64)).collect()
+}
+
+fn series(name: &str, unit: &str, kind: v1::Kind, period: u64) -> v1::Series {
+    let r#type = Some(v1::ProfileType { name: name.to_owned(), unit: unit.to_owned(), kind: kind.into(), period });
+    v1::Series { r#type, ..v1::Series::default() }
+}
+
+fn push_rows<'a>(
+    series: &mut v1::Series,
+    rows: impl Iterator<Item = &'a (RowKey, Row)> + Clone,
+    value: impl Fn(&Row) -> f64,
+) {
+    for (key, row) in rows.clone() {
+        series.stack.push(key.stack);
+        series.value.push(value(row).round() as u64);
+    }
+    if rows.clone().any(|(key, _)| key.link != 0) {
+        series.link = rows.clone().map(|(key, _)| key.link).collect();
+        // Only a row with a trace is an event; the others are sums over the window.
+        let time = |(key, row): &(RowKey, Row)| if key.link == 0 { 0 } else { row.time_ms };
+        series.time_ms = rows.clone().map(time).collect();
+    }
+    if rows.clone().zip(&series.value).any(|((_, row), &value)| u64::from(row.samples) != value) {
+        series.samples = rows.map(|(_, row)| row.samples).collect();
+    }
+}
+
+/// The stack table's part that the window uses, renumbered.
+struct Tree {
+    modules: Vec<v1::Module>,
+    frames: v1::FrameTable,
+    stacks: v1::StackTree,
+    /// Old node to new node; `u32::MAX`: unused.
+    renumbered: Vec<u32>,
+}
+
+const UNUSED: u32 = u32::MAX;
+
+impl Tree {
+    fn build(table: &StackTable, leaves: impl Iterator<Item = u32>, strings: &mut Strings) -> Self {
+        let nodes = table.nodes();
+        let mut used = vec![false; nodes.len()];
+        for leaf in leaves {
+            let mut node = leaf as usize;
+            while let Some(seen) = used.get_mut(node)
+                && !*seen
+            {
+                *seen = true;
+                node = nodes.get(node).map_or(usize::MAX, |node| node.parent as usize);
+            }
+        }
+        let (modules, frames, frame_ids) = number_frames(table, &used, strings);
+        let frame_of = |node: u32| nodes.get(node as usize).and_then(|n| frame_ids.get(n.frame as usize)).copied();
+        let parent_of = |node: u32| nodes.get(node as usize).map_or(CUT_ROOT, |n| n.parent);
+
+        // Children of one parent stand together, roots last, and are pushed in reverse so that they come out by frame.
+        let mut by_parent: Vec<u32> =
+            (0..nodes.len() as u32).filter(|&n| used.get(n as usize) == Some(&true)).collect();
+        by_parent.sort_unstable_by_key(|&node| (parent_of(node), std::cmp::Reverse(frame_of(node))));
+        let children = |parent: u32| {
+            let from = by_parent.partition_point(|&node| parent_of(node) < parent);
+            let siblings = by_parent.get(from..).unwrap_or_default();
+            let count = siblings.partition_point(|&node| parent_of(node) == parent);
+            siblings.get(..count).unwrap_or_default()
+        };
+        let first_root = by_parent.partition_point(|&node| parent_of(node) < CUT_ROOT);
+        let mut pending: Vec<u32> = by_parent.get(first_root..).unwrap_or_default().to_vec();
+
+        let mut stacks = v1::StackTree::default();
+        let mut renumbered = vec![UNUSED; nodes.len()];
+        while let Some(node) = pending.pop() {
+            let id = stacks.frame.len() as u32;
+            let parent = parent_of(node);
+            let parent_id = renumbered.get(parent as usize).copied().unwrap_or(UNUSED);
+            stacks.parent.push(if parent_id == UNUSED { 0 } else { id - parent_id });
+            stacks.frame.push(frame_of(node).unwrap_or_default());
+            if parent == CUT_ROOT {
+                stacks.truncated.push(id);
+            }
+            if let Some(new) = renumbered.get_mut(node as usize) {
+                *new = id;
+            }
+            pending.extend_from_slice(children(node));
+        }
+        Self { modules, frames, stacks, renumbered }
+    }
+
+    fn renumbered(&self, node: u32) -> u32 {
+        self.renumbered.get(node as usize).copied().unwrap_or_default()
+    }
+}
+
+/// The used frames by module and address, the modules they lie in, and the new number of each old frame.
+fn number_frames(
+    table: &StackTable,
+    used_nodes: &[bool],
+    strings: &mut Strings,
+) -> (Vec<v1::Module>, v1::FrameTable, Vec<u32>) {
+    let mut used: Vec<u32> =
+        table.nodes().iter().zip(used_nodes).filter(|(_, used)| **used).map(|(node, _)| node.frame).collect();
+    used.sort_unstable_by_key(|&frame| table.frames().get(frame as usize));
+    used.dedup();
+    let mut modules = Vec::new();
+    let mut frames = v1::FrameTable::default();
+    let mut new_ids = vec![0; table.frames().len()];
+    let (mut current, mut previous) = (None, 0u64);
+    for (new, old) in used.into_iter().enumerate() {
+        if let Some(id) = new_ids.get_mut(old as usize) {
+            *id = new as u32;
+        }
+        match table.frames().get(old as usize) {
+            Some(&Frame::Native { module, address }) => {
+                if current != Some(module) {
+                    current = Some(module);
+                    let known = table.modules().get(module as usize);
+                    modules.push(v1::Module {
+                        build_id: known.map(|known| known.build_id.clone()).unwrap_or_default(),
+                        name: strings.add(known.map_or("", |known| &known.name)),
+                    });
+                }
+                frames.module.push(modules.len() as u32);
+                frames.address_delta.push(address.wrapping_sub(previous) as i64);
+                previous = address;
+            }
+            Some(Frame::Unknown) | None => {
+                frames.module.push(0);
+                frames.function.push(strings.add("[unknown]"));
+                frames.file.push(0);
+                frames.line.push(0);
+            }
+        }
+    }
+    (modules, frames, new_ids)
+}
+
+/// All contexts of the window, sorted, so that the spans of one trace stand together.
+fn sorted_links(window: &Window, spans: &[Selected]) -> Vec<Link> {
+    let mut links: Vec<Link> =
+        window.links.iter().copied().chain(spans.iter().map(|selected| link(&selected.span.context))).collect();
+    links.sort_unstable();
+    links.dedup();
+    links
+}
+
+fn index_of(links: &[Link], link: &Link) -> u32 {
+    links.binary_search(link).unwrap_or_default() as u32
+}
+
+fn span_table(window: &Window, spans: &[Selected], links: &[Link], strings: &mut Strings) -> v1::SpanTable {
+    let mut sorted: Vec<&Selected> = spans.iter().collect();
+    sorted.sort_by(|a, b| (&a.route, a.span.start_ms).cmp(&(&b.route, b.span.start_ms)));
+    let mut table = v1::SpanTable::default();
+    for Selected { route, span, weight } in sorted {
+        table.link.push(index_of(links, &link(&span.context)));
+        table.route.push(strings.add(route));
+        table.start_ms.push(span.start_ms.wrapping_sub(window.slot.start_ms) as i64);
+        table.duration_us.push(span.duration_us);
+        let status = match span.status {
+            Status::Unset => v1::SpanStatus::Unset,
+            Status::Ok => v1::SpanStatus::Ok,
+            Status::Error => v1::SpanStatus::Error,
+        };
+        table.status.push(status.into());
+        table.weight.push(*weight);
+    }
+    table
+}
+
+/// The string table; position 0 is the empty string.
+struct Strings {
+    list: Vec<String>,
+    ids: HashMap<String, u32>,
+}
+
+impl Default for Strings {
+    fn default() -> Self {
+        Self { list: vec![String::new()], ids: HashMap::from([(String::new(), 0)]) }
+    }
+}
+
+impl Strings {
+    fn add(&mut self, text: &str) -> u32 {
+        if let Some(&known) = self.ids.get(text) {
+            return known;
+        }
+        let id = self.list.len() as u32;
+        self.list.push(text.to_owned());
+        self.ids.insert(text.to_owned(), id);
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stacks::tests::TwoModules;
+    use super::*;
+    use crate::clock::Slot;
+    use crate::context::TraceContext;
+    use crate::sample::{RawSample, SampleKind};
+    use crate::spans::Span;
+    use crate::window::Live;
+
+    const ENCODING: Encoding = Encoding { cpu_period_ns: 10_101_010, heap_mean_bytes: 524_288 };
+    const CPU: SampleKind = SampleKind::Cpu { periods: 1 };
+
+    fn window() -> Window {
+        Window::new(Slot::at(10_000, 10_000), 1 << 20)
+    }
+
+    fn add(window: &mut Window, kind: SampleKind, stack: &[u64], context: Option<TraceContext>) {
+        let (stack_hash, truncated) = (hash(stack), stack.len() == 1);
+        let sample = RawSample { kind, time_ms: 12_345, tid: 1, context, stack, stack_hash, truncated };
+        window.add(&sample, &TwoModules);
+    }
+
+    fn hash(stack: &[u64]) -> u64 {
+        stack.iter().fold(1, |hash, pc| hash.wrapping_mul(31).wrapping_add(*pc))
+    }
+
+    /// The addresses of a stack, leaf first, as a collector would read them.
+    fn read_stack(payload: &v1::WindowPayload, leaf: u32) -> Vec<u64> {
+        let (stacks, frames) = (payload.stacks.as_ref().unwrap(), payload.frames.as_ref().unwrap());
+        let mut address = 0u64;
+        let mut deltas = frames.address_delta.iter();
+        let addresses: Vec<u64> = frames
+            .module
+            .iter()
+            .map(|&module| {
+                if module == 0 {
+                    return 0;
+                }
+                address = address.wrapping_add_signed(*deltas.next().unwrap());
+                address
+            })
+            .collect();
+        let mut out = Vec::new();
+        let mut node = leaf;
+        loop {
+            out.push(addresses[stacks.frame[node as usize] as usize]);
+            match stacks.parent[node as usize] {
+                0 => return out,
+                back => node -= back,
+            }
+        }
+    }
+
+    #[test]
+    fn equal_stacks_add_up_and_read_back() {
+        let mut window = window();
+        for _ in 0..3 {
+            add(&mut window, CPU, &[0x20010, 0x10020, 0x10030], None);
+        }
+        add(&mut window, SampleKind::Cpu { periods: 2 }, &[0x10040, 0x10030], None);
+        add(&mut window, CPU, &[0x5, 0x10030], None);
+        let payload = ENCODING.payload(&window, None, &[]);
+        let [cpu] = &payload.series[..] else { panic!("{:?}", payload.series) };
+        let mut read: Vec<_> = cpu.stack.iter().map(|&s| read_stack(&payload, s)).zip(cpu.value.clone()).collect();
+        read.sort();
+        assert_eq!(
+            read,
+            [(vec![0, 0x30], 1), (vec![0x40, 0x30], 2), (vec![0x40_0010, 0x20, 0x30], 3)],
+            "unknown code has no address"
+        );
+        assert_eq!(cpu.scale, 10_101_010);
+        assert!(cpu.link.is_empty() && cpu.time_ms.is_empty());
+        assert_eq!(cpu.samples.iter().sum::<u32>(), 5, "the sample that stands for two periods is one sample");
+        assert_eq!(payload.stacks.as_ref().unwrap().frame.len(), 5, "the caller is shared");
+    }
+
+    #[test]
+    fn parents_precede_their_children_and_frames_rise() {
+        let mut window = window();
+        for i in 0..500u64 {
+            add(&mut window, CPU, &[0x10000 + i * 7 % 400, 0x20000 + i % 13, 0x10000 + i % 3, 0x10fff], None);
+        }
+        let payload = ENCODING.payload(&window, None, &[]);
+        let (stacks, frames) = (payload.stacks.unwrap(), payload.frames.unwrap());
+        assert!(stacks.parent.iter().enumerate().all(|(id, &back)| back as usize <= id));
+        assert_eq!(stacks.parent.iter().filter(|&&back| back == 0).count(), 1, "all stacks have one root");
+        assert!(frames.module.is_sorted());
+        assert!(payload.series[0].stack.is_sorted());
+    }
+
+    #[test]
+    fn samples_of_one_stack_are_kept_apart_by_trace() {
+        let mut window = window();
+        let (a, b) = (TraceContext::root(), TraceContext::root());
+        for context in [Some(a), Some(b), Some(a), None] {
+            add(&mut window, CPU, &[0x10020, 0x10030], context);
+        }
+        let payload = ENCODING.payload(&window, None, &[]);
+        let cpu = &payload.series[0];
+        let links = payload.links.unwrap();
+        let of = |context: TraceContext| {
+            let at = links.trace_ids.chunks(16).position(|id| id == context.trace_id).unwrap();
+            assert_eq!(links.span_ids.chunks(8).nth(at).unwrap(), context.span_id);
+            cpu.link.iter().position(|&link| link as usize == at + 1).unwrap()
+        };
+        assert_eq!((cpu.value[of(a)], cpu.value[of(b)]), (2, 1));
+        assert_eq!((cpu.time_ms[of(a)], cpu.link[0], cpu.time_ms[0]), (2_345, 0, 0));
+    }
+
+    #[test]
+    fn a_cut_stack_is_marked() {
+        let mut window = window();
+        add(&mut window, CPU, &[0x10020], None);
+        add(&mut window, CPU, &[0x10020, 0x10030], None);
+        let stacks = ENCODING.payload(&window, None, &[]).stacks.unwrap();
+        assert_eq!(stacks.truncated.len(), 1);
+        assert_eq!(stacks.parent[stacks.truncated[0] as usize], 0);
+    }
+
+    #[test]
+    fn allocations_are_unbiased_and_live_heap_outlives_its_window() {
+        let mut first = window();
+        add(&mut first, SampleKind::Alloc { bytes: 1_000, weight: 524.8 }, &[0x10020, 0x10030], None);
+        let live = LiveHeap::from([(hash(&[0x10020, 0x10030]), Live { bytes: 524_800.0, objects: 524.8 })]);
+        let payload = ENCODING.payload(&first, Some(&live), &[]);
+        let names: Vec<_> = payload.series.iter().map(|s| s.r#type.as_ref().unwrap().name.as_str()).collect();
+        assert_eq!(names, ["alloc_space", "alloc_objects", "inuse_space", "inuse_objects"]);
+        let values: Vec<_> = payload.series.iter().map(|s| s.value[0]).collect();
+        assert_eq!(values, [524_800, 525, 524_800, 525]);
+        let second = first.next(Slot::at(20_000, 10_000), &live);
+        let payload = ENCODING.payload(&second, Some(&live), &[]);
+        assert_eq!(payload.series.len(), 2, "only what lives is left");
+        assert_eq!(read_stack(&payload, payload.series[0].stack[0]), [0x20, 0x30]);
+    }
+
+    #[test]
+    fn spans_refer_to_the_links_of_samples() {
+        let mut window = window();
+        let context = TraceContext::root();
+        add(&mut window, CPU, &[0x10020, 0x10030], Some(context));
+        let span = Span { context, start_ms: 9_000, duration_us: 1_500_000, status: Status::Error };
+        let spans = [Selected { route: "GET /slow".to_owned(), span, weight: 1.0 }];
+        let payload = ENCODING.payload(&window, None, &spans);
+        let table = payload.spans.unwrap();
+        assert_eq!(payload.links.unwrap().trace_ids, context.trace_id);
+        assert_eq!((table.link[0], table.start_ms[0], table.duration_us[0]), (0, -1_000, 1_500_000));
+        assert_eq!(payload.strings[table.route[0] as usize], "GET /slow");
+        assert_eq!(table.status[0], v1::SpanStatus::Error as i32);
+    }
+}

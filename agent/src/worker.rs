@@ -1,0 +1,286 @@
+//! The agent thread: looks after the samplers, fills the window, seals it when its time is over.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use tephra_proto::codec;
+use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
+use tephra_proto::v1::{DropCount, DropReason, Label, PushHeader, PushRequest};
+
+use crate::builder::{Settings, StartError};
+use crate::clock::{self, Slot};
+use crate::export::{Binaries, Binary, Lost, Queue, Sealed};
+use crate::heap::{self, HeapConfig};
+use crate::notice::Notice;
+use crate::sampler::{self, ModuleMap, SamplerConfig};
+use crate::stats::{Board, Drops, Stats};
+use crate::window::{Encoding, LiveHeap, Locate, Window};
+use crate::{process, random, spans};
+
+pub(crate) const THREAD_NAME: &str = "tephra-agent";
+
+/// A new thread burns at most this much CPU before it has a timer.
+const TICK: Duration = Duration::from_millis(25);
+const TICKS_PER_DRAIN: u32 = 4;
+
+/// What the handle asks of the agent thread. That it is gone means: stop.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Pause(bool),
+    /// Seal what there is, and say so.
+    Flush(Sender<()>),
+}
+
+/// Why a window is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seal {
+    /// Its time is over.
+    Whole,
+    /// The agent stops.
+    Last,
+    /// More of the same window will follow.
+    Part,
+}
+
+/// The agent thread's state.
+pub(crate) struct Worker {
+    settings: Settings,
+    encoding: Encoding,
+    queue: Arc<Queue>,
+    binaries: Arc<Binaries>,
+    board: Arc<Board>,
+    agent_id: [u8; 16],
+    boot_id: u64,
+    sequence: u64,
+    window: Window,
+    modules: Arc<ModuleMap>,
+    paused: bool,
+    /// Lost on this side of the queue, in total.
+    lost: Lost,
+    /// As they stood when the last window was sealed.
+    reported: Lost,
+    reported_cpu_ns: u64,
+    /// As they stood when the agent started: they count for the process.
+    initial: sampler::Counters,
+    initial_heap_full: u64,
+}
+
+impl Worker {
+    /// Starts the samplers. Called on the agent thread.
+    pub(crate) fn start(
+        settings: Settings,
+        queue: &Arc<Queue>,
+        binaries: Arc<Binaries>,
+        board: Arc<Board>,
+    ) -> Result<Self, StartError> {
+        let initial = sampler::counters();
+        let initial_heap_full = heap::counters().dropped_table_full;
+        sampler::start(SamplerConfig { hz: settings.cpu_hz, depth: settings.stack_depth })
+            .map_err(|why| StartError::Sampler { reason: why.to_string() })?;
+        if settings.heap_mean_bytes > 0 {
+            heap::start(HeapConfig { mean_bytes: settings.heap_mean_bytes });
+        }
+        let mut agent_id = [0; 16];
+        random::fill(&mut agent_id);
+        let encoding = Encoding {
+            cpu_period_ns: 1_000_000_000 / u64::from(settings.cpu_hz),
+            heap_mean_bytes: settings.heap_mean_bytes,
+        };
+        let slot = Slot::at(clock::unix_ms(), settings.window_ms);
+        let mut worker = Self {
+            window: Window::new(slot, settings.window_bytes),
+            settings,
+            encoding,
+            queue: Arc::clone(queue),
+            binaries,
+            board,
+            agent_id,
+            boot_id: clock::unix_ns(),
+            sequence: 0,
+            modules: Arc::default(),
+            paused: false,
+            lost: Lost::default(),
+            reported: Lost::default(),
+            reported_cpu_ns: process::cpu_ns(),
+            initial,
+            initial_heap_full,
+        };
+        worker.collect();
+        Ok(worker)
+    }
+
+    /// Works until the other end of `commands` is gone; then seals the last window.
+    pub(crate) fn run(mut self, commands: &Receiver<Command>) {
+        let mut ticks = 0;
+        loop {
+            let now = clock::unix_ms();
+            if !self.window.slot().holds(now) {
+                self.seal(Seal::Whole);
+                continue;
+            }
+            match commands.recv_timeout(TICK.min(self.window.slot().remaining(now))) {
+                Err(RecvTimeoutError::Timeout) => {
+                    sampler::tick();
+                    ticks += 1;
+                    if ticks % TICKS_PER_DRAIN == 0 {
+                        self.collect();
+                    }
+                }
+                Ok(Command::Pause(paused)) => {
+                    sampler::pause(paused);
+                    self.paused = paused;
+                    self.collect();
+                }
+                Ok(Command::Flush(done)) => {
+                    self.seal(Seal::Part);
+                    let _ = done.send(());
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        // The map of modules is kept, for the samplers forget theirs.
+        self.refresh_modules();
+        sampler::stop();
+        self.paused = true;
+        self.seal(Seal::Last);
+        heap::stop();
+    }
+
+    /// Moves what the samplers left in their rings into the window.
+    fn collect(&mut self) {
+        self.refresh_modules();
+        let before = self.window.table_full();
+        let Self { window, modules, .. } = self;
+        sampler::drain(&mut |sample| window.add(sample, &**modules));
+        self.lost.add(DropReason::TableFull, self.window.table_full() - before);
+        self.board.write(self.stats(), self.lost_so_far());
+    }
+
+    fn refresh_modules(&mut self) {
+        let modules = sampler::modules();
+        if Arc::ptr_eq(&modules, &self.modules) || modules.modules().is_empty() {
+            return;
+        }
+        self.binaries.set(modules.modules().iter().map(|module| Binary {
+            build_id: module.build_id.as_bytes().to_vec(),
+            name: module.name.clone(),
+            path: module.path.clone(),
+        }));
+        self.modules = modules;
+    }
+
+    /// Ends the window, queues it, and opens the next.
+    fn seal(&mut self, why: Seal) {
+        // In this order: the stack of whatever block is live now was left in a ring before, and is collected now.
+        let live = live_heap();
+        self.collect();
+        let spans = spans::take();
+        let cpu_ns = process::cpu_ns();
+        let stored = self.window.stored();
+        if why == Seal::Whole || stored > 0 || !spans.is_empty() {
+            let payload = self.encoding.payload(&self.window, (why != Seal::Part).then_some(&live), &spans);
+            let payload = prost::Message::encode_to_vec(&payload);
+            match codec::compress(&payload) {
+                Ok(frame) if payload.len() <= PAYLOAD_BYTES_MAX && frame.len() <= PAYLOAD_COMPRESSED_BYTES_MAX => {
+                    let header = self.header(stored, cpu_ns);
+                    let request = PushRequest {
+                        header: Some(header),
+                        payload: frame.into(),
+                        payload_bytes: payload.len() as u32,
+                    };
+                    self.queue.push(Sealed { request, stored });
+                }
+                _ => {
+                    self.lost.add(DropReason::TableFull, stored);
+                    static TOO_LARGE: Notice = Notice::new();
+                    TOO_LARGE
+                        .say("a window was too large to send and is dropped; a lower memory_limit keeps them small");
+                }
+            }
+        }
+        let slot = Slot::at(clock::unix_ms(), self.settings.window_ms);
+        self.window = self.window.next(slot, &live);
+        self.board.write(self.stats(), self.lost_so_far());
+    }
+
+    fn header(&mut self, stored: u64, cpu_ns: u64) -> PushHeader {
+        let lost = self.lost_so_far();
+        let mut drops = lost.since(&self.reported);
+        self.reported = lost;
+        drops.merge(self.queue.take_lost());
+        let process_cpu_ns = cpu_ns.saturating_sub(self.reported_cpu_ns);
+        self.reported_cpu_ns = cpu_ns;
+        self.sequence += 1;
+        let slot = self.window.slot();
+        let labels = self.settings.labels.iter();
+        PushHeader {
+            agent_id: self.agent_id.to_vec(),
+            boot_id: self.boot_id,
+            sequence: self.sequence,
+            service: self.settings.service.to_string(),
+            instance: self.settings.instance.as_str().to_owned(),
+            labels: labels.map(|(name, value)| Label { name: name.clone(), value: value.clone() }).collect(),
+            window_start_unix_ms: slot.start_ms,
+            window_duration_ms: slot.length_ms,
+            sampled: stored + drops.iter().map(|(_, samples)| samples).sum::<u64>(),
+            drops: drops.iter().map(|(reason, samples)| DropCount { reason: reason.into(), samples }).collect(),
+            process_cpu_ns,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// Everything that was lost on this side of the queue since the agent started.
+    fn lost_so_far(&self) -> Lost {
+        let now = sampler::counters();
+        let mut lost = self.lost;
+        lost.add(DropReason::Busy, now.dropped_busy - self.initial.dropped_busy);
+        lost.add(DropReason::RingFull, now.dropped_ring_full - self.initial.dropped_ring_full);
+        lost.add(DropReason::HeapTableFull, heap::counters().dropped_table_full - self.initial_heap_full);
+        lost
+    }
+
+    fn stats(&self) -> Stats {
+        let (now, initial) = (sampler::counters(), &self.initial);
+        Stats {
+            sampling: !self.paused,
+            cpu_samples: now.cpu_taken - initial.cpu_taken,
+            alloc_samples: now.alloc_taken - initial.alloc_taken,
+            truncated: now.truncated - initial.truncated,
+            dropped: Drops::default(),
+            threads: now.threads,
+            timer_failures: now.timer_failures - initial.timer_failures,
+            windows_sealed: self.sequence,
+            table_bytes: self.window.bytes() as u64,
+            handler_time: Duration::from_nanos(now.handler_ns_total - initial.handler_ns_total),
+            ..Stats::default()
+        }
+    }
+}
+
+/// Stops whatever still runs, when the agent thread ends for whatever reason.
+pub(crate) fn stop() {
+    spans::record(false);
+    sampler::stop();
+    heap::stop();
+}
+
+fn live_heap() -> LiveHeap {
+    let mut live = LiveHeap::new();
+    heap::for_each_live(&mut |block| {
+        let sum = live.entry(block.stack_hash).or_default();
+        sum.bytes += block.bytes as f64 * block.weight;
+        sum.objects += block.weight;
+    });
+    live
+}
+
+impl Locate for ModuleMap {
+    fn locate(&self, pc: u64) -> Option<(usize, u64)> {
+        ModuleMap::locate(self, pc)
+    }
+
+    fn module(&self, index: usize) -> Option<(&[u8], &str)> {
+        self.modules().get(index).map(|module| (module.build_id.as_bytes(), &*module.name))
+    }
+}
