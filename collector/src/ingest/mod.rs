@@ -71,6 +71,13 @@ pub enum PushError {
     Unavailable(String),
 }
 
+/// What became of one window.
+struct Taken {
+    ack: Ack,
+    wanted: Vec<BuildId>,
+    samples: u64,
+}
+
 /// The way in. Cheap to clone.
 #[derive(Clone)]
 pub struct Ingest {
@@ -112,7 +119,7 @@ impl Ingest {
     /// See [`PushError`]; on any of them the window may be sent again without being counted twice.
     pub async fn push(&self, request: v1::PushRequest) -> Result<v1::PushResponse, PushError> {
         let lateness = Lateness::Live { now_ms: now_ms() };
-        let (ack, wanted) = self.take(request, lateness).await?;
+        let Taken { ack, wanted, .. } = self.take(request, lateness).await?;
         Ok(v1::PushResponse {
             duplicate: ack.duplicate,
             wanted_build_ids: wanted.iter().map(|id| id.as_bytes().to_vec()).collect(),
@@ -127,22 +134,13 @@ impl Ingest {
     /// # Errors
     /// See [`PushError`].
     pub async fn append_profile(&self, header: v1::PushHeader, payload: v1::WindowPayload) -> Result<u64, PushError> {
-        let samples = payload.series.first().map_or(0, |series| {
-            let given: u64 = series.samples.iter().map(|n| u64::from(*n)).sum();
-            if series.samples.is_empty() {
-                series.value.iter().fold(0, |sum: u64, n| sum.saturating_add(*n))
-            } else {
-                given
-            }
-        });
         let header = self.shared.importer.sign(header);
         let payload = tokio::task::spawn_blocking(move || encode_payload(&payload));
         let (payload, payload_bytes) = payload.await.map_err(|e| PushError::Unavailable(e.to_string()))??;
         let retention_ms = self.shared.store.options().retention.as_millis() as u64;
         let lateness = Lateness::Import { now_ms: now_ms(), retention_ms };
         let request = v1::PushRequest { header: Some(header), payload, payload_bytes };
-        self.take(request, lateness).await?;
-        Ok(samples)
+        Ok(self.take(request, lateness).await?.samples)
     }
 
     /// What was stored and refused since the start.
@@ -171,7 +169,7 @@ impl Ingest {
         }
     }
 
-    async fn take(&self, request: v1::PushRequest, lateness: Lateness) -> Result<(Ack, Vec<BuildId>), PushError> {
+    async fn take(&self, request: v1::PushRequest, lateness: Lateness) -> Result<Taken, PushError> {
         let metrics = &self.shared.metrics;
         let refused = |rejection: Rejection| {
             metrics.refused(&rejection);
@@ -193,15 +191,17 @@ impl Ingest {
             let window = decode::decode(&header, &payload, payload_bytes, lateness)?;
             let mut wanted = wanted(&accept::used_modules(&window));
             wanted.truncate(WANTED_MAX);
-            Ok((Accepted::new(header, payload, payload_bytes, &window), wanted))
+            // The memory is given back by whoever uses it, also when the asker is gone meanwhile.
+            Ok((Accepted::new(header, payload, payload_bytes, &window), wanted, reserved))
         });
         let checked: Result<_, Rejection> = checked.await.map_err(|e| PushError::Unavailable(e.to_string()))?;
-        let (window, wanted) = checked.map_err(refused)?;
+        let (window, wanted, reserved) = checked.map_err(refused)?;
+        let samples = window.samples();
         let (answer, ack) = oneshot::channel();
         let stopping = |_| PushError::Unavailable("the collector is stopping".to_owned());
         self.jobs.send(Job { window, reserved, answer }).await.map_err(|_| stopping(()))?;
         let ack = ack.await.map_err(|_| stopping(()))??;
-        Ok((ack, wanted))
+        Ok(Taken { ack, wanted, samples })
     }
 }
 
