@@ -21,11 +21,29 @@ const NODES_MAX: usize = 2_000_000;
 enum Format {
     Json,
     Flame,
+    Folded,
+    Svg,
+    Pprof,
+    Speedscope,
+    Markdown,
 }
 
-const OF_ONE: [(&str, Format); 2] = [("json", Format::Json), ("flame", Format::Flame)];
+const OF_ONE: [(&str, Format); 6] = [
+    ("json", Format::Json),
+    ("flame", Format::Flame),
+    ("folded", Format::Folded),
+    ("svg", Format::Svg),
+    ("pprof", Format::Pprof),
+    ("speedscope", Format::Speedscope),
+];
 
-const OF_TWO: [(&str, Format); 2] = OF_ONE;
+const OF_TWO: [(&str, Format); 5] = [
+    ("json", Format::Json),
+    ("flame", Format::Flame),
+    ("folded", Format::Folded),
+    ("svg", Format::Svg),
+    ("markdown", Format::Markdown),
+];
 
 const BASES: [(&str, Basis); 4] =
     [("cores", Basis::Cores), ("share", Basis::Share), ("instance", Basis::Instance), ("total", Basis::Total)];
@@ -54,10 +72,20 @@ pub(super) async fn flamegraph(
         let service = selection.service.to_string();
         let name = format!("{service}-{}-{}", selection.profile_type, selection.from_ms);
         blocking(move || {
+            if format == Format::Pprof {
+                // Already gzipped, and the file is expected to be.
+                let content = analysis::pprof(&merged, &symbols);
+                return Ok(Payload::attachment(
+                    &HeaderMap::new(),
+                    "application/octet-stream",
+                    content,
+                    &format!("{name}.pb.gz"),
+                ));
+            }
             let view = analysis::flamegraph(&service, &merged, &symbols, options);
             write(&headers, &view, format, &name)
         })
-        .await
+        .await?
     };
     Ok(state.bench.run(answer).await?.into_response())
 }
@@ -82,14 +110,24 @@ pub(super) async fn diff(
             let view = analysis::compare(&service, &of_a, &of_b, &symbols, options);
             write(&headers, &view, format, &name)
         })
-        .await
+        .await?
     };
     Ok(state.bench.run(answer).await?.into_response())
 }
 
-fn write(asked: &HeaderMap, view: &View, format: Format, _name: &str) -> Payload {
-    match format {
+fn write(asked: &HeaderMap, view: &View, format: Format, name: &str) -> Result<Payload, ApiError> {
+    let file = |content_type, content, extension: &str| {
+        Payload::attachment(asked, content_type, content, &format!("{name}.{extension}"))
+    };
+    Ok(match format {
         Format::Json => Payload::new(asked, "application/json", view.flame().to_json()),
         Format::Flame => Payload::new(asked, MEDIA_TYPE, view.flame().to_bytes()),
-    }
+        Format::Folded => file("text/plain; charset=utf-8", view.folded().into_bytes(), "folded"),
+        Format::Svg => file("image/svg+xml", view.svg().map_err(|error| ApiError::internal(&error))?, "svg"),
+        Format::Speedscope => file("application/json", view.speedscope(), "speedscope.json"),
+        Format::Markdown => file("text/markdown; charset=utf-8", view.markdown().into_bytes(), "md"),
+        Format::Pprof => {
+            return Err(ApiError::invalid("a comparison cannot be written as pprof", "export each side by itself"));
+        }
+    })
 }

@@ -5,6 +5,7 @@ mod events;
 mod flamegraph;
 mod metrics;
 mod pins;
+mod profiles;
 mod services;
 mod status;
 mod timeline;
@@ -34,6 +35,7 @@ pub(super) fn all() -> Router<AppState> {
         .route("/alert.json", get(alerts::json))
         .route("/api/v1/pins", post(pins::create))
         .route("/api/v1/pins/{id}", get(pins::show))
+        .route("/api/v1/profiles", post(profiles::upload))
         .route("/api/v1/status", get(status::status))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))

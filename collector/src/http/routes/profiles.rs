@@ -1,0 +1,88 @@
+//! Profiles that come as pprof files instead of from an agent.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use serde_json::{Value, json};
+use tephra_proto::ids::InstanceName;
+use tephra_proto::limits::{RESOURCE_LABELS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN};
+use tephra_proto::v1;
+
+use crate::http::AppState;
+use crate::http::body;
+use crate::http::error::{ApiError, ErrorKind};
+use crate::http::params::Params;
+use crate::http::work::blocking;
+use crate::profile::import::ImportError;
+use crate::profile::pprof::{Imported, decode};
+use crate::store::now_ms;
+
+/// The largest pprof files seen in the wild have 5 MiB, gzipped.
+const PPROF_BYTES_MAX: usize = 16 << 20;
+
+pub(super) async fn upload(
+    State(state): State<AppState>,
+    mut params: Params,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let now = now_ms();
+    let (service, profile_type, at) = (params.service()?, params.profile_type("type")?, params.time("at", now)?);
+    let (instance, labels) = instance_and_labels(params.labels()?)?;
+    params.finish()?;
+    let store = async {
+        let body = body::read(body, PPROF_BYTES_MAX).await?;
+        let Imported { mut payload, time_nanos, duration_nanos, .. } = blocking(move || decode(&body)).await??;
+        if let Some(wanted) = &profile_type {
+            keep_type(&mut payload, wanted)?;
+        }
+        let duration_ms = (duration_nanos / 1_000_000).clamp(WINDOW_MS_MIN.into(), WINDOW_MS_MAX.into());
+        let taken_ms = (time_nanos > 0).then_some(time_nanos / 1_000_000);
+        let header = v1::PushHeader {
+            service: service.to_string(),
+            instance,
+            labels,
+            window_start_unix_ms: at.or(taken_ms).unwrap_or(now.saturating_sub(duration_ms)),
+            window_duration_ms: duration_ms as u32,
+            agent_version: "import".to_owned(),
+            ..v1::PushHeader::default()
+        };
+        Ok(state.ingest.append_profile(header, payload).await?)
+    };
+    let stored = state.bench.run(store).await?;
+    Ok(Json(json!({ "stored_samples": stored })))
+}
+
+/// `label.instance` names the process; everything else is a resource label.
+fn instance_and_labels(labels: Vec<(String, String)>) -> Result<(String, Vec<v1::Label>), ApiError> {
+    let (instance, labels): (Vec<_>, Vec<_>) = labels.into_iter().partition(|(name, _)| name == "instance");
+    let instance = instance.into_iter().next().map(|(_, value)| value).unwrap_or_default();
+    let instance = InstanceName::parse(&instance)?.as_str().to_owned();
+    if labels.len() > RESOURCE_LABELS_MAX {
+        let message = format!("the profile has {} labels, limit {RESOURCE_LABELS_MAX}", labels.len());
+        return Err(ApiError::invalid(message, "keep those that people filter by"));
+    }
+    Ok((instance, labels.into_iter().map(|(name, value)| v1::Label { name, value }).collect()))
+}
+
+fn keep_type(payload: &mut v1::WindowPayload, wanted: &str) -> Result<(), ApiError> {
+    let name = |series: &v1::Series| series.r#type.as_ref().map(|t| t.name.clone()).unwrap_or_default();
+    let known: Vec<String> = payload.series.iter().map(name).collect();
+    payload.series.retain(|series| name(series) == wanted);
+    if payload.series.is_empty() {
+        let message = format!("the profile has no type {wanted:?}");
+        return Err(ApiError::invalid(message, format!("it has: {}", known.join(", "))));
+    }
+    Ok(())
+}
+
+impl From<ImportError> for ApiError {
+    fn from(error: ImportError) -> Self {
+        let message = error.to_string();
+        match error {
+            ImportError::TooMany { .. } | ImportError::TooLarge { .. } => {
+                Self::new(ErrorKind::TooLarge, message, "take it over a shorter time")
+            }
+            _ => Self::invalid(message, "send a pprof profile, gzipped or not"),
+        }
+    }
+}
