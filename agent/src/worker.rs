@@ -75,7 +75,7 @@ impl Worker {
         board: Arc<Board>,
     ) -> Result<Self, StartError> {
         let initial = sampler::counters();
-        let initial_heap_full = heap::counters().dropped_table_full;
+        let initial_heap_full = heap::counters().table_full;
         sampler::start(SamplerConfig { hz: settings.cpu_hz, depth: settings.stack_depth })
             .map_err(|why| StartError::Sampler { reason: why.to_string() })?;
         if settings.heap_mean_bytes > 0 {
@@ -236,7 +236,7 @@ impl Worker {
         let mut lost = self.lost;
         lost.add(DropReason::Busy, now.dropped_busy - self.initial.dropped_busy);
         lost.add(DropReason::RingFull, now.dropped_ring_full - self.initial.dropped_ring_full);
-        lost.add(DropReason::HeapTableFull, heap::counters().dropped_table_full - self.initial_heap_full);
+        lost.add(DropReason::HeapTableFull, heap::counters().table_full - self.initial_heap_full);
         lost
     }
 
