@@ -1,5 +1,5 @@
 /** The explorer: tabs, search and filters above one profile seen as graph, tree or table, with details beside it. */
-import { useComputed, useSignal } from "@preact/signals";
+import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { FlameCanvas } from "../flame/FlameCanvas";
@@ -13,7 +13,7 @@ import { KeysDialog } from "./KeysDialog";
 import { flameKeys } from "./keys";
 import { Legend } from "./Legend";
 import { FrameMenu, type MenuAt } from "./Menu";
-import { createModel, VIEWS, type ViewName } from "./model";
+import { BY_NAME, createModel, VIEWS, type ViewName } from "./model";
 import { ProfileNotes, PrunedNote } from "./Notes";
 import { Sandwich } from "./Sandwich";
 import { SearchBox } from "./SearchBox";
@@ -49,6 +49,13 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
   const pick = (name: ViewName) =>
     setParams({ view: name === "flame" ? null : name, focus: null, z: null, pivot: null });
   const keys = flameKeys({ model, canvas, tabs: tabs.map((t) => t.name), pick, menu, help });
+
+  useSignalEffect(() => {
+    // Chosen by name outside the graph: bring it into sight.
+    if (model.here.value.params.get("sel") !== BY_NAME) return;
+    const node = model.selected.value;
+    queueMicrotask(() => canvas.current?.reveal(node));
+  });
 
   useEffect(() => {
     const listen = (e: KeyboardEvent) => keys(e, false);

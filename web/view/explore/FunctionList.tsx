@@ -103,7 +103,8 @@ function columnsOf(model: Model): Spec[] {
   const t = model.table.value;
   const { a, b, unit } = model.scale.value;
   const text = (v: number) => fmt.value(v, unit);
-  const delta = (v: number) => fmt.signed(v, unit);
+  const short = (v: number) => fmt.bare(text(v));
+  const delta = (v: number) => fmt.shortSigned(v, unit);
   if (!model.diff.value)
     return [
       { id: "self", label: "Self", of: (f) => t.selfB[f]! * b, text },
@@ -112,10 +113,10 @@ function columnsOf(model: Model): Spec[] {
   return [
     { id: "selfDelta", label: "Δ self", of: (f) => t.selfB[f]! * b - t.selfA[f]! * a, text: delta },
     { id: "totalDelta", label: "Δ total", of: (f) => t.totalB[f]! * b - t.totalA[f]! * a, text: delta },
-    { id: "selfA", label: "Self A", of: (f) => t.selfA[f]! * a, text },
-    { id: "self", label: "Self B", of: (f) => t.selfB[f]! * b, text },
-    { id: "totalA", label: "Total A", of: (f) => t.totalA[f]! * a, text },
-    { id: "total", label: "Total B", of: (f) => t.totalB[f]! * b, text },
+    { id: "selfA", label: "Self A", of: (f) => t.selfA[f]! * a, text: short },
+    { id: "self", label: "Self B", of: (f) => t.selfB[f]! * b, text: short },
+    { id: "totalA", label: "Total A", of: (f) => t.totalA[f]! * a, text: short },
+    { id: "total", label: "Total B", of: (f) => t.totalB[f]! * b, text: short },
   ];
 }
 

@@ -58,6 +58,10 @@ export class FlameCanvas {
   private dpr = 1;
   private frame = 0;
   private animation = 0;
+  private hostWidth = 0;
+  /** Top of the first shown row, and the way to the next, in CSS pixels. */
+  private firstTop = 0;
+  private rowStep = ROW_PX;
   private hovered = -1;
   private selected = -1;
   private x0 = 0;
@@ -135,6 +139,7 @@ export class FlameCanvas {
   reveal(node: number): void {
     const input = this.input;
     if (!input || node < 0) return;
+    this.locate();
     const y = this.rowTop(input.tree.depth[node]!) + this.scroller.scrollTop;
     const top = this.scroller.scrollTop;
     if (y < top) this.scroller.scrollTop = y - ROW_PX;
@@ -184,8 +189,9 @@ export class FlameCanvas {
       focusRow: input.tree.depth[input.focus] ?? 0,
       label: (node, room) => input.label(node, room, this.glyphs),
       top: (row) => this.rowTop(row),
+      dpr: this.dpr,
     };
-    this.painter.boxes(scene, this.boxes, this.thin, this.host.clientWidth, this.height);
+    this.painter.boxes(scene, this.boxes, this.thin, this.hostWidth, this.height);
     this.events.drawn?.(this.boxes, this.thin);
   }
 
@@ -208,18 +214,22 @@ export class FlameCanvas {
     return Math.max(1, (this.input?.tree.rows ?? 1) - (this.input?.skipRows ?? 0));
   }
 
+  /** Reads where the scroller is. Once a frame: asking the DOM for every box costs more than drawing it. */
+  private locate(): void {
+    const input = this.input;
+    if (!input) return;
+    const slack = input.flip ? Math.max(0, this.height - this.contentHeight()) : 0;
+    this.firstTop = slack - this.scroller.scrollTop + (input.flip ? (this.shownRows() - 1) * ROW_PX : 0);
+    this.rowStep = input.flip ? -ROW_PX : ROW_PX;
+  }
+
   private rowTop(row: number): number {
-    const { flip, skipRows } = this.input!;
-    const slack = flip ? Math.max(0, this.height - this.contentHeight()) : 0;
-    const k = row - skipRows;
-    return (flip ? this.shownRows() - 1 - k : k) * ROW_PX - this.scroller.scrollTop + slack;
+    return this.firstTop + (row - this.input!.skipRows) * this.rowStep;
   }
 
   private rowAt(y: number): number {
-    const { flip, skipRows } = this.input!;
-    const slack = flip ? Math.max(0, this.height - this.contentHeight()) : 0;
-    const k = Math.floor((y + this.scroller.scrollTop - slack) / ROW_PX);
-    return (flip ? this.shownRows() - 1 - k : k) + skipRows;
+    this.locate();
+    return Math.floor((y - this.firstTop) / ROW_PX) * Math.sign(this.rowStep) + this.input!.skipRows;
   }
 
   private visibleRows(): [number, number] {
@@ -230,12 +240,13 @@ export class FlameCanvas {
   private measure(): void {
     this.dpr = Math.min(devicePixelRatio || 1, 3);
     this.width = this.scroller.clientWidth;
+    this.hostWidth = this.host.clientWidth;
     this.height = this.host.clientHeight;
     for (const [canvas, ctx] of [
       [this.base, this.ctx],
       [this.over, this.overCtx],
     ] as const) {
-      canvas.width = Math.max(1, Math.round(this.host.clientWidth * this.dpr));
+      canvas.width = Math.max(1, Math.round(this.hostWidth * this.dpr));
       canvas.height = Math.max(1, Math.round(this.height * this.dpr));
       ctx.setTransform(this.dpr, 0, 0, this.dpr, 0, 0);
     }
@@ -288,8 +299,9 @@ export class FlameCanvas {
 
   private paintOver(): void {
     const ctx = this.overCtx;
-    ctx.clearRect(0, 0, this.host.clientWidth, this.height);
+    ctx.clearRect(0, 0, this.hostWidth, this.height);
     if (!this.input) return;
+    this.locate();
     if (this.selected >= 0) this.outline(this.selected, 2);
     if (this.hovered >= 0 && this.hovered !== this.selected) this.outline(this.hovered, 1);
   }

@@ -66,9 +66,10 @@ export function shortName(name: string): string {
   return last.startsWith("{") || /^[A-Z<]/.test(owner) ? `${shortOwner(owner)}::${last}` : last;
 }
 
+/** `<alloc::vec::Vec as Clone>` → `Vec`. */
 function shortOwner(owner: string): string {
-  const impl = /^<(?:.*::)?([^:<>]+?)(?: as (?:.*::)?([^:<>]+))?>$/.exec(owner);
-  return impl ? impl[1]! : owner;
+  const impl = /^<(.+?)(?: as .+)?>$/.exec(owner);
+  return impl ? impl[1]!.slice(impl[1]!.lastIndexOf(":") + 1) : owner;
 }
 
 /** Splits on `::` outside angle brackets. */

@@ -23,10 +23,13 @@ export interface Scene {
   label: (node: number, room: number) => string;
   /** y of a row's top in CSS pixels, scrolling included. */
   top: (row: number) => number;
+  /** Device pixels per CSS pixel. */
+  dpr: number;
 }
 
 export class Painter {
   private order = new Uint32Array(0);
+  private keys = new Uint16Array(0);
   private readonly hatches = new Map<string, CanvasPattern | null>();
 
   constructor(
@@ -55,19 +58,29 @@ export class Painter {
       const node = boxes.node[k]!;
       return boxes.row[k]! < focusRow || (matches && !matches[tree.frame[node]!]) ? dimBucket : bucket[node]!;
     };
-    for (let k = 0; k < n; k++) starts[key(k) + 1]!++;
+    if (this.order.length < n) {
+      this.order = new Uint32Array(boxes.node.length);
+      this.keys = new Uint16Array(boxes.node.length);
+    }
+    for (let k = 0; k < n; k++) {
+      this.keys[k] = key(k);
+      starts[this.keys[k]! + 1]!++;
+    }
     for (let b = 0; b <= dimBucket; b++) starts[b + 1]! += starts[b]!;
-    if (this.order.length < n) this.order = new Uint32Array(boxes.node.length);
     const at = starts.slice();
-    for (let k = 0; k < n; k++) this.order[at[key(k)]!++] = k;
+    for (let k = 0; k < n; k++) this.order[at[this.keys[k]!]!++] = k;
     const h = ROW_PX - 1;
+    const { dpr } = scene;
+    const pixel = 1 / dpr;
     for (let b = 0; b <= dimBucket; b++) {
       if (starts[b] === starts[b + 1]) continue;
       ctx.fillStyle = b === dimBucket ? palette.dim : palette.fills[b]!;
       for (let o = starts[b]!; o < starts[b + 1]!; o++) {
         const k = this.order[o]!;
-        const w = boxes.w[k]!;
-        ctx.fillRect(boxes.x[k]!, scene.top(boxes.row[k]!), w > 3 ? w - 1 : Math.max(w * 0.8, 0.5), h);
+        // Whole device pixels: edges stay sharp, and nothing is blended.
+        const x = Math.round(boxes.x[k]! * dpr) / dpr;
+        const right = Math.round((boxes.x[k]! + boxes.w[k]!) * dpr) / dpr;
+        ctx.fillRect(x, scene.top(boxes.row[k]!), right - x > 2 ? right - x - 1 : Math.max(right - x, pixel), h);
       }
     }
     if (palette.forced) {

@@ -1,0 +1,81 @@
+/** `npm run bench`: builds, opens the pages in Chromium and prints JSON `[{name, value, unit, goal, met}]`. */
+import { readdirSync, statSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+import { build, preview } from "vite";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const VIEWPORT = { width: 1920, height: 960 };
+/** Each figure is the median of this many runs in fresh pages. */
+const RUNS = 5;
+
+process.chdir(root);
+process.env.TEPHRA_MOCK = "1";
+await build({ logLevel: "error" });
+await build({ logLevel: "error", mode: "bench" });
+
+const server = await preview({
+  mode: "bench",
+  logLevel: "error",
+  preview: { host: "127.0.0.1", port: 0, open: false },
+});
+const address = server.httpServer.address();
+const base = `http://127.0.0.1:${address.port}`;
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: process.getuid?.() === 0 ? ["--no-sandbox"] : [],
+});
+
+const results = [];
+const record = (name, value, unit, goal) =>
+  results.push({ name, value: Math.round(value * 100) / 100, unit, goal, met: value <= goal });
+try {
+  const frames = await medianOf(
+    (page) => page.evaluate(() => window.bench.frames(1_000_000)),
+    (r) => r.p95,
+  );
+  record("web: 1 M nodes, frame p95 (zoom and pan)", frames.p95, "ms", 16);
+  const small = await medianOf(
+    (page) => page.evaluate(() => window.bench.frames(100_000)),
+    (r) => r.p95,
+  );
+  record("web: 100 k nodes, frame p95 (zoom and pan)", small.p95, "ms", 8);
+  record(
+    "web: 200 k nodes, bytes in to first flame",
+    await medianOf((page) => page.evaluate(() => window.bench.firstFlame(200_000))),
+    "ms",
+    150,
+  );
+  const engine = await medianOf(
+    (page) => page.evaluate(() => window.bench.engine(1_000_000)),
+    (r) => r.search,
+  );
+  record("web: 1 M nodes, search", engine.search, "ms", 50);
+  record("web: 1 M nodes, function table", engine.table, "ms", 50);
+  record("web: JS and CSS, brotli", shipped(), "bytes", 60_000);
+} finally {
+  await browser.close();
+  await server.close();
+}
+process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
+// Vite's preview keeps sockets open for a while.
+process.exit(0);
+
+async function medianOf(measure, key = (v) => v) {
+  const values = [];
+  for (let k = 0; k < RUNS; k++) {
+    const page = await browser.newPage({ viewport: VIEWPORT });
+    await page.goto(`${base}/bench.html`);
+    await page.waitForFunction(() => window.bench !== undefined);
+    values.push(await measure(page));
+    await page.close();
+  }
+  return values.sort((x, y) => key(x) - key(y))[Math.floor(RUNS / 2)];
+}
+
+function shipped() {
+  const folder = `${root}dist/assets/`;
+  return readdirSync(folder)
+    .filter((f) => /\.(js|css)\.br$/.test(f))
+    .reduce((sum, f) => sum + statSync(folder + f).size, 0);
+}

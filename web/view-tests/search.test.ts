@@ -1,0 +1,41 @@
+import { describe, expect, test } from "vitest";
+import { compileSearch, findMatches } from "../view/profile/search";
+import { profileOf, randomStacks, SEEDS } from "./random";
+
+const matches = (query: string, names: string[]) => names.filter((n) => compileSearch(query).test!(n));
+
+describe("search", () => {
+  const names = ["serde_json::to_vec", "alloc::Vec", "malloc", "tokio::run"];
+
+  test("text is a case-insensitive part of the name", () =>
+    expect(matches("VEC", names)).toEqual(["serde_json::to_vec", "alloc::Vec"]));
+  test("a comma means or", () => expect(matches("malloc, tokio", names)).toEqual(["malloc", "tokio::run"]));
+  test("slashes hold a regular expression, closed or not", () => {
+    expect(matches("/^alloc/", names)).toEqual(["alloc::Vec"]);
+    expect(matches("/^alloc", names)).toEqual(["alloc::Vec"]);
+    expect(matches("/a{1,2}lloc/, run", names)).toEqual(["alloc::Vec", "malloc", "tokio::run"]);
+  });
+  test("a bad expression is reported with its column and matches nothing", () => {
+    const search = compileSearch("run, /(/");
+    expect(search.test).toBeNull();
+    expect(search.error).toMatch(/^column 6: /);
+  });
+  test("blank text is no search", () => {
+    expect(compileSearch("  ").test).toBeNull();
+    expect(compileSearch(" , ").test).toBeNull();
+  });
+
+  test("the matched share counts nested matches once", () => {
+    for (const seed of SEEDS) {
+      const { tree, frames } = profileOf(randomStacks(seed), true);
+      const found = findMatches(tree, frames, (n) => /^f[02468]$/.test(n));
+      let expected = 0;
+      for (let i = 1; i < tree.count; i++) {
+        let on = false;
+        for (let n = i; n > 0; n = tree.parent[n]!) on ||= /^f[02468]$/.test(frames.name(tree.frame[n]!));
+        if (on) expected += tree.selfB[i]!;
+      }
+      expect(found.totalB).toBe(expected);
+    }
+  });
+});

@@ -1,0 +1,95 @@
+import { describe, expect, test } from "vitest";
+import { swapped } from "../view/pages/DiffPage";
+import { diffPath, labelsOf, sidesOf } from "../view/pages/selection";
+import { href, upgrade } from "../view/state/location";
+import { aroundDeploy, baselineOf, parseDuration, parseTime, readRange } from "../view/state/time";
+import { traceIdIn } from "../view/ui/Shell";
+
+const NOW = 1_800_000_000_000;
+
+describe("times", () => {
+  test.each([
+    ["now", NOW],
+    ["now-15m", NOW - 900_000],
+    ["now-7d", NOW - 604_800_000],
+    ["1700000000", 1_700_000_000_000],
+    ["1700000000000", 1_700_000_000_000],
+    ["2023-11-14T22:13:20Z", 1_700_000_000_000],
+  ])("%s", (text, at) => expect(parseTime(text, NOW)).toBe(at));
+
+  test("what is no time falls back to the last hour, never to NaN", () => {
+    expect(parseTime("soon", NOW)).toBeNaN();
+    expect(readRange("soon", "later", NOW)).toEqual({ from: NOW - 3600e3, until: NOW });
+    expect(readRange("now", "now-1h", NOW)).toEqual({ from: NOW - 7200e3, until: NOW - 3600e3 });
+    expect(parseDuration("10m")).toBe(600_000);
+  });
+
+  test("baselines have the same length", () => {
+    const r = { from: NOW - 600e3, until: NOW };
+    expect(baselineOf(r, "prev")).toEqual({ from: NOW - 1200e3, until: NOW - 600e3 });
+    expect(baselineOf(r, "1d")).toEqual({ from: NOW - 87_000e3, until: NOW - 86_400e3 });
+  });
+
+  test("around a fresh deploy, both sides are as long as there is data after it", () => {
+    const { a, b } = aroundDeploy(NOW - 300e3, { from: NOW - 3600e3, until: NOW }, NOW);
+    expect(a.until - a.from).toBe(240e3);
+    expect(b.until).toBe(NOW);
+  });
+});
+
+describe("URLs", () => {
+  test("parameters round-trip, repeated ones too, with the vocabulary's version in front", () => {
+    const link = href("/s/a", { q: "/a b&c=d/", t: ["with:x::y", "hide:/^z$/"], empty: "", none: null, from: 12 });
+    expect(link.startsWith("/s/a?v=1&")).toBe(true);
+    const params = new URL(link, "http://x").searchParams;
+    expect(params.get("q")).toBe("/a b&c=d/");
+    expect(params.getAll("t")).toEqual(["with:x::y", "hide:/^z$/"]);
+    expect([...params.keys()]).toEqual(["v", "q", "t", "t", "from"]);
+  });
+
+  test("links without a version are version 1, later ones are said to be newer", () => {
+    expect(upgrade(new URLSearchParams("service=a")).newer).toBe(false);
+    expect(upgrade(new URLSearchParams("v=99&service=a"))).toMatchObject({ newer: true });
+    expect(upgrade(new URLSearchParams("v=abc")).newer).toBe(false);
+  });
+
+  test("the collector's own diff links are understood as they are", () => {
+    const p = new URLSearchParams(
+      "service=s&a.from=1700000000000&a.until=1700000600000&b.from=1700001000000&b.until=1700001600000&label.zone=eu",
+    );
+    const sides = sidesOf(p, NOW);
+    expect(sides).toEqual({
+      a: { from: 1_700_000_000_000, until: 1_700_000_600_000 },
+      b: { from: 1_700_001_000_000, until: 1_700_001_600_000 },
+    });
+    const asked = new URL(diffPath(p, sides, "flame"), "http://x").searchParams;
+    expect(asked.get("label.zone")).toBe("eu");
+    expect(asked.get("b.until")).toBe("1700001600000");
+    expect(asked.get("format")).toBe("flame");
+  });
+
+  test("without an A, it is the time before B; with labels of its own, the same time", () => {
+    const time = sidesOf(new URLSearchParams("service=s&from=now-10m"), NOW);
+    expect(time.a.until).toBe(time.b.from);
+    const labels = sidesOf(new URLSearchParams("service=s&a.label.version=1&b.label.version=2"), NOW);
+    expect(labels.a).toEqual(labels.b);
+  });
+
+  test("swapping twice is where it began", () => {
+    const p = new URLSearchParams(
+      "service=s&a.label.version=1&b.label.version=2&a.from=1700000000000&a.until=1700000600000&b.from=1700001000000&b.until=1700001600000",
+    );
+    const once = swapped(p, sidesOf(p, NOW));
+    expect(once.get("b.label.version")).toBe("1");
+    const twice = swapped(once, sidesOf(once, NOW));
+    expect(sidesOf(twice, NOW)).toEqual(sidesOf(p, NOW));
+    expect(labelsOf(twice, "a.")).toEqual(labelsOf(p, "a."));
+  });
+});
+
+test("a trace id is found in an id, a traceparent and a link, and nowhere else", () => {
+  const id = "4bf92f3577b34da6a3ce929d0e0e4736";
+  for (const text of [id, ` ${id.toUpperCase()} `, `00-${id}-00f067aa0ba902b7-01`, `https://x/trace/${id}?v=1`])
+    expect(traceIdIn(text)).toBe(id);
+  for (const text of ["", "4bf92f", `${id}0`]) expect(traceIdIn(text)).toBeNull();
+});
