@@ -62,3 +62,25 @@ impl AsyncWrite for IdleTimeout {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_peer_is_given_up_and_what_it_said_before_is_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = IdleTimeout::new(stream, Duration::from_millis(50));
+        peer.write_all(b"GET / HT").await.unwrap();
+        let mut said = [0; 8];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"GET / HT");
+        let error = stream.read(&mut said).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}
