@@ -27,7 +27,7 @@ pub(crate) fn next_u64() -> u64 {
 
 /// Uniform in `0..bound`; 0 for a bound of 0. The bias of 2^-64 × bound is far below what anything here could notice.
 pub(crate) fn below(bound: u64) -> u64 {
-    (u128::from(next_u64()) * u128::from(bound) >> 64) as u64
+    ((u128::from(next_u64()) * u128::from(bound)) >> 64) as u64
 }
 
 /// Fills `bytes`.

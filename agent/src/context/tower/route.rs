@@ -27,13 +27,14 @@ pub(super) fn name(method: &Method, path: &str, named: Option<&str>) -> String {
     route
 }
 
-/// Numbers, UUIDs, hashes and tokens: all digits, or long with a digit, or so long that no person chose it.
+/// Numbers, UUIDs, hashes and tokens: all digits, or long with digits, or so long that no person chose it.
 fn is_id(segment: &str) -> bool {
     let has_digit = segment.bytes().any(|byte| byte.is_ascii_digit());
     let only = |allowed: fn(u8) -> bool| segment.bytes().all(allowed);
     let number = has_digit && only(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b',' | b'_'));
     let hash = has_digit && segment.len() >= 8 && only(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    let token = has_digit && segment.len() >= 16;
+    let digits = segment.bytes().filter(u8::is_ascii_digit).count();
+    let token = digits >= 2 && segment.len() >= 16 && !segment.contains('.');
     number || hash || token || segment.len() > 40
 }
 

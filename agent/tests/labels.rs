@@ -1,0 +1,122 @@
+//! Every sample carries the trace it worked for, whichever thread the task was on.
+
+mod support;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use support::symbols::Functions;
+use support::{Collector, alone};
+use tephra_agent::{Agent, TraceContext, attach, in_context};
+use tokio::task::yield_now;
+use tracing::{Instrument, info_span};
+use tracing_subscriber::layer::SubscriberExt;
+
+/// Functions that burn CPU and are told apart by name; the trace of each starts with its number.
+macro_rules! burners {
+    ($($number:literal $name:ident),*) => {
+        $(
+            #[inline(never)]
+            fn $name() {
+                // Different code, so that no linker folds them into one.
+                let from = black_box($number * 1_000u64);
+                let started = Instant::now();
+                while started.elapsed() < Duration::from_micros(300) {
+                    for i in from..from + 2_000 {
+                        black_box(i.wrapping_mul($number));
+                    }
+                }
+            }
+        )*
+        const BURNERS: &[(u8, &str, fn())] = &[$(($number, stringify!($name), $name)),*];
+    };
+}
+
+burners!(1 burner_one, 2 burner_two, 3 burner_three, 4 burner_four, 5 burner_five, 6 burner_six, 7 burner_seven);
+
+fn context_of(number: u8) -> TraceContext {
+    TraceContext { trace_id: [number; 16], ..TraceContext::root() }
+}
+
+/// Burns under the context with the burner's number, in every way a context can be set.
+async fn labelled(number: u8, burn: fn()) {
+    in_context(context_of(number), async {
+        for _ in 0..10 {
+            burn();
+            yield_now().await;
+        }
+        // A span joins the trace of the future that it is made in, and so does a span inside it.
+        async {
+            for _ in 0..5 {
+                burn();
+                yield_now().await;
+                async {
+                    burn();
+                    yield_now().await;
+                    burn();
+                }
+                .instrument(info_span!("inner"))
+                .await;
+            }
+        }
+        .instrument(info_span!("outer"))
+        .await;
+        // A guard that lasts until the next await, in another trace, and back.
+        let other = number % BURNERS.len() as u8 + 1;
+        {
+            let _label = attach(context_of(other));
+            BURNERS[usize::from(other) - 1].2();
+        }
+        burn();
+        let blocking = move || {
+            let _label = attach(context_of(number));
+            burn();
+        };
+        tokio::task::spawn_blocking(blocking).await.unwrap();
+        burn();
+    })
+    .await;
+}
+
+#[test]
+fn no_sample_carries_another_tasks_trace() {
+    let _alone = alone();
+    let collector = Collector::start();
+    let subscriber = tracing_subscriber::registry().with(tephra_agent::tracing_layer());
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let agent = Agent::builder("labels")
+        .endpoint(collector.endpoint())
+        .cpu_hz(1_000)
+        .window(Duration::from_secs(1))
+        .start()
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(8).enable_all().build().unwrap();
+    runtime.block_on(async {
+        // However slow the machine is, enough samples to tell.
+        while agent.stats().cpu_samples < 1_500 {
+            let tasks = (0..64).map(|i| {
+                let (number, _, burn) = BURNERS[i % BURNERS.len()];
+                tokio::spawn(labelled(number, burn))
+            });
+            for task in tasks.collect::<Vec<_>>() {
+                task.await.unwrap();
+            }
+        }
+    });
+    drop(runtime);
+    drop(agent);
+
+    let functions = Functions::of_this_binary();
+    let (mut right, mut wrong, mut none) = (0, 0, 0);
+    for row in collector.windows().iter().flat_map(|window| window.rows("cpu")) {
+        let burning = BURNERS.iter().find(|(_, name, _)| functions.on_stack(&row.stack, name));
+        let Some((number, ..)) = burning else { continue };
+        match row.trace_id {
+            Some(id) if id == [*number; 16] => right += row.samples,
+            Some(_) => wrong += row.samples,
+            None => none += row.samples,
+        }
+    }
+    assert_eq!((wrong, none), (0, 0), "besides {right} right ones");
+    assert!(right > 500, "{right} samples are too few to tell");
+}

@@ -1,0 +1,83 @@
+//! A window as a collector reads it: indices followed, columns put together.
+
+use prost::Message;
+use tephra_proto::v1::{PushHeader, PushRequest, WindowPayload};
+use tephra_proto::{codec, limits};
+
+/// One window, decoded.
+pub struct Window {
+    pub header: PushHeader,
+    pub payload: WindowPayload,
+}
+
+/// One row of one series.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Module name and address, leaf first.
+    pub stack: Vec<(String, u64)>,
+    pub value: u64,
+    pub samples: u64,
+    pub trace_id: Option<[u8; 16]>,
+    pub truncated: bool,
+}
+
+impl Window {
+    pub fn read(request: &PushRequest) -> Self {
+        let declared = request.payload_bytes as usize;
+        let payload = codec::decompress_exact(&request.payload, declared, limits::PAYLOAD_BYTES_MAX).unwrap();
+        Self { header: request.header.clone().unwrap(), payload: WindowPayload::decode(&*payload).unwrap() }
+    }
+
+    /// The rows of one profile type.
+    pub fn rows(&self, profile_type: &str) -> Vec<Row> {
+        let (stacks, links) = (self.payload.stacks.as_ref().unwrap(), self.payload.links.as_ref().unwrap());
+        let frames = self.frames();
+        let named = |series: &&tephra_proto::v1::Series| series.r#type.as_ref().unwrap().name == profile_type;
+        let Some(series) = self.payload.series.iter().find(named) else { return Vec::new() };
+        (0..series.stack.len())
+            .map(|i| {
+                let (mut stack, mut node) = (Vec::new(), series.stack[i]);
+                loop {
+                    stack.push(frames[stacks.frame[node as usize] as usize].clone());
+                    match stacks.parent[node as usize] {
+                        0 => break,
+                        back => node -= back,
+                    }
+                }
+                let link = series.link.get(i).copied().unwrap_or_default() as usize;
+                let id = |link: usize| links.trace_ids.chunks_exact(16).nth(link).unwrap().try_into().unwrap();
+                Row {
+                    stack,
+                    value: series.value[i],
+                    samples: series.samples.get(i).map_or(series.value[i], |samples| u64::from(*samples)),
+                    trace_id: link.checked_sub(1).map(id),
+                    truncated: stacks.truncated.contains(&node),
+                }
+            })
+            .collect()
+    }
+
+    /// Samples in the payload: both allocation series hold the same ones.
+    pub fn stored(&self) -> u64 {
+        ["cpu", "alloc_space"].iter().flat_map(|name| self.rows(name)).map(|row| row.samples).sum()
+    }
+
+    pub fn dropped(&self) -> u64 {
+        self.header.drops.iter().map(|drop| drop.samples).sum()
+    }
+
+    fn frames(&self) -> Vec<(String, u64)> {
+        let table = self.payload.frames.as_ref().unwrap();
+        let mut deltas = table.address_delta.iter();
+        let mut address = 0u64;
+        let frame = |&module: &u32| match module {
+            0 => (String::new(), 0),
+            _ => {
+                address = address.wrapping_add_signed(*deltas.next().unwrap());
+                let name = self.payload.modules[module as usize - 1].name as usize;
+                (self.payload.strings[name].clone(), address)
+            }
+        };
+        table.module.iter().map(frame).collect()
+    }
+}
