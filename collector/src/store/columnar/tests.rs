@@ -13,7 +13,7 @@ const MINUTE: u64 = 60_000;
 
 fn link(n: u8) -> Link {
     let trace_id = TraceId::from_bytes([n; 16]).unwrap();
-    Link { trace_id, span_id: SpanId::from_bytes([n; 8]).filter(|_| n % 2 == 0) }
+    Link { trace_id, span_id: SpanId::from_bytes([n; 8]).filter(|_| n.is_multiple_of(2)) }
 }
 
 fn part(service: &str, seed: u8) -> Part {

@@ -93,7 +93,8 @@ impl PartBuilder {
         for series in &window.series {
             let profile_type = &series.profile_type;
             let gauge_factor = if profile_type.kind == Kind::Gauge { u64::from(len_ms) } else { 1 };
-            let own = PartSeries { profile_type: profile_type.clone(), instance: instance.clone(), labels: labels.clone() };
+            let own =
+                PartSeries { profile_type: profile_type.clone(), instance: instance.clone(), labels: labels.clone() };
             let index = self.series_index(own.clone());
             for row in &series.rows {
                 self.add_row(PartRow {
@@ -141,8 +142,7 @@ impl PartBuilder {
             self.part.spans.extend_from_slice(&part.spans);
         }
         for window in &part.windows {
-            let received =
-                self.received(window.window_ms, window.window_len_ms, &window.labels, &window.instance);
+            let received = self.received(window.window_ms, window.window_len_ms, &window.labels, &window.instance);
             if window.covered_ms == window.window_len_ms {
                 let end = window.window_ms + u64::from(window.window_len_ms);
                 received.stretches.push((window.window_ms, end));
@@ -224,13 +224,7 @@ impl PartBuilder {
         }
     }
 
-    fn received(
-        &mut self,
-        start_ms: u64,
-        len_ms: u32,
-        labels: &[(String, String)],
-        instance: &str,
-    ) -> &mut Received {
+    fn received(&mut self, start_ms: u64, len_ms: u32, labels: &[(String, String)], instance: &str) -> &mut Received {
         let (window_ms, window_len_ms) = self.rollup.place(start_ms, len_ms);
         let instance = if self.rollup.fold_instances { String::new() } else { instance.to_owned() };
         self.windows.entry((window_ms, window_len_ms, labels.to_vec(), instance)).or_default()
@@ -242,12 +236,10 @@ impl PartBuilder {
         by_type.extend(self.part.series.iter().zip(0..).map(|(series, i)| (series.profile_type.name.as_str(), i)));
         by_type.sort_unstable();
         let mut rank = vec![0u32; by_type.len()];
-        let mut types = 0;
-        for pair in by_type.chunk_by(|a, b| a.0 == b.0) {
-            for (_, index) in pair {
-                rank[*index as usize] = types;
+        for (order, same_type) in by_type.chunk_by(|a, b| a.0 == b.0).enumerate() {
+            for (_, series) in same_type {
+                rank[*series as usize] = order as u32;
             }
-            types += 1;
         }
         let key = |row: &PartRow| (rank[row.series as usize], row.window_ms, row.window_len_ms, row.series, row.node);
         self.part.rows.sort_unstable_by_key(key);

@@ -93,7 +93,7 @@ proptest! {
     fn coarser_windows_are_exact_sums(windows in windows()) {
         let fine = merge_parts("s", &windows, FINE);
         let direct = merge_parts("s", &windows, FOLDED);
-        let stepwise = merge_parts("s", &[merge_parts("s", &[fine.clone()], MINUTE)], FOLDED);
+        let stepwise = merge_parts("s", &[merge_parts("s", std::slice::from_ref(&fine), MINUTE)], FOLDED);
         prop_assert_eq!(content(&direct), content(&stepwise));
         let mut expected = Content::new();
         for ((name, _, window, stack), (value, samples)) in content(&fine) {
