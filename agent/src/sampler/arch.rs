@@ -14,7 +14,8 @@ pub(crate) struct Registers {
     pub(crate) sp: u64,
     /// Frame pointer, which code is free to use for something else.
     pub(crate) fp: u64,
-    /// Link register; 0 where the processor has none.
+    /// Link register, where the processor has one.
+    #[cfg(target_arch = "aarch64")]
     pub(crate) lr: u64,
 }
 
@@ -31,7 +32,6 @@ impl Registers {
             pc: registers[libc::REG_RIP as usize] as u64,
             sp: registers[libc::REG_RSP as usize] as u64,
             fp: registers[libc::REG_RBP as usize] as u64,
-            lr: 0,
         }
     }
 
@@ -44,7 +44,7 @@ impl Registers {
             asm!("lea {pc}, [rip]", "mov {sp}, rsp", "mov {fp}, rbp", pc = out(reg) pc, sp = out(reg) sp,
                 fp = out(reg) fp, options(nomem, nostack, preserves_flags));
         }
-        Self { pc, sp, fp, lr: 0 }
+        Self { pc, sp, fp }
     }
 
     /// As the unwinder wants them.

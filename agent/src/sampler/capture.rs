@@ -66,7 +66,8 @@ pub(super) fn take(subject: &Subject<'_>) -> Option<u64> {
         stack_hash,
         truncated,
     };
-    if !ring.push(&record::encode(&sample), stack) {
+    let header = record::encode(&sample);
+    if !ring.push(&header, stack) && !push_elsewhere(&header, stack) {
         counters::add(&COUNTERS.dropped_ring_full, 1);
         return None;
     }
@@ -77,6 +78,13 @@ pub(super) fn take(subject: &Subject<'_>) -> Option<u64> {
     counters::add(taken, 1);
     counters::add(&COUNTERS.truncated, u64::from(truncated));
     Some(stack_hash)
+}
+
+/// Leaves a record in any other slot's ring: one thread that allocates fast can fill its own between two drains. Free
+/// slots only, so the one that the caller holds is passed over.
+fn push_elsewhere(header: &[u64], stack: &[u64]) -> bool {
+    let mut slots = slots::all().iter().filter_map(slots::Slot::try_claim);
+    slots.any(|mut slot| slot.parts().1.push(header, stack))
 }
 
 /// The stack in place if its bounds are known; otherwise a copy, and a request to find them.

@@ -143,7 +143,8 @@ mod tests {
             };
             let sp = 0x7000_0000_0000;
             let words: Vec<u64> = (0..256).map(|_| word(sp)).collect();
-            let registers = Registers { pc: word(sp), sp, fp: word(sp), lr: 0 };
+            let mut registers = Registers::here();
+            (registers.pc, registers.sp, registers.fp) = (word(sp), sp, word(sp));
             let memory = StackMemory::copied(sp, &words);
             let walk = walk(&snapshot, &mut cache, &registers, &memory, &(0..0), &mut out);
             assert!(walk.depth <= out.len());
