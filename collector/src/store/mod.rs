@@ -5,16 +5,12 @@
 //! | [`bulk`] | objects that are written whole and made durable |
 //! | [`segment`] | the bytes of a segment |
 //! | [`catalog`] | segments, sequence numbers, names, events, pins: one transaction makes a segment visible |
-//! | [`columnar`] | the same, compacted: Parquet files that any reader can open |
-//! | [`compact`] | from arrived windows to Parquet, from fine windows to coarse ones |
 //! | [`retain`] | lets go of what is old |
 //! | [`cache`] | footers and windows that were read lately |
 
 pub mod bulk;
 pub mod cache;
 pub mod catalog;
-pub mod columnar;
-pub mod compact;
 mod folder;
 mod migrations;
 pub mod retain;
