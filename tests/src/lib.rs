@@ -9,4 +9,5 @@ pub mod clock;
 pub mod collector;
 pub mod process;
 pub mod push;
+pub mod sink;
 pub mod synthetic;

@@ -50,7 +50,7 @@ fn hostile_windows_are_refused_by_name_counted_and_not_stored() {
         ("stack", with_payload(|p| p.series[0].stack[0] = 4_000_000_000)),
         ("parent", with_payload(|p| p.stacks.as_mut().expect("stacks").parent[0] = 7)),
         ("frame", with_payload(|p| p.stacks.as_mut().expect("stacks").frame[1] = 99)),
-        ("string", with_payload(|p| p.frames.as_mut().expect("frames").function[0] = 99)),
+        ("function", with_payload(|p| p.frames.as_mut().expect("frames").function[0] = 99)),
         ("link", with_payload(|p| p.series[0].link = vec![9])),
         ("value", with_payload(|p| p.series[0].value.clear())),
     ];
