@@ -1,6 +1,6 @@
 //! A program with two busy threads and no runtime. Start a collector, run this, open <http://127.0.0.1:4040>.
 //!
-//! `cargo run -p tephra-agent --example plain_threads`
+//! `cargo run -p tephra-agent --example plain_threads [seconds] [endpoint]`
 
 use std::hint::black_box;
 use std::thread;
@@ -20,8 +20,13 @@ fn build_words(count: usize) -> Vec<String> {
 }
 
 fn main() -> Result<(), tephra_agent::StartError> {
-    let agent = Agent::builder("plain-threads").label("version", "v1").window(Duration::from_secs(1)).start()?;
     let seconds = std::env::args().nth(1).and_then(|arg| arg.parse().ok()).unwrap_or(10);
+    let endpoint = std::env::args().nth(2).unwrap_or_else(|| "http://127.0.0.1:4040".to_owned());
+    let agent = Agent::builder("plain-threads")
+        .endpoint(endpoint)
+        .label("version", "v1")
+        .window(Duration::from_secs(1))
+        .start()?;
     let numbers = thread::spawn(move || {
         for _ in 0..seconds * 20 {
             let _label = attach(TraceContext::root());

@@ -11,7 +11,7 @@ use crate::agent::Agent;
 
 const CPU_HZ_MAX: u32 = 1_000;
 /// Each sampled block is aligned to a page; sampling more often would cost more memory than it tells.
-const HEAP_MEAN_BYTES_MIN: u64 = 4 << 10;
+const HEAP_MEAN_BYTES_MIN: u64 = 64 << 10;
 const HEAP_MEAN_BYTES_MAX: u64 = 1 << 30;
 const MEMORY_BYTES_MIN: usize = 4 << 20;
 /// A window must stay below what a collector takes.
@@ -150,7 +150,7 @@ impl Builder {
         self
     }
 
-    /// Mean bytes allocated between two heap samples; 0: no heap profile. Needs [`ProfAlloc`](crate::ProfAlloc) as the
+    /// Mean bytes allocated between two heap samples, 64 KiB to 1 GiB; 0: no heap profile. Needs [`ProfAlloc`](crate::ProfAlloc) as the
     /// global allocator. Default: 512 KiB.
     pub fn heap_mean_bytes(mut self, bytes: u64) -> Self {
         self.heap_mean_bytes = bytes;

@@ -63,9 +63,9 @@ pub(crate) fn run(endpoint: Uri, queue: Arc<Queue>, binaries: Arc<Binaries>) -> 
         .thread_name(THREAD_NAME)
         .build()?;
     runtime.block_on(async {
-        let channel = connect(endpoint);
+        let channel = connect(endpoint.clone());
         let symbols = symbols::spawn(channel.clone(), binaries);
-        let mut shipping = tokio::spawn(push::ship(channel, Arc::clone(&queue), symbols));
+        let mut shipping = tokio::spawn(push::ship(channel, endpoint, Arc::clone(&queue), symbols));
         queue.closed().await;
         match tokio::time::timeout(LAST_WORDS, &mut shipping).await {
             Ok(Err(failed)) if failed.is_panic() => {

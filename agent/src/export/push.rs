@@ -7,7 +7,7 @@ use std::time::Duration;
 use tephra_proto::v1::profile_service_client::ProfileServiceClient;
 use tephra_proto::v1::{DropReason, PushResponse};
 use tokio::time::timeout;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Uri};
 use tonic::{Code, Status};
 
 use super::backoff::Backoff;
@@ -37,10 +37,10 @@ enum Outcome {
 }
 
 /// Sends everything that comes through `queue`, until it is closed.
-pub(super) async fn ship(channel: Channel, queue: Arc<Queue>, symbols: Symbols) {
+pub(super) async fn ship(channel: Channel, endpoint: Uri, queue: Arc<Queue>, symbols: Symbols) {
     let mut client = ProfileServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
     while let Some(window) = queue.next().await {
-        let Some(reply) = deliver(&mut client, &queue, &window).await else { continue };
+        let Some(reply) = deliver(&mut client, &endpoint, &queue, &window).await else { continue };
         symbols.wanted(reply.wanted_build_ids);
         if reply.retry_after_ms > 0 {
             wait(&queue, clamp(Duration::from_millis(reply.retry_after_ms.into()))).await;
@@ -49,7 +49,12 @@ pub(super) async fn ship(channel: Channel, queue: Arc<Queue>, symbols: Symbols) 
 }
 
 /// Tries until the window is accepted, refused or, once the queue is closed, has failed again.
-async fn deliver(client: &mut ProfileServiceClient<Channel>, queue: &Queue, window: &Sealed) -> Option<PushResponse> {
+async fn deliver(
+    client: &mut ProfileServiceClient<Channel>,
+    endpoint: &Uri,
+    queue: &Queue,
+    window: &Sealed,
+) -> Option<PushResponse> {
     let mut backoff = Backoff::new();
     let mut strange = 0;
     loop {
@@ -77,7 +82,8 @@ async fn deliver(client: &mut ProfileServiceClient<Channel>, queue: &Queue, wind
         }
         queue.attempt_failed();
         static FAILED: Notice = Notice::new();
-        FAILED.say(&format!("no collector takes windows, trying again: {} ({:?})", status.message(), status.code()));
+        let (why, code) = (status.message(), status.code());
+        FAILED.say(&format!("no collector takes windows at {endpoint}, trying again: {why} ({code:?})"));
         wait(queue, backoff.next().max(pause.map_or(Duration::ZERO, clamp))).await;
     }
 }

@@ -48,8 +48,14 @@ impl Symbols {
 pub(super) fn spawn(channel: Channel, binaries: Arc<Binaries>) -> Symbols {
     let (sender, mut receiver) = mpsc::channel(1);
     let client = SymbolServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
-    let mut uploader =
-        Uploader { client, binaries, offered: Arc::default(), tried: HashMap::new(), since: SystemTime::now() };
+    let mut uploader = Uploader {
+        client,
+        binaries,
+        offered: Arc::default(),
+        tried: HashMap::new(),
+        postponed: Vec::new(),
+        since: SystemTime::now(),
+    };
     tokio::spawn(async move {
         while let Some(wanted) = receiver.recv().await {
             uploader.serve(wanted).await;
@@ -63,7 +69,10 @@ struct Uploader {
     binaries: Arc<Binaries>,
     /// What was offered last; every change of it is offered again.
     offered: Arc<[Binary]>,
+    /// Builds that were tried, and when they may be tried again.
     tried: HashMap<Vec<u8>, Instant>,
+    /// Wanted by the collector, which takes few files at a time: tried again as soon as it is next heard of.
+    postponed: Vec<Vec<u8>>,
     since: SystemTime,
 }
 
@@ -88,6 +97,7 @@ impl Uploader {
     /// The collector is there: offer what is new, and upload what it wants.
     async fn serve(&mut self, mut wanted: Vec<Vec<u8>>) {
         let binaries = self.binaries.get();
+        wanted.append(&mut self.postponed);
         if binaries != self.offered {
             match self.offer(&binaries).await {
                 Ok(also) => {
@@ -99,12 +109,16 @@ impl Uploader {
         }
         for binary in binaries.iter().filter(|binary| wanted.contains(&binary.build_id)) {
             let now = Instant::now();
-            if self.tried.get(&binary.build_id).is_some_and(|last| now.duration_since(*last) < AGAIN_AFTER) {
+            if self.tried.get(&binary.build_id).is_some_and(|again| now < *again) {
                 continue;
             }
-            self.tried.insert(binary.build_id.clone(), now);
+            self.tried.insert(binary.build_id.clone(), now + AGAIN_AFTER);
             match self.upload(binary).await {
                 Ok(()) | Err(NotSent::Stripped) => {}
+                Err(NotSent::Status(status)) if status.code() == tonic::Code::Unavailable => {
+                    self.tried.remove(&binary.build_id);
+                    self.postponed.push(binary.build_id.clone());
+                }
                 Err(why) => say(&format!("no symbols of {}: {why}", binary.name)),
             }
         }

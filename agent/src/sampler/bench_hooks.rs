@@ -8,6 +8,11 @@ use std::time::{Duration, Instant};
 
 use super::{SamplerConfig, counters, current_state, current_tid};
 
+/// How often a [`Session`] drains.
+const DRAIN_EVERY: Duration = Duration::from_millis(10);
+/// A machine so busy that the agent thread does not run for this many drains cannot be measured.
+const DRAINS_AWAITED: u32 = 500;
+
 /// Sampling without an agent around it: an agent thread that ticks, drains and forgets.
 #[derive(Debug)]
 pub struct Session {
@@ -41,7 +46,7 @@ impl Session {
                         each(sample);
                         drained.fetch_add(1, Ordering::Relaxed);
                     });
-                    std::thread::sleep(Duration::from_millis(10));
+                    std::thread::sleep(DRAIN_EVERY);
                 }
                 super::stop();
                 super::drain(&mut |sample| {
@@ -72,12 +77,21 @@ impl Drop for Session {
 }
 
 /// Takes one CPU sample of the running thread under `depth` frames of recursion. Returns how long the thread was away, the
-/// signal's delivery and the system call that sent it included; `None` when the thread is not being sampled.
+/// signal's delivery and the system call that sent it included. Only a sample that reached a ring counts, because a dropped
+/// one is cheaper: while the rings are full this waits for the next drain. `None` when the thread is not being sampled.
 #[must_use]
 pub fn cpu_sample_ns(depth: usize) -> Option<u64> {
     super::register_thread();
     let address = current_state(current_tid())?.address();
-    Some(descend(depth, address))
+    for _ in 0..DRAINS_AWAITED {
+        let before = counters().cpu_taken;
+        let away = descend(depth, address);
+        if counters().cpu_taken > before {
+            return Some(away);
+        }
+        std::thread::sleep(DRAIN_EVERY);
+    }
+    None
 }
 
 /// Samples that reached a ring, dropped ones, and nanoseconds spent, since the process began.
