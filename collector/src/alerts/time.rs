@@ -101,7 +101,7 @@ pub fn parse_duration(text: &str) -> Result<u64, TimeError> {
 /// Writes a duration the way people do: the largest unit that divides it.
 pub fn format_duration(ms: u64) -> String {
     let units = [("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    match units.into_iter().find(|(_, scale)| ms >= *scale && ms % scale == 0) {
+    match units.into_iter().find(|(_, scale)| ms >= *scale && ms.is_multiple_of(*scale)) {
         Some((unit, scale)) => format!("{}{unit}", ms / scale),
         None => format!("{ms}ms"),
     }

@@ -88,9 +88,9 @@ impl Server {
     }
 }
 
-/// A selection as a person writes it: `service=checkout,label.version=v2,from=now-1h`. Becomes URL parameters with `prefix`.
-pub(super) fn selection(text: &str, prefix: &str) -> Result<String, String> {
-    let mut query = String::new();
+/// A selection as a person writes it: `service=checkout,label.version=v2,from=now-1h`, as names and values.
+pub(super) fn selection(text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut pairs = Vec::new();
     for part in text.split([',', '&']).map(str::trim).filter(|part| !part.is_empty()) {
         let Some((name, value)) = part.split_once('=') else {
             return Err(format!(
@@ -100,9 +100,16 @@ pub(super) fn selection(text: &str, prefix: &str) -> Result<String, String> {
         // A bare label name is what people type first.
         let known = ["service", "type", "from", "until", "trace"].contains(&name) || name.starts_with("label.");
         let name = if known { name.to_owned() } else { format!("label.{name}") };
-        query += &format!("{}{prefix}{}={}", if query.is_empty() { "" } else { "&" }, encode(&name), encode(value));
+        pairs.push((name, value.to_owned()));
     }
-    if query.is_empty() { Err("the selection is empty: write such as service=checkout".to_owned()) } else { Ok(query) }
+    if pairs.is_empty() { Err("the selection is empty: write such as service=checkout".to_owned()) } else { Ok(pairs) }
+}
+
+/// Names and values as a query, each name with `prefix`.
+pub(super) fn query(pairs: &[(String, String)], prefix: &str) -> String {
+    let parts: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{prefix}{}={}", encode(name), encode(value))).collect();
+    parts.join("&")
 }
 
 #[cfg(test)]
@@ -112,11 +119,11 @@ mod tests {
     #[test]
     fn a_selection_becomes_parameters() {
         assert_eq!(
-            selection("service=checkout, version=v1+2,label.zone=eu 1,from=now-1h", "a.").unwrap(),
+            query(&selection("service=checkout, version=v1+2,label.zone=eu 1,from=now-1h").unwrap(), "a."),
             "a.service=checkout&a.label.version=v1%2B2&a.label.zone=eu%201&a.from=now-1h"
         );
-        assert!(selection("checkout", "a.").unwrap_err().contains("service=checkout"));
-        assert!(selection(" , ", "a.").is_err());
+        assert!(selection("checkout").unwrap_err().contains("service=checkout"));
+        assert!(selection(" , ").is_err());
     }
 
     #[test]

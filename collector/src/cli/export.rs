@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::client::{Server, selection};
+use super::client::{Server, query, selection};
 use super::fail;
 
 /// What `tephra export` takes.
@@ -25,8 +25,8 @@ pub(super) struct Args {
 
 /// Saves it.
 pub(super) fn run(args: &Args) -> ExitCode {
-    let query = match selection(&args.selection, "") {
-        Ok(query) => query,
+    let query = match selection(&args.selection) {
+        Ok(pairs) => query(&pairs, ""),
         Err(problem) => return fail(2, &problem),
     };
     let path = format!("/api/v1/flamegraph?{query}&format={}", crate::alerts::link::encode(&args.format));

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use serde::Deserialize;
 
 use super::budget::Budget;
-use super::client::{Server, selection};
+use super::client::{Server, query, selection};
 use super::fail;
 use crate::analysis::movers::SIGNIFICANT;
 use crate::analysis::quantity;
@@ -56,6 +56,8 @@ struct Answer {
 
 #[derive(Debug, Deserialize)]
 struct Side {
+    from: u64,
+    until: u64,
     samples: u64,
     value: f64,
     unit: String,
@@ -141,12 +143,28 @@ pub(super) fn run_diff(args: &DiffArgs) -> ExitCode {
 }
 
 fn ask(args: &DiffArgs) -> Result<(Answer, String), String> {
-    let (a, b) = (selection(&args.baseline, "a.")?, selection(&args.candidate, "b.")?);
-    let query = format!("{a}&{b}&basis={}", args.basis);
-    let answer = args.server.json(&format!("/api/v1/diff?{query}")).map_err(|error| error.to_string())?;
-    let answer = serde_json::from_value(answer).map_err(|_| args.server.not_understood().to_string())?;
-    Ok((answer, format!("{}/diff?{query}", args.server.url())))
+    let (a, b) = (selection(&args.baseline)?, selection(&args.candidate)?);
+    let path = format!("/api/v1/diff?{}&{}&basis={}", query(&a, "a."), query(&b, "b."), args.basis);
+    let answer = args.server.json(&path).map_err(|error| error.to_string())?;
+    let answer: Answer = serde_json::from_value(answer).map_err(|_| args.server.not_understood().to_string())?;
+    let page = format!("{}{}", args.server.url(), page(a, b, &answer, &args.basis));
+    Ok((answer, page))
 }
+
+/// The page that shows the same comparison for as long as its data is kept: its times are fixed.
+fn page(mut a: Pairs, mut b: Pairs, answer: &Answer, basis: &str) -> String {
+    let common: Pairs =
+        a.iter().filter(|pair| pair.0 != "from" && pair.0 != "until" && b.contains(pair)).cloned().collect();
+    for (side, times) in [(&mut a, &answer.a), (&mut b, &answer.b)] {
+        side.retain(|pair| pair.0 != "from" && pair.0 != "until" && !common.contains(pair));
+        side.extend([("from".to_owned(), times.from.to_string()), ("until".to_owned(), times.until.to_string())]);
+    }
+    let parts = [query(&common, ""), query(&a, "a."), query(&b, "b."), format!("basis={basis}")];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    format!("/diff?{}", parts.join("&"))
+}
+
+type Pairs = Vec<(String, String)>;
 
 fn judge(answer: &Answer, budget: Budget) -> Verdict {
     let (a, b) = (&answer.a, &answer.b);
@@ -198,7 +216,8 @@ mod tests {
     use super::*;
 
     fn answer(a: f64, b: f64, total_q: u32, delta: f64, q: f64) -> Answer {
-        let side = |value: f64| json!({ "samples": 5_000, "value": value, "unit": "cores" });
+        let side =
+            |value: f64| json!({ "from": 1_000, "until": 2_000, "samples": 5_000, "value": value, "unit": "cores" });
         serde_json::from_value(json!({
             "a": side(a), "b": side(b), "nodes": { "q": [total_q] },
             "movers": [{ "name": "tax::rate_for", "a": 1.0, "b": 1.0 + delta, "delta": delta, "q": q }],
@@ -229,6 +248,16 @@ mod tests {
         let budget = Budget { samples: 5_001, ..Budget::default() };
         let Verdict::Unknown(why) = judge(&answer(1.0, 1.0, 10_000, 0.0, 1.0), budget) else { panic!() };
         assert!(why.contains("5000 samples, 5001 are needed"), "{why}");
+    }
+
+    #[test]
+    fn the_link_has_fixed_times_and_says_once_what_both_sides_share() {
+        let (a, b) =
+            (selection("service=c,version=v1,from=now-2h").unwrap(), selection("service=c,version=v2").unwrap());
+        assert_eq!(
+            page(a, b, &answer(1.0, 1.0, 10_000, 0.0, 1.0), "cores"),
+            "/diff?service=c&a.label.version=v1&a.from=1000&a.until=2000&b.label.version=v2&b.from=1000&b.until=2000&basis=cores"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::client::{Server, selection};
+use super::client::{Server, query, selection};
 use super::fail;
 
 /// What `tephra import` takes.
@@ -25,8 +25,8 @@ pub(super) struct Args {
 
 /// Sends it.
 pub(super) fn run(args: &Args) -> ExitCode {
-    let query = match selection(&args.selection, "") {
-        Ok(query) => query,
+    let query = match selection(&args.selection) {
+        Ok(pairs) => query(&pairs, ""),
         Err(problem) => return fail(2, &problem),
     };
     let content = match std::fs::read(&args.file) {

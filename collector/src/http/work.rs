@@ -114,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_answer_and_not_the_end() {
-        let error = blocking(|| panic!("planted")).await.map(|()| ()).unwrap_err();
+        let error = blocking::<(), _>(|| panic!("planted")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Internal);
     }
 }
