@@ -31,6 +31,9 @@
 //!   no file. Dropping the agent stops it within half a second, whatever the network does. If the agent itself fails,
 //!   it says so once on stderr, turns itself off, and your service goes on.
 //!
+//! Where threads have no CPU timers of their own (anything but Linux, and the feature `pprof-fallback`), the `pprof` crate
+//! samples instead: CPU only, without trace labels.
+//!
 //! What it *does* cost: two threads (`tephra-agent`, `tephra-ship`), the signal SIGPROF, and one timer per thread.
 
 mod agent;
@@ -42,7 +45,15 @@ mod heap;
 mod notice;
 mod process;
 mod random;
+#[cfg_attr(
+    any(not(target_os = "linux"), feature = "pprof-fallback"),
+    allow(dead_code, reason = "the stand-in sampler knows less of each sample")
+)]
 mod sample;
+#[cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
+mod sampler;
+#[cfg(any(not(target_os = "linux"), feature = "pprof-fallback"))]
+#[path = "fallback/mod.rs"]
 mod sampler;
 mod spans;
 mod stats;
@@ -57,6 +68,7 @@ pub use context::tower::{TraceLayer, TracedFuture, TracedService, tower_layer};
 pub use context::tracing::{SpanLayer, tracing_layer};
 pub use context::{Guard, InContext, TraceContext, attach, current, in_context};
 pub use heap::ProfAlloc;
+#[cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
 #[doc(hidden)]
 pub use sampler::bench_hooks;
 pub use stats::{Drops, Stats};

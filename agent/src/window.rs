@@ -1,15 +1,15 @@
 //! One window of samples under a memory budget: filled while it is open, then sealed into a payload.
 
 mod encode;
-mod stacks;
+pub(crate) mod stacks;
 
 use std::collections::HashMap;
 
 use tephra_proto::limits::{WINDOW_LINKS_MAX, WINDOW_SAMPLES_MAX, WINDOW_SPANS_MAX};
 
 pub(crate) use self::encode::Encoding;
-pub(crate) use self::stacks::Locate;
-use self::stacks::StackTable;
+use self::stacks::{Locate, StackTable};
+
 use crate::clock::Slot;
 use crate::context::TraceContext;
 use crate::sample::{RawSample, SampleKind};

@@ -15,7 +15,7 @@ use crate::heap::{self, HeapConfig};
 use crate::notice::Notice;
 use crate::sampler::{self, ModuleMap, SamplerConfig};
 use crate::stats::{Board, Drops, Stats};
-use crate::window::{Encoding, LiveHeap, Locate, Window};
+use crate::window::{Encoding, LiveHeap, Window};
 use crate::{process, random, spans};
 
 pub(crate) const THREAD_NAME: &str = "tephra-agent";
@@ -139,12 +139,11 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        // The map of modules is kept, for the samplers forget theirs.
-        self.refresh_modules();
-        sampler::stop();
+        // Paused before it is stopped: what it took can still be named.
+        sampler::pause(true);
         self.paused = true;
         self.seal(Seal::Last);
-        heap::stop();
+        stop();
     }
 
     /// Moves what the samplers left in their rings into the window.
@@ -159,7 +158,7 @@ impl Worker {
 
     fn refresh_modules(&mut self) {
         let modules = sampler::modules();
-        if Arc::ptr_eq(&modules, &self.modules) || modules.modules().is_empty() {
+        if Arc::ptr_eq(&modules, &self.modules) {
             return;
         }
         self.binaries.set(modules.modules().iter().map(|module| Binary {
@@ -275,7 +274,8 @@ fn live_heap() -> LiveHeap {
     live
 }
 
-impl Locate for ModuleMap {
+#[cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
+impl crate::window::stacks::Locate for ModuleMap {
     fn locate(&self, pc: u64) -> Option<(usize, u64)> {
         ModuleMap::locate(self, pc)
     }

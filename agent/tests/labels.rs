@@ -1,4 +1,5 @@
 //! Every sample carries the trace it worked for, whichever thread the task was on.
+#![cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! What a service that burns CPU and memory looks like to a collector.
+#![cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! A collector that is dead, deaf or mad costs windows and nothing else.
+#![cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
 
 mod support;
 

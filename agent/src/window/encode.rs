@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use tephra_proto::limits::STRING_BYTES_MAX;
 use tephra_proto::v1;
 
 use super::stacks::{CUT_ROOT, Frame, StackTable};
@@ -210,15 +211,24 @@ fn number_frames(
                 frames.address_delta.push(address.wrapping_sub(previous) as i64);
                 previous = address;
             }
-            Some(Frame::Unknown) | None => {
+            foreign => {
+                let symbol = match foreign {
+                    Some(&Frame::Foreign { symbol: Some(symbol) }) => table.symbols().get(symbol as usize),
+                    _ => None,
+                };
                 frames.module.push(0);
-                frames.function.push(strings.add("[unknown]"));
-                frames.file.push(0);
-                frames.line.push(0);
+                frames.function.push(strings.add(symbol.map_or("[unknown]", |symbol| cut(&symbol.function))));
+                frames.file.push(strings.add(symbol.map_or("", |symbol| cut(&symbol.file))));
+                frames.line.push(symbol.map_or(0, |symbol| symbol.line));
             }
         }
     }
     (modules, frames, new_ids)
+}
+
+/// The beginning of `text` that a collector takes.
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(STRING_BYTES_MAX)).unwrap_or_default()
 }
 
 /// All contexts of the window, sorted, so that the spans of one trace stand together.

@@ -11,6 +11,19 @@ pub(crate) trait Locate {
     fn locate(&self, pc: u64) -> Option<(usize, u64)>;
     /// Build id and file name of a module.
     fn module(&self, index: usize) -> Option<(&[u8], &str)>;
+    /// What stands at an address outside all modules, for samplers that know names instead of modules.
+    fn symbol(&self, _pc: u64) -> Option<&Symbol> {
+        None
+    }
+}
+
+/// A position in code that came with its name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Symbol {
+    pub(crate) function: String,
+    pub(crate) file: String,
+    /// 0: not known.
+    pub(crate) line: u32,
 }
 
 /// A module that frames refer to.
@@ -23,8 +36,8 @@ pub(crate) struct Module {
 /// One position in code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Frame {
-    /// Code that no module holds.
-    Unknown,
+    /// Code that no module holds. Index into [`StackTable::symbols`]; `None` when it has no name either.
+    Foreign { symbol: Option<u32> },
     /// Index into [`StackTable::modules`], and the address in the module's own address space.
     Native { module: u32, address: u64 },
 }
@@ -55,8 +68,10 @@ struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct StackTable {
     modules: Vec<Module>,
+    symbols: Vec<Symbol>,
     frames: Vec<Frame>,
     nodes: Vec<Node>,
+    symbol_ids: HashMap<Symbol, u32>,
     frame_ids: HashMap<Frame, u32>,
     node_ids: HashMap<Node, u32>,
     by_hash: HashMap<u64, Known>,
@@ -66,6 +81,11 @@ impl StackTable {
     /// Modules that frames refer to.
     pub(crate) fn modules(&self) -> &[Module] {
         &self.modules
+    }
+
+    /// Names that frames came with.
+    pub(crate) fn symbols(&self) -> &[Symbol] {
+        &self.symbols
     }
 
     /// Distinct frames.
@@ -111,12 +131,21 @@ impl StackTable {
 
     /// An upper bound of what the tables hold, in bytes: hash maps grow by doubling, so an entry may cost twice its size.
     pub(crate) fn bytes(&self) -> usize {
-        self.frames.len() * 88 + self.nodes.len() * 42 + self.by_hash.len() * 36 + self.modules.len() * 128
+        self.frames.len() * 88
+            + self.nodes.len() * 42
+            + self.by_hash.len() * 36
+            + self.modules.len() * 128
+            + self.symbols.len() * 512
     }
 
     /// A table with only the stacks that live heap blocks refer to, now or as soon as the sampler is asked again.
     pub(crate) fn carry_over(&self, is_live: impl Fn(u64) -> bool) -> Self {
-        let mut next = Self { modules: self.modules.clone(), ..Self::default() };
+        let mut next = Self {
+            modules: self.modules.clone(),
+            symbols: self.symbols.clone(),
+            symbol_ids: self.symbol_ids.clone(),
+            ..Self::default()
+        };
         let mut path = Vec::new();
         for (&hash, known) in &self.by_hash {
             if !known.allocated && !is_live(hash) {
@@ -140,7 +169,7 @@ impl StackTable {
     fn frame(&mut self, pc: u64, modules: &dyn Locate) -> Option<u32> {
         let native = modules.locate(pc).and_then(|(index, address)| Some((modules.module(index)?, address)));
         let frame = match native {
-            None => Frame::Unknown,
+            None => Frame::Foreign { symbol: modules.symbol(pc).map(|symbol| self.symbol(symbol)) },
             Some(((build_id, name), address)) => Frame::Native { module: self.module(build_id, name)?, address },
         };
         (self.frames.len() < WINDOW_FRAMES_MAX).then(|| self.frame_id(frame))
@@ -156,6 +185,16 @@ impl StackTable {
         }
         self.modules.push(Module { build_id: build_id.to_vec(), name: name.to_owned() });
         Some(self.modules.len() as u32 - 1)
+    }
+
+    fn symbol(&mut self, symbol: &Symbol) -> u32 {
+        if let Some(&known) = self.symbol_ids.get(symbol) {
+            return known;
+        }
+        self.symbols.push(symbol.clone());
+        let id = self.symbols.len() as u32 - 1;
+        self.symbol_ids.insert(symbol.clone(), id);
+        id
     }
 
     fn frame_id(&mut self, frame: Frame) -> u32 {
@@ -213,7 +252,7 @@ pub(crate) mod tests {
             frames,
             [
                 Frame::Native { module: module("libc.so.6"), address: 0x40_0010 },
-                Frame::Unknown,
+                Frame::Foreign { symbol: None },
                 Frame::Native { module: module("shop"), address: 0x20 },
             ]
         );

@@ -1,0 +1,233 @@
+//! Stands in for the sampler where threads have no CPU timers of their own: the `pprof` crate's process-wide timer.
+//!
+//! It gives CPU profiles with names and nothing else: no trace labels, no heap, and less exact under many threads. Same
+//! functions as the sampler it replaces, chosen when the agent is compiled.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pprof::{Frames, ProfilerGuard};
+
+use crate::clock;
+use crate::sample::{RawSample, SampleKind};
+use crate::window::stacks::{Locate, Symbol};
+
+pub(crate) mod context_record;
+
+/// Reading a profile stops and restarts the timer, so it is not done more often than this.
+const HARVEST_EVERY: Duration = Duration::from_secs(1);
+
+/// Distinct positions in code: beyond these, stacks go without names.
+const SYMBOLS_MAX: usize = 1 << 16;
+
+/// How to sample.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SamplerConfig {
+    pub(crate) hz: u32,
+    pub(crate) depth: usize,
+}
+
+/// Why sampling could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SamplerError {
+    #[error("the fallback sampler did not start: {0}")]
+    Pprof(#[from] pprof::Error),
+}
+
+/// What was sampled; most of it only the real sampler can tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counters {
+    pub(crate) cpu_taken: u64,
+    pub(crate) alloc_taken: u64,
+    pub(crate) dropped_busy: u64,
+    pub(crate) dropped_ring_full: u64,
+    pub(crate) truncated: u64,
+    pub(crate) timer_failures: u64,
+    pub(crate) handler_ns_total: u64,
+    pub(crate) threads: u64,
+}
+
+/// Names by number: the "addresses" of this sampler's stacks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ModuleMap {
+    symbols: Vec<Symbol>,
+}
+
+/// A file that is mapped; the fallback knows none.
+#[derive(Debug)]
+pub(crate) struct Module {
+    pub(crate) build_id: tephra_proto::ids::BuildId,
+    pub(crate) name: String,
+    pub(crate) path: std::path::PathBuf,
+}
+
+impl ModuleMap {
+    pub(crate) fn modules(&self) -> &[Module] {
+        &[]
+    }
+}
+
+impl Locate for ModuleMap {
+    fn locate(&self, _: u64) -> Option<(usize, u64)> {
+        None
+    }
+
+    fn module(&self, _: usize) -> Option<(&[u8], &str)> {
+        None
+    }
+
+    fn symbol(&self, pc: u64) -> Option<&Symbol> {
+        self.symbols.get(usize::try_from(pc).ok()?)
+    }
+}
+
+/// Registers of the running code, which this sampler does not need.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Registers;
+
+impl Registers {
+    pub(crate) fn here() -> Self {
+        Self
+    }
+}
+
+/// Allocations are not sampled.
+pub(crate) fn record_alloc(_: Registers, _: u64, _: f64, _: Range<u64>) -> Option<u64> {
+    None
+}
+
+/// What all threads may read.
+#[derive(Default)]
+struct Shared {
+    counters: Counters,
+    map: Arc<ModuleMap>,
+    numbers: HashMap<Symbol, u64>,
+    /// Stacks that were harvested and not yet drained, with their counts.
+    pending: Vec<(Vec<u64>, u32)>,
+}
+
+static SHARED: Mutex<Option<Shared>> = Mutex::new(None);
+
+thread_local! {
+    /// The running profiler, on the agent thread.
+    static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
+}
+
+struct Running {
+    config: SamplerConfig,
+    /// `None` while paused.
+    guard: Option<ProfilerGuard<'static>>,
+    harvested: Instant,
+}
+
+fn with_shared<T>(work: impl FnOnce(&mut Shared) -> T) -> T {
+    work(SHARED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+}
+
+pub(crate) fn start(config: SamplerConfig) -> Result<(), SamplerError> {
+    let guard = Some(ProfilerGuard::new(config.hz as i32)?);
+    RUNNING.set(Some(Running { config, guard, harvested: Instant::now() }));
+    Ok(())
+}
+
+pub(crate) fn stop() {
+    RUNNING.take();
+}
+
+pub(crate) fn pause(paused: bool) {
+    RUNNING.with_borrow_mut(|running| {
+        let Some(running) = running else { return };
+        match (paused, &running.guard) {
+            (true, Some(_)) => running.harvest(),
+            (false, None) => running.guard = ProfilerGuard::new(running.config.hz as i32).ok(),
+            _ => {}
+        }
+        if paused {
+            running.guard = None;
+        }
+    });
+}
+
+pub(crate) fn tick() {
+    RUNNING.with_borrow_mut(|running| {
+        if let Some(running) = running
+            && running.guard.is_some()
+            && running.harvested.elapsed() >= HARVEST_EVERY
+        {
+            running.harvest();
+            // Dropped first: there is one profiler per process, and a new one starts empty.
+            running.guard = None;
+            running.guard = ProfilerGuard::new(running.config.hz as i32).ok();
+        }
+    });
+}
+
+pub(crate) fn drain(each: &mut dyn FnMut(&RawSample<'_>)) {
+    let pending = with_shared(|shared| std::mem::take(&mut shared.pending));
+    let time_ms = clock::unix_ms();
+    for (stack, periods) in &pending {
+        let stack_hash = std::hash::BuildHasher::hash_one(&Fixed::default(), stack);
+        let kind = SampleKind::Cpu { periods: *periods };
+        each(&RawSample { kind, time_ms, tid: 0, context: None, stack, stack_hash, truncated: false });
+    }
+}
+
+/// The same stack has the same hash for as long as the process lives.
+type Fixed = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+
+pub(crate) fn modules() -> Arc<ModuleMap> {
+    with_shared(|shared| Arc::clone(&shared.map))
+}
+
+pub(crate) fn counters() -> Counters {
+    with_shared(|shared| shared.counters)
+}
+
+impl Running {
+    /// Moves what the profiler counted to where `drain` finds it.
+    fn harvest(&mut self) {
+        self.harvested = Instant::now();
+        let Some(report) = self.guard.as_ref().and_then(|guard| guard.report().build().ok()) else { return };
+        with_shared(|shared| {
+            let mut map = ModuleMap::clone(&shared.map);
+            for (frames, count) in report.data {
+                let stack = shared.number(frames, self.config.depth, &mut map);
+                let periods = u32::try_from(count).unwrap_or_default();
+                if periods > 0 && !stack.is_empty() {
+                    shared.counters.cpu_taken += 1;
+                    shared.pending.push((stack, periods));
+                }
+            }
+            shared.map = Arc::new(map);
+        });
+    }
+}
+
+impl Shared {
+    /// A stack as numbers of names, leaf first, without the signal handler's own frames.
+    fn number(&mut self, frames: Frames, depth: usize, map: &mut ModuleMap) -> Vec<u64> {
+        let is_handler =
+            |inlined: &Vec<pprof::Symbol>| inlined.iter().any(|symbol| symbol.name().contains("perf_signal_handler"));
+        // The handler's caller is the kernel's trampoline.
+        let own = frames.frames.iter().position(is_handler).map_or(0, |handler| handler + 2);
+        let symbols = frames.frames.into_iter().skip(own).flatten().take(depth);
+        symbols
+            .map(|symbol| {
+                let (function, file, line) = (symbol.name(), symbol.filename().into_owned(), symbol.lineno());
+                let symbol = Symbol { function, file, line };
+                if let Some(&known) = self.numbers.get(&symbol) {
+                    return known;
+                }
+                let number = map.symbols.len() as u64;
+                if map.symbols.len() < SYMBOLS_MAX {
+                    map.symbols.push(symbol.clone());
+                    self.numbers.insert(symbol, number);
+                }
+                number
+            })
+            .collect()
+    }
+}
