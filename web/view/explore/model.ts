@@ -217,6 +217,7 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     setParams({
       t: [...splitList(transformList.value), transformText({ kind, pattern })],
       sel: null,
+      fn: null,
       focus: null,
       z: null,
     });

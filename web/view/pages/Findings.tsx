@@ -68,8 +68,8 @@ export function MoverList({
             )}
             <span class="mover-note quiet">
               {STATE_WORD[m.state]} · {fmt.value(m.a, unit)} → {fmt.value(m.b, unit)}
-              {Number.isFinite(m.share_of_change) && Math.abs(m.share_of_change) >= 0.01
-                ? ` · ${fmt.percent(m.share_of_change)} of the change`
+              {Math.abs(m.share_of_change) >= 0.01
+                ? ` · ${fmt.percent(Math.abs(m.share_of_change))} of all ${more ? "increase" : "decrease"}`
                 : ""}
             </span>
           </li>

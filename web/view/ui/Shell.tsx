@@ -37,6 +37,11 @@ export function Shell({ title, children, narrow }: { title: string; children: Co
       {here.value.newer ? (
         <p class="banner">This link was made by a newer Tephra; parts of it may be missing here.</p>
       ) : null}
+      {here.value.params.has("note") ? (
+        <p class="banner" data-testid="pin-note">
+          Pinned view: {here.value.params.get("note")}
+        </p>
+      ) : null}
       <main id="main" class={narrow ? "narrow" : ""} tabIndex={-1}>
         {children}
       </main>

@@ -34,10 +34,11 @@ export function Timeline(props: Props) {
   const hover = useSignal<number | null>(null);
   const drag = useSignal<{ from: number; to: number; side: "a" | "b" } | null>(null);
   useEffect(() => {
+    const frame = host.current!.parentElement!;
     const watch = new ResizeObserver(() => {
-      width.value = Math.max(200, host.current!.parentElement!.clientWidth);
+      width.value = Math.max(200, frame.clientWidth);
     });
-    watch.observe(host.current!.parentElement!);
+    watch.observe(frame);
     return () => watch.disconnect();
   }, []);
   const w = width.value;
