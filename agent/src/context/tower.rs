@@ -18,8 +18,8 @@ use crate::spans::{OpenSpan, Status};
 ///
 /// The trace comes from the `traceparent` header; a request without a valid one starts a new trace.
 ///
-/// ```ignore
-/// let app = axum::Router::new().route("/orders/{id}", get(order)).layer(tephra_agent::tower_layer());
+/// ```
+/// let app: axum::Router = axum::Router::new().layer(tephra_agent::tower_layer());
 /// ```
 pub fn tower_layer() -> TraceLayer {
     TraceLayer { route: |_| None }
@@ -38,8 +38,11 @@ impl TraceLayer {
     /// Names routes the way the framework does. Without it, a route is the method and the path with whatever looks like
     /// an id replaced: `GET /orders/{id}`.
     ///
-    /// ```ignore
-    /// tephra_agent::tower_layer().route_by(|extensions| extensions.get::<axum::extract::MatchedPath>().map(|path| path.as_str()))
+    /// ```
+    /// use axum::extract::MatchedPath;
+    ///
+    /// let layer = tephra_agent::tower_layer().route_by(|request| Some(request.get::<MatchedPath>()?.as_str()));
+    /// let app: axum::Router = axum::Router::new().layer(layer);
     /// ```
     #[must_use]
     pub fn route_by(self, route: fn(&Extensions) -> Option<&str>) -> Self {
