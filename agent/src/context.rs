@@ -7,7 +7,7 @@
 //! | code that awaits | [`in_context`]: on every poll of a future |
 //! | code that does not | [`attach`]: until the guard is dropped |
 //!
-//! All four push onto one stack per thread ([`stack`]), so they nest in any order. A future that sleeps owns no CPU and
+//! All four push onto one stack per thread (`stack`), so they nest in any order. A future that sleeps owns no CPU and
 //! carries no label; whichever thread polls it next is labelled for as long as the poll lasts.
 
 mod attach;

@@ -16,7 +16,7 @@
 //! ```
 //!
 //! Three lines give CPU and heap profiles. Two more label every sample with its trace: [`tracing_layer`] for whoever
-//! uses spans, [`tower_layer`] for whoever serves HTTP. Without either, [`attach`] and [`in_context`] do it by hand.
+//! uses spans, [`tower_layer()`] for whoever serves HTTP. Without either, [`attach`] and [`in_context`] do it by hand.
 //!
 //! # What this can never do to your process
 //! - **Slow it down noticeably.** A thread is interrupted at most `cpu_hz` times per second of CPU it *uses*; a sleeping

@@ -25,7 +25,7 @@ pub fn tower_layer() -> TraceLayer {
     TraceLayer { route: |_| None }
 }
 
-/// See [`tower_layer`].
+/// See [`tower_layer()`].
 #[derive(Debug, Clone)]
 pub struct TraceLayer {
     route: RouteOf,
@@ -58,7 +58,7 @@ impl<S> Layer<S> for TraceLayer {
     }
 }
 
-/// A service whose requests are labelled: see [`tower_layer`].
+/// A service whose requests are labelled: see [`tower_layer()`].
 #[derive(Debug, Clone)]
 pub struct TracedService<S> {
     inner: S,
