@@ -45,7 +45,7 @@ impl Sampling {
     }
 
     /// Stops, and returns everything sampled.
-    fn finish(mut self) -> Vec<Owned> {
+    fn finish(&mut self) -> Vec<Owned> {
         self.session = None;
         self.samples.iter().collect()
     }
@@ -100,7 +100,7 @@ fn on_sampled_thread(work: impl FnOnce() + Send) -> u32 {
 
 #[test]
 fn stacks_of_a_recursion_are_whole_and_reach_the_threads_root() {
-    let sampling = Sampling::start(997);
+    let mut sampling = Sampling::start(997);
     let tid = on_sampled_thread(|| {
         burn_deep(40, Duration::from_millis(300));
     });
@@ -119,7 +119,7 @@ fn stacks_of_a_recursion_are_whole_and_reach_the_threads_root() {
 
 #[test]
 fn weights_add_up_to_the_cpu_time_burnt() {
-    let sampling = Sampling::start(100);
+    let mut sampling = Sampling::start(100);
     let mut burnt = HashMap::new();
     for millis in [400, 1200] {
         let mut cpu = Duration::ZERO;
@@ -145,7 +145,7 @@ fn weights_add_up_to_the_cpu_time_burnt() {
 
 #[test]
 fn samples_carry_the_context_their_thread_had() {
-    let sampling = Sampling::start(997);
+    let mut sampling = Sampling::start(997);
     let ids = |byte| TraceContext { trace_id: [byte; 16], span_id: [byte; 8], flags: 1 };
     let mut tids = HashMap::new();
     for byte in [1, 2] {
@@ -163,7 +163,7 @@ fn samples_carry_the_context_their_thread_had() {
 
 #[test]
 fn a_context_that_changes_all_the_time_is_never_mixed() {
-    let sampling = Sampling::start(0);
+    let mut sampling = Sampling::start(0);
     let tid = on_sampled_thread(|| {
         let stop = AtomicBool::new(false);
         let me = current_tid();
@@ -206,7 +206,7 @@ fn signal_thread(tid: u32) {
 
 #[test]
 fn bounds_are_found_and_copying_stops() {
-    let sampling = Sampling::start(0);
+    let mut sampling = Sampling::start(0);
     on_sampled_thread(|| {
         let state = current_state(current_tid()).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -228,7 +228,7 @@ fn bounds_are_found_and_copying_stops() {
 
 #[test]
 fn deeper_stacks_than_asked_for_keep_their_leaf_and_say_so() {
-    let sampling = Sampling::start(0);
+    let mut sampling = Sampling::start(0);
     let tid = on_sampled_thread(|| {
         assert!(cpu_sample_ns(1_000).is_some());
     });
@@ -243,7 +243,7 @@ fn timers_of_this_process() -> usize {
 
 #[test]
 fn threads_that_come_and_go_leave_no_timer_behind() {
-    let sampling = Sampling::start(997);
+    let mut sampling = Sampling::start(997);
     for _ in 0..40 {
         std::thread::scope(|scope| {
             for _ in 0..25 {
@@ -261,7 +261,7 @@ fn threads_that_come_and_go_leave_no_timer_behind() {
 
 #[test]
 fn a_paused_sampler_has_no_timers_and_resumes() {
-    let sampling = Sampling::start(997);
+    let mut sampling = Sampling::start(997);
     pause(true);
     assert_eq!(timers_of_this_process(), 0);
     pause(false);
@@ -305,7 +305,7 @@ use super::stop as stop_sampling;
 
 #[test]
 fn a_second_start_is_refused() {
-    let sampling = Sampling::start(0);
+    let mut sampling = Sampling::start(0);
     let second = start(SamplerConfig { hz: 99, depth: 64 });
     assert!(matches!(second, Err(SamplerError::AlreadyRunning)));
     sampling.finish();
@@ -323,7 +323,7 @@ fn silly_configurations_are_refused_by_name() {
 
 #[test]
 fn a_forked_child_is_inert_and_exits_cleanly() {
-    let sampling = Sampling::start(997);
+    let mut sampling = Sampling::start(997);
     on_sampled_thread(|| {
         for _ in 0..20 {
             // SAFETY: the child only burns CPU, calls functions that return at once in a child, and leaves by `_exit`.
