@@ -8,7 +8,7 @@ use super::header::{Mover, Sentence, SideInfo};
 pub fn comparison(service: &str, a: &SideInfo, b: &SideInfo, summary: &[Sentence], movers: &[Mover]) -> String {
     let mut out = format!("### {}\n\n", text(service));
     for sentence in summary {
-        write!(out, "- {}\n", text(&sentence.text)).expect("strings take what they are given");
+        writeln!(out, "- {}", text(&sentence.text)).expect("strings take what they are given");
     }
     let unit = text(&b.unit);
     write!(out, "\n| function | A ({unit}) | B ({unit}) | change | of all change | q |\n|---|--:|--:|--:|--:|--:|\n")

@@ -49,17 +49,19 @@ pub fn function(name: &str) -> Arc<str> {
 fn strip_suffixes(mut name: &str) -> &str {
     loop {
         let before = name;
-        if let Some((head, hash)) = name.rsplit_once("::h") {
-            if hash.len() == 16 && hash.bytes().all(|b| b.is_ascii_hexdigit()) {
-                name = head;
-            }
+        if let Some((head, hash)) = name.rsplit_once("::h")
+            && hash.len() == 16
+            && hash.bytes().all(|b| b.is_ascii_hexdigit())
+        {
+            name = head;
         }
         name = name.strip_suffix(".cold").unwrap_or(name);
         for clone in [".llvm.", ".isra.", ".part.", ".constprop."] {
-            if let Some((head, number)) = name.rsplit_once(clone) {
-                if !number.is_empty() && number.bytes().all(|b| b.is_ascii_hexdigit()) {
-                    name = head;
-                }
+            if let Some((head, number)) = name.rsplit_once(clone)
+                && !number.is_empty()
+                && number.bytes().all(|b| b.is_ascii_hexdigit())
+            {
+                name = head;
             }
         }
         if name.len() == before.len() {
