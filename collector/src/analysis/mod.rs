@@ -1,10 +1,13 @@
 //! Says what a profile means: which functions changed, whether it is noise, what kind of work it is, in plain words.
 
 pub mod families;
+pub mod movers;
 pub mod origin;
 pub mod quantity;
-pub mod movers;
 pub mod summary;
 pub mod view;
 
 pub use view::{View, ViewOptions, compare, flamegraph, pprof};
+
+#[cfg(test)]
+mod tests;

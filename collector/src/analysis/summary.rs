@@ -4,7 +4,7 @@ use crate::profile::diff::{Basis, Scale};
 use crate::profile::header::{Coverage, Mover, Sentence};
 use crate::profile::tree::{Tree, flag};
 
-use super::movers::{SIGNIFICANT, presence};
+use super::movers::{self, SIGNIFICANT, presence};
 use super::quantity;
 
 /// Beyond this change of the total, share hides something worth saying.
@@ -35,6 +35,7 @@ pub fn sentences(
     let mut out = vec![scene.headline(q.first().copied().unwrap_or(10_000))];
     if scene.comparable() {
         out.extend(scene.hidden_by_share());
+        out.extend(scene.only_load(movers, q.first().copied().unwrap_or(10_000)));
         out.extend(movers.iter().take(CAUSES_MAX).map(|mover| scene.cause(mover)));
         out.extend(scene.appeared(movers));
         out.extend(scene.vanished(movers));
@@ -86,7 +87,7 @@ impl<'a> Scene<'a> {
                 "There is nothing to compare with the baseline: {service} has {} of {what} on side A, and no samples on side B.",
                 quantity::amount(a, self.unit())
             ),
-            (true, true) if f64::from(q) > SIGNIFICANT * 10_000.0 && self.basis != Basis::Share => format!(
+            (true, true) if !significant(q) && self.basis != Basis::Share => format!(
                 "{service}'s {what} did not change beyond noise: {}, {} before.",
                 quantity::amount(b, self.unit()),
                 quantity::amount(a, self.unit())
@@ -114,6 +115,20 @@ impl<'a> Scene<'a> {
             "Shares hide that the total changed by {}: a function can keep its share and still use {}.",
             quantity::percent_change(a, b),
             if b > a { "more" } else { "less" }
+        );
+        Some(Sentence { text, frames: vec![], kind: "basis" })
+    }
+
+    /// All moved, and each by as much: the code did what it did before, more or less often.
+    fn only_load(&self, movers: &[Mover], q: u16) -> Option<Sentence> {
+        let [a, b] = self.totals;
+        let several = self.basis != Basis::Share && movers.len() > 1 && movers.iter().all(|m| m.delta * (b - a) > 0.0);
+        if !several || !significant(q) || !movers::movers(self.tree, Basis::Share, |_| "").is_empty() {
+            return None;
+        }
+        let more = if b > a { "more" } else { "less" };
+        let text = format!(
+            "Functions keep their shares of the total: this looks like {more} load, not like a change of code."
         );
         Some(Sentence { text, frames: vec![], kind: "basis" })
     }
@@ -189,7 +204,7 @@ impl<'a> Scene<'a> {
         if !movers.is_empty() {
             return None;
         }
-        let differing = q.iter().filter(|&&q| f64::from(q) <= SIGNIFICANT * 10_000.0).count();
+        let differing = q.iter().filter(|&&q| significant(q)).count();
         let of = shown.nodes.len();
         let text = if differing == 0 {
             format!("All {of} frames shown are within noise.")
@@ -198,6 +213,10 @@ impl<'a> Scene<'a> {
         };
         Some(Sentence { text, frames: vec![], kind: "noise" })
     }
+}
+
+fn significant(q: u16) -> bool {
+    f64::from(q) <= SIGNIFICANT * 10_000.0
 }
 
 fn few_samples(tree: &Tree) -> Option<Sentence> {

@@ -9,7 +9,7 @@ use crate::profile::markdown;
 use crate::profile::model::Merged;
 use crate::profile::prune::{PruneOptions, prune};
 use crate::profile::speedscope::speedscope;
-use crate::profile::svg::{self, SvgError};
+use crate::profile::svg;
 use crate::profile::tree::{Resolved, Tree};
 use crate::symbols::Symbols;
 
@@ -130,9 +130,11 @@ impl View {
     /// A still picture of what is shown.
     ///
     /// # Errors
-    /// When the picture cannot be drawn.
-    pub fn svg(&self) -> Result<Vec<u8>, SvgError> {
-        svg::svg(&self.shown, self.basis, &format!("{} {}", self.service, self.tree.profile_type.name))
+    /// When it cannot be written.
+    pub fn svg(&self) -> Result<Vec<u8>, std::fmt::Error> {
+        let q = self.annotations.diff.as_ref().map(|diff| diff.q.as_slice());
+        let title = format!("{} {}", self.service, self.tree.profile_type.name);
+        Ok(svg::svg(&self.shown, self.basis, q, &title)?.into_bytes())
     }
 
     /// The last side of the whole tree as a speedscope file.

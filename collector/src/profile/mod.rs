@@ -24,3 +24,10 @@ pub mod speedscope;
 pub mod stats;
 pub mod svg;
 pub mod tree;
+
+#[cfg(test)]
+mod export_tests;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

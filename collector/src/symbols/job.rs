@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::folder::Claim;
 use super::{elf, worker};
+use crate::profile::names;
 
 /// How the child process is started.
 #[derive(Debug, Clone)]
@@ -69,23 +70,28 @@ fn symbolize(worker: &Worker, elf: &Path, out: &Path) -> Result<(), Failure> {
         .spawn();
     let mut child = spawned.map_err(Failure::OfSystem)?;
     let status = wait(&mut child, worker.deadline);
-    let mut said = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        stderr.take(STDERR_BYTES_MAX).read_to_end(&mut said).ok();
-    }
-    let said = crate::profile::names::printable(String::from_utf8_lossy(&said).trim());
     match status {
         Some(Ok(status)) if status.success() => Ok(()),
-        Some(Ok(status)) if said.is_empty() => {
-            Err(Failure::OfFile(format!("the symbolizer gave up on the file ({status})")))
-        }
-        Some(Ok(_)) => Err(Failure::OfFile(said)),
+        Some(Ok(status)) => Err(Failure::OfFile(match last_words(&mut child) {
+            said if said.is_empty() => format!("the symbolizer gave up on the file ({status})"),
+            said => said,
+        })),
         Some(Err(error)) => Err(Failure::OfSystem(error)),
         None => {
             let seconds = worker.deadline.as_secs();
             Err(Failure::OfFile(format!("the file took longer than {seconds} s to symbolize")))
         }
     }
+}
+
+/// What a child that has ended wrote to stderr.
+fn last_words(child: &mut Child) -> String {
+    let mut said = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        // What cannot be read was not said.
+        stderr.take(STDERR_BYTES_MAX).read_to_end(&mut said).ok();
+    }
+    names::printable(String::from_utf8_lossy(&said).trim())
 }
 
 /// Waits until the child ends, or kills it at the deadline.

@@ -108,3 +108,6 @@ impl Symbols {
 fn has_no_file(module: &str) -> bool {
     module.starts_with('[') || module.starts_with("linux-vdso") || module.starts_with("linux-gate")
 }
+
+#[cfg(test)]
+mod tests;
