@@ -82,7 +82,8 @@ async fn quote(State(gateway): State<Arc<Gateway>>, body: Bytes) -> Result<Vec<u
 async fn checkout_cart(State(gateway): State<Arc<Gateway>>, body: Bytes) -> Result<Json<Confirmation>, Refusal> {
     let answer = forward(&gateway, "/orders", &body).await?;
     let mut confirmation: Confirmation = serde_json::from_slice(&answer).map_err(Refusal::upstream)?;
-    confirmation.order = fingerprint::of(confirmation.order.as_bytes());
+    // Whoever shows this receipt later must be able to prove that it is this one.
+    confirmation.order = fingerprint::of(confirmation.receipt.as_bytes());
     Ok(Json(confirmation))
 }
 
