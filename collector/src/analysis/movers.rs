@@ -3,8 +3,8 @@
 //! The rule, in three steps:
 //! 1. **Owner.** A sample's work belongs to the deepest *application* frame of its stack: the standard library, libc, the
 //!    runtime and dependencies work on behalf of their caller. (`memcpy` did not regress; who copies more did.) Closures
-//!    belong to the function they are written in, where that is on the stack. A stack without application frames belongs
-//!    to its leaf.
+//!    belong to the function they are written in, where that is on the stack, and addresses without a name to their
+//!    named caller. A stack without application frames belongs to its leaf.
 //! 2. **Claim.** A function whose owned work changed by at least [`CLAIM_SHARE`] of all movement claims that change.
 //! 3. **Gather.** What is too small to be claimed flows towards the root, and the first application frame in which that
 //!    much has gathered claims it: this is what no single callee explains. What reaches the root unclaimed is noise or
@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 use crate::profile::diff::{Basis, Comparison, Observed, Scale};
 use crate::profile::header::Mover;
 use crate::profile::stats;
-use crate::profile::tree::Tree;
+use crate::profile::tree::{Tree, flag};
 
 use super::origin::{self, Origin};
 
@@ -83,7 +83,10 @@ pub fn movers<'a>(tree: &Tree, basis: Basis, family_of: impl Fn(u32) -> &'a str)
             _ => "shrank",
         };
     }
-    movers.retain(|mover| mover.q <= SIGNIFICANT && mover.delta != 0.0);
+    // Another build has other addresses: an address on one side only says nothing about the code.
+    let comparable =
+        |frame: u32| tree.frames[frame as usize].flags & flag::UNRESOLVED == 0 || present[frame as usize] == [true; 2];
+    movers.retain(|mover| mover.q <= SIGNIFICANT && mover.delta != 0.0 && comparable(mover.frame));
     movers.sort_by(|x, y| y.delta.abs().total_cmp(&x.delta.abs()).then_with(|| x.name.cmp(&y.name)));
     movers.truncate(MOVERS_MAX);
     movers

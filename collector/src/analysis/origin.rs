@@ -175,14 +175,12 @@ const LIBRARY_FUNCTIONS: &[&str] = &[
 
 /// Whose code a frame is: by where its source lies if that is known, else by crate, module and name.
 pub fn of(frame: &FrameInfo) -> Origin {
-    if frame.flags & (flag::ROOT | flag::TRUNCATED | flag::SMALL) != 0 {
+    // An address means nothing in another build: its named caller answers for it.
+    if frame.flags & (flag::ROOT | flag::TRUNCATED | flag::SMALL | flag::UNRESOLVED) != 0 {
         return Origin::Library;
     }
     if LIBRARY_MODULES.iter().any(|module| frame.module.starts_with(module)) {
         return Origin::Library;
-    }
-    if frame.flags & flag::UNRESOLVED != 0 {
-        return Origin::Application;
     }
     let name = &*frame.function;
     let library = LIBRARY_CRATES.contains(&crate_of(name))

@@ -94,6 +94,23 @@ fn what_no_single_callee_explains_is_gathered_where_it_meets() {
 }
 
 #[test]
+fn addresses_of_another_build_are_not_called_new() {
+    let nameless = |seed: u64, address: u64| {
+        let mut profile = with(seed, 20, &[("shop::route1::handle;lost", 30.0), ("nowhere", 30.0)]);
+        for resolution in &mut profile.1 {
+            let name = format!("{resolution:?}");
+            let at = if name.contains("lost") { address } else { address + 1 };
+            if name.contains("lost") || name.contains("nowhere") {
+                *resolution = Resolution::Unresolved { module: "shop".into(), address: at };
+            }
+        }
+        profile
+    };
+    let view = compare(&nameless(1, 0x1000), &nameless(2, 0x2000), Basis::Cores);
+    assert!(view.movers().is_empty(), "{:?}", names(view.movers()));
+}
+
+#[test]
 fn recursion_and_many_callers_count_once() {
     let stacks = [
         "shop::route1::handle;shop::walk::node",

@@ -119,3 +119,71 @@ fn short(path: &str) -> &str {
     }
     path
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_compilers_number_is_taken_out() {
+        for (name, expected) in [
+            ("shop::tax::compute::h0123456789abcdef", "shop::tax::compute"),
+            ("shop::f::{{closure}}::h0123456789abcdef", "shop::f::{{closure}}"),
+            ("shop::f::{closure#3}", "shop::f::{{closure}}"),
+            ("shop::f::{closure#0}::{closure#1}", "shop::f::{{closure}}::{{closure}}"),
+            (
+                "<shop::f::{closure_env#0} as core::ops::FnOnce>::call_once",
+                "<shop::f::{closure_env} as core::ops::FnOnce>::call_once",
+            ),
+            ("core::ops::FnOnce::call_once{{vtable.shim}}", "core::ops::FnOnce::call_once{{vtable.shim}}"),
+            ("<dyn shop::Price as shop::Price>::{shim:vtable#0}", "<dyn shop::Price as shop::Price>::{shim:vtable}"),
+            ("compress_block.constprop.0.isra.1", "compress_block"),
+            ("hash_bytes.cold", "hash_bytes"),
+            ("shop::f.llvm.1234567890", "shop::f"),
+            ("com.shop.Tax$$Lambda$733/0x00007f1c.apply", "com.shop.Tax$$Lambda$.apply"),
+            ("main.(*Server).handle", "main.(*Server).handle"),
+            ("shop::h0123456789abcde", "shop::h0123456789abcde"),
+            ("unbalanced {", "unbalanced {"),
+            ("é{closure#1", "é{closure#1"),
+            ("[u8; 32]::f", "[u8; 32]::f"),
+        ] {
+            assert_eq!(&*function(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn files_are_told_by_what_people_know() {
+        for (path, expected) in [
+            (
+                "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/core/src/iter/range.rs",
+                "core/src/iter/range.rs",
+            ),
+            ("/root/.rustup/toolchains/stable/lib/rustlib/src/rust/library/std/src/rt.rs", "std/src/rt.rs"),
+            (
+                "/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/serde_json-1.0.1/src/de.rs",
+                "serde_json-1.0.1/src/de.rs",
+            ),
+            ("/root/.cargo/git/checkouts/shop-0123456789abcdef/abc1234/src/lib.rs", "abc1234/src/lib.rs"),
+            ("/home/me/work/shop/src/tax.rs", "shop/src/tax.rs"),
+            ("/build/glibc/malloc/malloc.c", "/build/glibc/malloc/malloc.c"),
+            ("src/tax.rs", "src/tax.rs"),
+            ("./tax.go", "tax.go"),
+            ("C:\\work\\shop\\src\\tax.rs", "C:/work/shop/src/tax.rs"),
+            ("", ""),
+        ] {
+            assert_eq!(file(path), expected, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_becomes_a_bounded_printable_name_that_stays(text in "(\\PC|[{}#$:.h0-9a-f\u{0}\u{202e}\n]){0,200}", n in 1..60usize) {
+            let once = function(&text.repeat(n));
+            prop_assert!(once.len() <= NAME_BYTES_MAX && once.chars().all(is_printable));
+            let path = file(&text);
+            prop_assert!(path.len() <= NAME_BYTES_MAX && path.chars().all(is_printable));
+        }
+    }
+}

@@ -73,7 +73,7 @@ fn hint(state: Option<State>, module: &str, id: &BuildId) -> String {
     }
     match state {
         None => format!(
-            "{module} (build {id}) has sent no symbols: its agent offers them once a minute; `tephra symbols upload` sends a file by hand."
+            "{module} (build {id}) has sent no symbols: its agent offers them within a minute unless the file is stripped; `tephra symbols upload` sends one by hand."
         ),
         Some(State::Busy) => format!("{module} (build {id}) is being symbolized: reload in a moment."),
         Some(State::Failed { reason }) => format!("{module} (build {id}) cannot be symbolized: {reason}."),
