@@ -131,7 +131,7 @@ impl View {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn svg(&self) -> Result<Vec<u8>, std::fmt::Error> {
+    pub fn svg(&self) -> Result<Vec<u8>, svg::SvgError> {
         let q = self.annotations.diff.as_ref().map(|diff| diff.q.as_slice());
         let title = format!("{} {}", self.service, self.tree.profile_type.name);
         Ok(svg::svg(&self.shown, self.basis, q, &title)?.into_bytes())

@@ -11,11 +11,11 @@ use tephra_proto::v1;
 
 /// All stacks of a tree that have a value of their own, sorted.
 pub fn folded(tree: &Tree) -> String {
-    lines(tree, |_, value| value)
+    lines(tree, |_, _, value| value)
 }
 
-/// The same with each value of a side put through `scale(side, value)`.
-pub(super) fn lines(tree: &Tree, scale: impl Fn(usize, u64) -> u64) -> String {
+/// The same with each value put through `scale(node, side, value)`.
+pub(super) fn lines(tree: &Tree, scale: impl Fn(usize, usize, u64) -> u64) -> String {
     let names: Vec<String> = tree.frames.iter().map(|frame| escape(&frame.function)).collect();
     let mut out = String::new();
     let mut stack = String::new();
@@ -36,7 +36,7 @@ pub(super) fn lines(tree: &Tree, scale: impl Fn(usize, u64) -> u64) -> String {
         }
         out.push_str(if i == 0 { "all" } else { &stack });
         for (side, values) in tree.sides.iter().enumerate() {
-            write!(out, " {}", scale(side, values.own[i])).expect("strings take what they are given");
+            write!(out, " {}", scale(i, side, values.own[i])).expect("strings take what they are given");
         }
         out.push('\n');
     }
