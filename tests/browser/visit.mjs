@@ -78,6 +78,12 @@ async function fitsTheScreen(page) {
   must(wide <= screen + 1, `scrolls sideways: ${wide} px on a screen of ${screen}`);
 }
 
+/** The colour that a page is written on: the body's, or where it has none, what lies beneath. */
+function paper() {
+  const colours = [document.body, document.documentElement].map((element) => getComputedStyle(element).backgroundColor);
+  return colours.find((colour) => colour !== "rgba(0, 0, 0, 0)") ?? "none";
+}
+
 async function everyPage(browser, theme) {
   const background = [];
   for (const { name, path, shows: texts } of visit.pages) {
@@ -86,7 +92,7 @@ async function everyPage(browser, theme) {
       await goto(tab.page, path);
       for (const text of texts) await shows(tab.page, text);
       await quiet(tab);
-      background.push(await tab.page.evaluate(() => getComputedStyle(document.body).backgroundColor));
+      background.push(await tab.page.evaluate(paper));
       await tab.context.close();
     });
   }
