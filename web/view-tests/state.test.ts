@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { swapped } from "../view/pages/DiffPage";
 import { diffPath, labelsOf, sidesOf } from "../view/pages/selection";
+import { ticksBySpan } from "../view/pages/ticks";
 import { href, upgrade } from "../view/state/location";
 import { aroundDeploy, baselineOf, parseDuration, parseTime, readRange } from "../view/state/time";
 import { traceIdIn } from "../view/ui/Shell";
@@ -92,4 +93,40 @@ test("a trace id is found in an id, a traceparent and a link, and nowhere else",
   for (const text of [id, ` ${id.toUpperCase()} `, `00-${id}-00f067aa0ba902b7-01`, `https://x/trace/${id}?v=1`])
     expect(traceIdIn(text)).toBe(id);
   for (const text of ["", "4bf92f", `${id}0`]) expect(traceIdIn(text)).toBeNull();
+});
+
+describe("samples of a trace", () => {
+  const span = (span_id: string, start_ms: number, ms: number) => ({
+    span_id,
+    route: "GET /",
+    start_ms,
+    duration_us: ms * 1000,
+    status: "ok",
+  });
+  const counts = (spans: ReturnType<typeof span>[], samples: [number, string, string, number][]) =>
+    [...ticksBySpan({ service: "s", types: [], spans, samples }).values()].map((ticks) => ticks.length);
+
+  test("of a span inside the request belong to the request", () => {
+    expect(
+      counts(
+        [span("a", 100, 50)],
+        [
+          [120, "inner", "cpu", 1],
+          [999, "", "cpu", 1],
+        ],
+      ),
+    ).toEqual([2]);
+  });
+
+  test("belong to the span they name, else to the innermost that was open", () => {
+    const spans = [span("a", 100, 100), span("b", 140, 20)];
+    const samples: [number, string, string, number][] = [
+      [150, "a", "cpu", 1],
+      [150, "x", "cpu", 1],
+      [190, "x", "cpu", 1],
+      [900, "x", "cpu", 1],
+      [150, "a", "alloc_space", 1],
+    ];
+    expect(counts(spans, samples)).toEqual([2, 1]);
+  });
 });

@@ -10,6 +10,7 @@ import { here, href, setParams } from "../state/location";
 import * as fmt from "../ui/format";
 import { Shell } from "../ui/Shell";
 import { Empty, Failure, Loading } from "../ui/States";
+import { ticksBySpan } from "./ticks";
 
 const HZ = 99;
 
@@ -147,13 +148,14 @@ function Waterfall({ trace, chosen }: { trace: TraceAnswer; chosen: string }) {
         No span summary was kept for this trace (the slowest and a fair selection are), but its samples are below.
       </p>
     );
+  const ticksOf = new Map(trace.services.map((service) => [service, ticksBySpan(service)]));
   const from = Math.min(...rows.map((r) => r.span.start_ms));
   const until = Math.max(...rows.map((r) => r.span.start_ms + r.span.duration_us / 1000), from + 0.001);
   const percent = (t: number) => `${Math.min(100, Math.max(0, ((t - from) / (until - from)) * 100))}%`;
   return (
     <ol class="waterfall" data-testid="waterfall">
       {rows.slice(0, SPANS_MAX).map(({ service, span }) => {
-        const ticks = service.samples.filter((s) => s[1] === span.span_id && s[2] === "cpu");
+        const ticks = ticksOf.get(service)?.get(span) ?? [];
         return (
           <li key={`${service.service} ${span.span_id}`} class={service.service === chosen ? "is-chosen" : ""}>
             <button
