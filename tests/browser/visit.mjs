@@ -142,9 +142,11 @@ async function keyboard(browser) {
     await page.locator("dialog[open]").waitFor();
     await page.keyboard.press("Escape");
     await page.locator("dialog[open]").waitFor({ state: "detached" });
+    await page.waitForFunction(() => !document.activeElement?.closest("dialog"));
   });
   await claim("/ searches, and the search is in the URL", async () => {
     await page.keyboard.press("/");
+    await page.waitForFunction(() => document.activeElement?.matches("[data-testid=search]"));
     await page.keyboard.type(visit.flame.names[0]);
     await page.waitForFunction(() => new URLSearchParams(location.search).get("q"));
   });
