@@ -120,14 +120,29 @@ export class FlameCanvas {
   show(input: FlameInput, description: string, zoom: [number, number] | null): void {
     const first = this.input === null;
     const sameTree = this.input?.tree === input.tree && this.input.layout === input.layout;
+    const refocused = this.input?.focus !== input.focus;
     this.input = input;
     this.base.setAttribute("aria-label", description);
     this.spacer.style.height = `${this.contentHeight()}px`;
     if (input.flip && first) this.scroller.scrollTop = this.contentHeight();
+    if (refocused && input.focus > 0) this.scrollToFocus(input);
     const [x0, x1] = zoom ?? this.spanOf(input.focus);
     if (!sameTree || first) this.hovered = -1;
     this.zoomTo(x0, x1, sameTree && !first);
     this.schedule();
+  }
+
+  /** Runtimes put dozens of frames above a request: what was focused comes to the edge, its nearest callers in sight. */
+  private scrollToFocus(input: FlameInput): void {
+    if (input.flip) {
+      this.reveal(input.focus);
+      return;
+    }
+    this.locate();
+    const top = this.rowTop(input.tree.depth[input.focus]!) + this.scroller.scrollTop - 2 * ROW_PX;
+    // Below a shallow subtree there is empty room, so that its top can come up.
+    this.spacer.style.height = `${Math.max(this.contentHeight(), top + this.height)}px`;
+    this.scroller.scrollTop = top;
   }
 
   select(node: number): void {
