@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use pprof::protos::Message as _;
 use tephra_proto::codec;
 use tephra_proto::limits::PAYLOAD_BYTES_MAX;
 use tephra_proto::v1::{PushRequest, WindowPayload};
 use tephra_tests::bench::{Random, Report, percentile_ms};
-use tephra_tests::collector::Collector;
-use tephra_tests::push::Pusher;
 use tephra_tests::sink::Sink;
 
 #[global_allocator]
@@ -25,8 +27,8 @@ const TURN: Duration = Duration::from_millis(500);
 fn main() {
     let mut report = Report::default();
     handler(&mut report);
-    agent(&mut report);
-    pprof_crate(&mut report);
+    let ours = agent(&mut report);
+    pprof_crate(&mut report, ours);
     report.print();
 }
 
@@ -41,8 +43,8 @@ fn handler(report: &mut Report) {
     report.at_most("CPU handler at 50 frames, p99", percentile_ms(&mut taken, 0.99) * 1e3, "µs", 15.0);
 }
 
-/// A whole agent around a busy thread: memory, throughput, wire.
-fn agent(report: &mut Report) {
+/// A whole agent around a busy thread: memory, throughput, wire. Returns bytes per row.
+fn agent(report: &mut Report) -> f64 {
     let sink = Sink::start();
     let mut work = Work::new();
     // Everything the work itself needs is there before the first look at the memory.
@@ -68,54 +70,39 @@ fn agent(report: &mut Report) {
     let share = stats.handler_time.as_secs_f64() / stats.cpu_samples.max(1) as f64 * 1e6;
     report.note("time in the sampler per CPU sample, in this run", share, "µs");
     drop(agent);
-    wire(report, &sink.windows());
+    let ours = bytes_per_row(&sink.windows());
+    report.note("bytes per row on the wire", ours, "B");
+    ours
 }
 
-/// What the windows weigh, beside the same windows as gzipped pprof.
-fn wire(report: &mut Report, windows: &[PushRequest]) {
-    let (mut ours, mut samples) = (0, 0);
+/// Bytes that one row of a window costs: its share of stacks, frames, names of modules and labels included.
+fn bytes_per_row(windows: &[PushRequest]) -> f64 {
+    let (mut bytes, mut rows) = (0, 0);
     for window in windows {
         let payload = codec::decompress(&window.payload, PAYLOAD_BYTES_MAX).expect("our own frame");
         let payload: WindowPayload = prost::Message::decode(&payload[..]).expect("our own payload");
-        samples += payload.series.iter().map(|series| series.stack.len()).sum::<usize>();
-        ours += window.payload.len();
+        rows += payload.series.iter().map(|series| series.stack.len()).sum::<usize>();
+        bytes += window.payload.len();
     }
-    report.note("bytes per row on the wire", ours as f64 / samples.max(1) as f64, "B");
-
-    let collector = Collector::start();
-    let pusher = Pusher::new(&collector.endpoint());
-    let mut pprof = 0;
-    for window in windows {
-        let header = window.header.clone().expect("our own header");
-        pusher.accept(window.clone());
-        let (from, length) = (header.window_start_unix_ms, u64::from(header.window_duration_ms));
-        for name in profile_types(window) {
-            let path = format!(
-                "/api/v1/flamegraph?service=bench&type={name}&from={from}&until={}&format=pprof",
-                from + length
-            );
-            pprof += collector.api.get(&path).body.len();
-        }
-    }
-    report.at_most("wire, of the same windows as gzipped pprof", ours as f64 / f64::from(pprof.max(1) as u32), "", 0.2);
-}
-
-fn profile_types(window: &PushRequest) -> Vec<String> {
-    let payload = codec::decompress(&window.payload, PAYLOAD_BYTES_MAX).expect("our own frame");
-    let payload: WindowPayload = prost::Message::decode(&payload[..]).expect("our own payload");
-    payload.series.into_iter().filter_map(|series| series.r#type).map(|kind| kind.name).collect()
+    bytes as f64 / rows.max(1) as f64
 }
 
 /// The same work under the `pprof` crate at the same rate, last, because its memory stays.
-fn pprof_crate(report: &mut Report) {
+fn pprof_crate(report: &mut Report, ours: f64) {
     let mut work = Work::new();
     work.run(Duration::from_secs(2));
     let before = resident_mib();
     let guard = pprof::ProfilerGuard::new(99).expect("the pprof crate starts");
     work.run(WATCH);
-    let frames = guard.report().build().map_or(0, |report| report.data.len());
+    let profile = guard.report().build().expect("a report");
+    let rows = profile.data.len();
     report.note("pprof crate: memory", resident_mib() - before, "MiB");
-    report.note("pprof crate: distinct stacks", frames as f64, "");
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::new(6));
+    gzip.write_all(&profile.pprof().expect("as pprof").encode_to_vec()).expect("memory takes bytes");
+    let bytes = gzip.finish().expect("memory takes bytes").len();
+    let theirs = bytes as f64 / rows.max(1) as f64;
+    report.note("pprof crate: bytes per row of its gzipped pprof", theirs, "B");
+    report.at_most("bytes per row on the wire, of a gzipped pprof's", ours / theirs, "", 0.2);
 }
 
 /// Recursion over uneven paths, hashing, maps and short-lived strings: many distinct stacks, steady allocation.
@@ -129,9 +116,10 @@ impl Work {
         Self { random: Random::seeded(5), kept: BTreeMap::new() }
     }
 
-    /// Rounds per second.
+    /// Rounds per second of CPU time, interruptions included: what other processes take is not the agent's doing.
     fn run(&mut self, lasts: Duration) -> f64 {
         let start = Instant::now();
+        let on_cpu = thread_cpu();
         let mut rounds = 0;
         while start.elapsed() < lasts {
             for _ in 0..50 {
@@ -140,7 +128,7 @@ impl Work {
                 rounds += 1;
             }
         }
-        f64::from(rounds) / start.elapsed().as_secs_f64()
+        f64::from(rounds) / (thread_cpu() - on_cpu).as_secs_f64()
     }
 
     #[inline(never)]
@@ -172,6 +160,12 @@ impl Work {
         self.kept.insert(path % 4_096, text);
         hash
     }
+}
+
+/// CPU time of this thread so far.
+fn thread_cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(stat.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0))
 }
 
 fn resident_mib() -> f64 {
