@@ -96,7 +96,7 @@ fn window(random: &mut Random, variant: u64) -> Window {
         let stack = stack(random.skewed(STACKS));
         let stack: Vec<&str> = stack.iter().map(String::as_str).collect();
         let link: Option<Link> = (i % 5 == 0).then(|| {
-            let trace = trace_id(variant, random.next() % TRACES_PER_WINDOW);
+            let trace = trace_id(variant, i / 5 % TRACES_PER_WINDOW);
             (trace, [1, 2, 3, 4, 5, 6, 7, trace[15]])
         });
         window.cpu_in(&stack, 1, link)
