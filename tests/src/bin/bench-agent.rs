@@ -63,7 +63,7 @@ fn agent(report: &mut Report) -> f64 {
         changes.push((on / off - 1.0) * 100.0);
     }
     changes.sort_by(f64::total_cmp);
-    report.at_least("throughput with CPU and heap sampling on, median", changes[changes.len() / 2], "%", -0.5);
+    report.at_least("work per CPU second with CPU and heap sampling on, median", changes[changes.len() / 2], "%", -0.5);
 
     agent.flush();
     let stats = agent.stats();

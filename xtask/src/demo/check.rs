@@ -15,7 +15,7 @@ const PLANTED_CPU: &str = "TaxOffice>::rate_for";
 const PLANTED_ALLOC: &str = "receipt::render";
 
 /// Most of what is shown must have a name, and next to all of the services' own code.
-const SYMBOL_SHARE_MIN: f64 = 0.85;
+const SYMBOL_SHARE_MIN: f64 = 0.9;
 const OWN_UNNAMED_MAX: f64 = 0.01;
 
 /// Fails unless every claim holds; says about each whether it does.
