@@ -25,7 +25,7 @@ export default defineConfig(
       assetsInlineLimit: 0,
       rolldownOptions: mode === "bench" ? { input: ["view/index.html", "view/bench.html"] } : {},
     },
-    server: mocked ? {} : { proxy: { "^/(api/|alert\\.json|healthz|readyz|metrics)": collector } },
+    server: mocked ? {} : { proxy: { "^/(api/v1/|alert\\.json|healthz|readyz|metrics)": collector } },
     test: { root: ".", include: ["view-tests/**/*.test.ts"] },
   }),
 );

@@ -37,7 +37,7 @@ export function answerFor(method: string, url: URL): Answer | null {
   const p = url.searchParams;
   const path = url.pathname;
   const service = p.get("service") ?? "checkout";
-  if (service === "broken" && path.startsWith("/api/"))
+  if (service === "broken" && path.startsWith("/api/v1/"))
     return json(
       {
         code: "unavailable",
@@ -87,7 +87,7 @@ export function answerFor(method: string, url: URL): Answer | null {
   if (path.startsWith("/api/v1/pins/"))
     return json({ id: "b7k2", url: "/s/checkout?v=1&view=table", note: "Before the tax table", expires: null });
   if (path === "/api/v1/status") return json(status());
-  return path.startsWith("/api/")
+  return path.startsWith("/api/v1/")
     ? json({ code: "not_found", message: `no such endpoint ${path}`, hint: "see collector/API.md" }, 404)
     : null;
 }
