@@ -136,17 +136,19 @@ async function keyboard(browser) {
     });
     must(seen, "nothing visible has the focus");
   });
-  await claim("? opens the keys and Escape closes them", async () => {
-    await page.evaluate(() => document.activeElement?.blur());
-    await page.keyboard.press("?");
-    await page.locator("dialog[open]").waitFor();
-    await page.keyboard.press("Escape");
-    await page.locator("dialog[open]").waitFor({ state: "detached" });
-    await page.waitForFunction(() => !document.activeElement?.closest("dialog"));
-  });
-  await claim("/ searches, and the search is in the URL", async () => {
-    await page.keyboard.press("/");
-    await page.waitForFunction(() => document.activeElement?.matches("[data-testid=search]"));
+  await claim("? opens the keys, Escape closes them, and / searches at once", async () => {
+    const search = "[data-testid=search]";
+    // A dialog that just closed holds the focus for some milliseconds: often enough to be met by one of these.
+    for (let round = 1; round <= 30; round += 1) {
+      await page.evaluate(() => document.activeElement?.blur());
+      await page.keyboard.press("?");
+      await page.locator("dialog[open]").waitFor();
+      await page.keyboard.press("Escape");
+      await page.locator("dialog[open]").waitFor({ state: "detached" });
+      await page.keyboard.press("/");
+      const reached = await page.evaluate((box) => document.activeElement?.matches(box), search);
+      must(reached, `round ${round}: the search box has not got the focus`);
+    }
     await page.keyboard.type(visit.flame.names[0]);
     await page.waitForFunction(() => new URLSearchParams(location.search).get("q"));
   });

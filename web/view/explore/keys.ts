@@ -5,6 +5,7 @@ import { neighbour } from "../flame/layout";
 import { Q_SIGNIFICANT } from "../profile/diff";
 import { widestChild } from "../profile/tree";
 import { setParams } from "../state/location";
+import { ownsKeys } from "../ui/keyboard";
 import type { MenuAt } from "./Menu";
 import type { Model, ViewName } from "./model";
 
@@ -90,8 +91,7 @@ export function flameKeys(ctx: Context): (event: KeyboardEvent, onGraph: boolean
   };
   return (event, onGraph) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    const target = event.target as HTMLElement;
-    if (target.closest("input, textarea, select, [role=menu], dialog")) return;
+    if (ownsKeys(event.target)) return;
     const action = onGraph ? (graph[event.key] ?? anywhere[event.key]) : anywhere[event.key];
     if (!action) return;
     event.preventDefault();

@@ -9,6 +9,7 @@ import { go, here, href, setParams } from "../state/location";
 import { aroundDeploy, baselineOf, type Range } from "../state/time";
 import { Choice } from "../ui/Choice";
 import * as fmt from "../ui/format";
+import { ownsKeys } from "../ui/keyboard";
 import { Shell } from "../ui/Shell";
 import { Empty, Failure, Loading, Progress } from "../ui/States";
 import { Timeline } from "../ui/Timeline";
@@ -60,14 +61,7 @@ export function DiffPage() {
   const swap = () => go(href("/diff", swapped(params, sides)));
   useEffect(() => {
     const listen = (e: KeyboardEvent) => {
-      if (
-        e.key === "r" &&
-        !e.ctrlKey &&
-        !e.metaKey &&
-        !e.altKey &&
-        !(e.target as Element).closest("input, select, textarea")
-      )
-        swap();
+      if (e.key === "r" && !e.ctrlKey && !e.metaKey && !e.altKey && !ownsKeys(e.target)) swap();
     };
     document.addEventListener("keydown", listen);
     return () => document.removeEventListener("keydown", listen);
