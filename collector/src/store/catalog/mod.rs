@@ -5,6 +5,7 @@
 
 mod agents;
 mod events;
+mod levels;
 mod names;
 mod pins;
 mod segments;
@@ -17,6 +18,7 @@ use sqlx::{Row, Sqlite, SqlitePool, Transaction};
 
 pub use agents::{Accounting, AgentStatus, AgentUpdate, SEQUENCES_REMEMBERED, SequenceState, Verdict};
 pub use events::{Event, EventKind, NewEvent};
+pub use levels::{Horizons, Inputs, LevelSegment, NewSegment, ServicePart, Swap, TableObject};
 pub use names::ServiceRow;
 pub use pins::{NewPin, Pin, PinRange};
 pub use segments::{CatalogTotals, Registration, SegmentRow, ServiceSpan};

@@ -253,7 +253,7 @@ impl Catalog {
     }
 }
 
-fn read_segment(row: &SqliteRow) -> Result<SegmentRow, CatalogError> {
+pub(super) fn read_segment(row: &SqliteRow) -> Result<SegmentRow, CatalogError> {
     Ok(SegmentRow {
         id: row.try_get("id")?,
         level: from_sql(row.try_get("level")?) as u32,

@@ -1,0 +1,321 @@
+//! Compacted segments in the catalog: what a query may read, and the exchange of segments for others with the same content.
+//!
+//! The live segments of a service form a partition at every level: those of the level itself, and those of finer levels that
+//! were not rolled up yet. One transaction moves data from one segment to another, so the partition holds at any moment.
+
+use std::collections::HashMap;
+
+use sqlx::Row;
+
+use super::segments::read_segment;
+use super::{Catalog, CatalogError, SegmentRow, Tx, from_sql, to_sql};
+
+/// A live segment, with what compaction and queries need to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LevelSegment {
+    /// The segment.
+    pub segment: SegmentRow,
+    /// Its content is also in a segment of the next level.
+    pub rolled: bool,
+    /// Counts changes of what of it counts.
+    pub revision: u64,
+    /// Its Parquet tables; none for level 0.
+    pub tables: Vec<TableObject>,
+}
+
+/// One Parquet table of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableObject {
+    /// `samples`, `stacks`, …
+    pub name: String,
+    /// The object's name.
+    pub object: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Where its pages end and its footer begins.
+    pub data_bytes: u64,
+    /// CRC-32 of the footer.
+    pub crc: u32,
+}
+
+/// A segment that compaction wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSegment {
+    /// The segment.
+    pub segment: SegmentRow,
+    /// Its content is in the next level too.
+    pub rolled: bool,
+    /// Its tables.
+    pub tables: Vec<TableObject>,
+    /// What it holds of which service.
+    pub services: Vec<ServicePart>,
+}
+
+/// The part of a compacted segment that belongs to one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePart {
+    /// The service.
+    pub service: String,
+    /// Start of its first window, unix milliseconds.
+    pub min_ms: u64,
+    /// Start of its last window.
+    pub max_ms: u64,
+    /// Windows received.
+    pub windows: u64,
+}
+
+/// What happens to the segments that others were made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inputs {
+    /// They are unlisted: the new ones hold the same.
+    Replace,
+    /// They stay, and count as rolled up: the new ones hold the same in coarser windows.
+    Roll,
+}
+
+/// An exchange of segments.
+#[derive(Debug, Clone)]
+pub struct Swap {
+    /// Segments that were read, as (id, revision).
+    pub inputs: Vec<(String, u64)>,
+    /// What becomes of them.
+    pub then: Inputs,
+    /// What was made of them.
+    pub outputs: Vec<NewSegment>,
+    /// When, unix milliseconds.
+    pub now_ms: u64,
+}
+
+/// From when on a service has all windows of a level, and where a pin keeps older ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Horizons {
+    /// Level → unix milliseconds.
+    from_ms: HashMap<u32, u64>,
+    /// Level → ranges that pins keep.
+    pinned: HashMap<u32, Vec<(u64, u64)>>,
+}
+
+impl Horizons {
+    /// True when all windows of `level` that start at `at_ms` are there.
+    pub fn complete(&self, level: u32, at_ms: u64) -> bool {
+        let kept = |ranges: &Vec<(u64, u64)>| ranges.iter().any(|(from, until)| *from <= at_ms && at_ms < *until);
+        at_ms >= self.from_ms.get(&level).copied().unwrap_or(0) || self.pinned.get(&level).is_some_and(kept)
+    }
+}
+
+const COLUMNS: &str =
+    "s.id, s.level, s.min_ms, s.max_ms, s.bytes, s.crc, s.windows, s.samples, s.traces, s.rolled, s.revision";
+
+impl Catalog {
+    /// Exchanges segments in one transaction. Answers false, and changes nothing, when any input is no longer what was read:
+    /// so no two compactions ever count the same data twice.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing is changed.
+    pub async fn swap(&self, swap: &Swap) -> Result<bool, CatalogError> {
+        let mut tx = self.write.begin().await?;
+        for (id, revision) in &swap.inputs {
+            let sql = match swap.then {
+                Inputs::Replace => {
+                    "UPDATE segments SET state = 'dropped', dropped_ms = $3 WHERE id = $1 AND state = 'live' AND revision = $2"
+                }
+                Inputs::Roll => {
+                    "UPDATE segments SET rolled = 1, revision = revision + $3 WHERE id = $1 AND state = 'live'
+                     AND rolled = 0 AND revision = $2"
+                }
+            };
+            let third = match swap.then {
+                Inputs::Replace => to_sql(swap.now_ms),
+                Inputs::Roll => 1,
+            };
+            let changed = sqlx::query(sql).bind(id).bind(to_sql(*revision)).bind(third).execute(&mut *tx).await?;
+            if changed.rows_affected() != 1 {
+                tx.rollback().await?;
+                return Ok(false);
+            }
+        }
+        for output in &swap.outputs {
+            insert(&mut tx, output, swap.now_ms).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Live segments of all profile levels with windows of `service` that start in the range. One statement, so what it
+    /// answers is one moment of the catalog.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn levels_of(
+        &self,
+        service: &str,
+        from_ms: u64,
+        until_ms: u64,
+    ) -> Result<Vec<LevelSegment>, CatalogError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM segment_services p JOIN segments s ON s.id = p.segment
+             WHERE p.service = $1 AND p.max_ms >= $2 AND p.min_ms < $3 AND s.state = 'live' ORDER BY s.min_ms, s.id"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(service)
+            .bind(to_sql(from_ms))
+            .bind(to_sql(until_ms))
+            .fetch_all(&self.read)
+            .await?;
+        let tables = sqlx::query(
+            "SELECT t.segment, t.name, t.object, t.bytes, t.data_bytes, t.crc
+             FROM segment_services p JOIN segment_tables t ON t.segment = p.segment
+             WHERE p.service = $1 AND p.max_ms >= $2 AND p.min_ms < $3",
+        )
+        .bind(service)
+        .bind(to_sql(from_ms))
+        .bind(to_sql(until_ms))
+        .fetch_all(&self.read)
+        .await?;
+        join(&rows, &tables)
+    }
+
+    /// All live segments whose windows overlap the range; with `level` given, only those of that level.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn levels_in(
+        &self,
+        from_ms: u64,
+        until_ms: u64,
+        level: Option<u32>,
+    ) -> Result<Vec<LevelSegment>, CatalogError> {
+        let (low, high) = level.map_or((0, i64::MAX), |level| (i64::from(level), i64::from(level)));
+        let sql = format!(
+            "SELECT {COLUMNS} FROM segments s WHERE s.state = 'live' AND s.max_ms > $1 AND s.min_ms < $2
+             AND s.level >= $3 AND s.level <= $4 ORDER BY s.min_ms, s.id"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(to_sql(from_ms))
+            .bind(to_sql(until_ms))
+            .bind(low)
+            .bind(high)
+            .fetch_all(&self.read)
+            .await?;
+        let tables = sqlx::query(
+            "SELECT t.segment, t.name, t.object, t.bytes, t.data_bytes, t.crc
+             FROM segments s JOIN segment_tables t ON t.segment = s.id
+             WHERE s.state = 'live' AND s.max_ms > $1 AND s.min_ms < $2 AND s.level >= $3 AND s.level <= $4",
+        )
+        .bind(to_sql(from_ms))
+        .bind(to_sql(until_ms))
+        .bind(low)
+        .bind(high)
+        .fetch_all(&self.read)
+        .await?;
+        join(&rows, &tables)
+    }
+
+    /// Services whose data in a segment counts.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn services_in(&self, segment: &str) -> Result<Vec<String>, CatalogError> {
+        let rows = sqlx::query("SELECT service FROM segment_services WHERE segment = $1 ORDER BY service")
+            .bind(segment)
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get("service")?)).collect()
+    }
+
+    /// Which levels have all windows of a service from when on.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn horizons(&self, service: &str) -> Result<Horizons, CatalogError> {
+        let mut horizons = Horizons::default();
+        for row in sqlx::query("SELECT level, from_ms FROM horizons").fetch_all(&self.read).await? {
+            horizons.from_ms.insert(level(row.try_get("level")?), from_sql(row.try_get("from_ms")?));
+        }
+        let pinned = sqlx::query("SELECT level, from_ms, until_ms FROM pin_levels WHERE service = $1")
+            .bind(service)
+            .fetch_all(&self.read)
+            .await?;
+        for row in pinned {
+            let range = (from_sql(row.try_get("from_ms")?), from_sql(row.try_get("until_ms")?));
+            horizons.pinned.entry(level(row.try_get("level")?)).or_default().push(range);
+        }
+        Ok(horizons)
+    }
+}
+
+async fn insert(tx: &mut Tx<'_>, new: &NewSegment, now_ms: u64) -> Result<(), CatalogError> {
+    let segment = &new.segment;
+    sqlx::query(
+        "INSERT INTO segments (id, level, state, min_ms, max_ms, bytes, crc, windows, samples, traces, created_ms,
+                               dropped_ms, rolled, revision)
+         VALUES ($1, $2, 'live', $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, 0)",
+    )
+    .bind(&segment.id)
+    .bind(i64::from(segment.level))
+    .bind(to_sql(segment.min_ms))
+    .bind(to_sql(segment.max_ms))
+    .bind(to_sql(segment.bytes))
+    .bind(i64::from(segment.crc))
+    .bind(to_sql(segment.windows))
+    .bind(to_sql(segment.samples))
+    .bind(to_sql(segment.traces))
+    .bind(to_sql(now_ms))
+    .bind(i64::from(new.rolled))
+    .execute(&mut **tx)
+    .await?;
+    for table in &new.tables {
+        sqlx::query(
+            "INSERT INTO segment_tables (segment, name, object, bytes, data_bytes, crc) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(&segment.id)
+        .bind(&table.name)
+        .bind(&table.object)
+        .bind(to_sql(table.bytes))
+        .bind(to_sql(table.data_bytes))
+        .bind(i64::from(table.crc))
+        .execute(&mut **tx)
+        .await?;
+    }
+    for part in &new.services {
+        sqlx::query(
+            "INSERT INTO segment_services (service, segment, min_ms, max_ms, windows) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(&part.service)
+        .bind(&segment.id)
+        .bind(to_sql(part.min_ms))
+        .bind(to_sql(part.max_ms))
+        .bind(to_sql(part.windows))
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(())
+}
+
+fn join(
+    rows: &[sqlx::sqlite::SqliteRow],
+    tables: &[sqlx::sqlite::SqliteRow],
+) -> Result<Vec<LevelSegment>, CatalogError> {
+    let mut by_segment: HashMap<String, Vec<TableObject>> = HashMap::new();
+    for row in tables {
+        by_segment.entry(row.try_get("segment")?).or_default().push(TableObject {
+            name: row.try_get("name")?,
+            object: row.try_get("object")?,
+            bytes: from_sql(row.try_get("bytes")?),
+            data_bytes: from_sql(row.try_get("data_bytes")?),
+            crc: from_sql(row.try_get("crc")?) as u32,
+        });
+    }
+    rows.iter()
+        .map(|row| {
+            let segment = read_segment(row)?;
+            let tables = by_segment.remove(&segment.id).unwrap_or_default();
+            let rolled = from_sql(row.try_get("rolled")?) != 0;
+            Ok(LevelSegment { segment, rolled, revision: from_sql(row.try_get("revision")?), tables })
+        })
+        .collect()
+}
+
+fn level(value: i64) -> u32 {
+    from_sql(value) as u32
+}
