@@ -3,14 +3,14 @@
 //! An ack therefore means durable, counted once, and visible. Whatever fails before that, nothing was acked, and the agents
 //! send again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use super::accept::Accepted;
 use super::admit::Reserved;
@@ -19,10 +19,11 @@ use super::{Ack, PushError};
 use crate::profile::decode::Rejection;
 use crate::store::bulk::BulkError;
 use crate::store::catalog::{
-    Accounting, AgentUpdate, Registration, SEQUENCES_REMEMBERED, SegmentRow, SequenceState, ServiceSpan, Verdict,
+    Accounting, AgentBefore, AgentUpdate, CatalogError, Outcome, Registration, SEQUENCES_REMEMBERED, SegmentRow,
+    SequenceState, ServiceSpan, Verdict,
 };
 use crate::store::segment::{self, Batch, Encoded};
-use crate::store::{Store, StoreError, now_ms};
+use crate::store::{Store, StoreError, hex, now_ms, unique_bytes};
 
 /// How long the first window of a batch waits for others: each batch costs an fsync or three.
 const BATCH_TIME: Duration = Duration::from_millis(250);
@@ -32,6 +33,26 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// Windows waiting for the writer; the memory budget is the limit that counts.
 const QUEUE: usize = 1_024;
+
+/// How often a batch is decided anew because another collector stored windows of the same agents. Each time somebody got
+/// something done, and an agent sends to one collector after the other, so more than one is rare.
+const ATTEMPTS: usize = 20;
+
+/// Agent and boot.
+type AgentKey = ([u8; 16], u64);
+
+/// What is to become of a batch.
+#[derive(Debug)]
+struct Plan {
+    /// For each window, in order.
+    verdicts: Vec<Result<Ack, PushError>>,
+    /// Positions of the windows to be stored.
+    fresh: Vec<usize>,
+    /// The agents as the catalog knows them.
+    before: HashMap<AgentKey, AgentBefore>,
+    /// Their sequence numbers with this batch.
+    after: HashMap<AgentKey, SequenceState>,
+}
 
 /// A window on its way to the writer, and whom to tell.
 #[derive(Debug)]
@@ -104,17 +125,31 @@ impl Batcher {
     /// Stores what is new. Duplicates are answered only after the commit too: what they repeat may be in this very batch.
     async fn store_all(&self, windows: Vec<Accepted>) -> Result<Vec<Result<Ack, PushError>>, String> {
         self.check_room()?;
-        let agents = windows.iter().map(|window| (window.id.agent_id, window.id.boot_id));
-        let agents: std::collections::HashSet<_> = agents.collect();
-        let mut states = self.store.catalog().sequences(agents).await.map_err(|e| self.failed(&e.into()))?;
-        let mut verdicts = Vec::with_capacity(windows.len());
-        let mut fresh = Vec::with_capacity(windows.len());
-        for window in windows {
-            let state = states.entry((window.id.agent_id, window.id.boot_id)).or_default();
+        for _ in 0..ATTEMPTS {
+            let plan = self.plan(&windows).await.map_err(|e| self.failed(&e.into()))?;
+            if plan.fresh.is_empty() || self.write(&windows, &plan).await.map_err(|e| self.failed(&e))? == Outcome::Done
+            {
+                return Ok(plan.verdicts);
+            }
+            debug!("another collector stored windows of the same agents: deciding anew");
+        }
+        Err("other collectors store windows of the same agents all the time: send again".to_owned())
+    }
+
+    /// Decides which windows are new, from what the catalog says now.
+    async fn plan(&self, windows: &[Accepted]) -> Result<Plan, CatalogError> {
+        let agents: HashSet<_> = windows.iter().map(|window| (window.id.agent_id, window.id.boot_id)).collect();
+        let before = self.store.catalog().sequences(agents).await?;
+        let mut after: HashMap<AgentKey, SequenceState> =
+            before.iter().map(|(key, before)| (*key, before.sequences.clone())).collect();
+        let mut plan =
+            Plan { verdicts: Vec::with_capacity(windows.len()), fresh: Vec::new(), before, after: HashMap::new() };
+        for (i, window) in windows.iter().enumerate() {
+            let state = after.entry((window.id.agent_id, window.id.boot_id)).or_default();
             let sequence = window.id.sequence;
-            verdicts.push(match state.admit(sequence) {
+            plan.verdicts.push(match state.admit(sequence) {
                 Verdict::New => {
-                    fresh.push(window);
+                    plan.fresh.push(i);
                     Ok(Ack { duplicate: false })
                 }
                 Verdict::Duplicate => Ok(Ack { duplicate: true }),
@@ -125,41 +160,47 @@ impl Batcher {
                 })),
             });
         }
-        if !fresh.is_empty() {
-            self.write(fresh, &states).await.map_err(|e| self.failed(&e))?;
-        }
-        Ok(verdicts)
+        plan.after = after;
+        Ok(plan)
     }
 
-    async fn write(
-        &self,
-        mut windows: Vec<Accepted>,
-        states: &HashMap<([u8; 16], u64), SequenceState>,
-    ) -> Result<(), StoreError> {
+    async fn write(&self, windows: &[Accepted], plan: &Plan) -> Result<Outcome, StoreError> {
+        let mut windows: Vec<&Accepted> = plan.fresh.iter().filter_map(|&i| windows.get(i)).collect();
         // Neighbours in a segment are neighbours in a query.
         windows.sort_by(|a, b| {
             let key = |w: &Accepted| (w.batch.info.start_ms, w.id);
             a.batch.info.service.cmp(&b.batch.info.service).then_with(|| key(a).cmp(&key(b)))
         });
-        let agents = agent_updates(&windows, states);
-        let services = service_spans(&windows);
-        let (count, samples) = (windows.len() as u64, windows.iter().map(Accepted::samples).sum());
+        let (count, samples) = (windows.len() as u64, windows.iter().map(|window| window.samples()).sum());
         let received: usize = windows.iter().map(|window| window.batch.payload.len()).sum();
-        let batches: Vec<Batch> = windows.into_iter().map(|window| window.batch).collect();
+        let batches: Vec<Batch> = windows.iter().map(|window| window.batch.clone()).collect();
         let bulk = self.store.bulk().clone();
-        let (id, encoded) = tokio::task::spawn_blocking(move || -> Result<(String, Encoded), BulkError> {
+        // A name is drawn once and never again: nobody who tidies up can mistake this object for one that was given up.
+        let id = hex(&unique_bytes());
+        let name = id.clone();
+        let encoded = tokio::task::spawn_blocking(move || -> Result<Encoded, BulkError> {
             let encoded = segment::encode(&batches);
-            // Named by its content: a repeat after a failed commit overwrites itself instead of leaving an orphan.
-            let id = blake3::hash(&encoded.bytes).to_hex().chars().take(32).collect::<String>();
-            bulk.put(&id, &encoded.bytes)?;
-            Ok((id, encoded))
+            bulk.put(&name, &encoded.bytes)?;
+            Ok(encoded)
         })
         .await??;
-        let registration =
-            Registration { segment: segment_row(id, &encoded, count, samples), services, agents, now_ms: now_ms() };
-        self.store.catalog().register(&registration).await?;
-        self.metrics.stored(count, samples, received as u64, encoded.bytes.len() as u64);
-        Ok(())
+        let registration = Registration {
+            segment: segment_row(id.clone(), &encoded, count, samples),
+            services: service_spans(&windows),
+            agents: agent_updates(&windows, plan),
+            now_ms: now_ms(),
+        };
+        let registered = self.store.catalog().register(&registration).await;
+        match registered {
+            Ok(Outcome::Done) => self.metrics.stored(count, samples, received as u64, encoded.bytes.len() as u64),
+            // Nobody will ever refer to it. Should this fail too, the sweep finds it.
+            Ok(Outcome::Overtaken) | Err(CatalogError::Database(_)) => {
+                let bulk = self.store.bulk().clone();
+                let _ = tokio::task::spawn_blocking(move || bulk.delete(&id)).await?;
+            }
+            Err(_) => {}
+        }
+        Ok(registered?)
     }
 
     fn check_room(&self) -> Result<(), String> {
@@ -177,7 +218,12 @@ impl Batcher {
 
     /// Says what went wrong, and remembers it where it means that nothing can be trusted any more.
     fn failed(&self, problem: &StoreError) -> String {
-        if let StoreError::Bulk(BulkError::Sync { .. }) = problem {
+        let lost = match problem {
+            StoreError::Bulk(BulkError::Sync { .. }) => true,
+            StoreError::Catalog(error) => error.is_failed_sync(),
+            _ => false,
+        };
+        if lost {
             self.poison.store(true, Ordering::Relaxed);
             error!(error = %problem, "a write did not reach the disk: nothing more is accepted until a restart");
         } else {
@@ -206,13 +252,14 @@ fn segment_row(id: String, encoded: &Encoded, windows: u64, samples: u64) -> Seg
     }
 }
 
-fn agent_updates(windows: &[Accepted], states: &HashMap<([u8; 16], u64), SequenceState>) -> Vec<AgentUpdate> {
-    let mut updates: BTreeMap<([u8; 16], u64), AgentUpdate> = BTreeMap::new();
+fn agent_updates(windows: &[&Accepted], plan: &Plan) -> Vec<AgentUpdate> {
+    let mut updates: BTreeMap<AgentKey, AgentUpdate> = BTreeMap::new();
     for window in windows {
         let key = (window.id.agent_id, window.id.boot_id);
         let update = updates.entry(key).or_insert_with(|| AgentUpdate {
             id: window.id,
-            sequences: states.get(&key).cloned().unwrap_or_default(),
+            before: plan.before.get(&key).cloned(),
+            sequences: plan.after.get(&key).cloned().unwrap_or_default(),
             service: window.batch.info.service.clone(),
             instance: window.batch.info.instance.clone(),
             version: window.version.clone(),
@@ -223,7 +270,7 @@ fn agent_updates(windows: &[Accepted], states: &HashMap<([u8; 16], u64), Sequenc
     updates.into_values().collect()
 }
 
-fn service_spans(windows: &[Accepted]) -> Vec<ServiceSpan> {
+fn service_spans(windows: &[&Accepted]) -> Vec<ServiceSpan> {
     let mut spans: BTreeMap<&str, ServiceSpan> = BTreeMap::new();
     for info in windows.iter().map(|window| &window.batch.info) {
         let span = spans.entry(&info.service).or_insert_with(|| ServiceSpan {

@@ -4,11 +4,12 @@
 //! TEXT columns, `$1` parameters, `ON CONFLICT`. Binary values are kept as hexadecimal text.
 
 /// Step `i` leads from version `i` to `i + 1`. Statements of one step run in one transaction.
-pub(super) const MIGRATIONS: &[&[&str]] = &[
-    &[
-        // Segments: immutable objects. `state` is live, or dropped: unlisted, its object is removed a little later, so that a
-        // query which has already listed it can finish.
-        "CREATE TABLE segments (
+pub(super) const MIGRATIONS: &[&[&str]] = &[FIRST, COMPACTED, LEASES_AND_SYMBOLS];
+
+const FIRST: &[&str] = &[
+    // Segments: immutable objects. `state` is live, or dropped: unlisted, its object is removed a little later, so that a
+    // query which has already listed it can finish.
+    "CREATE TABLE segments (
         id TEXT PRIMARY KEY,
         level BIGINT NOT NULL,
         state TEXT NOT NULL,
@@ -22,9 +23,9 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
         created_ms BIGINT NOT NULL,
         dropped_ms BIGINT NOT NULL
     )",
-        "CREATE INDEX segments_by_time ON segments (state, max_ms)",
-        // Window starts of one service in one segment: what a query looks up.
-        "CREATE TABLE segment_services (
+    "CREATE INDEX segments_by_time ON segments (state, max_ms)",
+    // Window starts of one service in one segment: what a query looks up.
+    "CREATE TABLE segment_services (
         service TEXT NOT NULL,
         segment TEXT NOT NULL,
         min_ms BIGINT NOT NULL,
@@ -32,11 +33,11 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
         windows BIGINT NOT NULL,
         PRIMARY KEY (service, segment)
     )",
-        "CREATE INDEX segment_services_by_time ON segment_services (service, max_ms)",
-        "CREATE INDEX segment_services_by_segment ON segment_services (segment)",
-        // One row per agent instance: which sequence numbers are stored (the highest, and a bitmap of those just below it),
-        // and the accounting of what it sampled.
-        "CREATE TABLE agents (
+    "CREATE INDEX segment_services_by_time ON segment_services (service, max_ms)",
+    "CREATE INDEX segment_services_by_segment ON segment_services (segment)",
+    // One row per agent instance: which sequence numbers are stored (the highest, and a bitmap of those just below it),
+    // and the accounting of what it sampled.
+    "CREATE TABLE agents (
         agent_id TEXT NOT NULL,
         boot_id BIGINT NOT NULL,
         max_sequence BIGINT NOT NULL,
@@ -52,13 +53,13 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
         process_cpu_ns BIGINT NOT NULL,
         PRIMARY KEY (agent_id, boot_id)
     )",
-        "CREATE INDEX agents_by_time ON agents (last_seen_ms)",
-        "CREATE TABLE services (
+    "CREATE INDEX agents_by_time ON agents (last_seen_ms)",
+    "CREATE TABLE services (
         name TEXT PRIMARY KEY,
         first_seen_ms BIGINT NOT NULL,
         last_seen_ms BIGINT NOT NULL
     )",
-        "CREATE TABLE profile_types (
+    "CREATE TABLE profile_types (
         service TEXT NOT NULL,
         name TEXT NOT NULL,
         unit TEXT NOT NULL,
@@ -68,7 +69,7 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
         last_seen_ms BIGINT NOT NULL,
         PRIMARY KEY (service, name)
     )",
-        "CREATE TABLE labels (
+    "CREATE TABLE labels (
         service TEXT NOT NULL,
         name TEXT NOT NULL,
         value TEXT NOT NULL,
@@ -76,7 +77,7 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
         last_seen_ms BIGINT NOT NULL,
         PRIMARY KEY (service, name, value)
     )",
-        "CREATE TABLE events (
+    "CREATE TABLE events (
         id TEXT PRIMARY KEY,
         at_ms BIGINT NOT NULL,
         kind TEXT NOT NULL,
@@ -85,9 +86,9 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
         labels TEXT NOT NULL,
         link TEXT NOT NULL
     )",
-        "CREATE INDEX events_by_service ON events (service, at_ms)",
-        "CREATE INDEX events_by_time ON events (at_ms)",
-        "CREATE TABLE pins (
+    "CREATE INDEX events_by_service ON events (service, at_ms)",
+    "CREATE INDEX events_by_time ON events (at_ms)",
+    "CREATE TABLE pins (
         id TEXT PRIMARY KEY,
         url TEXT NOT NULL,
         note TEXT NOT NULL,
@@ -95,25 +96,26 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
         created_ms BIGINT NOT NULL,
         expires_ms BIGINT NOT NULL
     )",
-        // What a pin keeps from being dropped.
-        "CREATE TABLE pin_ranges (
+    // What a pin keeps from being dropped.
+    "CREATE TABLE pin_ranges (
         pin TEXT NOT NULL,
         service TEXT NOT NULL,
         from_ms BIGINT NOT NULL,
         until_ms BIGINT NOT NULL
     )",
-        "CREATE INDEX pin_ranges_by_pin ON pin_ranges (pin)",
-        "CREATE INDEX pin_ranges_by_service ON pin_ranges (service, from_ms)",
-    ],
-    &[
-        // Compacted segments. `rolled`: its content is also in a segment of the next level, so a query reads it there or here.
-        // `revision` counts changes of what of it counts: whoever replaces a segment says which one was read.
-        "ALTER TABLE segments ADD COLUMN rolled BIGINT NOT NULL DEFAULT 0",
-        "ALTER TABLE segments ADD COLUMN revision BIGINT NOT NULL DEFAULT 0",
-        "CREATE INDEX segments_by_level ON segments (state, level, rolled)",
-        // A compacted segment is several objects, a Parquet table each. `data_bytes`: where the pages end and the Parquet footer
-        // begins, whose CRC-32 is `crc`.
-        "CREATE TABLE segment_tables (
+    "CREATE INDEX pin_ranges_by_pin ON pin_ranges (pin)",
+    "CREATE INDEX pin_ranges_by_service ON pin_ranges (service, from_ms)",
+];
+
+const COMPACTED: &[&str] = &[
+    // Compacted segments. `rolled`: its content is also in a segment of the next level, so a query reads it there or here.
+    // `revision` counts changes of what of it counts: whoever replaces a segment says which one was read.
+    "ALTER TABLE segments ADD COLUMN rolled BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE segments ADD COLUMN revision BIGINT NOT NULL DEFAULT 0",
+    "CREATE INDEX segments_by_level ON segments (state, level, rolled)",
+    // A compacted segment is several objects, a Parquet table each. `data_bytes`: where the pages end and the Parquet footer
+    // begins, whose CRC-32 is `crc`.
+    "CREATE TABLE segment_tables (
         segment TEXT NOT NULL,
         name TEXT NOT NULL,
         object TEXT NOT NULL,
@@ -122,25 +124,45 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
         crc BIGINT NOT NULL,
         PRIMARY KEY (segment, name)
     )",
-        // Windows of a level that start before this may have been let go of.
-        "CREATE TABLE horizons (
+    // Windows of a level that start before this may have been let go of.
+    "CREATE TABLE horizons (
         level BIGINT PRIMARY KEY,
         from_ms BIGINT NOT NULL
     )",
-        // Where a pin keeps a level's windows although they are behind its horizon.
-        "CREATE TABLE pin_levels (
+    // Where a pin keeps a level's windows although they are behind its horizon.
+    "CREATE TABLE pin_levels (
         pin TEXT NOT NULL,
         level BIGINT NOT NULL,
         service TEXT NOT NULL,
         from_ms BIGINT NOT NULL,
         until_ms BIGINT NOT NULL
     )",
-        "CREATE INDEX pin_levels_by_service ON pin_levels (service, level)",
-        "CREATE INDEX pin_levels_by_pin ON pin_levels (pin)",
-        // Traces that somebody had deleted: never answered again, and left out when their segments are written anew.
-        "CREATE TABLE deleted_traces (
+    "CREATE INDEX pin_levels_by_service ON pin_levels (service, level)",
+    "CREATE INDEX pin_levels_by_pin ON pin_levels (pin)",
+    // Traces that somebody had deleted: never answered again, and left out when their segments are written anew.
+    "CREATE TABLE deleted_traces (
         trace_id TEXT PRIMARY KEY,
         at_ms BIGINT NOT NULL
     )",
-    ],
+];
+
+const LEASES_AND_SYMBOLS: &[&str] = &[
+    // Who does a background job. The token grows with every owner.
+    "CREATE TABLE leases (
+        name TEXT PRIMARY KEY,
+        owner TEXT NOT NULL,
+        token BIGINT NOT NULL,
+        until_ms BIGINT NOT NULL
+    )",
+    // Builds whose symbols collectors share: ready, or failed for a reason.
+    "CREATE TABLE symbols (
+        build_id TEXT PRIMARY KEY,
+        state TEXT NOT NULL,
+        object TEXT NOT NULL,
+        bytes BIGINT NOT NULL,
+        has_lines BIGINT NOT NULL,
+        reason TEXT NOT NULL,
+        changed_ms BIGINT NOT NULL
+    )",
+    "CREATE INDEX symbols_by_change ON symbols (changed_ms)",
 ];

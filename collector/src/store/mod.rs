@@ -31,7 +31,7 @@ use tracing::warn;
 use crate::profile::decode::{self, Lateness, Window};
 use bulk::{Bulk, BulkError, Folder};
 use cache::Cache;
-use catalog::{Catalog, CatalogError, SegmentRow};
+use catalog::{Catalog, CatalogError, Location, SegmentRow};
 use segment::{BatchInfo, Footer, SegmentError, TraceIndex};
 
 /// How a store is kept.
@@ -116,7 +116,7 @@ impl Store {
     pub async fn open_with(data: &Path, options: Options, bulk: Arc<dyn Bulk>) -> Result<Self, StoreError> {
         folder::prepare(data)?;
         let lock = folder::lock(data)?;
-        let catalog = Catalog::open(&data.join("catalog.sqlite")).await?;
+        let catalog = Catalog::connect(&Location::File(data.join("catalog.sqlite"))).await?;
         let cache = options.cache_bytes;
         let store = Self {
             data: data.to_owned(),
@@ -288,6 +288,11 @@ const DAMAGED_WINDOWS_MAX: usize = 10_000;
 /// Now, unix milliseconds.
 pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// 16 bytes that nobody has drawn before: for names, not for secrets.

@@ -6,12 +6,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use super::{Catalog, CatalogError, Tx, from_sql, to_sql};
 use crate::profile::decode::WindowId;
 
 /// How far below the highest sequence number windows are told apart.
 pub const SEQUENCES_REMEMBERED: u64 = 1_024;
+
+/// Agents looked up by one statement: both databases take many more parameters.
+const AGENTS_PER_QUERY: usize = 500;
 
 const WORDS: usize = SEQUENCES_REMEMBERED as usize / 64;
 
@@ -111,11 +115,22 @@ impl SequenceState {
     }
 }
 
+/// What the catalog knew of an agent when a commit was prepared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AgentBefore {
+    /// Its sequence numbers.
+    pub sequences: SequenceState,
+    /// Its samples so far.
+    pub sums: Accounting,
+}
+
 /// What one commit changes for one agent.
 #[derive(Debug, Clone)]
 pub struct AgentUpdate {
     /// The agent (the sequence is of no meaning).
     pub id: WindowId,
+    /// What was decided from; `None`: never heard of.
+    pub before: Option<AgentBefore>,
     /// Its sequence numbers, the commit's included.
     pub sequences: SequenceState,
     /// Its service.
@@ -173,30 +188,34 @@ pub struct AgentStatus {
 }
 
 impl Catalog {
-    /// Sequence numbers of these agents; those never seen are left out.
+    /// What is known of these agents, by agent and boot; those never seen are left out.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn sequences(
         &self,
         agents: impl IntoIterator<Item = ([u8; 16], u64)>,
-    ) -> Result<HashMap<([u8; 16], u64), SequenceState>, CatalogError> {
-        let mut states = HashMap::new();
-        let mut connection = self.write.acquire().await?;
-        for (agent, boot) in agents {
-            let row = sqlx::query("SELECT max_sequence, stored_below FROM agents WHERE agent_id = $1 AND boot_id = $2")
-                .bind(agent_text(&agent))
-                .bind(to_sql(boot))
-                .fetch_optional(&mut *connection)
-                .await?;
-            let Some(row) = row else { continue };
-            let text: String = row.try_get("stored_below")?;
-            let Some(state) = SequenceState::from_text(from_sql(row.try_get("max_sequence")?), &text) else {
-                return Err(CatalogError::Corrupt { what: "agents.stored_below", value: text });
-            };
-            states.insert((agent, boot), state);
+    ) -> Result<HashMap<([u8; 16], u64), AgentBefore>, CatalogError> {
+        let wanted: BTreeMap<(String, i64), ([u8; 16], u64)> =
+            agents.into_iter().map(|(agent, boot)| ((agent_text(&agent), to_sql(boot)), (agent, boot))).collect();
+        let ids: Vec<&(String, i64)> = wanted.keys().collect();
+        let mut known = HashMap::new();
+        for chunk in ids.chunks(AGENTS_PER_QUERY) {
+            let places: Vec<String> = (1..=chunk.len()).map(|i| format!("${i}")).collect();
+            let sql = format!(
+                "SELECT agent_id, boot_id, max_sequence, stored_below, sampled, stored, drops, cpu_ns, process_cpu_ns
+                 FROM agents WHERE agent_id IN ({})",
+                places.join(", ")
+            );
+            let query = sqlx::query(sqlx::AssertSqlSafe(sql));
+            let query = chunk.iter().fold(query, |query, (agent, _)| query.bind(agent));
+            for row in query.fetch_all(&self.write).await? {
+                // Other boots of the same agent are none of our business.
+                let Some(key) = wanted.get(&(row.try_get("agent_id")?, row.try_get("boot_id")?)) else { continue };
+                known.insert(*key, AgentBefore { sequences: read_sequences(&row)?, sums: read_sums(&row)? });
+            }
         }
-        Ok(states)
+        Ok(known)
     }
 
     /// Agents that sent something since `since_ms`, by service and instance; at most 10 000.
@@ -211,19 +230,13 @@ impl Catalog {
         .bind(to_sql(since_ms))
         .fetch_all(&self.read)
         .await?;
-        let read = |row: &sqlx::sqlite::SqliteRow| -> Result<AgentStatus, CatalogError> {
+        let read = |row: &AnyRow| -> Result<AgentStatus, CatalogError> {
             Ok(AgentStatus {
                 service: row.try_get("service")?,
                 instance: row.try_get("instance")?,
                 version: row.try_get("version")?,
                 last_seen_ms: from_sql(row.try_get("last_seen_ms")?),
-                accounting: Accounting {
-                    sampled: from_sql(row.try_get("sampled")?),
-                    stored: from_sql(row.try_get("stored")?),
-                    drops: read_drops(row.try_get("drops")?)?,
-                    cpu_ns: from_sql(row.try_get("cpu_ns")?),
-                    process_cpu_ns: from_sql(row.try_get("process_cpu_ns")?),
-                },
+                accounting: read_sums(row)?,
             })
         };
         rows.iter().map(read).collect()
@@ -243,52 +256,59 @@ impl Catalog {
     }
 }
 
-pub(super) async fn save(tx: &mut Tx<'_>, agent: &AgentUpdate, now_ms: u64) -> Result<(), CatalogError> {
-    let id = agent_text(&agent.id.agent_id);
-    let boot = to_sql(agent.id.boot_id);
-    let before = sqlx::query(
-        "SELECT sampled, stored, drops, cpu_ns, process_cpu_ns FROM agents WHERE agent_id = $1 AND boot_id = $2",
-    )
-    .bind(&id)
-    .bind(boot)
-    .fetch_optional(&mut **tx)
-    .await?;
+/// Writes what a commit changes for one agent. `false`: the row is no longer as it was when the commit was prepared, since another
+/// collector stored windows of the same agent; then everything must be decided anew. The row stays locked until `tx` ends.
+pub(super) async fn save(tx: &mut Tx, agent: &AgentUpdate, now_ms: u64) -> Result<bool, CatalogError> {
+    let sql = match agent.before {
+        // Every commit changes the sequence numbers, so they tell whether anything else of the row has changed.
+        Some(_) => {
+            "UPDATE agents SET max_sequence = $3, stored_below = $4, service = $5, instance = $6, version = $7,
+             last_seen_ms = $8, sampled = $9, stored = $10, drops = $11, cpu_ns = $12, process_cpu_ns = $13
+             WHERE agent_id = $1 AND boot_id = $2 AND max_sequence = $14 AND stored_below = $15"
+        }
+        None => {
+            "INSERT INTO agents (agent_id, boot_id, max_sequence, stored_below, service, instance, version, last_seen_ms,
+                                 sampled, stored, drops, cpu_ns, process_cpu_ns)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+             ON CONFLICT (agent_id, boot_id) DO NOTHING"
+        }
+    };
     let mut sums = agent.added.clone();
-    if let Some(row) = before {
-        sums.add(&Accounting {
-            sampled: from_sql(row.try_get("sampled")?),
-            stored: from_sql(row.try_get("stored")?),
-            drops: read_drops(row.try_get("drops")?)?,
-            cpu_ns: from_sql(row.try_get("cpu_ns")?),
-            process_cpu_ns: from_sql(row.try_get("process_cpu_ns")?),
-        });
+    sums.add(&agent.before.as_ref().map(|before| before.sums.clone()).unwrap_or_default());
+    let mut query = sqlx::query(sql)
+        .bind(agent_text(&agent.id.agent_id))
+        .bind(to_sql(agent.id.boot_id))
+        .bind(to_sql(agent.sequences.max))
+        .bind(agent.sequences.to_text())
+        .bind(&agent.service)
+        .bind(&agent.instance)
+        .bind(&agent.version)
+        .bind(to_sql(now_ms))
+        .bind(to_sql(sums.sampled))
+        .bind(to_sql(sums.stored))
+        .bind(serde_json::to_string(&sums.drops).unwrap_or_else(|_| "{}".to_owned()))
+        .bind(to_sql(sums.cpu_ns))
+        .bind(to_sql(sums.process_cpu_ns));
+    if let Some(before) = &agent.before {
+        query = query.bind(to_sql(before.sequences.max)).bind(before.sequences.to_text());
     }
-    sqlx::query(
-        "INSERT INTO agents (agent_id, boot_id, max_sequence, stored_below, service, instance, version, last_seen_ms,
-                             sampled, stored, drops, cpu_ns, process_cpu_ns)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-         ON CONFLICT (agent_id, boot_id) DO UPDATE SET
-             max_sequence = excluded.max_sequence, stored_below = excluded.stored_below, service = excluded.service,
-             instance = excluded.instance, version = excluded.version, last_seen_ms = excluded.last_seen_ms,
-             sampled = excluded.sampled, stored = excluded.stored, drops = excluded.drops, cpu_ns = excluded.cpu_ns,
-             process_cpu_ns = excluded.process_cpu_ns",
-    )
-    .bind(&id)
-    .bind(boot)
-    .bind(to_sql(agent.sequences.max))
-    .bind(agent.sequences.to_text())
-    .bind(&agent.service)
-    .bind(&agent.instance)
-    .bind(&agent.version)
-    .bind(to_sql(now_ms))
-    .bind(to_sql(sums.sampled))
-    .bind(to_sql(sums.stored))
-    .bind(serde_json::to_string(&sums.drops).unwrap_or_else(|_| "{}".to_owned()))
-    .bind(to_sql(sums.cpu_ns))
-    .bind(to_sql(sums.process_cpu_ns))
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    Ok(query.execute(&mut **tx).await?.rows_affected() == 1)
+}
+
+fn read_sequences(row: &AnyRow) -> Result<SequenceState, CatalogError> {
+    let text: String = row.try_get("stored_below")?;
+    let state = SequenceState::from_text(from_sql(row.try_get("max_sequence")?), &text);
+    state.ok_or(CatalogError::Corrupt { what: "agents.stored_below", value: text })
+}
+
+fn read_sums(row: &AnyRow) -> Result<Accounting, CatalogError> {
+    Ok(Accounting {
+        sampled: from_sql(row.try_get("sampled")?),
+        stored: from_sql(row.try_get("stored")?),
+        drops: read_drops(row.try_get("drops")?)?,
+        cpu_ns: from_sql(row.try_get("cpu_ns")?),
+        process_cpu_ns: from_sql(row.try_get("process_cpu_ns")?),
+    })
 }
 
 fn agent_text(id: &[u8; 16]) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::{Catalog, CatalogError, fresh_id, from_sql, to_sql};
 
@@ -128,7 +128,7 @@ impl Catalog {
     }
 }
 
-fn read_event(row: &SqliteRow) -> Result<Event, CatalogError> {
+fn read_event(row: &AnyRow) -> Result<Event, CatalogError> {
     let kind: String = row.try_get("kind")?;
     let labels: String = row.try_get("labels")?;
     let Some(parsed) = EventKind::parse(&kind) else {

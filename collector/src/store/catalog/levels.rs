@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use super::segments::read_segment;
 use super::{Catalog, CatalogError, SegmentRow, Tx, from_sql, to_sql};
@@ -113,7 +114,7 @@ impl Catalog {
     /// # Errors
     /// When the database fails; then nothing is changed.
     pub async fn swap(&self, swap: &Swap) -> Result<bool, CatalogError> {
-        let mut tx = self.write.begin().await?;
+        let mut tx = self.begin().await?;
         for (id, revision) in &swap.inputs {
             let sql = match swap.then {
                 Inputs::Replace => {
@@ -244,7 +245,7 @@ impl Catalog {
     }
 }
 
-async fn insert(tx: &mut Tx<'_>, new: &NewSegment, now_ms: u64) -> Result<(), CatalogError> {
+async fn insert(tx: &mut Tx, new: &NewSegment, now_ms: u64) -> Result<(), CatalogError> {
     let segment = &new.segment;
     sqlx::query(
         "INSERT INTO segments (id, level, state, min_ms, max_ms, bytes, crc, windows, samples, traces, created_ms,
@@ -292,10 +293,7 @@ async fn insert(tx: &mut Tx<'_>, new: &NewSegment, now_ms: u64) -> Result<(), Ca
     Ok(())
 }
 
-fn join(
-    rows: &[sqlx::sqlite::SqliteRow],
-    tables: &[sqlx::sqlite::SqliteRow],
-) -> Result<Vec<LevelSegment>, CatalogError> {
+fn join(rows: &[AnyRow], tables: &[AnyRow]) -> Result<Vec<LevelSegment>, CatalogError> {
     let mut by_segment: HashMap<String, Vec<TableObject>> = HashMap::new();
     for row in tables {
         by_segment.entry(row.try_get("segment")?).or_default().push(TableObject {

@@ -1,27 +1,27 @@
 //! The SQL catalog: which segments there are, what was stored already, and the small things people make (events, pins).
 //!
-//! SQLite in WAL mode with `synchronous=FULL`: a commit is durable. Writes go through one connection, so they queue instead
-//! of failing as busy; reads have their own connections and never wait for them.
+//! SQLite for one collector, PostgreSQL for several; the statements are the same. On either a commit is durable. Two collectors may
+//! change the same rows at the same moment, so whatever is decided from what was read is checked again by the write itself.
 
 mod agents;
+mod connect;
 mod events;
+mod leases;
 mod levels;
 mod names;
 mod pins;
 mod segments;
 
-use std::path::Path;
-use std::time::Duration;
+use sqlx::{Any, AnyPool, Row, Transaction};
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row, Sqlite, SqlitePool, Transaction};
-
-pub use agents::{Accounting, AgentStatus, AgentUpdate, SEQUENCES_REMEMBERED, SequenceState, Verdict};
+pub use agents::{Accounting, AgentBefore, AgentStatus, AgentUpdate, SEQUENCES_REMEMBERED, SequenceState, Verdict};
+pub use connect::Location;
 pub use events::{Event, EventKind, NewEvent};
+pub use leases::Lease;
 pub use levels::{Horizons, Inputs, LevelSegment, NewSegment, ServicePart, Swap, TableObject};
 pub use names::ServiceRow;
 pub use pins::{NewPin, Pin, PinRange};
-pub use segments::{CatalogTotals, Registration, SegmentRow, ServiceSpan};
+pub use segments::{CatalogTotals, Outcome, Registration, SegmentRow, ServiceSpan};
 
 use super::migrations::MIGRATIONS;
 
@@ -33,12 +33,24 @@ pub enum CatalogError {
     #[error("catalog: {0}")]
     Database(#[from] sqlx::Error),
     /// Written by a later release.
-    #[error("the data folder has catalog version {found}, this release knows up to {known}: use a newer tephra")]
+    #[error("the store has catalog version {found}, this release knows up to {known}: use a newer tephra")]
     TooNew {
-        /// Version in the file.
+        /// Version in the catalog.
         found: i64,
         /// Newest this release can read.
         known: i64,
+    },
+    /// The transaction was sent and no answer came back: it may have been committed, or not.
+    #[error("catalog: nobody knows whether a commit was done: {0}")]
+    Unsure(sqlx::Error),
+    /// The place makes no sense.
+    #[error("catalog: {0}")]
+    Location(String),
+    /// Somebody else holds the lease by now: what was prepared under it must not be done.
+    #[error("catalog: the lease {name:?} was taken over by another collector")]
+    LeaseLost {
+        /// Its name.
+        name: String,
     },
     /// A stored value that this release does not understand.
     #[error("catalog: {what} holds {value:?}")]
@@ -50,34 +62,48 @@ pub enum CatalogError {
     },
 }
 
-/// The catalog of one data folder.
-#[derive(Debug, Clone)]
-pub struct Catalog {
-    read: SqlitePool,
-    write: SqlitePool,
+impl CatalogError {
+    /// True when the file system could not say that what SQLite wrote is on the disk: see [`crate::store::bulk::BulkError::Sync`].
+    pub fn is_failed_sync(&self) -> bool {
+        let (Self::Database(error) | Self::Unsure(error)) = self else { return false };
+        // SQLITE_IOERR_FSYNC and SQLITE_IOERR_DIR_FSYNC. PostgreSQL looks after its own disk.
+        let code = error.as_database_error().and_then(|e| e.code());
+        code.is_some_and(|code| code == "1034" || code == "1290")
+    }
 }
 
-type Tx<'a> = Transaction<'a, Sqlite>;
+/// The catalog. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    read: AnyPool,
+    write: AnyPool,
+    shared: bool,
+}
+
+/// A transaction that may write.
+pub type Tx = Transaction<'static, Any>;
 
 impl Catalog {
-    /// Opens the catalog, creates it where there is none, and brings its schema up to date.
+    /// True when other collectors may be using it too.
+    pub fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Starts a transaction that may write. It is rolled back unless it is committed.
     ///
     /// # Errors
-    /// When the file cannot be opened, is no catalog, or was written by a later release.
-    pub async fn open(file: &Path) -> Result<Self, CatalogError> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(false)
-            .busy_timeout(Duration::from_secs(10));
-        let pool =
-            |connections| SqlitePoolOptions::new().max_connections(connections).idle_timeout(None).max_lifetime(None);
-        let write = pool(1).connect_with(options.clone()).await?;
-        migrate(&write).await?;
-        let read = pool(4).connect_with(options).await?;
-        Ok(Self { read, write })
+    /// When the database fails.
+    pub async fn begin(&self) -> Result<Tx, CatalogError> {
+        Ok(self.write.begin().await?)
+    }
+
+    /// Says whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), CatalogError> {
+        sqlx::query("SELECT version FROM schema_version LIMIT 1").fetch_optional(&self.read).await?;
+        Ok(())
     }
 
     /// Closes all connections; what was committed is already safe.
@@ -87,8 +113,14 @@ impl Catalog {
     }
 }
 
-async fn migrate(pool: &SqlitePool) -> Result<(), CatalogError> {
-    let mut tx = pool.begin().await?;
+/// Nobody else takes this number on purpose; it keeps two collectors from bringing one schema up to date together.
+const LOCK_SCHEMA: &str = "SELECT pg_advisory_xact_lock(84727455)";
+
+async fn migrate(catalog: &Catalog) -> Result<(), CatalogError> {
+    let mut tx = catalog.begin().await?;
+    if catalog.shared {
+        sqlx::query(LOCK_SCHEMA).execute(&mut *tx).await?;
+    }
     sqlx::query("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)").execute(&mut *tx).await?;
     let found = sqlx::query("SELECT MAX(version) AS version FROM schema_version").fetch_one(&mut *tx).await?;
     let found: i64 = found.try_get::<Option<i64>, _>("version")?.unwrap_or(0);
@@ -122,4 +154,11 @@ fn from_sql(value: i64) -> u64 {
 fn fresh_id() -> String {
     let bytes = crate::store::unique_bytes();
     bytes.iter().take(10).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// True when the database gave up this transaction in favour of another one: the same again may well succeed.
+fn is_conflict(error: &sqlx::Error) -> bool {
+    // Serialization failure and deadlock.
+    let code = error.as_database_error().and_then(|e| e.code());
+    code.is_some_and(|code| code == "40001" || code == "40P01")
 }

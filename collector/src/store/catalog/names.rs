@@ -1,6 +1,7 @@
 //! Names: the services there are, their profile types, and a bounded index of their resource labels.
 
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use super::segments::ServiceSpan;
 use super::{Catalog, CatalogError, Tx, from_sql, to_sql};
@@ -29,18 +30,17 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn services(&self) -> Result<Vec<ServiceRow>, CatalogError> {
-        let rows = sqlx::query("SELECT name, first_seen_ms, last_seen_ms FROM services ORDER BY name")
-            .fetch_all(&self.read)
-            .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(ServiceRow {
-                    name: row.try_get("name")?,
-                    first_seen_ms: from_sql(row.try_get("first_seen_ms")?),
-                    last_seen_ms: from_sql(row.try_get("last_seen_ms")?),
-                })
+        let rows = sqlx::query("SELECT name, first_seen_ms, last_seen_ms FROM services").fetch_all(&self.read).await?;
+        let read = |row: &AnyRow| {
+            Ok(ServiceRow {
+                name: row.try_get("name")?,
+                first_seen_ms: from_sql(row.try_get("first_seen_ms")?),
+                last_seen_ms: from_sql(row.try_get("last_seen_ms")?),
             })
-            .collect()
+        };
+        let mut services = rows.iter().map(read).collect::<Result<Vec<_>, CatalogError>>()?;
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(services)
     }
 
     /// True when something was ever received from the service.
@@ -58,21 +58,22 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn profile_types(&self, service: &str) -> Result<Vec<ProfileType>, CatalogError> {
-        let rows = sqlx::query("SELECT name, unit, kind, period FROM profile_types WHERE service = $1 ORDER BY name")
+        let rows = sqlx::query("SELECT name, unit, kind, period FROM profile_types WHERE service = $1")
             .bind(service)
             .fetch_all(&self.read)
             .await?;
-        rows.iter()
-            .map(|row| {
-                let kind: String = row.try_get("kind")?;
-                Ok(ProfileType {
-                    name: row.try_get("name")?,
-                    unit: row.try_get("unit")?,
-                    kind: if kind == "gauge" { Kind::Gauge } else { Kind::Counter },
-                    period: from_sql(row.try_get("period")?),
-                })
+        let read = |row: &AnyRow| {
+            let kind: String = row.try_get("kind")?;
+            Ok(ProfileType {
+                name: row.try_get("name")?,
+                unit: row.try_get("unit")?,
+                kind: if kind == "gauge" { Kind::Gauge } else { Kind::Counter },
+                period: from_sql(row.try_get("period")?),
             })
-            .collect()
+        };
+        let mut types = rows.iter().map(read).collect::<Result<Vec<_>, CatalogError>>()?;
+        types.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(types)
     }
 
     /// Names of a service's labels seen in the range, sorted; `instance` is one of them.
@@ -81,15 +82,14 @@ impl Catalog {
     /// When the database fails.
     pub async fn label_names(&self, service: &str, from_ms: u64, until_ms: u64) -> Result<Vec<String>, CatalogError> {
         let rows = sqlx::query(
-            "SELECT DISTINCT name FROM labels WHERE service = $1 AND last_seen_ms >= $2 AND first_seen_ms < $3
-             ORDER BY name",
+            "SELECT DISTINCT name FROM labels WHERE service = $1 AND last_seen_ms >= $2 AND first_seen_ms < $3",
         )
         .bind(service)
         .bind(to_sql(from_ms))
         .bind(to_sql(until_ms))
         .fetch_all(&self.read)
         .await?;
-        rows.iter().map(|row| Ok(row.try_get("name")?)).collect()
+        sorted(&rows, "name")
     }
 
     /// Values of one label seen in the range, sorted; at most 2000.
@@ -104,8 +104,7 @@ impl Catalog {
         until_ms: u64,
     ) -> Result<Vec<String>, CatalogError> {
         let rows = sqlx::query(
-            "SELECT value FROM labels WHERE service = $1 AND name = $2 AND last_seen_ms >= $3 AND first_seen_ms < $4
-             ORDER BY value",
+            "SELECT value FROM labels WHERE service = $1 AND name = $2 AND last_seen_ms >= $3 AND first_seen_ms < $4",
         )
         .bind(service)
         .bind(name)
@@ -113,7 +112,7 @@ impl Catalog {
         .bind(to_sql(until_ms))
         .fetch_all(&self.read)
         .await?;
-        rows.iter().map(|row| Ok(row.try_get("value")?)).collect()
+        sorted(&rows, "value")
     }
 
     /// Forgets label values and services not seen since `before_ms`: their data is gone.
@@ -121,7 +120,7 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn forget_names(&self, before_ms: u64) -> Result<(), CatalogError> {
-        let mut tx = self.write.begin().await?;
+        let mut tx = self.begin().await?;
         for sql in [
             "DELETE FROM labels WHERE last_seen_ms < $1",
             "DELETE FROM profile_types WHERE last_seen_ms < $1
@@ -135,8 +134,15 @@ impl Catalog {
     }
 }
 
-/// Keeps first and last sight of everything a span names.
-pub(super) async fn remember(tx: &mut Tx<'_>, span: &ServiceSpan) -> Result<(), CatalogError> {
+/// By bytes, whatever order the database has been set up with.
+fn sorted(rows: &[AnyRow], column: &str) -> Result<Vec<String>, CatalogError> {
+    let mut values = rows.iter().map(|row| row.try_get(column)).collect::<Result<Vec<String>, _>>()?;
+    values.sort();
+    Ok(values)
+}
+
+/// Keeps first and last sight of everything a span names, in an order that all collectors share.
+pub(super) async fn remember(tx: &mut Tx, span: &ServiceSpan) -> Result<(), CatalogError> {
     let (first, last) = (to_sql(span.min_ms), to_sql(span.max_ms));
     sqlx::query(
         "INSERT INTO services (name, first_seen_ms, last_seen_ms) VALUES ($1, $2, $3)
@@ -149,16 +155,20 @@ pub(super) async fn remember(tx: &mut Tx<'_>, span: &ServiceSpan) -> Result<(), 
     .bind(last)
     .execute(&mut **tx)
     .await?;
-    for kind in &span.types {
+    let mut types: Vec<_> = span.types.iter().collect();
+    types.sort_by(|a, b| a.name.cmp(&b.name));
+    for kind in types {
         remember_type(tx, span, kind).await?;
     }
-    for (name, value) in &span.labels {
+    let mut labels: Vec<_> = span.labels.iter().collect();
+    labels.sort();
+    for (name, value) in labels {
         remember_label(tx, span, name, value).await?;
     }
     Ok(())
 }
 
-async fn remember_type(tx: &mut Tx<'_>, span: &ServiceSpan, kind: &ProfileType) -> Result<(), CatalogError> {
+async fn remember_type(tx: &mut Tx, span: &ServiceSpan, kind: &ProfileType) -> Result<(), CatalogError> {
     let kind_name = match kind.kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
@@ -187,7 +197,7 @@ async fn remember_type(tx: &mut Tx<'_>, span: &ServiceSpan, kind: &ProfileType) 
     Ok(())
 }
 
-async fn remember_label(tx: &mut Tx<'_>, span: &ServiceSpan, name: &str, value: &str) -> Result<(), CatalogError> {
+async fn remember_label(tx: &mut Tx, span: &ServiceSpan, name: &str, value: &str) -> Result<(), CatalogError> {
     let known = sqlx::query(
         "UPDATE labels SET
          first_seen_ms = CASE WHEN first_seen_ms > $4 THEN $4 ELSE first_seen_ms END,
@@ -206,7 +216,8 @@ async fn remember_label(tx: &mut Tx<'_>, span: &ServiceSpan, name: &str, value: 
     }
     sqlx::query(
         "INSERT INTO labels (service, name, value, first_seen_ms, last_seen_ms)
-         SELECT $1, $2, $3, $4, $5 WHERE (SELECT COUNT(*) FROM labels WHERE service = $1 AND name = $2) < $6",
+         SELECT $1, $2, $3, $4, $5 WHERE (SELECT COUNT(*) FROM labels WHERE service = $1 AND name = $2) < $6
+         ON CONFLICT (service, name, value) DO NOTHING",
     )
     .bind(&span.service)
     .bind(name)

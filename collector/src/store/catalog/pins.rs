@@ -48,7 +48,7 @@ impl Catalog {
     /// When the database fails.
     pub async fn insert_pin(&self, pin: NewPin, now_ms: u64) -> Result<Pin, CatalogError> {
         let id = fresh_id();
-        let mut tx = self.write.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query("INSERT INTO pins (id, url, note, answer, created_ms, expires_ms) VALUES ($1, $2, $3, $4, $5, $6)")
             .bind(&id)
             .bind(&pin.url)
@@ -107,7 +107,7 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn drop_expired_pins(&self, now_ms: u64) -> Result<u64, CatalogError> {
-        let mut tx = self.write.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query("DELETE FROM pin_ranges WHERE pin IN (SELECT id FROM pins WHERE expires_ms < $1)")
             .bind(to_sql(now_ms))
             .execute(&mut *tx)

@@ -1,10 +1,10 @@
 //! Segments in the catalog: registering one, finding those a query needs, and letting go of old ones.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::agents::AgentUpdate;
-use super::{Catalog, CatalogError, from_sql, to_sql};
+use super::{Catalog, CatalogError, Tx, from_sql, is_conflict, to_sql};
 use crate::profile::model::ProfileType;
 
 /// A segment as the catalog knows it.
@@ -60,6 +60,15 @@ pub struct Registration {
     pub now_ms: u64,
 }
 
+/// What became of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is committed.
+    Done,
+    /// Nothing was changed: another collector stored windows of the same agents meanwhile, so it must be decided anew what is new.
+    Overtaken,
+}
+
 /// What the store holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CatalogTotals {
@@ -78,47 +87,24 @@ pub struct CatalogTotals {
 const COLUMNS: &str = "s.id, s.level, s.min_ms, s.max_ms, s.bytes, s.crc, s.windows, s.samples, s.traces";
 
 impl Catalog {
-    /// Commits a segment, its services and its agents' sequence numbers in one transaction. On `Ok` it is durable.
+    /// Commits a segment, its services and its agents' sequence numbers in one transaction. On [`Outcome::Done`] it is durable,
+    /// and visible to every collector.
     ///
     /// # Errors
-    /// When the database fails; then nothing of it is visible.
-    pub async fn register(&self, registration: &Registration) -> Result<(), CatalogError> {
-        let mut tx = self.write.begin().await?;
-        let segment = &registration.segment;
-        sqlx::query(
-            "INSERT INTO segments (id, level, state, min_ms, max_ms, bytes, crc, windows, samples, traces, created_ms, dropped_ms)
-             VALUES ($1, $2, 'live', $3, $4, $5, $6, $7, $8, $9, $10, 0)",
-        )
-        .bind(&segment.id)
-        .bind(i64::from(segment.level))
-        .bind(to_sql(segment.min_ms))
-        .bind(to_sql(segment.max_ms))
-        .bind(to_sql(segment.bytes))
-        .bind(i64::from(segment.crc))
-        .bind(to_sql(segment.windows))
-        .bind(to_sql(segment.samples))
-        .bind(to_sql(segment.traces))
-        .bind(to_sql(registration.now_ms))
-        .execute(&mut *tx)
-        .await?;
-        for span in &registration.services {
-            sqlx::query(
-                "INSERT INTO segment_services (service, segment, min_ms, max_ms, windows) VALUES ($1, $2, $3, $4, $5)",
-            )
-            .bind(&span.service)
-            .bind(&segment.id)
-            .bind(to_sql(span.min_ms))
-            .bind(to_sql(span.max_ms))
-            .bind(to_sql(span.windows))
-            .execute(&mut *tx)
-            .await?;
-            super::names::remember(&mut tx, span).await?;
+    /// When the database fails. Nothing of it is visible then, unless the error is [`CatalogError::Unsure`].
+    pub async fn register(&self, registration: &Registration) -> Result<Outcome, CatalogError> {
+        let mut tx = self.begin().await?;
+        match write(&mut tx, registration).await {
+            Ok(Outcome::Done) => {}
+            Ok(Outcome::Overtaken) => return Ok(Outcome::Overtaken),
+            Err(CatalogError::Database(error)) if is_conflict(&error) => return Ok(Outcome::Overtaken),
+            Err(error) => return Err(error),
         }
-        for agent in &registration.agents {
-            super::agents::save(&mut tx, agent, registration.now_ms).await?;
+        match tx.commit().await {
+            Ok(()) => Ok(Outcome::Done),
+            Err(error) if is_conflict(&error) => Ok(Outcome::Overtaken),
+            Err(error) => Err(CatalogError::Unsure(error)),
         }
-        tx.commit().await?;
-        Ok(())
     }
 
     /// Live segments with windows of `service` that start in the range, by time.
@@ -201,7 +187,7 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn forget(&self, id: &str) -> Result<(), CatalogError> {
-        let mut tx = self.write.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query("DELETE FROM segment_services WHERE segment = $1").bind(id).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM segments WHERE id = $1").bind(id).execute(&mut *tx).await?;
         tx.commit().await?;
@@ -236,8 +222,9 @@ impl Catalog {
     /// When the database fails.
     pub async fn totals(&self) -> Result<CatalogTotals, CatalogError> {
         let row = sqlx::query(
-            "SELECT COUNT(*) AS segments, COALESCE(SUM(bytes), 0) AS bytes, COALESCE(SUM(windows), 0) AS windows,
-             COALESCE(SUM(samples), 0) AS samples FROM segments WHERE state = 'live'",
+            "SELECT COUNT(*) AS segments, CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes,
+             CAST(COALESCE(SUM(windows), 0) AS BIGINT) AS windows,
+             CAST(COALESCE(SUM(samples), 0) AS BIGINT) AS samples FROM segments WHERE state = 'live'",
         )
         .fetch_one(&self.read)
         .await?;
@@ -253,7 +240,52 @@ impl Catalog {
     }
 }
 
-pub(super) fn read_segment(row: &SqliteRow) -> Result<SegmentRow, CatalogError> {
+/// Agents come first: their rows are what collectors meet at, and the one that comes later has written nothing yet. All rows are
+/// taken in the same order by everybody, so that nobody waits in a circle.
+async fn write(tx: &mut Tx, registration: &Registration) -> Result<Outcome, CatalogError> {
+    let mut agents: Vec<_> = registration.agents.iter().collect();
+    agents.sort_by_key(|agent| agent.id);
+    for agent in agents {
+        if !super::agents::save(tx, agent, registration.now_ms).await? {
+            return Ok(Outcome::Overtaken);
+        }
+    }
+    let segment = &registration.segment;
+    sqlx::query(
+        "INSERT INTO segments (id, level, state, min_ms, max_ms, bytes, crc, windows, samples, traces, created_ms, dropped_ms)
+         VALUES ($1, $2, 'live', $3, $4, $5, $6, $7, $8, $9, $10, 0)",
+    )
+    .bind(&segment.id)
+    .bind(i64::from(segment.level))
+    .bind(to_sql(segment.min_ms))
+    .bind(to_sql(segment.max_ms))
+    .bind(to_sql(segment.bytes))
+    .bind(i64::from(segment.crc))
+    .bind(to_sql(segment.windows))
+    .bind(to_sql(segment.samples))
+    .bind(to_sql(segment.traces))
+    .bind(to_sql(registration.now_ms))
+    .execute(&mut **tx)
+    .await?;
+    let mut services: Vec<_> = registration.services.iter().collect();
+    services.sort_by(|a, b| a.service.cmp(&b.service));
+    for span in services {
+        sqlx::query(
+            "INSERT INTO segment_services (service, segment, min_ms, max_ms, windows) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(&span.service)
+        .bind(&segment.id)
+        .bind(to_sql(span.min_ms))
+        .bind(to_sql(span.max_ms))
+        .bind(to_sql(span.windows))
+        .execute(&mut **tx)
+        .await?;
+        super::names::remember(tx, span).await?;
+    }
+    Ok(Outcome::Done)
+}
+
+pub(super) fn read_segment(row: &AnyRow) -> Result<SegmentRow, CatalogError> {
     Ok(SegmentRow {
         id: row.try_get("id")?,
         level: from_sql(row.try_get("level")?) as u32,
