@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tonic::server::NamedService;
 
-use crate::ingest::{self, Ingest};
+use crate::ingest::{self, Ingest, IngestLimits, WantedBuilds};
 use crate::query::{QueryEngine, QueryLimits};
 use crate::store::{Options, Store, StoreError, now_ms, retain};
 use crate::symbols::{Symbols, Worker};
@@ -31,6 +31,17 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// How the store is kept.
     pub store: Options,
+    /// How much it may use.
+    pub limits: Limits,
+}
+
+/// How much one collector may use.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// On the way in.
+    pub ingest: IngestLimits,
+    /// For one query.
+    pub query: QueryLimits,
 }
 
 /// Why the collector cannot run. Each message is one sentence that says what to do.
@@ -87,12 +98,26 @@ impl Collector {
     /// # Errors
     /// When the folder cannot be used.
     pub async fn open(data: &std::path::Path, options: Options, worker: Worker) -> Result<Self, ServeError> {
+        Self::open_with(data, options, worker, Limits::default()).await
+    }
+
+    /// The same with other limits.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub async fn open_with(
+        data: &std::path::Path,
+        options: Options,
+        worker: Worker,
+        limits: Limits,
+    ) -> Result<Self, ServeError> {
         let store = Arc::new(Store::open(data, options).await?);
         let symbols = Symbols::open(store.data_dir(), worker)
             .map_err(|source| ServeError::Symbols { data: data.to_owned(), source })?;
         let for_ingest = symbols.clone();
-        let ingest = Ingest::start(store.clone(), Arc::new(move |modules| for_ingest.wanted(modules)));
-        let query = QueryEngine::new(store.clone(), QueryLimits::default());
+        let wanted: WantedBuilds = Arc::new(move |modules| for_ingest.wanted(modules));
+        let ingest = Ingest::start_with(store.clone(), wanted, limits.ingest);
+        let query = QueryEngine::new(store.clone(), limits.query);
         Ok(Self { store, query, ingest, symbols, started_ms: now_ms() })
     }
 
@@ -148,7 +173,7 @@ pub async fn serve(
     let mut terminate = signal(SignalKind::terminate()).map_err(system("cannot wait for SIGTERM"))?;
     let listener = listen(options.listen).await?;
     let worker = Worker::this_program().map_err(system("cannot find this program's own file"))?;
-    let collector = Collector::open(&options.data, options.store, worker).await?;
+    let collector = Collector::open_with(&options.data, options.store, worker, options.limits).await?;
     let router = collector.router(http(&collector));
     ready(listener.local_addr().map_err(system("cannot tell the address"))?);
     let stop = async move {

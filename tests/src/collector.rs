@@ -32,13 +32,28 @@ impl Collector {
         collector
     }
 
+    /// Starts one on an empty folder, with more options.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start_with(options: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let mut collector = Self::start_on_with(data.path(), options);
+        collector._data = Some(data);
+        collector
+    }
+
     /// Starts one on a folder that outlives it.
     ///
     /// # Panics
     /// When it does not become ready.
     pub fn start_on(data: &Path) -> Self {
+        Self::start_on_with(data, &[])
+    }
+
+    fn start_on_with(data: &Path, options: &[&str]) -> Self {
         let port = free_port();
-        let mut running = Running::start(&mut command(data, port));
+        let mut running = Running::start(command(data, port).args(options));
         let api = Api::new(port);
         eventually("the collector is ready", || {
             assert!(running.is_alive(), "the collector ended before it was ready");
@@ -50,6 +65,16 @@ impl Collector {
     /// Where agents send to.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The most memory that was resident at one moment since it started, bytes.
+    ///
+    /// # Panics
+    /// When the operating system does not say.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id())).expect("a process status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") << 10
     }
 
     /// Its port.

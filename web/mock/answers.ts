@@ -435,6 +435,11 @@ function status(): StatusAnswer {
       windows_total: 1_922_410,
       samples_total: 1_204_338_112,
       duplicates_total: 406,
+      ready: true,
+      overloaded_total: 31,
+      overflows: [{ service: "search", windows: 1204 }],
+      series_max: 2000,
+      memory_max_bytes: 268_435_456,
       refused: { too_large: 0, disk_full: 0 },
     },
     agents: [

@@ -12,11 +12,15 @@ use tracing_subscriber::EnvFilter;
 use super::fail;
 use crate::alerts::time::{format_duration, parse_duration};
 use crate::http::{self, AppState};
-use crate::serve::{Collector, ServeOptions, serve};
+use crate::ingest::{Caps, IngestLimits};
+use crate::serve::{Collector, Limits, ServeOptions, serve};
 use crate::store::Options;
 
 /// Below an hour a query over the default range would miss data that just arrived.
 const RETENTION_MS_MIN: u64 = 3_600_000;
+
+/// Below this the largest window that agents may send does not fit.
+const INGEST_BYTES_MIN: usize = 32 << 20;
 
 /// What `tephra serve` takes.
 #[derive(Debug, clap::Args)]
@@ -30,6 +34,12 @@ pub(super) struct Args {
     /// How long profiles are kept, such as 36h or 14d
     #[arg(long, env = "TEPHRA_RETENTION", value_name = "DURATION", default_value = "14d", value_parser = retention)]
     retention: Duration,
+    /// Memory for windows between arrival and ack, such as 256MiB; one service may hold at most as much of it as is still free
+    #[arg(long, env = "TEPHRA_INGEST_MEMORY", value_name = "SIZE", default_value = "256MiB", value_parser = ingest_memory)]
+    ingest_memory: usize,
+    /// Instances and label sets of one service kept apart within an hour; windows of further ones count as instance __other__
+    #[arg(long, env = "TEPHRA_SERIES_MAX", value_name = "N", default_value_t = Caps::default().series_max)]
+    series_max: usize,
     /// Public host name under which people open the view; may be repeated
     #[arg(long, env = "TEPHRA_HOST", value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
@@ -42,13 +52,17 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start threads: {error}")),
     };
-    let Args { data, listen, retention, host } = args;
+    let Args { data, listen, retention, ingest_memory, series_max, host } = args;
     if !listen.ip().is_loopback() {
         warn!(%listen, "everybody who reaches this address can read the profiles: put it behind a proxy that knows its users");
     }
     let kept = format_duration(retention.as_millis() as u64);
     let folder = data.display().to_string();
-    let options = ServeOptions { data, listen, store: Options { retention, ..Options::default() } };
+    let limits = Limits {
+        ingest: IngestLimits { memory: ingest_memory, caps: Caps { series_max, ..Caps::default() } },
+        ..Limits::default()
+    };
+    let options = ServeOptions { data, listen, store: Options { retention, ..Options::default() }, limits };
     let http = |collector: &Collector| {
         let Collector { store, query, ingest, symbols, .. } = collector.clone();
         http::router(AppState::new(store, query, symbols, ingest, host))
@@ -101,6 +115,17 @@ fn retention(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(ms))
 }
 
+fn ingest_memory(text: &str) -> Result<usize, String> {
+    const UNITS: [(&str, usize); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let split = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+    let bytes = split.and_then(|(number, unit)| number.trim().parse::<usize>().ok()?.checked_mul(unit));
+    let bytes = bytes.ok_or("write a whole number with KiB, MiB or GiB, such as 256MiB")?;
+    if bytes < INGEST_BYTES_MIN {
+        return Err(format!("{text} is too little for a large window: at least 32MiB"));
+    }
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +152,16 @@ mod tests {
         {
             assert_eq!(url(bound.parse().unwrap()), expected);
         }
+    }
+
+    #[test]
+    fn ingest_memory_has_a_unit_and_a_minimum() {
+        assert_eq!(ingest_memory("256MiB"), Ok(256 << 20));
+        assert_eq!(ingest_memory("1 GiB"), Ok(1 << 30));
+        for bad in ["", "256", "MiB", "-1MiB", "99999999999999999999GiB", "1.5GiB"] {
+            assert!(ingest_memory(bad).unwrap_err().contains("such as 256MiB"), "{bad}");
+        }
+        assert!(ingest_memory("31MiB").unwrap_err().contains("at least 32MiB"));
     }
 
     #[test]

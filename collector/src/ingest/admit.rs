@@ -1,122 +1,184 @@
-//! Admission: memory is reserved before it is used, and what does not fit is sent back at once, with a time to come again.
+//! Admission: memory is reserved before it is used, no service may take what others need, and what does not fit is sent back at
+//! once, with a time to come again.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::Status;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
-use super::metrics::Metrics;
+use crate::store::unique_bytes;
 
-/// Memory for windows between arrival and ack. A typical window of 50 KiB asks for about 2 MiB.
-const BUDGET_BYTES: usize = 256 << 20;
+/// Least that a window is charged: its place in queues and maps.
+const WINDOW_BYTES_MIN: usize = 16 << 10;
 
-/// Tables take a few times the bytes they are decoded from: one-byte varints become four or eight bytes, rows about forty.
-const DECODED_PER_PAYLOAD_BYTE: usize = 4;
-
-/// Requests whose body may be read at the same time: each may bring 4 MiB before anything about it is known.
-const REQUESTS_MAX: usize = 128;
-
-/// One request from its first byte to its ack: a body that dribbles in must not hold its place for ever.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// When to come again: long enough for several batches to be written.
-pub(super) const RETRY_AFTER_MS: u32 = 2_000;
-
-/// The key gRPC clients know for "not before".
-const PUSHBACK_KEY: &str = "grpc-retry-pushback-ms";
-
-/// The budget. Cheap to clone.
+/// The memory for windows between arrival and ack. Cheap to clone.
+///
+/// Shared fairly without knowing who will come: a service may hold at most as much as is still free. One alone gets half of the
+/// budget, two get a third each, and so on, and one more share is always left for whoever comes next.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
-    /// In KiB, because semaphores count to 2^61 but permits only to 2^32.
-    memory: Arc<Semaphore>,
+    limit: usize,
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    total: usize,
+    /// Only services that hold something.
+    by_service: HashMap<String, usize>,
 }
 
 /// Memory that is reserved as long as this lives.
 #[derive(Debug)]
 pub(super) struct Reserved {
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self::of(BUDGET_BYTES)
-    }
+    budget: Budget,
+    service: String,
+    bytes: usize,
 }
 
 impl Budget {
-    pub(super) fn of(bytes: usize) -> Self {
-        Self { memory: Arc::new(Semaphore::new(bytes >> 10)) }
+    pub(super) fn of(limit: usize) -> Self {
+        Self { limit, held: Arc::default() }
     }
 
-    /// Reserves what a payload of this size may take, `None` when it is not there now.
-    pub(super) fn reserve(&self, compressed: usize, payload_bytes: u32) -> Option<Reserved> {
-        let bytes = (payload_bytes as usize).saturating_mul(DECODED_PER_PAYLOAD_BYTE).saturating_add(compressed);
-        let permits = u32::try_from((bytes >> 10) + 1).ok()?;
-        let permit = self.memory.clone().try_acquire_many_owned(permits).ok()?;
-        Some(Reserved { _permit: permit })
+    /// Reserves memory for a window of a service; `None` when its share is used up.
+    pub(super) fn reserve(&self, service: &str, bytes: usize) -> Option<Reserved> {
+        let bytes = bytes.max(WINDOW_BYTES_MIN);
+        self.take(service, bytes).then(|| Reserved { budget: self.clone(), service: service.to_owned(), bytes })
+    }
+
+    /// Bytes reserved now, and how many there are.
+    pub(super) fn in_use_and_limit(&self) -> (usize, usize) {
+        (self.held().total, self.limit)
+    }
+
+    fn take(&self, service: &str, bytes: usize) -> bool {
+        let mut held = self.held();
+        let own = held.by_service.get(service).copied().unwrap_or(0);
+        let free = self.limit.saturating_sub(held.total);
+        if own.saturating_add(bytes) > free {
+            return false;
+        }
+        held.total += bytes;
+        *held.by_service.entry(service.to_owned()).or_default() += bytes;
+        true
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What an overloaded collector says.
-pub(super) fn overloaded(what: &str) -> Status {
-    let mut status = Status::resource_exhausted(format!("{what}; come again in {RETRY_AFTER_MS} ms"));
-    status.metadata_mut().insert(PUSHBACK_KEY, MetadataValue::from(RETRY_AFTER_MS));
-    status
-}
+impl Reserved {
+    /// Reserves more for the same window. False, and nothing changes, when the share is used up.
+    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+        let taken = self.budget.take(&self.service, bytes);
+        self.bytes += if taken { bytes } else { 0 };
+        taken
+    }
 
-/// The first gate: bounds the requests in flight before any byte of their bodies is read.
-#[derive(Debug, Clone)]
-pub struct Gate {
-    requests: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
-}
+    /// Gives back what is beyond `bytes`.
+    pub(super) fn shrink_to(&mut self, bytes: usize) {
+        let kept = bytes.clamp(WINDOW_BYTES_MIN, self.bytes.max(WINDOW_BYTES_MIN));
+        self.give_back(self.bytes - kept);
+    }
 
-impl Gate {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { requests: Arc::new(Semaphore::new(REQUESTS_MAX)), metrics }
+    fn give_back(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        let mut held = self.budget.held();
+        held.total -= bytes;
+        if let Some(own) = held.by_service.get_mut(&self.service) {
+            *own -= bytes;
+            if *own == 0 {
+                held.by_service.remove(&self.service);
+            }
+        }
     }
 }
 
-/// Lets a request through the [`Gate`], or answers for it. For `axum::middleware::from_fn_with_state`.
-pub async fn through_gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let Ok(_place) = gate.requests.try_acquire() else {
-        gate.metrics.overloaded();
-        return overloaded("too many requests are in flight").into_http();
-    };
-    match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Status::deadline_exceeded("the request took longer than 30 s").into_http(),
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
     }
+}
+
+/// The key gRPC clients know for "not before" (gRFC A6).
+const PUSHBACK_KEY: &str = "grpc-retry-pushback-ms";
+
+/// When to come again: one to three seconds, so that windows which were sent back together do not come back together. Several
+/// batches are written in that time.
+pub(super) fn retry_after_ms() -> u32 {
+    let [a, b, ..] = unique_bytes();
+    1_000 + u32::from(u16::from_be_bytes([a, b])) % 2_000
+}
+
+/// What an overloaded collector says: once for gRPC clients, and once as `google.rpc.RetryInfo` for everybody else.
+pub(super) fn overloaded(what: &str, retry_after_ms: u32) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert(PUSHBACK_KEY, MetadataValue::from(retry_after_ms));
+    let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(retry_after_ms.into())));
+    let message = format!("{what}; come again in {retry_after_ms} ms");
+    Status::with_error_details_and_metadata(Code::ResourceExhausted, message, details, metadata)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MIB: usize = 1 << 20;
+
     #[test]
     fn memory_is_reserved_before_decoding_and_given_back() {
-        let budget = Budget::of(10 << 20);
-        let first = budget.reserve(1 << 20, 2 << 20).unwrap();
-        assert!(budget.reserve(1 << 20, 2 << 20).is_none(), "18 MiB do not fit into 10");
+        let budget = Budget::of(20 * MIB);
+        let first = budget.reserve("a", 9 * MIB).unwrap();
+        assert!(budget.reserve("b", 12 * MIB).is_none(), "11 MiB are free");
         drop(first);
-        assert!(budget.reserve(1 << 20, 2 << 20).is_some());
+        assert_eq!(budget.in_use_and_limit().0, 0);
+        assert!(budget.reserve("b", 12 * MIB).is_some());
     }
 
     #[test]
     fn an_absurd_claim_is_no_overflow() {
-        assert!(Budget::of(10 << 20).reserve(usize::MAX, u32::MAX).is_none());
+        let budget = Budget::of(10 * MIB);
+        let mut held = budget.reserve("a", MIB).unwrap();
+        assert!(budget.reserve("a", usize::MAX).is_none());
+        assert!(!held.grow(usize::MAX));
+        assert!(held.grow(MIB));
+        held.shrink_to(MIB);
+        assert_eq!(budget.in_use_and_limit().0, MIB);
+        held.shrink_to(usize::MAX);
+        assert_eq!(budget.in_use_and_limit().0, MIB, "shrinking never grows");
+        drop(held);
+        assert_eq!(budget.in_use_and_limit().0, 0);
+    }
+
+    #[test]
+    fn a_noisy_service_leaves_room_for_every_other() {
+        let budget = Budget::of(64 * MIB);
+        let flood = |service: &str| -> Vec<Reserved> { std::iter::from_fn(|| budget.reserve(service, MIB)).collect() };
+        let noisy = flood("noisy");
+        assert_eq!(noisy.len(), 32, "one alone gets half");
+        let second = flood("second");
+        assert_eq!(second.len(), 16);
+        let quiet = budget.reserve("quiet", MIB).expect("room for one that holds nothing");
+        // Whoever was there first has to give back before it gets more.
+        assert!(budget.reserve("noisy", MIB).is_none());
+        drop((noisy, second, quiet));
+        assert_eq!(budget.in_use_and_limit().0, 0);
+        assert!(budget.held().by_service.is_empty(), "names are not remembered");
     }
 
     #[test]
     fn overload_says_when_to_come_again() {
-        let status = overloaded("full");
-        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
-        assert_eq!(status.metadata().get(PUSHBACK_KEY).unwrap(), "2000");
+        let hint = retry_after_ms();
+        assert!((1_000..3_000).contains(&hint), "{hint}");
+        let status = overloaded("full", hint);
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.metadata().get(PUSHBACK_KEY).unwrap(), hint.to_string().as_str());
+        let retry = status.get_details_retry_info().expect("RetryInfo").retry_delay;
+        assert_eq!(retry, Some(Duration::from_millis(hint.into())));
     }
 }

@@ -1,14 +1,11 @@
 //! `tephra.v1.ProfileService`: the edge that agents talk to.
 
-use tephra_proto::limits::PAYLOAD_COMPRESSED_BYTES_MAX;
 use tephra_proto::v1::profile_service_server::{ProfileService, ProfileServiceServer};
 use tephra_proto::v1::{PushRequest, PushResponse};
 use tonic::{Code, Request, Response, Status};
 
-use super::{Ingest, PushError, admit};
-
-/// A full payload, and room for its header.
-const MESSAGE_BYTES_MAX: usize = PAYLOAD_COMPRESSED_BYTES_MAX + (64 << 10);
+use super::gate::BodyPlace;
+use super::{Ingest, MESSAGE_BYTES_MAX, PushError, admit};
 
 /// The gRPC service over an [`Ingest`].
 pub fn service(ingest: Ingest) -> ProfileServiceServer<Profiles> {
@@ -23,8 +20,10 @@ pub struct Profiles {
 
 #[tonic::async_trait]
 impl ProfileService for Profiles {
-    async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
-        match self.ingest.push(request.into_inner()).await {
+    async fn push(&self, mut request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
+        // From here on the budget counts the body: its place is for the next one.
+        let place = request.extensions_mut().remove::<BodyPlace>();
+        match self.ingest.receive(request.into_inner(), place).await {
             Ok(response) => Ok(Response::new(response)),
             Err(error) => Err(status(&error)),
         }
@@ -34,7 +33,7 @@ impl ProfileService for Profiles {
 fn status(error: &PushError) -> Status {
     match error {
         PushError::Refused(rejection) => Status::new(Code::InvalidArgument, rejection.to_string()),
-        PushError::Overloaded { .. } => admit::overloaded("the collector is busy"),
+        PushError::Overloaded { retry_after_ms } => admit::overloaded("the collector is busy", *retry_after_ms),
         PushError::Unavailable(problem) => Status::new(Code::Unavailable, problem.clone()),
     }
 }

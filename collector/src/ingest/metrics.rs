@@ -11,6 +11,7 @@ pub struct Metrics {
     samples: AtomicU64,
     duplicates: AtomicU64,
     overloaded: AtomicU64,
+    overflowed: AtomicU64,
     unavailable: AtomicU64,
     segments: AtomicU64,
     received_bytes: AtomicU64,
@@ -29,6 +30,8 @@ pub struct MetricsSnapshot {
     pub duplicates_total: u64,
     /// Windows sent back because too much was in flight.
     pub overloaded_total: u64,
+    /// Windows filed under the overflow series of their service.
+    pub overflowed_total: u64,
     /// Windows sent back because the store did not take them.
     pub unavailable_total: u64,
     /// Segments written.
@@ -50,6 +53,7 @@ impl Metrics {
             samples_total: load(&self.samples),
             duplicates_total: load(&self.duplicates),
             overloaded_total: load(&self.overloaded),
+            overflowed_total: load(&self.overflowed),
             unavailable_total: load(&self.unavailable),
             segments_total: load(&self.segments),
             received_bytes_total: load(&self.received_bytes),
@@ -72,6 +76,10 @@ impl Metrics {
 
     pub(super) fn overloaded(&self) {
         add(&self.overloaded, 1);
+    }
+
+    pub(super) fn overflowed(&self) {
+        add(&self.overflowed, 1);
     }
 
     pub(super) fn unavailable(&self) {

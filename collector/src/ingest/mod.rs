@@ -3,7 +3,9 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`grpc`] | the service agents call |
-//! | [`admit`] | reserves memory before anything is decoded; sends back what does not fit |
+//! | [`gate`] | lets bodies in as far as their announced sizes fit |
+//! | [`admit`] | reserves memory before anything is decoded, fairly; sends back what does not fit |
+//! | [`cardinality`] | bounds what strangers may invent: services, series, agents, types |
 //! | [`accept`] | what the store needs of a checked window |
 //! | [`batcher`] | the one writer: many windows, one segment, one transaction, then all acks |
 //! | [`metrics`] | what was stored, refused and why |
@@ -11,6 +13,8 @@
 mod accept;
 mod admit;
 mod batcher;
+pub mod cardinality;
+mod gate;
 pub mod grpc;
 mod metrics;
 #[cfg(test)]
@@ -28,23 +32,44 @@ use prost::Message;
 use tephra_proto::ids::BuildId;
 use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
 use tephra_proto::{codec, v1};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
-pub use admit::{Gate, through_gate};
+pub use cardinality::{Caps, OVERFLOW_INSTANCE, Overflow};
+pub use gate::{Gate, through_gate};
 pub use metrics::{Metrics, MetricsSnapshot};
 
-use crate::profile::decode::{self, Lateness, Rejection};
+use crate::profile::decode::{self, Header, Lateness, Opened, Rejection};
 use crate::profile::model::Module;
 use crate::store::{Store, now_ms, unique_bytes};
 use accept::Accepted;
-use admit::Budget;
+use admit::{Budget, Reserved};
 use batcher::{Batcher, Job, POISONED, Poison};
+use cardinality::{Cardinality, Place};
+use gate::BodyPlace;
 
 /// Says which of these modules' symbols the collector has no use for yet, and which it wants.
 pub type WantedBuilds = Arc<dyn Fn(&[Module]) -> Vec<BuildId> + Send + Sync>;
 
+/// A full payload, and room for its header.
+const MESSAGE_BYTES_MAX: usize = PAYLOAD_COMPRESSED_BYTES_MAX + (64 << 10);
+
 /// Builds asked for in one answer: an agent sends one after the other anyway.
 const WANTED_MAX: usize = 64;
+
+/// How much the way in may use.
+#[derive(Debug, Clone)]
+pub struct IngestLimits {
+    /// Memory for windows between arrival and ack, bytes. A service may hold at most as much of it as is still free.
+    pub memory: usize,
+    /// What may be invented.
+    pub caps: Caps,
+}
+
+impl Default for IngestLimits {
+    fn default() -> Self {
+        Self { memory: 256 << 20, caps: Caps::default() }
+    }
+}
 
 /// What an ack says about its window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +114,9 @@ struct Shared {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     budget: Budget,
+    /// Windows are decoded by as many threads as there are cores, so that queries get their share of them too.
+    decoders: Arc<Semaphore>,
+    cardinality: Cardinality,
     gate: Gate,
     poison: Poison,
     wanted: WantedBuilds,
@@ -104,12 +132,26 @@ impl fmt::Debug for Ingest {
 impl Ingest {
     /// Starts the writer. Must be called inside a Tokio runtime.
     pub fn start(store: Arc<Store>, wanted: WantedBuilds) -> Self {
+        Self::start_with(store, wanted, IngestLimits::default())
+    }
+
+    /// The same with other limits.
+    pub fn start_with(store: Arc<Store>, wanted: WantedBuilds, limits: IngestLimits) -> Self {
         let metrics = Arc::new(Metrics::default());
         let poison = Poison::default();
         let jobs = Batcher::start(store.clone(), metrics.clone(), poison.clone());
         let gate = Gate::new(metrics.clone());
-        let shared =
-            Shared { store, metrics, budget: Budget::default(), gate, poison, wanted, importer: Importer::new() };
+        let shared = Shared {
+            store,
+            metrics,
+            budget: Budget::of(limits.memory),
+            decoders: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
+            cardinality: Cardinality::new(limits.caps),
+            gate,
+            poison,
+            wanted,
+            importer: Importer::new(),
+        };
         Self { shared: Arc::new(shared), jobs }
     }
 
@@ -118,8 +160,13 @@ impl Ingest {
     /// # Errors
     /// See [`PushError`]; on any of them the window may be sent again without being counted twice.
     pub async fn push(&self, request: v1::PushRequest) -> Result<v1::PushResponse, PushError> {
+        self.receive(request, None).await
+    }
+
+    /// The same for a body whose place is given back once its memory is reserved otherwise.
+    async fn receive(&self, request: v1::PushRequest, place: Option<BodyPlace>) -> Result<v1::PushResponse, PushError> {
         let lateness = Lateness::Live { now_ms: now_ms() };
-        let Taken { ack, wanted, .. } = self.take(request, lateness).await?;
+        let Taken { ack, wanted, .. } = self.take(request, lateness, place).await?;
         Ok(v1::PushResponse {
             duplicate: ack.duplicate,
             wanted_build_ids: wanted.iter().map(|id| id.as_bytes().to_vec()).collect(),
@@ -140,12 +187,27 @@ impl Ingest {
         let retention_ms = self.shared.store.options().retention.as_millis() as u64;
         let lateness = Lateness::Import { now_ms: now_ms(), retention_ms };
         let request = v1::PushRequest { header: Some(header), payload, payload_bytes };
-        Ok(self.take(request, lateness).await?.samples)
+        Ok(self.take(request, lateness, None).await?.samples)
     }
 
     /// What was stored and refused since the start.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// Bytes of the ingest budget in use, and the budget.
+    pub fn memory(&self) -> (usize, usize) {
+        self.shared.budget.in_use_and_limit()
+    }
+
+    /// What may be invented.
+    pub fn caps(&self) -> &Caps {
+        self.shared.cardinality.caps()
+    }
+
+    /// Services with more series than are kept apart, the largest first; at most 100.
+    pub fn overflows(&self) -> Vec<Overflow> {
+        self.shared.cardinality.overflows()
     }
 
     /// The gate in front of the gRPC service.
@@ -169,39 +231,91 @@ impl Ingest {
         }
     }
 
-    async fn take(&self, request: v1::PushRequest, lateness: Lateness) -> Result<Taken, PushError> {
+    async fn take(
+        &self,
+        request: v1::PushRequest,
+        lateness: Lateness,
+        place: Option<BodyPlace>,
+    ) -> Result<Taken, PushError> {
         let metrics = &self.shared.metrics;
         let refused = |rejection: Rejection| {
             metrics.refused(&rejection);
             PushError::Refused(rejection)
         };
+        let overloaded = || {
+            metrics.overloaded();
+            PushError::Overloaded { retry_after_ms: admit::retry_after_ms() }
+        };
         let v1::PushRequest { header, payload, payload_bytes } = request;
         let header = header.ok_or_else(|| refused(Rejection::NoHeader))?;
         // The cheap refusals first: they cost no memory.
-        decode::check(&header, lateness).map_err(refused)?;
+        let checked = decode::check(&header, lateness).map_err(refused)?;
         if payload_bytes as usize > PAYLOAD_BYTES_MAX {
             return Err(refused(codec::CodecError::TooLarge { limit: PAYLOAD_BYTES_MAX }.into()));
         }
-        let Some(reserved) = self.shared.budget.reserve(payload.len(), payload_bytes) else {
-            metrics.overloaded();
-            return Err(PushError::Overloaded { retry_after_ms: admit::RETRY_AFTER_MS });
-        };
-        let wanted = self.shared.wanted.clone();
-        let checked = tokio::task::spawn_blocking(move || {
-            let window = decode::decode(&header, &payload, payload_bytes, lateness)?;
-            let mut wanted = wanted(&accept::used_modules(&window));
-            wanted.truncate(WANTED_MAX);
-            // The memory is given back by whoever uses it, also when the asker is gone meanwhile.
-            Ok((Accepted::new(header, payload, payload_bytes, &window), wanted, reserved))
+        let inflated = payload.len() + payload_bytes as usize;
+        let reserved = self.shared.budget.reserve(checked.service.as_str(), inflated).ok_or_else(overloaded)?;
+        drop(place);
+        let turn = self.shared.decoders.clone().acquire_owned().await;
+        let shared = self.shared.clone();
+        let decoded = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            shared.decode(header, checked, payload, payload_bytes, reserved)
         });
-        let checked: Result<_, Rejection> = checked.await.map_err(|e| PushError::Unavailable(e.to_string()))?;
-        let (window, wanted, reserved) = checked.map_err(refused)?;
+        let decoded = decoded.await.map_err(|e| PushError::Unavailable(e.to_string()))?;
+        let Decoded { window, wanted, reserved } = match decoded {
+            Ok(Some(decoded)) => decoded,
+            Ok(None) => return Err(overloaded()),
+            Err(rejection) => return Err(refused(rejection)),
+        };
         let samples = window.samples();
         let (answer, ack) = oneshot::channel();
         let stopping = |_| PushError::Unavailable("the collector is stopping".to_owned());
         self.jobs.send(Job { window, reserved, answer }).await.map_err(|_| stopping(()))?;
         let ack = ack.await.map_err(|_| stopping(()))??;
         Ok(Taken { ack, wanted, samples })
+    }
+}
+
+/// A window that is ready to be stored.
+struct Decoded {
+    window: Accepted,
+    wanted: Vec<BuildId>,
+    reserved: Reserved,
+}
+
+impl Shared {
+    /// Decodes and checks a window, as far as the budget allows: `None` when it does not. Blocks. The memory is given back by
+    /// whoever uses it, also when the asker is gone meanwhile.
+    fn decode(
+        &self,
+        mut header: v1::PushHeader,
+        checked: Header,
+        payload: Bytes,
+        payload_bytes: u32,
+        mut reserved: Reserved,
+    ) -> Result<Option<Decoded>, Rejection> {
+        let opened = Opened::open(&payload, payload_bytes)?;
+        let (bytes, (_, limit)) =
+            (payload.len() + payload_bytes as usize + opened.memory(), self.budget.in_use_and_limit());
+        // Nobody could ever take it: to come again would not help.
+        if bytes > limit {
+            return Err(Rejection::TooMuchMemory { bytes, limit });
+        }
+        if !reserved.grow(opened.memory()) {
+            return Ok(None);
+        }
+        let mut window = opened.read(checked)?;
+        if self.cardinality.place(&window, now_ms())? == Place::Overflow {
+            self.metrics.overflowed();
+            cardinality::move_to_overflow(&mut header, &mut window.header);
+        }
+        let mut wanted = (self.wanted)(&accept::used_modules(&window));
+        wanted.truncate(WANTED_MAX);
+        let window = Accepted::new(header, payload, payload_bytes, &window);
+        // What waits for the writer is the compressed window and little else.
+        reserved.shrink_to(window.batch.weight());
+        Ok(Some(Decoded { window, wanted, reserved }))
     }
 }
 

@@ -170,6 +170,43 @@ async fn imports_take_the_same_way_and_may_be_older() {
     assert!(matches!(error, PushError::Refused(Rejection::TooLate { .. })), "{error}");
 }
 
+#[tokio::test]
+async fn series_beyond_the_cap_are_kept_as_one_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(dir.path(), options()).await.unwrap());
+    let caps = Caps { series_max: 2, ..Caps::default() };
+    let ingest =
+        Ingest::start_with(store.clone(), Arc::new(|_| Vec::new()), IngestLimits { caps, ..IngestLimits::default() });
+    for agent in 1..=5u8 {
+        let window = TestWindow::new("shop", agent, 1, recent_ms()).label("zone", &agent.to_string());
+        ingest.push(window.cpu(&[row("main", 1)]).request()).await.unwrap();
+    }
+    assert_eq!(total(&store).await, 5, "no value is lost");
+    let values = store.catalog().label_values("shop", "instance", 0, u64::MAX >> 2).await.unwrap();
+    assert_eq!(values, [OVERFLOW_INSTANCE, "host-1", "host-2"]);
+    let zones = store.catalog().label_values("shop", "zone", 0, u64::MAX >> 2).await.unwrap();
+    assert_eq!(zones, ["1", "2"]);
+    assert_eq!(ingest.metrics().snapshot().overflowed_total, 3);
+    assert_eq!(ingest.overflows(), [Overflow { service: "shop".to_owned(), windows: 3 }]);
+    // A repeat is recognized in the overflow series too.
+    let window = TestWindow::new("shop", 5, 1, recent_ms()).label("zone", "5").cpu(&[row("main", 1)]);
+    assert!(ingest.push(window.request()).await.unwrap().duplicate);
+}
+
+#[tokio::test]
+async fn a_window_that_could_never_fit_is_refused_and_not_told_to_come_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(dir.path(), options()).await.unwrap());
+    let limits = IngestLimits { memory: 64 << 10, ..IngestLimits::default() };
+    let ingest = Ingest::start_with(store.clone(), Arc::new(|_| Vec::new()), limits);
+    ingest.push(window(1).request()).await.unwrap();
+    let rows: Vec<_> = (0..2_000).map(|i| row(&format!("main;f{i}"), 1)).collect();
+    let large = TestWindow::new("shop", 1, 2, recent_ms()).cpu(&rows);
+    let error = ingest.push(large.request()).await.unwrap_err();
+    assert!(matches!(error, PushError::Refused(Rejection::TooMuchMemory { limit: 65_536, .. })), "{error}");
+    assert_eq!(ingest.memory(), (0, 64 << 10), "everything was given back");
+}
+
 /// Objects whose writes fail in a chosen way.
 #[derive(Debug)]
 struct Failing {

@@ -108,12 +108,43 @@ pub fn decode(
     lateness: Lateness,
 ) -> Result<Window, Rejection> {
     let header = check(header, lateness)?;
-    if payload.len() > PAYLOAD_COMPRESSED_BYTES_MAX {
-        return Err(Rejection::TooLarge { bytes: payload.len(), limit: PAYLOAD_COMPRESSED_BYTES_MAX });
+    Opened::open(payload, payload_bytes)?.read(header)
+}
+
+/// A payload that was inflated and counted, but not decoded: what decoding will cost is known before it is spent.
+#[derive(Debug)]
+pub struct Opened {
+    payload: Vec<u8>,
+    memory: usize,
+}
+
+impl Opened {
+    /// Inflates a payload and counts what its tables hold.
+    ///
+    /// # Errors
+    /// When it is larger than allowed or than its sender said, is damaged, or holds more than the limits.
+    pub fn open(payload: &[u8], payload_bytes: u32) -> Result<Self, Rejection> {
+        if payload.len() > PAYLOAD_COMPRESSED_BYTES_MAX {
+            return Err(Rejection::TooLarge { bytes: payload.len(), limit: PAYLOAD_COMPRESSED_BYTES_MAX });
+        }
+        let payload = codec::decompress_exact(payload, payload_bytes as usize, PAYLOAD_BYTES_MAX)?;
+        let memory = prescan::check_counts(&payload)?;
+        Ok(Self { payload, memory })
     }
-    let payload = codec::decompress_exact(payload, payload_bytes as usize, PAYLOAD_BYTES_MAX)?;
-    prescan::check_counts(&payload)?;
-    let wire = v1::WindowPayload::decode(payload.as_slice()).map_err(|e| Rejection::malformed(e.to_string()))?;
-    drop(payload);
-    tables::read(header, wire)
+
+    /// The most that [`Opened::read`] takes at one moment, in bytes, beside the inflated payload.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Decodes the tables of the window that `header` announced.
+    ///
+    /// # Errors
+    /// Names what is wrong, where, and the limit.
+    pub fn read(self, header: Header) -> Result<Window, Rejection> {
+        let wire =
+            v1::WindowPayload::decode(self.payload.as_slice()).map_err(|e| Rejection::malformed(e.to_string()))?;
+        drop(self.payload);
+        tables::read(header, wire)
+    }
 }

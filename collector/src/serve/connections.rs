@@ -30,6 +30,12 @@ const STREAMS_MAX: u32 = 64;
 /// Bytes of all header fields of a request.
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
 
+/// Bytes that a peer may send ahead of their reader, for one request and for one connection: with all connections open this is what
+/// they can make the collector hold. A typical window is sent in one go; 4 MiB over 50 ms of round trip take half a second.
+const STREAM_AHEAD_BYTES_MAX: u32 = 256 << 10;
+/// See above.
+const CONNECTION_AHEAD_BYTES_MAX: u32 = 512 << 10;
+
 /// Streams that a peer may open and reset before it is sent away.
 const RESETS_MAX: usize = 32;
 
@@ -85,8 +91,8 @@ async fn connection(
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEADERS_BYTES_MAX)
         .max_pending_accept_reset_streams(RESETS_MAX)
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
+        .initial_stream_window_size(STREAM_AHEAD_BYTES_MAX)
+        .initial_connection_window_size(CONNECTION_AHEAD_BYTES_MAX)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     let io = TokioIo::new(IdleTimeout::new(stream, IDLE_MAX));

@@ -116,6 +116,13 @@ pub struct Batch {
     pub traces: Vec<u64>,
 }
 
+impl Batch {
+    /// Bytes of memory it takes, about.
+    pub fn weight(&self) -> usize {
+        self.payload.len() + 2 * self.header.encoded_len() + self.traces.len() * 8 + self.info.types.len() * 96 + 512
+    }
+}
+
 /// A complete segment in memory.
 #[derive(Debug, Clone)]
 pub struct Encoded {

@@ -177,9 +177,14 @@ export interface StatusAnswer {
   data_dir: string;
   store: { segments: number; bytes: number; windows: number; samples: number };
   ingest: {
+    ready: boolean;
     windows_total: number;
     samples_total: number;
     duplicates_total: number;
+    overloaded_total: number;
+    overflows: { service: string; windows: number }[];
+    series_max: number;
+    memory_max_bytes: number;
     refused: Record<string, number>;
   };
   agents: {

@@ -7,6 +7,7 @@ import { href } from "../state/location";
 import * as fmt from "../ui/format";
 import { Shell } from "../ui/Shell";
 import { Failure, Loading } from "../ui/States";
+import { pressure } from "./pressure";
 
 const REFRESH_MS = 10_000;
 /** Three missed windows. */
@@ -35,6 +36,7 @@ export function StatusPage() {
 function Report({ status }: { status: StatusAnswer }) {
   const { store, ingest, symbols } = status;
   const perSample = store.samples > 0 ? `${fmt.digits(store.bytes / store.samples)} B per sample` : "";
+  const held = pressure(status);
   const refused = Object.entries(ingest.refused).filter(([, n]) => n > 0);
   return (
     <>
@@ -66,6 +68,15 @@ function Report({ status }: { status: StatusAnswer }) {
         />
         <Tile label="Symbols" value={fmt.plural(symbols.builds, "build")} note={fmt.bytes(symbols.bytes)} />
       </dl>
+      {held.length > 0 ? (
+        <div class="notes" data-testid="pressure">
+          {held.map((text) => (
+            <p class="note" key={text}>
+              {text}
+            </p>
+          ))}
+        </div>
+      ) : null}
       <h2>Agents</h2>
       {status.agents.length === 0 ? (
         <p class="quiet">

@@ -80,6 +80,7 @@ fn ingest(state: &AppState, out: &mut Exposition) {
         ("ingest_samples_total", "Samples stored.", ingest.samples_total),
         ("ingest_duplicates_total", "Windows that were stored already.", ingest.duplicates_total),
         ("ingest_overloaded_total", "Windows sent back for lack of room.", ingest.overloaded_total),
+        ("ingest_overflowed_total", "Windows filed under their service's overflow series.", ingest.overflowed_total),
         ("ingest_unavailable_total", "Windows sent back because the store failed.", ingest.unavailable_total),
         ("ingest_segments_total", "Segments written.", ingest.segments_total),
         ("ingest_received_bytes_total", "Compressed bytes of stored windows.", ingest.received_bytes_total),
@@ -92,6 +93,9 @@ fn ingest(state: &AppState, out: &mut Exposition) {
     for (reason, count) in &ingest.refused_total {
         out.sample("ingest_refused_total", &[("reason", reason)], *count as f64);
     }
+    let (in_use, limit) = state.ingest.memory();
+    out.single("ingest_memory_bytes", "gauge", "Memory reserved by windows between arrival and ack.", in_use as f64);
+    out.single("ingest_memory_max_bytes", "gauge", "What they may reserve.", limit as f64);
     let ready = if state.ingest.ready().is_ok() { 1.0 } else { 0.0 };
     out.single("ready", "gauge", "1 while windows are taken.", ready);
 }

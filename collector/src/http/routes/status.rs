@@ -38,6 +38,10 @@ pub(super) async fn status(State(state): State<AppState>, params: Params) -> Res
     let ingest = state.ingest.metrics().snapshot();
     let refused: BTreeMap<&str, u64> = ingest.refused_total.iter().copied().filter(|(_, count)| *count > 0).collect();
     let symbols = state.symbols.stats();
+    let (memory_bytes, memory_max_bytes) = state.ingest.memory();
+    let overflows = state.ingest.overflows();
+    let overflows: Vec<Value> =
+        overflows.iter().map(|over| json!({ "service": over.service, "windows": over.windows })).collect();
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": state.started.elapsed().as_secs(),
@@ -58,6 +62,11 @@ pub(super) async fn status(State(state): State<AppState>, params: Params) -> Res
             "duplicates_total": ingest.duplicates_total,
             "overloaded_total": ingest.overloaded_total,
             "unavailable_total": ingest.unavailable_total,
+            "overflowed_total": ingest.overflowed_total,
+            "overflows": overflows,
+            "series_max": state.ingest.caps().series_max,
+            "memory_bytes": memory_bytes,
+            "memory_max_bytes": memory_max_bytes,
             "refused": refused,
         },
         "agents": agents.iter().map(agent).collect::<Vec<_>>(),

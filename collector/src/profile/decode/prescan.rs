@@ -3,15 +3,20 @@
 //! Two bytes on the wire can ask for an empty message of a hundred bytes in memory, and one byte of a packed column for
 //! eight. So the counts are taken from the bytes themselves and checked against the limits; only then does prost decode.
 
+use std::sync::Arc;
+
 use tephra_proto::limits::{
     WINDOW_FRAMES_MAX, WINDOW_LABEL_SETS_MAX, WINDOW_LINKS_MAX, WINDOW_MODULES_MAX, WINDOW_SAMPLES_MAX,
     WINDOW_SERIES_MAX, WINDOW_SPANS_MAX, WINDOW_STACK_NODES_MAX, WINDOW_STRINGS_MAX,
 };
+use tephra_proto::v1;
 
 use super::rejection::Rejection;
+use super::{LabelSet, Series, SeriesRow};
+use crate::profile::model::{Frame, Link, Module, Node, SpanSummary};
 
-/// Refuses a payload whose tables would exceed the limits.
-pub(super) fn check_counts(payload: &[u8]) -> Result<(), Rejection> {
+/// Refuses a payload whose tables would exceed the limits. Answers how many bytes of memory they will take at most.
+pub(super) fn check_counts(payload: &[u8]) -> Result<usize, Rejection> {
     let mut seen = Seen::default();
     for field in Fields(payload) {
         let (number, value) = field?;
@@ -39,7 +44,9 @@ pub(super) fn check_counts(payload: &[u8]) -> Result<(), Rejection> {
             _ => {}
         }
     }
-    seen.check()
+    seen.check()?;
+    // Strings are copied once, from the message into the window.
+    Ok(seen.memory() + 2 * payload.len())
 }
 
 #[derive(Default)]
@@ -59,9 +66,31 @@ struct Seen {
 /// Entries per column number, over all occurrences of the table.
 type Columns = [usize; 16];
 
+fn longest(columns: &Columns) -> usize {
+    columns.iter().copied().max().unwrap_or(0)
+}
+
 impl Seen {
+    /// Bytes that the message and the window take together: a column doubles while it grows, so at worst three times its
+    /// entries are there at one moment; every block of the allocator has 16 bytes of its own.
+    fn memory(&self) -> usize {
+        const GROWTH: usize = 3;
+        let per = [
+            (self.strings, GROWTH * size_of::<String>() + size_of::<Arc<str>>() + 64),
+            (self.modules, GROWTH * size_of::<v1::Module>() + size_of::<Module>() + 64),
+            (longest(&self.frames), GROWTH * 24 + size_of::<Frame>()),
+            (longest(&self.nodes), GROWTH * 12 + size_of::<Node>() + 6),
+            (self.series, GROWTH * size_of::<v1::Series>() + size_of::<Series>() + 256),
+            (longest(&self.rows), GROWTH * 28 + size_of::<SeriesRow>()),
+            (self.link_bytes / 8, GROWTH * 8 + size_of::<Link>()),
+            (self.label_sets, GROWTH * size_of::<v1::LabelSet>() + size_of::<LabelSet>() + 64),
+            (longest(&self.labels), GROWTH * 8 + 2 * size_of::<Arc<str>>()),
+            (longest(&self.spans), GROWTH * 32 + size_of::<SpanSummary>()),
+        ];
+        per.into_iter().map(|(count, bytes)| count * bytes).sum()
+    }
+
     fn check(&self) -> Result<(), Rejection> {
-        let longest = |columns: &Columns| columns.iter().copied().max().unwrap_or(0);
         let counts = [
             ("strings", self.strings, WINDOW_STRINGS_MAX),
             ("modules", self.modules, WINDOW_MODULES_MAX),

@@ -75,6 +75,16 @@ pub enum Rejection {
         /// The largest allowed.
         limit: usize,
     },
+    /// Its tables would take more memory than the collector has for all windows together.
+    #[error(
+        "the window takes {bytes} bytes of memory, limit {limit}: ship shorter windows, or give the collector more --ingest-memory"
+    )]
+    TooMuchMemory {
+        /// What it takes.
+        bytes: usize,
+        /// What there is.
+        limit: usize,
+    },
     /// The payload is no zstd frame, or inflates to something else than announced.
     #[error(transparent)]
     Codec(#[from] CodecError),
@@ -172,6 +182,16 @@ pub enum Rejection {
         /// The type.
         profile_type: String,
     },
+    /// More names than one collector lets be invented.
+    #[error("service {service:?} is beyond the cap on {what}, limit {limit}: something invents them")]
+    Cardinality {
+        /// Whose window.
+        service: String,
+        /// Of what there are too many.
+        what: &'static str,
+        /// The most that are taken.
+        limit: usize,
+    },
     /// A sequence number so old that nobody can tell any more whether it was stored.
     #[error("sequence {sequence} is more than {window} behind the newest stored one, {newest}")]
     StaleSequence {
@@ -186,8 +206,8 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every value of [`Rejection::reason`].
-    pub const REASONS: [&'static str; 10] =
-        ["header", "name", "time", "size", "count", "codec", "malformed", "index", "value", "stale"];
+    pub const REASONS: [&'static str; 11] =
+        ["header", "name", "time", "size", "count", "codec", "malformed", "index", "value", "stale", "cardinality"];
 
     /// The metric label: one of a closed set.
     pub fn reason(&self) -> &'static str {
@@ -195,7 +215,7 @@ impl Rejection {
             Self::NoHeader | Self::BadId { .. } | Self::OutOfRange { .. } => "header",
             Self::Name(_) | Self::BadLabel { .. } => "name",
             Self::TooLate { .. } | Self::TooEarly { .. } => "time",
-            Self::TooLarge { .. } | Self::LongString { .. } => "size",
+            Self::TooLarge { .. } | Self::TooMuchMemory { .. } | Self::LongString { .. } => "size",
             Self::TooMany { .. } | Self::TooDeep { .. } => "count",
             Self::Codec(_) => "codec",
             Self::Malformed { .. } | Self::Ragged { .. } | Self::RepeatedType { .. } => "malformed",
@@ -206,6 +226,7 @@ impl Rejection {
             | Self::UnknownEnum { .. }
             | Self::BadSpan { .. } => "value",
             Self::StaleSequence { .. } => "stale",
+            Self::Cardinality { .. } => "cardinality",
         }
     }
 
