@@ -58,6 +58,8 @@ fn link(context: &TraceContext) -> Link {
 pub(crate) struct Live {
     pub(crate) bytes: f64,
     pub(crate) objects: f64,
+    /// Sampled blocks behind the two.
+    pub(crate) samples: u32,
 }
 
 /// Live heap by stack hash.

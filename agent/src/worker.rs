@@ -268,8 +268,9 @@ fn live_heap() -> LiveHeap {
     let mut live = LiveHeap::new();
     heap::for_each_live(&mut |block| {
         let sum = live.entry(block.stack_hash).or_default();
-        sum.bytes += block.bytes as f64 * block.weight;
-        sum.objects += block.weight;
+        sum.bytes += block.bytes;
+        sum.objects += block.objects;
+        sum.samples = sum.samples.saturating_add(1);
     });
     live
 }

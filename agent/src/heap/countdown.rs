@@ -69,16 +69,19 @@ pub(super) fn charge(bytes: usize) -> bool {
 }
 
 /// Whether the allocation just charged is to be sampled: then how many such allocations it stands for.
+#[cold]
+#[inline(never)]
 pub(super) fn due(bytes: usize) -> Option<f64> {
     COUNTDOWN.with(|countdown| countdown.due(bytes))
 }
 
-/// Runs `work` with sampling off for this thread.
+/// Runs `work` with sampling off for this thread: what it allocates is neither sampled nor charged.
 pub(super) fn while_inside<R>(work: impl FnOnce() -> R) -> R {
     COUNTDOWN.with(|countdown| {
-        let before = countdown.inside.replace(true);
+        let (inside, left) = (countdown.inside.replace(true), countdown.left.get());
         let result = work();
-        countdown.inside.set(before);
+        countdown.inside.set(inside);
+        countdown.left.set(left);
         result
     })
 }
@@ -135,70 +138,128 @@ fn seed(countdown: &Countdown) -> u64 {
     (seed ^ (seed >> 31)) | 1
 }
 
+/// Lets the running thread draw the same gaps each time.
+#[cfg(test)]
+pub(super) fn seed_this_thread(seed: u64) {
+    COUNTDOWN.with(|countdown| countdown.random.set(seed | 1));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Allocates `bytes`, `times` times, on a countdown of its own. Returns how many allocations the samples stand for.
-    fn estimate(countdown: &Countdown, bytes: usize, times: u32) -> f64 {
-        let mut total = 0.0;
-        for _ in 0..times {
-            let left = countdown.left.get() - bytes as i64;
-            countdown.left.set(left);
-            if left < 0 {
-                countdown.left.set(countdown.gap(MEAN));
-                total += weight(bytes, MEAN);
-            }
-        }
-        total
-    }
+    use crate::sampler::tests::take_turn;
 
     const MEAN: u64 = 512 * 1024;
 
-    fn seeded(random: u64) -> Countdown {
-        let countdown = Countdown {
-            left: Cell::new(0),
-            epoch: Cell::new(0),
-            random: Cell::new(random),
-            inside: Cell::new(false),
-            exempt: Cell::new(false),
-        };
-        countdown.left.set(countdown.gap(MEAN));
-        countdown
+    /// Allocations that were made, how many of them were sampled, and how many those stand for.
+    #[derive(Debug, Default, Clone, Copy)]
+    struct Tally {
+        made: u64,
+        sampled: u64,
+        estimated: f64,
+    }
+
+    impl Tally {
+        fn error(&self) -> f64 {
+            self.estimated / self.made as f64 - 1.0
+        }
+    }
+
+    /// Charges `times` allocations of `bytes` as the allocator does. Those that cannot be the sampled one are charged at once.
+    fn allocate(bytes: usize, times: u64, tally: &mut Tally) {
+        let mut left = times;
+        while left > 0 {
+            let fit = COUNTDOWN.with(|countdown| {
+                let fit = (countdown.left.get().max(0) as u64 / bytes as u64).min(left - 1);
+                countdown.left.set(countdown.left.get() - (fit * bytes as u64) as i64);
+                fit
+            });
+            left -= fit + 1;
+            if !charge(bytes)
+                && let Some(weight) = due(bytes)
+            {
+                tally.sampled += 1;
+                tally.estimated += weight;
+            }
+        }
+        tally.made += times;
+    }
+
+    /// Runs `work` where a sample is due every `mean_bytes`, with the same gaps each time.
+    fn with_mean(mean_bytes: u64, work: impl FnOnce() + Send) {
+        let _turn = take_turn();
+        enable(mean_bytes);
+        std::thread::scope(|scope| {
+            let work = || {
+                seed_this_thread(0x1234_5678_9abc_def1);
+                work();
+            };
+            scope.spawn(work).join().unwrap();
+        });
+        disable();
     }
 
     #[test]
-    fn estimates_are_unbiased_from_tiny_to_huge_blocks() {
-        for (bytes, times) in
-            [(8, 400_000_000), (256, 20_000_000), (4_096, 2_000_000), (1 << 19, 100_000), (1 << 26, 1_000)]
-        {
-            // Few samples of tiny blocks would need very many allocations: jump over those between samples.
-            let countdown = seeded(0x1234_5678_9abc_def1 ^ bytes as u64);
-            let (estimated, done) = if bytes <= 256 {
-                skip_ahead(&countdown, bytes, times)
-            } else {
-                (estimate(&countdown, bytes, times), times)
-            };
-            let samples = f64::from(done) / weight(bytes, MEAN);
-            // Five standard deviations of a Poisson count.
-            let tolerance = 5.0 / samples.sqrt() + 1e-9;
-            let error = estimated / f64::from(done) - 1.0;
-            assert!(error.abs() < tolerance, "{bytes} bytes: error {error}, tolerance {tolerance}");
+    fn each_size_class_is_unbiased_to_well_below_one_percent() {
+        for mean in [64 * 1024, MEAN] {
+            with_mean(mean, || {
+                for bytes in (3..=26).map(|bits| 1usize << bits) {
+                    let mut tally = Tally::default();
+                    // 400 000 samples: a standard deviation of 0.16 %, so a bias of 1 % cannot hide.
+                    let times = (400_000.0 * weight(bytes, mean)) as u64;
+                    allocate(bytes, times, &mut tally);
+                    assert!(tally.sampled > 390_000, "{bytes} bytes: {tally:?}");
+                    assert!(tally.error().abs() < 0.005, "{bytes} bytes at mean {mean}: {tally:?}, {}", tally.error());
+                }
+            });
         }
     }
 
-    fn skip_ahead(countdown: &Countdown, bytes: usize, times: u32) -> (f64, u32) {
-        let (mut done, mut total) = (0u32, 0.0);
-        loop {
-            // This many allocations fit before the one that is sampled.
-            let fit = (countdown.left.get() / bytes as i64) as u32;
-            if times - done <= fit {
-                return (total, times);
+    #[test]
+    fn sizes_that_come_mixed_are_unbiased_each() {
+        with_mean(MEAN, || {
+            let mut tallies = [Tally::default(); 24];
+            let mut random = 1u64;
+            for _ in 0..3_000_000 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let class = (random >> 33) as usize % tallies.len();
+                allocate(8 << class, 1, &mut tallies[class]);
             }
-            done += fit + 1;
-            countdown.left.set(countdown.gap(MEAN));
-            total += weight(bytes, MEAN);
-        }
+            for (class, tally) in tallies.iter().enumerate().filter(|(_, tally)| tally.sampled >= 25) {
+                let deviation = 1.0 / (tally.sampled as f64).sqrt();
+                assert!(tally.error().abs() < 4.0 * deviation, "{} bytes: {tally:?}, {}", 8 << class, tally.error());
+            }
+        });
+    }
+
+    #[test]
+    fn a_gibibyte_is_told_to_five_percent_in_95_of_100_cases_even_in_small_blocks() {
+        with_mean(MEAN, || {
+            let mut errors = Vec::new();
+            for _ in 0..400 {
+                let mut tally = Tally::default();
+                allocate(256, (1 << 30) / 256, &mut tally);
+                errors.push(tally.error());
+            }
+            let within = errors.iter().filter(|error| error.abs() <= 0.05).count();
+            let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+            assert!(within >= 380, "{within} of {}", errors.len());
+            // 400 times 2 048 samples: a standard deviation of 0.11 %.
+            assert!(mean.abs() < 0.005, "{mean}");
+        });
+    }
+
+    #[test]
+    fn what_is_allocated_while_a_sample_is_taken_is_not_charged() {
+        with_mean(MEAN, || {
+            allocate(64, 1, &mut Tally::default());
+            let left = COUNTDOWN.with(|countdown| countdown.left.get());
+            while_inside(|| {
+                assert!(!charge(1 << 30));
+                assert_eq!(due(1 << 30), None);
+            });
+            assert_eq!(COUNTDOWN.with(|countdown| countdown.left.get()), left);
+        });
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Samples heap allocations, and follows the sampled blocks until they are freed.
 //!
-//! A sampled block is aligned to a page. So freeing tests twelve bits of the address, and only what passes is looked up: all
-//! other blocks cost one subtraction when they are allocated and one test when they are freed.
+//! A small sampled block is aligned to a page, and large blocks are rare. So freeing tests twelve bits of the address and the
+//! size, and only what passes is looked up: all other blocks cost one subtraction when they are allocated and one test when they
+//! are freed.
 
 mod countdown;
 mod prof_alloc;
@@ -68,12 +69,9 @@ pub(crate) fn counters() -> HeapCounters {
     }
 }
 
-/// Takes a sample of an allocation of `bytes` that was just charged, if it is due. The block it returns is to be tracked.
-fn sample(registers: Registers, bytes: usize, own_code: Range<u64>) -> Option<LiveBlock> {
-    let weight = countdown::due(bytes)?;
-    let bytes = bytes as u64;
-    let stack_hash = countdown::while_inside(|| sampler::record_alloc(registers, bytes, weight, own_code))?;
-    Some(LiveBlock { stack_hash, bytes, weight })
+/// Takes a sample of an allocation that stands for `weight` of its kind. Returns its stack's hash.
+fn record(registers: Registers, bytes: u64, weight: f64, own_code: Range<u64>) -> Option<u64> {
+    sampler::record_alloc(registers, bytes, weight, own_code)
 }
 
 /// Starts following a block; `false` when there is no room for it.
@@ -89,10 +87,13 @@ fn tracked(address: usize) -> Option<LiveBlock> {
     LIVE.get(address)
 }
 
-/// Stops following a block that is about to be freed; `false` when it was not followed.
+/// Stops following a block that is about to be freed or moved; `false` when it was not followed.
+#[inline(always)]
 fn untrack(address: usize) -> bool {
     let known = LIVE.remove(address);
-    FREED.fetch_add(u64::from(known), Ordering::Relaxed);
+    if known {
+        FREED.fetch_add(1, Ordering::Relaxed);
+    }
     known
 }
 

@@ -7,7 +7,7 @@ use tephra_proto::limits::STRING_BYTES_MAX;
 use tephra_proto::v1;
 
 use super::stacks::{CUT_ROOT, Frame, StackTable};
-use super::{Link, LiveHeap, Measure, Row, RowKey, Window, link};
+use super::{Link, Live, LiveHeap, Measure, Row, RowKey, Window, link};
 use crate::spans::{Selected, Status};
 
 /// What the samples mean, which is the same for all windows of an agent.
@@ -23,8 +23,9 @@ impl Encoding {
     /// The window's payload. `live` is the heap at its end; `None` when this window is not to report it.
     pub(crate) fn payload(&self, window: &Window, live: Option<&LiveHeap>, spans: &[Selected]) -> v1::WindowPayload {
         let mut strings = Strings::default();
+        let reports_live = live.is_some() && self.heap_mean_bytes > 0;
         let live = live.map_or_else(Vec::new, |live| live_rows(&window.stacks, live));
-        let leaves = window.rows.keys().map(|key| key.stack).chain(live.iter().map(|(stack, ..)| *stack));
+        let leaves = window.rows.keys().map(|key| key.stack).chain(live.iter().map(|(stack, _)| *stack));
         let tree = Tree::build(&window.stacks, leaves, &mut strings);
         let links = sorted_links(window, spans);
         let mut rows: Vec<(RowKey, Row)> = window
@@ -39,14 +40,14 @@ impl Encoding {
             })
             .collect();
         rows.sort_unstable_by_key(|(key, _)| (key.stack, key.link));
-        let mut live: Vec<LiveRow> = live.into_iter().map(|(stack, a, b)| (tree.renumbered(stack), a, b)).collect();
-        live.sort_unstable_by_key(|(stack, ..)| *stack);
+        let mut live: Vec<LiveRow> = live.into_iter().map(|(stack, live)| (tree.renumbered(stack), live)).collect();
+        live.sort_unstable_by_key(|(stack, _)| *stack);
         let spans = span_table(window, spans, &links, &mut strings);
         v1::WindowPayload {
             modules: tree.modules,
             frames: Some(tree.frames),
             stacks: Some(tree.stacks),
-            series: self.series(&rows, &live),
+            series: self.series(&rows, reports_live.then_some(&live[..])),
             links: Some(v1::LinkTable {
                 trace_ids: links.iter().flat_map(|(trace, _)| *trace).collect(),
                 span_ids: links.iter().flat_map(|(_, span)| *span).collect(),
@@ -57,7 +58,7 @@ impl Encoding {
         }
     }
 
-    fn series(&self, rows: &[(RowKey, Row)], live: &[LiveRow]) -> Vec<v1::Series> {
+    fn series(&self, rows: &[(RowKey, Row)], live: Option<&[LiveRow]>) -> Vec<v1::Series> {
         let of = |measure| rows.iter().filter(move |(key, _)| key.measure == measure);
         let period = self.cpu_period_ns;
         let mut cpu = series("cpu", "nanoseconds", v1::Kind::Counter, period);
@@ -70,23 +71,29 @@ impl Encoding {
         push_rows(&mut objects, of(Measure::Alloc), |row| row.objects);
         let mut inuse_space = series("inuse_space", "bytes", v1::Kind::Gauge, mean);
         let mut inuse_objects = series("inuse_objects", "count", v1::Kind::Gauge, mean);
-        for &(stack, bytes, count) in live {
-            inuse_space.stack.push(stack);
-            inuse_space.value.push(bytes);
-            inuse_objects.stack.push(stack);
-            inuse_objects.value.push(count);
+        for (stack, live) in live.into_iter().flatten() {
+            push_live(&mut inuse_space, *stack, live.bytes, live.samples);
+            push_live(&mut inuse_objects, *stack, live.objects, live.samples);
         }
-        [cpu, space, objects, inuse_space, inuse_objects].into_iter().filter(|s| !s.stack.is_empty()).collect()
+        let taken = [cpu, space, objects].into_iter().filter(|series| !series.stack.is_empty());
+        // A gauge without rows says that nothing is live, which is not the same as saying nothing.
+        let standing = [inuse_space, inuse_objects].into_iter().filter(|_| live.is_some());
+        taken.chain(standing).collect()
     }
 }
 
-/// Leaf node, bytes, objects.
-type LiveRow = (u32, u64, u64);
+/// Leaf node, and what is live there.
+type LiveRow = (u32, Live);
 
 /// Live heap by leaf node. A stack that found no room when it was sampled has no name, and its blocks are left out.
 fn live_rows(stacks: &StackTable, live: &LiveHeap) -> Vec<LiveRow> {
-    let known = live.iter().filter_map(|(&hash, live)| Some((stacks.find(hash)?, live)));
-    known.map(|(leaf, live)| (leaf, live.bytes.round() as u64, live.objects.round() as u64)).collect()
+    live.iter().filter_map(|(&hash, &live)| Some((stacks.find(hash)?, live))).collect()
+}
+
+fn push_live(series: &mut v1::Series, stack: u32, value: f64, samples: u32) {
+    series.stack.push(stack);
+    series.value.push(value.round() as u64);
+    series.samples.push(samples);
 }
 
 fn series(name: &str, unit: &str, kind: v1::Kind, period: u64) -> v1::Series {
@@ -412,7 +419,7 @@ mod tests {
     fn allocations_are_unbiased_and_live_heap_outlives_its_window() {
         let mut first = window();
         add(&mut first, SampleKind::Alloc { bytes: 1_000, weight: 524.8 }, &[0x10020, 0x10030], None);
-        let live = LiveHeap::from([(hash(&[0x10020, 0x10030]), Live { bytes: 524_800.0, objects: 524.8 })]);
+        let live = LiveHeap::from([(hash(&[0x10020, 0x10030]), Live { bytes: 524_800.0, objects: 524.8, samples: 1 })]);
         let payload = ENCODING.payload(&first, Some(&live), &[]);
         let names: Vec<_> = payload.series.iter().map(|s| s.r#type.as_ref().unwrap().name.as_str()).collect();
         assert_eq!(names, ["alloc_space", "alloc_objects", "inuse_space", "inuse_objects"]);
@@ -422,6 +429,26 @@ mod tests {
         let payload = ENCODING.payload(&second, Some(&live), &[]);
         assert_eq!(payload.series.len(), 2, "only what lives is left");
         assert_eq!(read_stack(&payload, payload.series[0].stack[0]), [0x20, 0x30]);
+    }
+
+    #[test]
+    fn live_heap_counts_its_blocks_and_says_so_when_there_are_none() {
+        let mut first = window();
+        add(&mut first, SampleKind::Alloc { bytes: 1_000, weight: 524.8 }, &[0x10020, 0x10030], None);
+        let live =
+            LiveHeap::from([(hash(&[0x10020, 0x10030]), Live { bytes: 1_574_400.0, objects: 1_574.4, samples: 3 })]);
+        let payload = ENCODING.payload(&first, Some(&live), &[]);
+        let of = |payload: &v1::WindowPayload, name: &str| {
+            payload.series.iter().find(|series| series.r#type.as_ref().is_some_and(|t| t.name == name)).cloned()
+        };
+        for name in ["inuse_space", "inuse_objects"] {
+            assert_eq!(of(&payload, name).unwrap().samples, [3], "blocks, not {name}");
+            let freed = ENCODING.payload(&first, Some(&LiveHeap::new()), &[]);
+            assert!(of(&freed, name).unwrap().stack.is_empty(), "nothing is live, and that is told");
+            assert_eq!(of(&ENCODING.payload(&first, None, &[]), name), None, "nobody looked");
+            let off = Encoding { heap_mean_bytes: 0, ..ENCODING };
+            assert_eq!(of(&off.payload(&first, Some(&LiveHeap::new()), &[]), name), None, "the heap is not sampled");
+        }
     }
 
     #[test]
