@@ -3,6 +3,7 @@
 
 mod backoff;
 mod elf;
+mod indirect;
 mod push;
 mod queue;
 mod symbols;

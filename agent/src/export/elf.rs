@@ -35,6 +35,15 @@ pub(super) struct Outline {
     pub(super) has_symbols: bool,
     /// It has DWARF, so inlined frames and lines can be shown.
     pub(super) has_debug_info: bool,
+    /// Its exported functions and their names, where it has no fuller table.
+    pub(super) exports: Option<Exports>,
+}
+
+/// `.dynsym` and `.dynstr`: all that a stripped library still says of its functions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Exports {
+    pub(super) symbols: Range<u64>,
+    pub(super) names: Range<u64>,
 }
 
 /// Outlines a 64-bit little-endian ELF file.
@@ -63,6 +72,7 @@ pub(super) fn outline(file: &File) -> io::Result<Outline> {
     let names = read(file, names, file_bytes)?;
 
     let mut outline = Outline { file_bytes, ..Outline::default() };
+    let (mut exports, mut stripped) = (Exports::default(), true);
     let segments = segments..segments.saturating_add(segment_count * SEGMENT_BYTES);
     outline.kept.extend([0..HEADER_BYTES, segments, table]);
     for (index, section) in sections.iter().enumerate() {
@@ -72,6 +82,12 @@ pub(super) fn outline(file: &File) -> io::Result<Outline> {
         }
         outline.has_symbols |= matches!(name, b".symtab" | b".dynsym") && section.bytes > 0;
         outline.has_debug_info |= matches!(name, b".debug_line" | b".debug_info" | b".zdebug_line");
+        match name {
+            b".symtab" => stripped = false,
+            b".dynsym" => exports.symbols = section.range(),
+            b".dynstr" => exports.names = section.range(),
+            _ => {}
+        }
         if name == b".note.gnu.build-id" && section.bytes <= NOTE_BYTES_MAX {
             outline.build_id = build_id(&read(file, section.range(), file_bytes)?);
         }
@@ -82,6 +98,7 @@ pub(super) fn outline(file: &File) -> io::Result<Outline> {
         outline.kept.extend([0..EDGE_BYTES, file_bytes.saturating_sub(EDGE_BYTES)..file_bytes]);
     }
     outline.kept = merged(outline.kept, file_bytes);
+    outline.exports = Some(exports).filter(|_| stripped);
     Ok(outline)
 }
 
@@ -141,7 +158,7 @@ fn name_at(names: &[u8], at: u32) -> &[u8] {
 }
 
 /// Callers bound the size of the range first.
-fn read(file: &File, range: Range<u64>, file_bytes: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read(file: &File, range: Range<u64>, file_bytes: u64) -> io::Result<Vec<u8>> {
     if range.end > file_bytes {
         return Err(invalid("an offset lies past its end"));
     }

@@ -1,12 +1,14 @@
 //! Offers the collector the symbols of this process's binaries, and uploads those it wants: once per build, slowly.
 //!
 //! What travels is the file as it lies on disk, at its own offsets, with everything but symbols, debug info and notes
-//! sent as zeros: neither code nor data leaves the host.
+//! sent as zeros: neither code nor data leaves the host. Two things make up for a stripped file: the debug file that the
+//! distribution installed for it, and the names of the code that the loader chose (see [`indirect`]).
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,6 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use super::elf::{self, Outline};
+use super::indirect;
 use super::{Binaries, Binary, REPLY_BYTES_MAX, TIMEOUT};
 use crate::notice::Notice;
 
@@ -28,6 +31,9 @@ const AGAIN_AFTER: Duration = Duration::from_secs(120);
 
 /// A build that takes longer is not for this connection.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(1800);
+
+/// Where distributions install what they stripped, by build id.
+const DEBUG_FILES: &str = "/usr/lib/debug/.build-id";
 
 /// Share of one CPU that an upload takes at most, as rest per work.
 const REST_PER_WORK: u32 = 10;
@@ -125,7 +131,7 @@ impl Uploader {
     }
 
     async fn offer(&mut self, binaries: &[Binary]) -> Result<Vec<Vec<u8>>, tonic::Status> {
-        let known = binaries.iter().filter_map(|binary| Some(describe(binary, &self.open(binary).ok()?.1)));
+        let known = binaries.iter().filter_map(|binary| Some(describe(binary, &self.open(binary).ok()?.outline)));
         let files: Vec<SymbolFile> = known.collect();
         if files.is_empty() {
             return Ok(Vec::new());
@@ -135,34 +141,85 @@ impl Uploader {
     }
 
     async fn upload(&mut self, binary: &Binary) -> Result<(), NotSent> {
-        let (file, outline) = self.open(binary)?;
-        let first = describe(binary, &outline);
+        let mut source = self.open(binary)?;
+        source.patch = indirect::resolved_exports(&source.file, &source.outline, &binary.path);
+        let first = describe(binary, &source.outline);
         // One chunk is on the wire while the next is read.
         let (chunks, receiver) = mpsc::channel(1);
-        let reading = tokio::spawn(read_chunks(file, outline, first, chunks));
+        let reading = tokio::spawn(read_chunks(source, first, chunks));
         let sent = timeout(UPLOAD_TIMEOUT, self.client.upload(ReceiverStream::new(receiver))).await;
         let read = reading.await.unwrap_or_else(|_| Err(io::Error::other("reading it failed")));
         sent.map_err(|_| NotSent::TooSlow)??;
         Ok(read?)
     }
 
-    fn open(&self, binary: &Binary) -> Result<(File, Outline), NotSent> {
-        let file = File::open(&binary.path)?;
+    fn open(&self, binary: &Binary) -> Result<Source, NotSent> {
+        let source = Source::open(&binary.path)?;
+        let same = match &source.outline.build_id {
+            Some(id) => *id == binary.build_id,
+            // Named by a hash of its file: the same as long as nobody wrote to it.
+            None => source.file.metadata()?.modified().is_ok_and(|written| written < self.since),
+        };
+        if !same {
+            return Err(NotSent::Replaced);
+        }
+        let fuller = (!source.outline.has_debug_info).then(|| debug_file(Path::new(DEBUG_FILES), &binary.build_id));
+        let source = fuller.flatten().unwrap_or(source);
+        if source.outline.has_symbols { Ok(source) } else { Err(NotSent::Stripped) }
+    }
+}
+
+/// A file that names functions.
+#[derive(Debug)]
+struct Source {
+    file: File,
+    outline: Outline,
+    /// What is sent instead of the file's own bytes, and where.
+    patch: Option<(u64, Vec<u8>)>,
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Self, NotSent> {
+        let file = File::open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() || metadata.len() > SYMBOL_FILE_BYTES_MAX {
             return Err(NotSent::TooLarge { bytes: metadata.len() });
         }
         let outline = elf::outline(&file)?;
-        let same = match &outline.build_id {
-            Some(id) => *id == binary.build_id,
-            // Named by a hash of its file: the same as long as nobody wrote to it.
-            None => metadata.modified().is_ok_and(|written| written < self.since),
-        };
-        if !same {
-            return Err(NotSent::Replaced);
-        }
-        if outline.has_symbols { Ok((file, outline)) } else { Err(NotSent::Stripped) }
+        Ok(Self { file, outline, patch: None })
     }
+
+    /// The bytes `from..to`, zero where nothing is kept.
+    fn read(&self, from: u64, to: u64) -> io::Result<Vec<u8>> {
+        let mut content = vec![0; (to - from) as usize];
+        for kept in self.outline.kept.iter().filter(|kept| kept.start < to && kept.end > from) {
+            let (start, end) = (kept.start.max(from), kept.end.min(to));
+            if let Some(part) = content.get_mut((start - from) as usize..(end - from) as usize) {
+                self.file.read_exact_at(part, start)?;
+            }
+        }
+        if let Some((at, patch)) = &self.patch {
+            overlay(&mut content, from, patch, *at);
+        }
+        Ok(content)
+    }
+}
+
+/// Writes those bytes of `patch`, which starts at `at`, that fall into `content`, which starts at `from`.
+fn overlay(content: &mut [u8], from: u64, patch: &[u8], at: u64) {
+    let (into, part) = (at.saturating_sub(from) as usize, from.saturating_sub(at) as usize);
+    let into = content.get_mut(into..).unwrap_or_default();
+    let part = patch.get(part..).unwrap_or_default();
+    into.iter_mut().zip(part).for_each(|(into, byte)| *into = *byte);
+}
+
+/// The debug file of a build, if it is installed: `<folder>/ab/cdef….debug`, as GDB and the distributions agree.
+fn debug_file(folder: &Path, build_id: &[u8]) -> Option<Source> {
+    let [first, rest @ ..] = build_id else { return None };
+    let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let path: PathBuf = folder.join(format!("{first:02x}")).join(format!("{rest}.debug"));
+    let source = Source::open(&path).ok()?;
+    (source.outline.has_symbols && source.outline.build_id.as_deref() == Some(build_id)).then_some(source)
 }
 
 fn describe(binary: &Binary, outline: &Outline) -> SymbolFile {
@@ -174,19 +231,14 @@ fn describe(binary: &Binary, outline: &Outline) -> SymbolFile {
     }
 }
 
-/// Reads, blanks and compresses the file chunk by chunk, and rests in between. Ends early when the upload does.
-async fn read_chunks(
-    file: File,
-    outline: Outline,
-    first: SymbolFile,
-    chunks: mpsc::Sender<UploadChunk>,
-) -> io::Result<()> {
+/// Reads and compresses the source chunk by chunk, and rests in between. Ends early when the upload does.
+async fn read_chunks(source: Source, first: SymbolFile, chunks: mpsc::Sender<UploadChunk>) -> io::Result<()> {
     let mut first = Some(first);
-    let mut at = 0;
-    while at < outline.file_bytes {
+    let (mut at, file_bytes) = (0, source.outline.file_bytes);
+    while at < file_bytes {
         let started = Instant::now();
-        let end = outline.file_bytes.min(at + SYMBOL_CHUNK_BYTES_MAX as u64);
-        let content = blanked(&file, &outline, at, end)?;
+        let end = file_bytes.min(at + SYMBOL_CHUNK_BYTES_MAX as u64);
+        let content = source.read(at, end)?;
         let data = codec::compress(&content).map_err(io::Error::other)?;
         let work = started.elapsed();
         if chunks.send(UploadChunk { file: first.take(), data: data.into() }).await.is_err() {
@@ -196,18 +248,6 @@ async fn read_chunks(
         at = end;
     }
     Ok(())
-}
-
-/// The bytes `from..to` of the file, zero where nothing is kept.
-fn blanked(file: &File, outline: &Outline, from: u64, to: u64) -> io::Result<Vec<u8>> {
-    let mut content = vec![0; (to - from) as usize];
-    for kept in outline.kept.iter().filter(|kept| kept.start < to && kept.end > from) {
-        let (start, end) = (kept.start.max(from), kept.end.min(to));
-        if let Some(part) = content.get_mut((start - from) as usize..(end - from) as usize) {
-            file.read_exact_at(part, start)?;
-        }
-    }
-    Ok(content)
 }
 
 fn say(text: &str) {
@@ -221,20 +261,12 @@ mod tests {
 
     #[test]
     fn an_uploaded_file_still_outlines_and_holds_no_code() {
-        let file = File::open("/proc/self/exe").unwrap();
-        let outline = elf::outline(&file).unwrap();
-        let mut copy = Vec::new();
-        let mut at = 0;
-        while at < outline.file_bytes {
-            let end = outline.file_bytes.min(at + 1_000_003);
-            copy.extend(blanked(&file, &outline, at, end).unwrap());
-            at = end;
-        }
-        assert_eq!(copy.len() as u64, outline.file_bytes);
-        let mut original = vec![0; copy.len()];
-        file.read_exact_at(&mut original, 0).unwrap();
+        let source = Source::open(Path::new("/proc/self/exe")).unwrap();
+        let copy = in_chunks(&source);
+        assert_eq!(copy.len() as u64, source.outline.file_bytes);
+        let original = std::fs::read("/proc/self/exe").unwrap();
         let mut kept = vec![false; copy.len()];
-        for range in &outline.kept {
+        for range in &source.outline.kept {
             kept[range.start as usize..range.end as usize].fill(true);
         }
         for ((copy, original), kept) in copy.iter().zip(&original).zip(&kept) {
@@ -242,5 +274,42 @@ mod tests {
         }
         let is_blanked = kept.iter().zip(&original).any(|(kept, byte)| !kept && *byte != 0);
         assert!(is_blanked, "a binary has code");
+    }
+
+    /// What the collector gets.
+    fn in_chunks(source: &Source) -> Vec<u8> {
+        let step = |at: u64| source.read(at, source.outline.file_bytes.min(at + 1_000_003)).unwrap();
+        (0..source.outline.file_bytes).step_by(1_000_003).flat_map(step).collect()
+    }
+
+    #[test]
+    fn a_patch_replaces_its_place_and_nothing_else_wherever_chunks_end() {
+        let mut source = Source::open(Path::new("/proc/self/exe")).unwrap();
+        let plain = in_chunks(&source);
+        for (at, bytes) in [(1_000_000, 6), (500, 1_200_000), (0, 1)] {
+            source.patch = Some((at as u64, vec![0xee; bytes]));
+            let mut expected = plain.clone();
+            expected[at..at + bytes].fill(0xee);
+            assert!(in_chunks(&source) == expected, "{bytes} bytes at {at}");
+        }
+    }
+
+    #[test]
+    fn a_debug_file_counts_when_it_is_of_this_very_build() {
+        let build_id = Source::open(Path::new("/proc/self/exe")).unwrap().outline.build_id.unwrap();
+        let folder = std::env::temp_dir().join(format!("tephra-debug-{}", std::process::id()));
+        let place = |id: &[u8]| {
+            let rest: String = id[1..].iter().map(|byte| format!("{byte:02x}")).collect();
+            folder.join(format!("{:02x}", id[0])).join(format!("{rest}.debug"))
+        };
+        let mut other = build_id.clone();
+        *other.last_mut().unwrap() ^= 1;
+        for id in [&build_id, &other] {
+            std::fs::create_dir_all(place(id).parent().unwrap()).unwrap();
+            std::fs::copy("/proc/self/exe", place(id)).unwrap();
+        }
+        let found = [&build_id[..], &other, b"", b"\x01"].map(|id| debug_file(&folder, id).is_some());
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found, [true, false, false, false]);
     }
 }

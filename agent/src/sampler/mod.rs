@@ -10,6 +10,7 @@ mod capture;
 pub(crate) mod context_record;
 mod counters;
 mod fork;
+mod indirect;
 mod loaded;
 mod modules;
 mod record;
@@ -23,7 +24,9 @@ mod timer;
 mod unwind;
 
 use std::cell::Cell;
+use std::ffi::CString;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -187,6 +190,13 @@ pub(crate) fn drain(each: &mut dyn FnMut(&RawSample<'_>)) {
 /// Names code addresses. Empty before the first [`start`] and after [`stop`].
 pub(crate) fn modules() -> Arc<ModuleMap> {
     supervisor().and_then(|supervisor| Some(supervisor.as_ref()?.tracker.map())).unwrap_or_default()
+}
+
+/// Where the code is that the loader chose for functions exported by the module at `path`, in the addresses of its file:
+/// see [`indirect`]. For threads of the agent.
+pub(crate) fn resolve(path: &Path, exported: &[CString]) -> Vec<Option<Range<u64>>> {
+    let loaded = supervisor().and_then(|supervisor| supervisor.as_ref()?.tracker.find(path));
+    loaded.map_or_else(|| vec![None; exported.len()], |loaded| indirect::resolve(&loaded, exported))
 }
 
 /// Starts to sample the calling thread at once, which the supervisor would otherwise do at its next tick. Never waits.

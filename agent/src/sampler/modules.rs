@@ -4,7 +4,7 @@
 //! snapshot was published, nobody can still read the old one.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
@@ -160,6 +160,11 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
+    /// The module mapped from `path` now.
+    pub(super) fn find(&self, path: &Path) -> Option<Arc<Loaded>> {
+        self.loaded.iter().find(|loaded| loaded.path == path).cloned()
+    }
+
     /// Reads the modules again if the loader changed anything.
     pub(super) fn refresh(&mut self) {
         let generation = loaded::generation();
