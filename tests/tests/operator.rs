@@ -1,6 +1,7 @@
 //! What the person who runs the collector is told.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use tephra_tests::binaries;
@@ -82,7 +83,33 @@ fn metrics_and_status_tell_what_happened() {
 fn help_names_the_commands() {
     let help = Command::new(binaries::collector()).arg("--help").output().expect("it starts");
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
-    for name in ["serve", "gate", "export", "import"] {
+    for name in ["serve", "gate", "export", "import", "symbols"] {
         assert!(help.contains(name), "no {name} in:\n{help}");
     }
+}
+
+#[test]
+fn symbols_sent_by_hand_give_a_stripped_build_its_names() {
+    let collector = Collector::start();
+    let upload = |file: &Path| {
+        let mut command = Command::new(binaries::collector());
+        let sent = command.args(["symbols", "upload", "--server", &collector.endpoint()]).arg(file).output();
+        let Output { status, stdout, stderr } = sent.expect("it starts");
+        (status.success(), format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+    };
+    let (taken, said) = upload(&binaries::shop("v1", "shop-checkout"));
+    assert!(taken && said.contains("has names now"), "{said}");
+    assert_eq!(collector.api.json("/api/v1/status")["symbols"]["builds"], 1);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let [text, empty] = ["notes.txt", "empty"].map(|name| folder.path().join(name));
+    std::fs::write(&text, "not a program").expect("writes");
+    std::fs::write(&empty, "").expect("writes");
+    for (file, why) in
+        [(&text, "not a 64-bit"), (&empty, "not a 64-bit"), (&folder.path().join("nothing"), "No such file")]
+    {
+        let (taken, said) = upload(file);
+        assert!(!taken && said.contains(why) && said.contains(&file.display().to_string()), "{said}");
+    }
+    assert_eq!(collector.api.json("/api/v1/status")["symbols"]["builds"], 1);
 }

@@ -1,5 +1,6 @@
 //! The collector's API, as the tools use it: plain HTTP, bounded answers, errors that say what to do.
 
+use std::fs::File;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,6 +13,9 @@ const ANSWER_BYTES_MAX: u64 = 512 << 20;
 
 /// Longer than the collector's own deadline.
 const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A gigabyte of debug info, sent and symbolized.
+const FILE_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// Which collector to ask.
 #[derive(Debug, Args)]
@@ -59,6 +63,14 @@ impl Server {
     pub(super) fn post(&self, path: &str, content: &[u8]) -> Result<Value, ClientError> {
         let request = self.agent()?.post(format!("{}{path}", self.url())).content_type("application/octet-stream");
         serde_json::from_slice(&self.read(request.send(content))?).map_err(|_| self.not_understood())
+    }
+
+    /// Posts a file, answers JSON. Gives it the time that a large one takes.
+    pub(super) fn post_file(&self, path: &str, file: File) -> Result<Value, ClientError> {
+        let bytes = file.metadata().map(|m| m.len()).unwrap_or_default();
+        let request = self.agent()?.post(format!("{}{path}", self.url())).content_type("application/octet-stream");
+        let request = request.header("content-length", bytes).config().timeout_global(Some(FILE_TIMEOUT)).build();
+        serde_json::from_slice(&self.read(request.send(file))?).map_err(|_| self.not_understood())
     }
 
     pub(super) fn not_understood(&self) -> ClientError {

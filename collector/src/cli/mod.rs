@@ -6,6 +6,7 @@ mod export;
 mod gate;
 mod import;
 mod serve;
+mod symbols;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -35,6 +36,8 @@ enum Command {
     Export(export::Args),
     /// Send a pprof file to a collector
     Import(import::Args),
+    /// Give names to builds that were stripped
+    Symbols(symbols::Args),
 }
 
 /// Runs what the command line says.
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Diff(args) => gate::run_diff(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Symbols(args) => symbols::run(&args),
     }
 }
 

@@ -77,6 +77,8 @@ fn hint(state: Option<State>, module: &str, id: &BuildId) -> String {
         ),
         Some(State::Busy) => format!("{module} (build {id}) is being symbolized: reload in a moment."),
         Some(State::Failed { reason }) => format!("{module} (build {id}) cannot be symbolized: {reason}."),
-        Some(State::Ready { .. }) => format!("{module} (build {id}) has symbols, but none at these addresses."),
+        Some(State::Ready { .. }) => format!(
+            "{module} (build {id}) has symbols, but none at these addresses: its local functions were stripped. Install its debug symbols where the service runs (Debian: libc6-dbg for the C library); agents look for them in /usr/lib/debug/.build-id."
+        ),
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`service`], [`upload`] | gRPC: what is wanted, and receiving it |
+//! | [`service`], [`upload`] | gRPC: what is wanted; receiving it, from agents and by hand |
 //! | [`elf`] | which build a file is |
 //! | [`job`], [`worker`] | the child process, from both ends |
 //! | [`folder`], [`table`] | what is kept, one file per build |
@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use tephra_proto::ids::BuildId;
 use tephra_proto::v1::symbol_service_server::SymbolServiceServer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::profile::header::Coverage;
 use crate::profile::model::{Frame, Module};
@@ -50,7 +51,11 @@ struct Shared {
     folder: Arc<Folder>,
     resolver: Resolver,
     worker: Worker,
+    places: Arc<Semaphore>,
 }
+
+/// Files received or symbolized at the same time: each may take the disk and memory of a large service.
+const AT_ONCE: usize = 2;
 
 /// How many builds have symbols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +74,13 @@ impl Symbols {
     pub fn open(data: &Path, worker: Worker) -> std::io::Result<Self> {
         let folder = Arc::new(Folder::open(data)?);
         let resolver = Resolver::new(folder.clone());
-        Ok(Self { shared: Arc::new(Shared { folder, resolver, worker }) })
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        Ok(Self { shared: Arc::new(Shared { folder, resolver, worker, places }) })
+    }
+
+    /// Room for one more file, given back when dropped; `None` when others have it.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.shared.places.clone().try_acquire_owned().ok()
     }
 
     /// What each frame stands for, by position. Reads files, so it blocks.
@@ -98,7 +109,7 @@ impl Symbols {
         SymbolStats { builds, bytes }
     }
 
-    /// The gRPC service. Make one per collector: it holds the limit on uploads at the same time.
+    /// The gRPC service.
     pub fn service(&self) -> SymbolServiceServer<SymbolUploads> {
         SymbolServiceServer::new(SymbolUploads::new(self.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }

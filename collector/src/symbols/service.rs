@@ -1,12 +1,10 @@
 //! The gRPC side: which builds are wanted, and their files.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tephra_proto::ids::BuildId;
 use tephra_proto::v1::symbol_service_server::SymbolService;
 use tephra_proto::v1::{OfferRequest, OfferResponse, SymbolFile, UploadChunk, UploadResponse};
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -14,9 +12,6 @@ use super::Symbols;
 use super::folder::State;
 use super::upload::{Incoming, Received, Upload, UploadError, announced};
 use super::{has_no_file, job};
-
-/// Files received or symbolized at the same time: each may take the disk and memory of a large service.
-const AT_ONCE: usize = 2;
 
 /// A sender that is silent for this long has gone.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -28,12 +23,11 @@ const OFFER_FILES_MAX: usize = tephra_proto::limits::WINDOW_MODULES_MAX;
 #[derive(Debug, Clone)]
 pub struct SymbolUploads {
     symbols: Symbols,
-    places: Arc<Semaphore>,
 }
 
 impl SymbolUploads {
     pub(super) fn new(symbols: Symbols) -> Self {
-        Self { symbols, places: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { symbols }
     }
 
     fn wants(&self, file: &SymbolFile) -> Option<BuildId> {
@@ -69,8 +63,7 @@ impl SymbolService for SymbolUploads {
     }
 
     async fn upload(&self, request: Request<Streaming<UploadChunk>>) -> Result<Response<UploadResponse>, Status> {
-        let place = self.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| Status::unavailable("other symbol files are being received: try again later"))?;
+        let place = self.symbols.place().ok_or(UploadError::NoRoom)?;
         let mut stream = request.into_inner();
         let first = next(&mut stream).await?.ok_or(UploadError::Nameless)?;
         let file = first.file.ok_or(UploadError::Nameless)?;
@@ -113,6 +106,7 @@ impl From<UploadError> for Status {
         let message = error.to_string();
         match error {
             UploadError::Io(_) => Self::unavailable(message),
+            UploadError::NoRoom => Self::unavailable(format!("{message}: try again later")),
             UploadError::Busy(_) => Self::already_exists(message),
             _ => Self::invalid_argument(message),
         }

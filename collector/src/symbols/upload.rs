@@ -10,9 +10,10 @@ use tephra_proto::ids::BuildId;
 use tephra_proto::label::NameError;
 use tephra_proto::limits::{SYMBOL_CHUNK_BYTES_MAX, SYMBOL_FILE_BYTES_MAX};
 use tephra_proto::v1::SymbolFile;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::folder::Claim;
-use super::job;
+use super::folder::{Claim, State};
+use super::{Symbols, job};
 
 /// Why an upload was refused.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +48,15 @@ pub enum UploadError {
     /// The file is not the build it was announced as, or no ELF file.
     #[error("{0}")]
     Identity(String),
+    /// It could not be symbolized.
+    #[error("{0}")]
+    Unusable(String),
     /// Somebody else is uploading it.
     #[error("build {0} is being uploaded already")]
     Busy(BuildId),
+    /// Others are uploading.
+    #[error("other symbol files are being received")]
+    NoRoom,
     /// The disk.
     #[error("symbol file cannot be written: {0}")]
     Io(#[from] io::Error),
@@ -86,10 +93,57 @@ pub(super) struct Received {
 
 /// Reads what an upload announces.
 pub(super) fn announced(file: &SymbolFile) -> Result<BuildId, UploadError> {
-    if file.file_bytes == 0 || file.file_bytes > SYMBOL_FILE_BYTES_MAX {
-        return Err(UploadError::Size { bytes: file.file_bytes });
-    }
+    check_size(file.file_bytes)?;
     Ok(BuildId::from_bytes(&file.build_id)?)
+}
+
+fn check_size(bytes: u64) -> Result<(), UploadError> {
+    if bytes == 0 || bytes > SYMBOL_FILE_BYTES_MAX { Err(UploadError::Size { bytes }) } else { Ok(()) }
+}
+
+/// A file that somebody sends by hand. Dropped early, it leaves nothing behind.
+#[derive(Debug)]
+pub struct ByHand {
+    symbols: Symbols,
+    upload: Upload,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Symbols {
+    /// Begins to receive a file of `bytes` bytes that names the functions of a build, whatever is known of it already.
+    ///
+    /// # Errors
+    /// When it is too large, or other files are being received.
+    pub fn receive(&self, id: BuildId, bytes: u64) -> Result<ByHand, UploadError> {
+        check_size(bytes)?;
+        let place = self.place().ok_or(UploadError::NoRoom)?;
+        Ok(ByHand { symbols: self.clone(), upload: self.begin(id, bytes)?, _place: place })
+    }
+}
+
+impl ByHand {
+    /// Takes the next bytes. Blocks.
+    ///
+    /// # Errors
+    /// When more come than were announced, or the disk fails.
+    pub fn write(&mut self, content: &[u8]) -> Result<(), UploadError> {
+        self.upload.write(content)
+    }
+
+    /// Ends the file and makes a symbol table of it. Blocks for as long as that takes; answers whether it has lines.
+    ///
+    /// # Errors
+    /// When it is not the build it was announced as, or has no names.
+    pub fn finish(self) -> Result<bool, UploadError> {
+        let received = self.upload.finish()?;
+        let id = received.claim.id;
+        self.symbols.symbolize(received);
+        match self.symbols.shared.folder.state(&id) {
+            Some(State::Ready { has_lines, .. }) => Ok(has_lines),
+            Some(State::Failed { reason }) => Err(UploadError::Unusable(reason)),
+            _ => Err(UploadError::Io(io::Error::other("the symbol table could not be stored"))),
+        }
+    }
 }
 
 impl Upload {
@@ -101,7 +155,11 @@ impl Upload {
 
     /// Takes the next chunk: one zstd frame.
     pub(super) fn chunk(&mut self, frame: &[u8]) -> Result<(), UploadError> {
-        let content = codec::decompress(frame, SYMBOL_CHUNK_BYTES_MAX)?;
+        self.write(&codec::decompress(frame, SYMBOL_CHUNK_BYTES_MAX)?)
+    }
+
+    /// Takes the next bytes of the file.
+    pub(super) fn write(&mut self, content: &[u8]) -> Result<(), UploadError> {
         let received = self.received + content.len() as u64;
         if received > self.announced {
             return Err(UploadError::WrongLength { announced: self.announced, received });
@@ -110,7 +168,7 @@ impl Upload {
         if content.iter().all(|&byte| byte == 0) {
             self.file.seek(SeekFrom::Current(content.len() as i64))?;
         } else {
-            self.file.write_all(&content)?;
+            self.file.write_all(content)?;
         }
         self.received = received;
         Ok(())

@@ -8,6 +8,7 @@ mod pins;
 mod profiles;
 mod services;
 mod status;
+mod symbols;
 mod timeline;
 mod traces;
 
@@ -36,6 +37,7 @@ pub(super) fn all() -> Router<AppState> {
         .route("/api/v1/pins", post(pins::create))
         .route("/api/v1/pins/{id}", get(pins::show))
         .route("/api/v1/profiles", post(profiles::upload))
+        .route("/api/v1/symbols", post(symbols::upload))
         .route("/api/v1/status", get(status::status))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
@@ -62,5 +64,5 @@ async fn nothing_here(uri: axum::http::Uri) -> ApiError {
 
 async fn wrong_method(method: axum::http::Method) -> ApiError {
     let message = format!("{method} is not for this path");
-    ApiError::new(ErrorKind::Method, message, "GET reads; POST is for events, alerts, pins and profiles")
+    ApiError::new(ErrorKind::Method, message, "GET reads; POST is for events, alerts, pins, profiles and symbols")
 }

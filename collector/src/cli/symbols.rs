@@ -1,0 +1,54 @@
+//! `tephra symbols upload`: names for builds whose agents have none to offer, such as stripped images.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::client::Server;
+use super::fail;
+use crate::symbols::elf;
+
+/// What `tephra symbols` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Send the names of builds: unstripped binaries, libraries, or their .debug files
+    Upload(Upload),
+}
+
+#[derive(Debug, clap::Args)]
+struct Upload {
+    #[command(flatten)]
+    server: Server,
+    /// ELF files
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+/// Sends each; fails if one fails, after all were tried.
+pub(super) fn run(args: &Args) -> ExitCode {
+    let Command::Upload(Upload { server, files }) = &args.command;
+    let mut worst = ExitCode::SUCCESS;
+    for path in files {
+        match upload(server, path) {
+            Ok(said) => _ = writeln!(std::io::stdout(), "{}: {said}", path.display()),
+            Err(problem) => worst = fail(1, &format!("{}: {problem}", path.display())),
+        }
+    }
+    worst
+}
+
+fn upload(server: &Server, path: &Path) -> Result<String, Box<dyn std::error::Error>> {
+    let file = File::open(path)?;
+    let id = elf::identify(&file)?.build_id();
+    let answer = server.post_file(&format!("/api/v1/symbols?build_id={id}"), file)?;
+    let lines = answer.get("lines").and_then(serde_json::Value::as_bool).unwrap_or(false);
+    let what = if lines { "functions, inlined frames and lines" } else { "functions, without lines" };
+    Ok(format!("build {id} has names now: {what}"))
+}

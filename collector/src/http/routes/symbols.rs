@@ -1,0 +1,62 @@
+//! Symbol files that come by hand or from a build pipeline instead of from an agent.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tephra_proto::ids::BuildId;
+use tokio::time::timeout;
+
+use crate::http::AppState;
+use crate::http::error::{ApiError, ErrorKind};
+use crate::http::params::Params;
+use crate::http::work::blocking;
+use crate::symbols::upload::UploadError;
+
+/// A sender that is silent for this long has gone.
+const SILENCE: Duration = Duration::from_secs(30);
+
+pub(super) async fn upload(
+    State(state): State<AppState>,
+    mut params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let id = params.require("build_id", "build_id=4f0a\u{2026}: `file` and `readelf -n` print it")?;
+    params.finish()?;
+    let id = BuildId::parse(&id).map_err(|e| ApiError::invalid(e.to_string(), "take it from `readelf -n FILE`"))?;
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = length.ok_or_else(|| ApiError::invalid("the size of the file is not said", "send Content-Length"))?;
+    let mut receiving = state.symbols.receive(id, length)?;
+    let mut body = body;
+    loop {
+        let frame = timeout(SILENCE, body.frame()).await.map_err(|_| {
+            ApiError::invalid(format!("no byte came for {} s", SILENCE.as_secs()), "send the file again")
+        })?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|_| ApiError::invalid("the body ended early", "send it again"))?;
+        let Ok(content) = frame.into_data() else { continue };
+        receiving = blocking(move || receiving.write(&content).map(|()| receiving)).await??;
+    }
+    let has_lines = blocking(move || receiving.finish()).await??;
+    Ok(Json(json!({ "build_id": id.to_string(), "file_bytes": length, "lines": has_lines })))
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        let message = error.to_string();
+        match error {
+            UploadError::Io(_) => Self::internal(&message),
+            UploadError::NoRoom | UploadError::Busy(_) => {
+                Self::new(ErrorKind::Overloaded, message, "try again in a minute")
+            }
+            UploadError::Size { .. } => {
+                Self::new(ErrorKind::TooLarge, message, "send the output of `objcopy --only-keep-debug`")
+            }
+            _ => Self::invalid(message, "send the ELF file of this very build, unstripped, or its .debug file"),
+        }
+    }
+}
