@@ -19,14 +19,15 @@ use tonic::server::NamedService;
 
 use crate::ingest::{self, Ingest, IngestLimits, WantedBuilds};
 use crate::query::{QueryEngine, QueryLimits};
+use crate::store::place::Place;
 use crate::store::{Options, Store, StoreError, now_ms, retain};
 use crate::symbols::{Symbols, Worker};
 
 /// What `tephra serve` is told.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// The data folder.
-    pub data: PathBuf,
+    /// Where the store is.
+    pub place: Place,
     /// Where to listen.
     pub listen: SocketAddr,
     /// How the store is kept.
@@ -93,27 +94,22 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Opens the data folder and starts the writer. `worker` says how to run the program that reads uploaded files.
+    /// Opens the store and starts the writer. `worker` says how to run the program that reads uploaded files.
     ///
     /// # Errors
-    /// When the folder cannot be used.
-    pub async fn open(data: &std::path::Path, options: Options, worker: Worker) -> Result<Self, ServeError> {
-        Self::open_with(data, options, worker, Limits::default()).await
+    /// When the store cannot be used.
+    pub async fn open(place: Place, options: Options, worker: Worker) -> Result<Self, ServeError> {
+        Self::open_with(place, options, worker, Limits::default()).await
     }
 
     /// The same with other limits.
     ///
     /// # Errors
-    /// When the folder cannot be used.
-    pub async fn open_with(
-        data: &std::path::Path,
-        options: Options,
-        worker: Worker,
-        limits: Limits,
-    ) -> Result<Self, ServeError> {
-        let store = Arc::new(Store::open(data, options).await?);
+    /// When the store cannot be used.
+    pub async fn open_with(place: Place, options: Options, worker: Worker, limits: Limits) -> Result<Self, ServeError> {
+        let store = Arc::new(Store::open_at(place, options).await?);
         let symbols = Symbols::open(store.data_dir(), worker)
-            .map_err(|source| ServeError::Symbols { data: data.to_owned(), source })?;
+            .map_err(|source| ServeError::Symbols { data: store.data_dir().to_owned(), source })?;
         let for_ingest = symbols.clone();
         let wanted: WantedBuilds = Arc::new(move |modules| for_ingest.wanted(modules));
         let ingest = Ingest::start_with(store.clone(), wanted, limits.ingest);
@@ -162,7 +158,7 @@ pub async fn listen(listen: SocketAddr) -> Result<TcpListener, ServeError> {
 /// `ready` is told the address once requests are answered.
 ///
 /// # Errors
-/// When the folder or the address cannot be used.
+/// When the store or the address cannot be used.
 pub async fn serve(
     options: ServeOptions,
     http: impl FnOnce(&Collector) -> Router,
@@ -173,7 +169,7 @@ pub async fn serve(
     let mut terminate = signal(SignalKind::terminate()).map_err(system("cannot wait for SIGTERM"))?;
     let listener = listen(options.listen).await?;
     let worker = Worker::this_program().map_err(system("cannot find this program's own file"))?;
-    let collector = Collector::open_with(&options.data, options.store, worker, options.limits).await?;
+    let collector = Collector::open_with(options.place, options.store, worker, options.limits).await?;
     let router = collector.router(http(&collector));
     ready(listener.local_addr().map_err(system("cannot tell the address"))?);
     let stop = async move {

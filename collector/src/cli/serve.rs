@@ -1,4 +1,4 @@
-//! `tephra serve`: one collector, one folder, one port.
+//! `tephra serve`: one collector on one port, with a folder of its own, or one of several that share a database and a bucket.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -15,9 +15,20 @@ use crate::http::{self, AppState};
 use crate::ingest::{Caps, IngestLimits};
 use crate::serve::{Collector, Limits, ServeOptions, serve};
 use crate::store::Options;
+use crate::store::bucket::BucketPlace;
+use crate::store::place::{Place, Postgres};
 
 /// Below an hour a query over the default range would miss data that just arrived.
 const RETENTION_MS_MIN: u64 = 3_600_000;
+
+/// An ack that comes quickly costs an fsync or three.
+const FLUSH_FOLDER: Duration = Duration::from_millis(250);
+
+/// Each request to a bucket costs money, and agents do not mind waiting.
+const FLUSH_BUCKET: Duration = Duration::from_secs(5);
+
+/// Agents give a request up after 10 s.
+const FLUSH_MS_MAX: u64 = 8_000;
 
 /// Below this the largest window that agents may send does not fit.
 const INGEST_BYTES_MIN: usize = 32 << 20;
@@ -25,7 +36,7 @@ const INGEST_BYTES_MIN: usize = 32 << 20;
 /// What `tephra serve` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Folder for everything that is kept; made if it is not there
+    /// Folder for everything that is kept; made if it is not there. With --bucket: a cache of this collector
     #[arg(long, env = "TEPHRA_DATA", value_name = "DIR", default_value = "./tephra-data")]
     data: PathBuf,
     /// Address for agents, API and web view
@@ -34,6 +45,18 @@ pub(super) struct Args {
     /// How long profiles are kept, such as 36h or 14d
     #[arg(long, env = "TEPHRA_RETENTION", value_name = "DURATION", default_value = "14d", value_parser = retention)]
     retention: Duration,
+    /// PostgreSQL for several collectors side by side, such as postgres://user@host/database; a password may be in PGPASSWORD
+    #[arg(long, env = "TEPHRA_CATALOG", hide_env_values = true, value_name = "URL", requires = "bucket", value_parser = Postgres::parse)]
+    catalog: Option<Postgres>,
+    /// Bucket that they share, such as s3://bucket/prefix; credentials are in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+    #[arg(long, env = "TEPHRA_BUCKET", value_name = "URL", requires = "catalog")]
+    bucket: Option<String>,
+    /// URL of the bucket's server, when it is not Amazon's
+    #[arg(long, env = "TEPHRA_S3_ENDPOINT", value_name = "URL", requires = "bucket")]
+    s3_endpoint: Option<String>,
+    /// How long windows are collected before they are written together and acked [default: 250ms; with --bucket 5s]
+    #[arg(long, env = "TEPHRA_FLUSH", value_name = "DURATION", value_parser = flush)]
+    flush: Option<Duration>,
     /// Memory for windows between arrival and ack, such as 256MiB; one service may hold at most as much of it as is still free
     #[arg(long, env = "TEPHRA_INGEST_MEMORY", value_name = "SIZE", default_value = "256MiB", value_parser = ingest_memory)]
     ingest_memory: usize,
@@ -52,17 +75,25 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start threads: {error}")),
     };
-    let Args { data, listen, retention, ingest_memory, series_max, host } = args;
+    let Args { data, listen, retention, catalog, bucket, s3_endpoint, flush, ingest_memory, series_max, host } = args;
+    let place = match place(data, catalog, bucket, s3_endpoint) {
+        Ok(place) => place,
+        Err(error) => return fail(2, &error),
+    };
     if !listen.ip().is_loopback() {
         warn!(%listen, "everybody who reaches this address can read the profiles: put it behind a proxy that knows its users");
     }
     let kept = format_duration(retention.as_millis() as u64);
-    let folder = data.display().to_string();
     let limits = Limits {
         ingest: IngestLimits { memory: ingest_memory, caps: Caps { series_max, ..Caps::default() } },
         ..Limits::default()
     };
-    let options = ServeOptions { data, listen, store: Options { retention, ..Options::default() }, limits };
+    let (data_in, batch_time) = match &place {
+        Place::Folder(data) => (data.display().to_string(), FLUSH_FOLDER),
+        Place::Shared { bucket, .. } => (bucket.to_string(), FLUSH_BUCKET),
+    };
+    let store = Options { retention, batch_time: flush.unwrap_or(batch_time), ..Options::default() };
+    let options = ServeOptions { place, listen, store, limits };
     let http = |collector: &Collector| {
         let Collector { store, query, ingest, symbols, .. } = collector.clone();
         http::router(AppState::new(store, query, symbols, ingest, host))
@@ -73,7 +104,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         let mut out = std::io::stdout();
         let _ = writeln!(
             out,
-            "tephra is ready: {url}  (agents send to the same address; data in {folder}, kept for {kept})"
+            "tephra is ready: {url}  (agents send to the same address; data in {data_in}, kept for {kept})"
         );
         let _ = out.flush();
     };
@@ -87,6 +118,19 @@ pub(super) fn run(args: Args) -> ExitCode {
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("TEPHRA_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// One folder, or what collectors share.
+fn place(
+    data: PathBuf,
+    catalog: Option<Postgres>,
+    bucket: Option<String>,
+    endpoint: Option<String>,
+) -> Result<Place, String> {
+    let (Some(catalog), Some(bucket)) = (catalog, bucket) else { return Ok(Place::Folder(data)) };
+    let bucket =
+        BucketPlace::parse(&bucket, endpoint.as_deref()).map_err(|why| format!("--bucket {bucket:?}: {why}"))?;
+    Ok(Place::Shared { data, catalog, bucket })
 }
 
 /// The address a person can open.
@@ -124,6 +168,18 @@ fn ingest_memory(text: &str) -> Result<usize, String> {
         return Err(format!("{text} is too little for a large window: at least 32MiB"));
     }
     Ok(bytes)
+}
+
+fn flush(text: &str) -> Result<Duration, String> {
+    let ms = parse_duration(text).map_err(|error| format!("{error}; {}", error.hint()))?;
+    if ms > FLUSH_MS_MAX {
+        return Err(format!(
+            "{} is too long, agents would give up: at most {}",
+            format_duration(ms),
+            format_duration(FLUSH_MS_MAX)
+        ));
+    }
+    Ok(Duration::from_millis(ms))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -24,9 +23,6 @@ use crate::store::catalog::{
 };
 use crate::store::segment::{self, Batch, Encoded};
 use crate::store::{Store, StoreError, hex, now_ms, unique_bytes};
-
-/// How long the first window of a batch waits for others: each batch costs an fsync or three.
-const BATCH_TIME: Duration = Duration::from_millis(250);
 
 /// A batch is full at this many compressed bytes.
 const BATCH_BYTES: usize = 8 << 20;
@@ -82,7 +78,7 @@ impl Batcher {
 
     async fn run(self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.recv().await {
-            let full_at = Instant::now() + BATCH_TIME;
+            let full_at = Instant::now() + self.store.options().batch_time;
             let mut bytes = first.window.batch.payload.len();
             let mut batch = vec![first];
             while bytes < BATCH_BYTES
@@ -207,13 +203,7 @@ impl Batcher {
         if self.poison.load(Ordering::Relaxed) {
             return Err(POISONED.to_owned());
         }
-        let free = self.store.free_bytes().map_err(|e| e.to_string())?;
-        let needed = self.store.options().free_bytes_min;
-        if free < needed {
-            let folder = self.store.data_dir().display();
-            return Err(format!("the disk of {folder} has {free} bytes left, {needed} are needed: free some space"));
-        }
-        Ok(())
+        self.store.check_room()
     }
 
     /// Says what went wrong, and remembers it where it means that nothing can be trusted any more.

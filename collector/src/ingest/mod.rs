@@ -223,12 +223,7 @@ impl Ingest {
         if self.shared.poison.load(Ordering::Relaxed) {
             return Err(POISONED.to_owned());
         }
-        let (free, needed) = (self.shared.store.free_bytes(), self.shared.store.options().free_bytes_min);
-        match free {
-            Ok(free) if free < needed => Err(format!("the disk has {free} bytes left, {needed} are needed")),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        }
+        self.shared.store.check_room()
     }
 
     async fn take(

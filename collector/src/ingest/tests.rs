@@ -12,6 +12,7 @@ use super::*;
 use crate::query::{QueryEngine, QueryLimits, Selection};
 use crate::store::Options;
 use crate::store::bulk::{Bulk, BulkError, Folder, ObjectInfo};
+use crate::store::place::Place;
 
 fn options() -> Options {
     Options { free_bytes_min: 0, ..Options::default() }
@@ -291,7 +292,8 @@ async fn ingest_stops_before_the_disk_is_full() {
 async fn a_window_pushed_over_grpc_is_acked_and_then_visible() {
     let dir = tempfile::tempdir().unwrap();
     let worker = crate::symbols::Worker::this_program().unwrap();
-    let collector = crate::serve::Collector::open(dir.path(), options(), worker).await.unwrap();
+    let collector =
+        crate::serve::Collector::open(Place::Folder(dir.path().to_owned()), options(), worker).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();

@@ -33,6 +33,16 @@ pub enum BulkError {
         /// As the kernel says.
         source: io::Error,
     },
+    /// The bucket did not answer, or refused.
+    #[error("cannot {what} {name}: {source}")]
+    Bucket {
+        /// What was tried.
+        what: &'static str,
+        /// On this.
+        name: String,
+        /// As the client says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Anything else.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
@@ -201,7 +211,7 @@ impl Bulk for Folder {
 }
 
 /// 32 lower-case hexadecimal digits.
-fn is_object_name(name: &str) -> bool {
+pub(super) fn is_object_name(name: &str) -> bool {
     name.len() == 32 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 

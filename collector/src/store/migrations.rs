@@ -4,7 +4,7 @@
 //! TEXT columns, `$1` parameters, `ON CONFLICT`. Binary values are kept as hexadecimal text.
 
 /// Step `i` leads from version `i` to `i + 1`. Statements of one step run in one transaction.
-pub(super) const MIGRATIONS: &[&[&str]] = &[FIRST, COMPACTED, LEASES_AND_SYMBOLS];
+pub(super) const MIGRATIONS: &[&[&str]] = &[FIRST, COMPACTED, SHARED];
 
 const FIRST: &[&str] = &[
     // Segments: immutable objects. `state` is live, or dropped: unlisted, its object is removed a little later, so that a
@@ -146,7 +146,7 @@ const COMPACTED: &[&str] = &[
     )",
 ];
 
-const LEASES_AND_SYMBOLS: &[&str] = &[
+const SHARED: &[&str] = &[
     // Who does a background job. The token grows with every owner.
     "CREATE TABLE leases (
         name TEXT PRIMARY KEY,
@@ -165,4 +165,5 @@ const LEASES_AND_SYMBOLS: &[&str] = &[
         changed_ms BIGINT NOT NULL
     )",
     "CREATE INDEX symbols_by_change ON symbols (changed_ms)",
+    "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
 ];

@@ -1,18 +1,21 @@
-//! What is kept: immutable segments in a folder, and the SQL catalog that says which of them count.
+//! What is kept: immutable segments, and the SQL catalog that says which of them count.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`bulk`] | objects that are written whole and made durable |
+//! | [`place`] | where a store is: one folder, or PostgreSQL and a bucket for several collectors |
+//! | [`bulk`], [`bucket`] | objects that are written whole and made durable, in a folder or in a bucket |
 //! | [`segment`] | the bytes of a segment |
 //! | [`catalog`] | segments, sequence numbers, names, events, pins: one transaction makes a segment visible |
 //! | [`retain`] | lets go of what is old |
 //! | [`cache`] | footers and windows that were read lately |
 
+pub mod bucket;
 pub mod bulk;
 pub mod cache;
 pub mod catalog;
 mod folder;
 mod migrations;
+pub mod place;
 pub mod retain;
 pub mod segment;
 #[cfg(test)]
@@ -29,9 +32,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing::warn;
 
 use crate::profile::decode::{self, Lateness, Window};
-use bulk::{Bulk, BulkError, Folder};
+use bucket::Bucket;
+use bulk::{Bulk, BulkError};
 use cache::Cache;
-use catalog::{Catalog, CatalogError, Location, SegmentRow};
+use catalog::{Catalog, CatalogError, SegmentRow};
+use place::{Opened, Place};
 use segment::{BatchInfo, Footer, SegmentError, TraceIndex};
 
 /// How a store is kept.
@@ -43,11 +48,19 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Ingest stops while the disk has less room than this, bytes: reads, the catalog and the retention that makes room again need some.
     pub free_bytes_min: u64,
+    /// How long the first window of a batch waits for others before all are written and acked: each batch costs an fsync or three,
+    /// or a request that somebody pays for.
+    pub batch_time: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { retention: Duration::from_secs(14 * 24 * 3600), cache_bytes: 128 << 20, free_bytes_min: 256 << 20 }
+        Self {
+            retention: Duration::from_secs(14 * 24 * 3600),
+            cache_bytes: 128 << 20,
+            free_bytes_min: 256 << 20,
+            batch_time: Duration::from_millis(250),
+        }
     }
 }
 
@@ -60,6 +73,14 @@ pub enum StoreError {
     Folder {
         /// Which.
         path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The database or the bucket is not usable.
+    #[error("{place}: {problem}")]
+    Place {
+        /// Which, without secrets.
+        place: String,
         /// What is wrong, and what to do.
         problem: String,
     },
@@ -80,13 +101,14 @@ impl From<tokio::task::JoinError> for StoreError {
     }
 }
 
-/// One data folder, opened by this process alone.
+/// An open store.
 #[derive(Debug)]
 pub struct Store {
-    data: PathBuf,
+    place: Place,
     options: Options,
     catalog: Catalog,
     bulk: Arc<dyn Bulk>,
+    bucket: Option<Bucket>,
     footers: Cache<String, Arc<Footer>>,
     traces: Cache<String, Arc<TraceIndex>>,
     windows: Cache<(String, u64), Arc<Window>>,
@@ -105,24 +127,38 @@ impl Store {
     /// When the folder cannot be used, is in use by another process, or was written by a later release. The message is one sentence
     /// for the user.
     pub async fn open(data: &Path, options: Options) -> Result<Self, StoreError> {
-        let bulk = folder::prepare(data).map(|()| Folder::open(&data.join("segments")))??;
-        Self::open_with(data, options, Arc::new(bulk)).await
+        Self::open_at(Place::Folder(data.to_owned()), options).await
     }
 
-    /// The same over other bulk storage.
+    /// Opens a store wherever it is.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; also when the database or the bucket cannot be used.
+    pub async fn open_at(place: Place, options: Options) -> Result<Self, StoreError> {
+        let lock = place::take_folder(place.data())?;
+        let opened = place.open().await?;
+        Self::start(place, options, opened, lock).await
+    }
+
+    /// Opens a data folder over other bulk storage.
     ///
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_with(data: &Path, options: Options, bulk: Arc<dyn Bulk>) -> Result<Self, StoreError> {
-        folder::prepare(data)?;
-        let lock = folder::lock(data)?;
-        let catalog = Catalog::connect(&Location::File(data.join("catalog.sqlite"))).await?;
+        let place = Place::Folder(data.to_owned());
+        let lock = place::take_folder(data)?;
+        let opened = Opened { bulk, ..place.open().await? };
+        Self::start(place, options, opened, lock).await
+    }
+
+    async fn start(place: Place, options: Options, opened: Opened, lock: File) -> Result<Self, StoreError> {
         let cache = options.cache_bytes;
         let store = Self {
-            data: data.to_owned(),
+            place,
             options,
-            catalog,
-            bulk,
+            catalog: opened.catalog,
+            bulk: opened.bulk,
+            bucket: opened.bucket,
             footers: Cache::new(cache / 4),
             traces: Cache::new(cache / 4),
             windows: Cache::new(cache / 2),
@@ -130,7 +166,10 @@ impl Store {
             damaged_windows: Mutex::default(),
             _lock: lock,
         };
-        store.check_objects().await?;
+        // In a bucket nothing is torn by a crash, and listing all of it would make every start slow.
+        if !store.is_shared() {
+            store.check_objects().await?;
+        }
         Ok(store)
     }
 
@@ -139,9 +178,24 @@ impl Store {
         &self.catalog
     }
 
-    /// The folder.
+    /// This process's own folder.
     pub fn data_dir(&self) -> &Path {
-        &self.data
+        self.place.data()
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// True when other collectors may be using it too.
+    pub fn is_shared(&self) -> bool {
+        self.bucket.is_some()
+    }
+
+    /// The bucket of a shared store.
+    pub fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
     }
 
     /// How it is kept.
@@ -154,12 +208,29 @@ impl Store {
         &self.bulk
     }
 
-    /// Free bytes on the folder's disk, for this user.
+    /// Free bytes for this user on the disk that windows go to; `None` when they go to a bucket.
     ///
     /// # Errors
     /// When the kernel does not say.
-    pub fn free_bytes(&self) -> Result<u64, StoreError> {
-        folder::free_bytes(&self.data)
+    pub fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        if self.is_shared() {
+            return Ok(None);
+        }
+        folder::free_bytes(self.data_dir()).map(Some)
+    }
+
+    /// Says whether there is room for more windows.
+    ///
+    /// # Errors
+    /// Why not, as a sentence.
+    pub fn check_room(&self) -> Result<(), String> {
+        let Some(free) = self.free_bytes().map_err(|e| e.to_string())? else { return Ok(()) };
+        let needed = self.options.free_bytes_min;
+        if free < needed {
+            let folder = self.data_dir().display();
+            return Err(format!("the disk of {folder} has {free} bytes left, {needed} are needed: free some space"));
+        }
+        Ok(())
     }
 
     /// How many single windows were found damaged since the start; whole segments are counted by the catalog.
@@ -266,11 +337,12 @@ impl Store {
 
     /// Compares the catalog's segments with the objects that are there.
     async fn check_objects(&self) -> Result<(), StoreError> {
+        let known = self.catalog.objects().await?;
         let bulk = self.bulk.clone();
         let objects = tokio::task::spawn_blocking(move || bulk.list()).await??;
         let sizes: std::collections::HashMap<_, _> =
             objects.into_iter().map(|object| (object.name, object.bytes)).collect();
-        for (id, bytes) in self.catalog.objects().await? {
+        for (id, bytes) in known {
             let found = sizes.get(&id).copied();
             if found != Some(bytes) {
                 warn!(segment = %id, expected = bytes, found, "a segment is damaged and will not be served");

@@ -60,7 +60,9 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, A
     out.single("store_samples", "gauge", "Samples in live segments.", totals.samples as f64);
     out.single("store_quarantined_segments", "gauge", "Segments found damaged.", totals.quarantined as f64);
     out.single("store_damaged_windows", "gauge", "Single windows found damaged.", state.store.damaged_windows() as f64);
-    out.single("disk_free_bytes", "gauge", "Free bytes on the data folder's disk.", state.store.free_bytes()? as f64);
+    if let Some(free) = state.store.free_bytes()? {
+        out.single("disk_free_bytes", "gauge", "Free bytes on the data folder's disk.", free as f64);
+    }
     let symbols = state.symbols.stats();
     out.single("symbol_builds", "gauge", "Builds with a symbol table.", symbols.builds as f64);
     out.single("symbol_bytes", "gauge", "Bytes of symbol tables.", symbols.bytes as f64);

@@ -106,6 +106,19 @@ impl Catalog {
         Ok(())
     }
 
+    /// The id of the store, drawn when it was made: what belongs to it elsewhere carries it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn store_id(&self) -> Result<String, CatalogError> {
+        sqlx::query("INSERT INTO settings (name, value) VALUES ('store_id', $1) ON CONFLICT (name) DO NOTHING")
+            .bind(crate::store::hex(&crate::store::unique_bytes()))
+            .execute(&self.write)
+            .await?;
+        let row = sqlx::query("SELECT value FROM settings WHERE name = 'store_id'").fetch_one(&self.write).await?;
+        Ok(row.try_get("value")?)
+    }
+
     /// Closes all connections; what was committed is already safe.
     pub async fn close(&self) {
         self.read.close().await;

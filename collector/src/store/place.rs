@@ -1,0 +1,143 @@
+//! Where a store is: all in one folder, or shared by several collectors.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::bucket::{Bucket, BucketPlace};
+use super::bulk::{Bulk, Folder};
+use super::catalog::{Catalog, CatalogError, Location};
+use super::{StoreError, folder};
+
+/// Where a store is. In either case the folder belongs to one process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Everything is in this folder.
+    Folder(PathBuf),
+    /// Everything is in PostgreSQL and a bucket, and any number of collectors share it.
+    Shared {
+        /// A cache of this collector; what is in it may be lost.
+        data: PathBuf,
+        /// The catalog.
+        catalog: Postgres,
+        /// The objects.
+        bucket: BucketPlace,
+    },
+}
+
+/// A PostgreSQL database, as a URL. Never shows its password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Postgres(String);
+
+impl Postgres {
+    /// Reads `postgres://user@host:port/database`.
+    ///
+    /// # Errors
+    /// Says what is expected, without repeating what may hold a password.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let known = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+        if !known {
+            return Err("write postgres://user@host:5432/database; a password may be in PGPASSWORD".to_owned());
+        }
+        Ok(Self(url.to_owned()))
+    }
+
+    pub(super) fn location(&self) -> Location {
+        Location::Postgres(self.0.clone())
+    }
+}
+
+impl std::fmt::Display for Postgres {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("postgres", ""));
+        // Parameters may hold a password too.
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        write!(f, "{scheme}://{rest}")
+    }
+}
+
+impl std::fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// What a place consists of, once it is open.
+pub(super) struct Opened {
+    pub(super) catalog: Catalog,
+    pub(super) bulk: Arc<dyn Bulk>,
+    /// Of a shared place.
+    pub(super) bucket: Option<Bucket>,
+}
+
+impl Place {
+    /// This process's own folder.
+    pub fn data(&self) -> &Path {
+        match self {
+            Self::Folder(data) | Self::Shared { data, .. } => data,
+        }
+    }
+
+    /// Opens it. The folder is prepared and locked already.
+    pub(super) async fn open(&self) -> Result<Opened, StoreError> {
+        match self {
+            Self::Folder(data) => {
+                let bulk = Arc::new(Folder::open(&data.join("segments"))?);
+                let catalog = Catalog::connect(&Location::File(data.join("catalog.sqlite"))).await?;
+                Ok(Opened { catalog, bulk, bucket: None })
+            }
+            Self::Shared { catalog, bucket, .. } => open_shared(catalog, bucket).await,
+        }
+    }
+}
+
+async fn open_shared(postgres: &Postgres, place: &BucketPlace) -> Result<Opened, StoreError> {
+    let catalog = Catalog::connect(&postgres.location()).await.map_err(|error| match error {
+        CatalogError::TooNew { .. } => StoreError::Catalog(error),
+        error => {
+            let problem = format!("{error}: is it running, and is this its address? correct --catalog");
+            StoreError::Place { place: postgres.to_string(), problem }
+        }
+    })?;
+    let problem = |problem: String| StoreError::Place { place: place.to_string(), problem };
+    let bucket = Bucket::open(place, "segments").map_err(|error| problem(format!("{error}: correct --bucket")))?;
+    let id = catalog.store_id().await?;
+    let (marker, ours) = (bucket.beside(""), id.clone());
+    let found = tokio::task::spawn_blocking(move || marker.claim("tephra-store", ours.as_bytes())).await?;
+    let found = found.map_err(|error| {
+        problem(format!(
+            "{error}: does it exist, and may these credentials write to it? see --bucket and AWS_ACCESS_KEY_ID"
+        ))
+    })?;
+    // Two catalogs over one bucket would take each other's objects for rubbish.
+    if found != id.as_bytes() {
+        return Err(problem(format!(
+            "it belongs to another catalog than {postgres}: choose an empty prefix with --bucket, or that catalog"
+        )));
+    }
+    Ok(Opened { catalog, bulk: Arc::new(bucket.clone()), bucket: Some(bucket) })
+}
+
+/// Makes the folder, takes it for this process.
+pub(super) fn take_folder(data: &Path) -> Result<std::fs::File, StoreError> {
+    folder::prepare(data)?;
+    folder::lock(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for (url, shown) in [
+            ("postgres://u:secret@db:5432/tephra", "postgres://db:5432/tephra"),
+            ("postgresql://u:se@cret@db/tephra?password=secret", "postgresql://db/tephra"),
+            ("postgres://db/tephra", "postgres://db/tephra"),
+        ] {
+            let postgres = Postgres::parse(url).unwrap();
+            assert_eq!((postgres.to_string().as_str(), format!("{postgres:?}").as_str()), (shown, shown));
+        }
+        assert!(!Postgres::parse("mysql://u:secret@db").unwrap_err().contains("secret"));
+    }
+}
