@@ -9,5 +9,6 @@ pub mod clock;
 pub mod collector;
 pub mod process;
 pub mod push;
+pub mod servers;
 pub mod sink;
 pub mod synthetic;

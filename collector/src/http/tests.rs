@@ -18,7 +18,8 @@ use super::{AppState, router};
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, recent_ms, row};
 use crate::query::{QueryEngine, QueryLimits};
-use crate::store::{Options, Store};
+use crate::store::Store;
+use crate::store::testing::TestPlace;
 use crate::symbols::{Symbols, Worker};
 
 /// A collector on a folder of its own.
@@ -26,7 +27,7 @@ pub(super) struct Lab {
     pub(super) ingest: Ingest,
     pub(super) store: Arc<Store>,
     app: Router,
-    _data: tempfile::TempDir,
+    _place: TestPlace,
 }
 
 /// Status, headers and body.
@@ -48,14 +49,13 @@ impl Got {
 
 impl Lab {
     pub(super) async fn new() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let options = Options { free_bytes_min: 0, ..Options::default() };
-        let store = Arc::new(Store::open(data.path(), options).await.unwrap());
-        let symbols = Symbols::open(data.path(), Worker::this_program().unwrap()).unwrap();
+        let place = TestPlace::new().await;
+        let store = place.open().await;
+        let symbols = Symbols::open(place.data(), Worker::this_program().unwrap()).unwrap();
         let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
         let engine = QueryEngine::new(store.clone(), QueryLimits::default());
         let app = router(AppState::new(store.clone(), engine, symbols, ingest.clone(), []));
-        Self { ingest, store, app, _data: data }
+        Self { ingest, store, app, _place: place }
     }
 
     pub(super) async fn push(&self, windows: impl IntoIterator<Item = TestWindow>) {

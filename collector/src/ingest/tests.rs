@@ -12,14 +12,10 @@ use super::*;
 use crate::query::{QueryEngine, QueryLimits, Selection};
 use crate::store::Options;
 use crate::store::bulk::{Bulk, BulkError, Folder, ObjectInfo};
-use crate::store::place::Place;
+use crate::store::testing::{TestPlace, options};
 
-fn options() -> Options {
-    Options { free_bytes_min: 0, ..Options::default() }
-}
-
-async fn open(data: &Path) -> (Arc<Store>, Ingest) {
-    let store = Arc::new(Store::open(data, options()).await.unwrap());
+async fn open(place: &TestPlace) -> (Arc<Store>, Ingest) {
+    let store = place.open().await;
     let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
     (store, ingest)
 }
@@ -52,10 +48,10 @@ fn window(sequence: u64) -> TestWindow {
 /// Every window 1 … 40 in a scrambled order, with repeats in the same batch, in later batches and after restarts.
 #[tokio::test]
 async fn reordered_and_repeated_windows_are_counted_once_across_restarts() {
-    let dir = tempfile::tempdir().unwrap();
+    let place = TestPlace::new().await;
     let mut acked = std::collections::BTreeSet::new();
     for round in 0..3u64 {
-        let (store, ingest) = open(dir.path()).await;
+        let (store, ingest) = open(&place).await;
         let order: Vec<u64> = (0..60).map(|i| (i * 17 + round * 5) % 40 + 1).collect();
         let pushes: Vec<_> = order
             .iter()
@@ -80,8 +76,8 @@ async fn reordered_and_repeated_windows_are_counted_once_across_restarts() {
 
 #[tokio::test]
 async fn a_boot_counts_anew_and_a_stale_number_is_refused_rather_than_guessed() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, ingest) = open(dir.path()).await;
+    let place = TestPlace::new().await;
+    let (store, ingest) = open(&place).await;
     let mut request = window(5_000).request();
     request.header.as_mut().unwrap().window_start_unix_ms = recent_ms();
     ingest.push(request.clone()).await.unwrap();
@@ -98,8 +94,8 @@ async fn a_boot_counts_anew_and_a_stale_number_is_refused_rather_than_guessed() 
 
 #[tokio::test]
 async fn a_refused_window_is_counted_by_reason_and_leaves_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, ingest) = open(dir.path()).await;
+    let place = TestPlace::new().await;
+    let (store, ingest) = open(&place).await;
     let mut bad = window(1);
     bad.payload.series[0].stack[0] = 99;
     assert!(matches!(ingest.push(bad.request()).await, Err(PushError::Refused(Rejection::Dangling { .. }))));
@@ -118,8 +114,8 @@ async fn a_refused_window_is_counted_by_reason_and_leaves_nothing() {
 
 #[tokio::test]
 async fn accounting_adds_up_over_windows() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, ingest) = open(dir.path()).await;
+    let place = TestPlace::new().await;
+    let (store, ingest) = open(&place).await;
     for sequence in 1..=3 {
         let counter = v1::Kind::Counter;
         let allocated = [row("main;a", 100), row("main;b", 200)];
@@ -142,8 +138,8 @@ async fn accounting_adds_up_over_windows() {
 
 #[tokio::test]
 async fn wanted_builds_are_asked_for() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::open(dir.path(), options()).await.unwrap());
+    let place = TestPlace::new().await;
+    let store = place.open().await;
     let want_all: WantedBuilds = Arc::new(|modules| modules.iter().map(|module| module.build_id).collect());
     let ingest = Ingest::start(store, want_all);
     let mut window = window(1);
@@ -158,8 +154,8 @@ async fn wanted_builds_are_asked_for() {
 
 #[tokio::test]
 async fn imports_take_the_same_way_and_may_be_older() {
-    let dir = tempfile::tempdir().unwrap();
-    let (store, ingest) = open(dir.path()).await;
+    let place = TestPlace::new().await;
+    let (store, ingest) = open(&place).await;
     let week_ago = recent_ms() - 7 * 86_400_000;
     for _ in 0..2 {
         let window = TestWindow::new("shop", 1, 1, week_ago).cpu(&[row("main", 5), traced("main;a", 6, 1)]);
@@ -173,8 +169,8 @@ async fn imports_take_the_same_way_and_may_be_older() {
 
 #[tokio::test]
 async fn series_beyond_the_cap_are_kept_as_one_and_counted() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::open(dir.path(), options()).await.unwrap());
+    let place = TestPlace::new().await;
+    let store = place.open().await;
     let caps = Caps { series_max: 2, ..Caps::default() };
     let ingest =
         Ingest::start_with(store.clone(), Arc::new(|_| Vec::new()), IngestLimits { caps, ..IngestLimits::default() });
@@ -196,8 +192,8 @@ async fn series_beyond_the_cap_are_kept_as_one_and_counted() {
 
 #[tokio::test]
 async fn a_window_that_could_never_fit_is_refused_and_not_told_to_come_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(Store::open(dir.path(), options()).await.unwrap());
+    let place = TestPlace::new().await;
+    let store = place.open().await;
     let limits = IngestLimits { memory: 64 << 10, ..IngestLimits::default() };
     let ingest = Ingest::start_with(store.clone(), Arc::new(|_| Vec::new()), limits);
     ingest.push(window(1).request()).await.unwrap();
@@ -290,10 +286,9 @@ async fn ingest_stops_before_the_disk_is_full() {
 /// The whole way: a real client on a real port, through the router of a running collector.
 #[tokio::test]
 async fn a_window_pushed_over_grpc_is_acked_and_then_visible() {
-    let dir = tempfile::tempdir().unwrap();
+    let place = TestPlace::new().await;
     let worker = crate::symbols::Worker::this_program().unwrap();
-    let collector =
-        crate::serve::Collector::open(Place::Folder(dir.path().to_owned()), options(), worker).await.unwrap();
+    let collector = crate::serve::Collector::open(place.place(), options(), worker).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -324,4 +319,47 @@ async fn a_window_pushed_over_grpc_is_acked_and_then_visible() {
     drop(client);
     stop.send(()).unwrap();
     server.await.unwrap();
+}
+
+/// Two collectors that share a store receive the same windows at the same moment, again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_collectors_count_a_window_once_whoever_of_them_receives_it() {
+    let place = TestPlace::new().await;
+    let (store, first) = open(&place).await;
+    let Some(beside) = place.beside() else {
+        // A folder has one collector; two writers in it are as near as one gets.
+        let second = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+        return race(&store, [first, second]).await;
+    };
+    let (other, second) = open(&beside).await;
+    race(&store, [first, second]).await;
+    assert_eq!(total(&other).await, 60, "what one acked the other shows");
+}
+
+async fn race(store: &Arc<Store>, collectors: [Ingest; 2]) {
+    let mut pushes = Vec::new();
+    for agent in [1, 2, 3] {
+        for sequence in 1..=20 {
+            let start = recent_ms() + sequence * 10_000;
+            let window = TestWindow::new("shop", agent, sequence, start).cpu(&[row("main", 1)]);
+            for ingest in &collectors {
+                let (ingest, request) = (ingest.clone(), window.request());
+                pushes.push(tokio::spawn(async move { ingest.push(request).await }));
+            }
+            if sequence % 5 == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+            }
+        }
+    }
+    let mut fresh = 0;
+    for push in pushes {
+        fresh += u64::from(!push.await.unwrap().unwrap().duplicate);
+    }
+    assert_eq!((fresh, total(store).await), (60, 60), "each window is new to exactly one of them");
+    let agents = store.catalog().agents(0).await.unwrap();
+    assert_eq!(agents.iter().map(|agent| agent.accounting.sampled).sum::<u64>(), 60, "and its account too");
+    let totals = store.catalog().totals().await.unwrap();
+    assert_eq!((totals.windows, totals.samples), (60, 60));
+    let known = store.catalog().objects().await.unwrap().len();
+    assert_eq!(store.bulk().list().unwrap().len(), known, "what was given up left no object behind");
 }

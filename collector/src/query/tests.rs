@@ -13,7 +13,7 @@ use crate::ingest::Ingest;
 use crate::ingest::testing::{TestRow, TestWindow, recent_ms, row, traced};
 use crate::profile::decode::{self, Lateness, Window};
 use crate::profile::model::{Frame, Kind, Node};
-use crate::store::Options;
+use crate::store::testing::TestPlace;
 
 const CPU_TYPE: &str = "cpu";
 
@@ -155,7 +155,7 @@ fn windows_of_different_lengths_weigh_by_their_time() {
 }
 
 struct Bench {
-    _dir: tempfile::TempDir,
+    _place: TestPlace,
     ingest: Ingest,
     query: QueryEngine,
     start: u64,
@@ -163,12 +163,11 @@ struct Bench {
 
 impl Bench {
     async fn new(windows: &[TestWindow]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let options = Options { free_bytes_min: 0, ..Options::default() };
-        let store = Arc::new(Store::open(dir.path(), options).await.unwrap());
+        let place = TestPlace::new().await;
+        let store = place.open().await;
         let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
         let query = QueryEngine::new(store, QueryLimits { threads: 2, ..QueryLimits::default() });
-        let bench = Self { _dir: dir, ingest, query, start: 0 };
+        let bench = Self { _place: place, ingest, query, start: 0 };
         let pushes = windows.iter().map(|window| {
             let (ingest, request) = (bench.ingest.clone(), window.request());
             tokio::spawn(async move { ingest.push(request).await })

@@ -19,6 +19,8 @@ pub mod place;
 pub mod retain;
 pub mod segment;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;

@@ -1,25 +1,17 @@
 //! What was acked is there after any restart; what is damaged is set aside and never served; what is old goes, unless pinned.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tephra_proto::ids::{ServiceName, TraceId};
 
 use super::catalog::{EventKind, NewEvent, NewPin, PinRange};
+use super::testing::{TestPlace, options};
 use super::*;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, recent_ms, row, traced};
 use crate::query::{QueryEngine, QueryLimits, Selection};
-
-fn options() -> Options {
-    Options { free_bytes_min: 0, ..Options::default() }
-}
-
-async fn open(data: &Path) -> Arc<Store> {
-    Arc::new(Store::open(data, options()).await.unwrap())
-}
 
 async fn push(store: &Arc<Store>, windows: &[TestWindow]) {
     let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
@@ -40,40 +32,38 @@ async fn total(store: &Arc<Store>, service: &str) -> u64 {
     QueryEngine::new(store.clone(), QueryLimits::default()).merge(&selection).await.unwrap().total()
 }
 
-fn segments(data: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<_> = fs::read_dir(data.join("segments")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.extension().is_none());
-    paths.sort();
-    paths
-}
-
 #[tokio::test]
 async fn an_acked_window_is_there_after_a_restart_without_shutdown() {
-    let dir = tempfile::tempdir().unwrap();
+    let place = TestPlace::new().await;
     let t = recent_ms();
-    let store = open(dir.path()).await;
+    let store = place.open().await;
     push(&store, &[TestWindow::new("shop", 1, 1, t).cpu(&[row("main", 7)])]).await;
-    // As a kill leaves it: nothing is closed, and the copy is what the disk holds at this moment.
-    let copy = tempfile::tempdir().unwrap();
-    fs::create_dir(copy.path().join("segments")).unwrap();
+    // As a kill leaves it: nothing is closed.
+    if let Some(other) = place.beside() {
+        assert_eq!(total(&other.open().await, "shop").await, 7, "another collector sees it too");
+        return;
+    }
+    // The copy is what the disk holds at this moment.
+    let copy = TestPlace::new().await;
+    fs::create_dir_all(copy.objects()).unwrap();
     for file in ["catalog.sqlite", "catalog.sqlite-wal"] {
-        fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
+        fs::copy(place.data().join(file), copy.data().join(file)).unwrap();
     }
-    for path in segments(dir.path()) {
-        fs::copy(&path, copy.path().join("segments").join(path.file_name().unwrap())).unwrap();
+    for path in place.segments() {
+        fs::copy(&path, copy.objects().join(path.file_name().unwrap())).unwrap();
     }
-    assert_eq!(total(&open(copy.path()).await, "shop").await, 7);
+    assert_eq!(total(&copy.open().await, "shop").await, 7);
 }
 
 #[tokio::test]
 async fn a_second_process_on_the_same_folder_is_told_so() {
-    let dir = tempfile::tempdir().unwrap();
-    let first = open(dir.path()).await;
-    let error = Store::open(dir.path(), options()).await.unwrap_err().to_string();
+    let place = TestPlace::new().await;
+    let first = place.open().await;
+    let error = Store::open_at(place.place(), options()).await.unwrap_err().to_string();
     assert!(error.contains("another tephra is using it: stop that one, or choose another with --data"), "{error}");
     first.catalog().close().await;
     drop(first);
-    Store::open(dir.path(), options()).await.unwrap();
+    Store::open_at(place.place(), options()).await.unwrap();
 }
 
 #[tokio::test]
@@ -90,28 +80,27 @@ async fn an_unusable_folder_is_explained_in_one_sentence() {
 
 #[tokio::test]
 async fn a_catalog_of_a_later_release_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
+    let place = TestPlace::new().await;
+    let store = place.open().await;
+    let mut tx = store.catalog().begin().await.unwrap();
+    sqlx::query("INSERT INTO schema_version (version) VALUES (999)").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
     store.catalog().close().await;
     drop(store);
-    let file = dir.path().join("catalog.sqlite");
-    let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-    sqlx::query("INSERT INTO schema_version (version) VALUES (999)").execute(&pool).await.unwrap();
-    pool.close().await;
-    let error = Store::open(dir.path(), options()).await.unwrap_err().to_string();
+    let error = Store::open_at(place.place(), options()).await.unwrap_err().to_string();
     assert!(error.contains("catalog version 999") && error.contains("use a newer tephra"), "{error}");
 }
 
 /// The worst a crash or a disk can do to one object: at every length it is either set aside, or whole.
 #[tokio::test]
 async fn a_segment_cut_at_any_byte_is_quarantined_and_the_rest_is_served() {
-    let dir = tempfile::tempdir().unwrap();
+    let place = TestPlace::new().await;
     let t = recent_ms();
-    let store = open(dir.path()).await;
+    let store = place.open().await;
     push(&store, &[TestWindow::new("good", 1, 1, t).cpu(&[row("main", 1)])]).await;
-    let good = segments(dir.path());
+    let good = place.segments();
     push(&store, &[TestWindow::new("torn", 2, 1, t).cpu(&[traced("main", 2, 7)])]).await;
-    let torn = segments(dir.path()).into_iter().find(|path| !good.contains(path)).unwrap();
+    let torn = place.segments().into_iter().find(|path| !good.contains(path)).unwrap();
     let name = torn.file_name().unwrap().to_str().unwrap().to_owned();
     let rows = store.catalog().segments_of("torn", 0, u64::MAX >> 2).await.unwrap();
     let whole = fs::read(&torn).unwrap();
@@ -123,7 +112,7 @@ async fn a_segment_cut_at_any_byte_is_quarantined_and_the_rest_is_served() {
     store.catalog().close().await;
     drop(store);
 
-    let store = open(dir.path()).await;
+    let store = place.open().await;
     assert_eq!(total(&store, "good").await, 1);
     assert_eq!(total(&store, "torn").await, 0);
     assert_eq!(store.catalog().totals().await.unwrap().quarantined, 1);
@@ -132,12 +121,12 @@ async fn a_segment_cut_at_any_byte_is_quarantined_and_the_rest_is_served() {
 
 #[tokio::test]
 async fn no_flipped_bit_is_ever_served() {
-    let dir = tempfile::tempdir().unwrap();
+    let place = TestPlace::new().await;
     let t = recent_ms();
-    let store = open(dir.path()).await;
+    let store = place.open().await;
     push(&store, &[TestWindow::new("shop", 1, 1, t).cpu(&[traced("main;tax", 2, 7)])]).await;
     let row = store.catalog().segments_of("shop", 0, u64::MAX >> 2).await.unwrap().remove(0);
-    let path = segments(dir.path()).remove(0);
+    let path = place.segments().remove(0);
     let whole = fs::read(&path).unwrap();
     let bulk = store.bulk().as_ref();
     let read_all = || -> Result<(), SegmentError> {
@@ -157,9 +146,9 @@ async fn no_flipped_bit_is_ever_served() {
 
 #[tokio::test]
 async fn a_damaged_window_is_left_out_and_its_neighbours_are_served() {
-    let dir = tempfile::tempdir().unwrap();
+    let place = TestPlace::new().await;
     let t = recent_ms();
-    let store = open(dir.path()).await;
+    let store = place.open().await;
     let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
     let windows = [1, 2, 3].map(|agent| TestWindow::new("shop", agent, 1, t).cpu(&[row("main", u64::from(agent))]));
     let pushes = windows.map(|window| {
@@ -172,7 +161,7 @@ async fn a_damaged_window_is_left_out_and_its_neighbours_are_served() {
     let row = store.catalog().segments_of("shop", 0, u64::MAX >> 2).await.unwrap().remove(0);
     let footer = store.footer(&row).unwrap().unwrap();
     let victim = footer.batches.iter().find(|info| info.instance == "host-2").unwrap();
-    let path = dir.path().join("segments").join(&row.id);
+    let path = place.objects().join(&row.id);
     let mut bytes = fs::read(&path).unwrap();
     bytes[victim.offset as usize + 20] ^= 0xff;
     fs::write(&path, bytes).unwrap();
@@ -183,19 +172,19 @@ async fn a_damaged_window_is_left_out_and_its_neighbours_are_served() {
 
 #[tokio::test]
 async fn a_lost_object_is_reported_and_never_fatal() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
+    let place = TestPlace::new().await;
+    let store = place.open().await;
     push(&store, &[TestWindow::new("shop", 1, 1, recent_ms()).cpu(&[row("main", 1)])]).await;
-    fs::remove_file(&segments(dir.path())[0]).unwrap();
+    fs::remove_file(&place.segments()[0]).unwrap();
     assert_eq!(total(&store, "shop").await, 0);
     assert_eq!(store.catalog().totals().await.unwrap().quarantined, 1);
 }
 
 #[tokio::test]
 async fn retention_drops_what_is_old_and_keeps_what_is_pinned() {
-    let dir = tempfile::tempdir().unwrap();
+    let place = TestPlace::new().await;
     let t = recent_ms();
-    let store = open(dir.path()).await;
+    let store = place.open().await;
     push(&store, &[TestWindow::new("pinned", 1, 1, t).cpu(&[row("main", 1)])]).await;
     push(&store, &[TestWindow::new("old", 2, 1, t).cpu(&[row("main", 2)])]).await;
     let later = t + options().retention.as_millis() as u64 + 20_000;
@@ -208,10 +197,10 @@ async fn retention_drops_what_is_old_and_keeps_what_is_pinned() {
 
     let round = retain::round(&store, later).await.unwrap();
     assert_eq!((round.expired, round.removed), (1, 0));
-    assert_eq!(segments(dir.path()).len(), 2, "a query may still be reading it");
+    assert_eq!(place.segments().len(), 2, "a query may still be reading it");
     let round = retain::round(&store, later + 600_000).await.unwrap();
     assert_eq!((round.expired, round.removed), (0, 1));
-    assert_eq!((segments(dir.path()).len(), total(&store, "pinned").await), (1, 1));
+    assert_eq!((place.segments().len(), total(&store, "pinned").await), (1, 1));
 
     let round = retain::round(&store, expires_ms + 1).await.unwrap();
     assert_eq!(round.expired, 1);
@@ -220,29 +209,29 @@ async fn retention_drops_what_is_old_and_keeps_what_is_pinned() {
 
 #[tokio::test]
 async fn only_old_objects_that_nobody_knows_are_removed() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
+    let place = TestPlace::new().await;
+    let store = place.open().await;
     push(&store, &[TestWindow::new("shop", 1, 1, recent_ms()).cpu(&[row("main", 1)])]).await;
-    let known = segments(dir.path()).remove(0);
+    let known = place.segments().remove(0);
     let names = ["0".repeat(32), "1".repeat(32)];
     for name in &names {
-        fs::write(dir.path().join("segments").join(name), "orphan").unwrap();
+        fs::write(place.objects().join(name), "orphan").unwrap();
     }
-    let foreign = dir.path().join("segments/notes.txt");
+    let foreign = place.objects().join("notes.txt");
     fs::write(&foreign, "mine").unwrap();
     let long_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
-    for path in [&known, &dir.path().join("segments").join(&names[0]), &foreign] {
+    for path in [&known, &place.objects().join(&names[0]), &foreign] {
         fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
     }
     assert_eq!(retain::round(&store, now_ms()).await.unwrap().orphans, 1);
-    assert!(known.exists() && foreign.exists() && dir.path().join("segments").join(&names[1]).exists());
-    assert!(!dir.path().join("segments").join(&names[0]).exists());
+    assert!(known.exists() && foreign.exists() && place.objects().join(&names[1]).exists());
+    assert!(!place.objects().join(&names[0]).exists());
 }
 
 #[tokio::test]
 async fn events_come_by_time_service_and_kind() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path()).await;
+    let place = TestPlace::new().await;
+    let store = place.open().await;
     let catalog = store.catalog();
     for (at_ms, kind, service) in [
         (30, EventKind::Alert, "a"),

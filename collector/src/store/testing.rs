@@ -1,0 +1,107 @@
+//! A store of its own for each test: a folder, or, where the environment names servers, PostgreSQL and a bucket. The same tests run on
+//! either; `cargo xtask test` runs them on both.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sqlx::Executor;
+use tempfile::TempDir;
+
+use super::bucket::BucketPlace;
+use super::place::{Place, Postgres};
+use super::{Options, Store, hex, unique_bytes};
+
+/// A place that goes with its test.
+#[derive(Debug)]
+pub(crate) struct TestPlace {
+    _dir: TempDir,
+    place: Place,
+    /// Where its objects lie as files.
+    objects: PathBuf,
+}
+
+/// No test needs a disk with room to spare.
+pub(crate) fn options() -> Options {
+    Options { free_bytes_min: 0, ..Options::default() }
+}
+
+/// The servers the environment names.
+struct Servers {
+    postgres: String,
+    bucket: String,
+    endpoint: String,
+    files: PathBuf,
+}
+
+impl Servers {
+    fn from_environment() -> Option<Self> {
+        let postgres = std::env::var("TEPHRA_TEST_POSTGRES").ok()?;
+        let named = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} goes with TEPHRA_TEST_POSTGRES"));
+        Some(Self {
+            postgres,
+            bucket: named("TEPHRA_BUCKET"),
+            endpoint: named("TEPHRA_S3_ENDPOINT"),
+            files: named("TEPHRA_TEST_S3_FILES").into(),
+        })
+    }
+}
+
+impl TestPlace {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let Some(servers) = Servers::from_environment() else {
+            return Self { _dir: dir, objects: data.join("segments"), place: Place::Folder(data) };
+        };
+        let name = format!("test_{}", hex(&unique_bytes()));
+        sqlx::any::install_default_drivers();
+        let pool = sqlx::AnyPool::connect(&servers.postgres).await.unwrap();
+        pool.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        pool.close().await;
+        let (server, _) = servers.postgres.rsplit_once('/').unwrap();
+        let catalog = Postgres::parse(&format!("{server}/{name}")).unwrap();
+        let (bucket, _) = servers.bucket.trim_start_matches("s3://").split_once('/').unwrap();
+        let bucket = BucketPlace::parse(&format!("s3://{bucket}/{name}"), Some(&servers.endpoint)).unwrap();
+        let objects = servers.files.join(&name).join("segments");
+        Self { _dir: dir, objects, place: Place::Shared { data, catalog, bucket } }
+    }
+
+    /// As another collector sees it; `None` when it is one that no other can share.
+    pub(crate) fn beside(&self) -> Option<Self> {
+        let Place::Shared { catalog, bucket, .. } = &self.place else { return None };
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::Shared { data: dir.path().join("data"), catalog: catalog.clone(), bucket: bucket.clone() };
+        Some(Self { _dir: dir, place, objects: self.objects.clone() })
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        self.place.data()
+    }
+
+    pub(crate) async fn open(&self) -> Arc<Store> {
+        self.open_with(options()).await
+    }
+
+    pub(crate) async fn open_with(&self, options: Options) -> Arc<Store> {
+        Arc::new(Store::open_at(self.place(), options).await.unwrap())
+    }
+
+    /// Where its objects lie as files.
+    pub(crate) fn objects(&self) -> &Path {
+        &self.objects
+    }
+
+    /// The objects, sorted; what was set aside is left out.
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
+        let found = fs::read_dir(&self.objects).into_iter().flatten();
+        let mut paths: Vec<_> = found.map(|entry| entry.unwrap().path()).collect();
+        paths.retain(|path| path.extension().is_none());
+        paths.sort();
+        paths
+    }
+}
