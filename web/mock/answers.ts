@@ -1,4 +1,4 @@
-/** The stand-in's answers. `service=empty`, `few`, `broken` and `unsymbolised` show the other states. */
+/** The stand-in's answers. `service=empty`, `few`, `cut`, `broken` and `unsymbolised` show the other states. */
 import type {
   AlertAnswer,
   FlameJson,
@@ -210,7 +210,8 @@ function single(service: string, typeName: string, p: URLSearchParams): FlameJso
   const type = TYPES[typeName] ?? TYPES.cpu!;
   const until = ms(p.get("until"), Date.now());
   const from = ms(p.get("from"), until - 60 * MIN);
-  const seconds = service === "few" ? 1.2 : (until - from) / 1000;
+  const cut = service === "cut" ? (from + 3 * until) / 4 : from;
+  const seconds = service === "few" ? 1.2 : (until - cut) / 1000;
   const k = service === "empty" ? 0 : unitsPer(type, seconds);
   const stacks = scaled(
     shopStacks().map((s) => ({ ...s, a: s.b })),
@@ -219,6 +220,10 @@ function single(service: string, typeName: string, p: URLSearchParams): FlameJso
   ).filter((s) => s.a > 0);
   const side = { ...sideOf(type, from, until, sum(stacks, "a")) };
   if (service === "few") side.value *= (until - from) / 1000 / seconds;
+  if (cut > from) {
+    Object.assign(side, { ...sideOf(type, cut, until, side.total), from });
+    side.partial = { reason: "time", covered_from: cut, covered_until: until };
+  }
   const f = flameOf(stacks, { service, type, sides: { a: side, b: null } });
   if (service === "empty") f.empty = "empty last sent a profile 3 h 12 min ago, from instance empty-0";
   if (service === "unsymbolised" || service === "checkout")

@@ -64,8 +64,8 @@ struct Known {
 /// A comparison that was settled on.
 struct Chosen {
     candidate: Candidate,
-    before: Merged,
-    now: Merged,
+    before: Arc<Merged>,
+    now: Arc<Merged>,
     tried: Vec<Passed>,
 }
 
@@ -189,14 +189,14 @@ impl Asked<'_> {
         }
     }
 
-    async fn merge(&self, range: (u64, u64)) -> Result<Merged, QueryError> {
+    async fn merge(&self, range: (u64, u64)) -> Result<Arc<Merged>, QueryError> {
         self.engine.merge(&self.selection(&self.link.profile_type, range)).await
     }
 
     /// The first baseline with data; where none has any, the last one looked at, empty as it is.
     async fn choose(&self, deploys: &[Moment], alerts: &[Moment]) -> Result<Chosen, AnswerError> {
         let (candidates, mut tried) = candidates(self.link, deploys, alerts);
-        let mut now: Option<((u64, u64), Merged)> = None;
+        let mut now: Option<((u64, u64), Arc<Merged>)> = None;
         let mut last = None;
         for candidate in candidates {
             let current = match now.take() {
@@ -227,7 +227,9 @@ impl Asked<'_> {
         let mut both = Vec::with_capacity(2);
         for (from_ms, until_ms) in [candidate.baseline, candidate.current] {
             let range = TimeRange { from_ms, until_ms };
-            both.push(routes(&self.engine.spans(self.service, range, &self.link.labels).await?));
+            let (spans, partial) = self.engine.spans(self.service, range, &self.link.labels).await?;
+            // Percentiles of a part say nothing about the whole.
+            both.push(if partial.is_none() { routes(&spans) } else { Vec::new() });
         }
         let now = both.pop().unwrap_or_default();
         Ok((both.pop().unwrap_or_default(), now))
@@ -238,7 +240,9 @@ impl Asked<'_> {
         let range = (self.link.from_ms().saturating_sub(self.link.window_ms), self.link.at_ms);
         let selection = self.selection(&self.link.profile_type, range);
         let timeline = self.engine.timeline(&selection, None, None).await?;
-        Ok(timeline.series.first().and_then(|series| onset(&series.points)))
+        // Of a part nobody can say since when.
+        let whole = timeline.series.first().filter(|_| timeline.partial.is_none());
+        Ok(whole.and_then(|series| onset(&series.points)))
     }
 
     async fn other_types(&self, candidate: &Candidate) -> Result<Vec<TypeChange>, QueryError> {

@@ -41,6 +41,7 @@ pub fn sentences(
         out.extend(scene.vanished(movers));
         out.extend(scene.noise(movers, shown, q));
     }
+    out.extend(cut_short(tree));
     out.extend(few_samples(tree));
     out.extend(unnamed(symbols));
     out
@@ -217,6 +218,17 @@ impl<'a> Scene<'a> {
 
 fn significant(q: u16) -> bool {
     f64::from(q) <= SIGNIFICANT * 10_000.0
+}
+
+/// Sides that are only about a part of their range.
+fn cut_short(tree: &Tree) -> impl Iterator<Item = Sentence> {
+    tree.sides.iter().zip(["baseline", "comparison"]).filter_map(|(side, name)| {
+        let (facts, partial) = (&side.facts, side.facts.partial?);
+        let share = (partial.until_ms - partial.from_ms) as f64 / (facts.until_ms - facts.from_ms).max(1) as f64;
+        let (share, why) = (quantity::percent(share), partial.reason.words());
+        let text = format!("Only the newest {share} of the {name}'s time is in this answer: the query {why}.");
+        Some(Sentence { text, frames: vec![], kind: "quality" })
+    })
 }
 
 fn few_samples(tree: &Tree) -> Option<Sentence> {

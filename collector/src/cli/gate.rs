@@ -61,6 +61,12 @@ struct Side {
     samples: u64,
     value: f64,
     unit: String,
+    partial: Option<Partial>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Partial {
+    covered_from: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -169,6 +175,11 @@ type Pairs = Vec<(String, String)>;
 fn judge(answer: &Answer, budget: Budget) -> Verdict {
     let (a, b) = (&answer.a, &answer.b);
     for (name, side) in [("baseline", a), ("candidate", b)] {
+        if let Some(Partial { covered_from }) = side.partial {
+            return Verdict::Unknown(format!(
+                "only the part of the {name} from {covered_from} on fits the limits of one query: take a shorter range"
+            ));
+        }
         if side.samples < budget.samples {
             let (have, need) = (side.samples, budget.samples);
             return Verdict::Unknown(format!("the {name} has {have} samples, {need} are needed: take a longer range"));

@@ -13,6 +13,7 @@ use super::fail;
 use crate::alerts::time::{format_duration, parse_duration};
 use crate::http::{self, AppState};
 use crate::ingest::{Caps, IngestLimits};
+use crate::query::QueryLimits;
 use crate::serve::{Collector, Limits, ServeOptions, serve};
 use crate::store::Options;
 use crate::store::bucket::BucketPlace;
@@ -29,6 +30,9 @@ const FLUSH_BUCKET: Duration = Duration::from_secs(5);
 
 /// Agents give a request up after 10 s.
 const FLUSH_MS_MAX: u64 = 8_000;
+
+/// Nobody waits longer, and retention leaves objects to queries for this long.
+const QUERY_MS_MAX: u64 = 600_000;
 
 /// Below this the largest window that agents may send does not fit.
 const INGEST_BYTES_MIN: usize = 32 << 20;
@@ -63,6 +67,9 @@ pub(super) struct Args {
     /// Instances and label sets of one service kept apart within an hour; windows of further ones count as instance __other__
     #[arg(long, env = "TEPHRA_SERIES_MAX", value_name = "N", default_value_t = Caps::default().series_max)]
     series_max: usize,
+    /// How long one query may take; what it has done by then is answered as a part
+    #[arg(long, env = "TEPHRA_QUERY_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = query_timeout)]
+    query_timeout: Duration,
     /// Public host name under which people open the view; may be repeated
     #[arg(long, env = "TEPHRA_HOST", value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
@@ -75,7 +82,19 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start threads: {error}")),
     };
-    let Args { data, listen, retention, catalog, bucket, s3_endpoint, flush, ingest_memory, series_max, host } = args;
+    let Args {
+        data,
+        listen,
+        retention,
+        catalog,
+        bucket,
+        s3_endpoint,
+        flush,
+        ingest_memory,
+        series_max,
+        query_timeout,
+        host,
+    } = args;
     let place = match place(data, catalog, bucket, s3_endpoint) {
         Ok(place) => place,
         Err(error) => return fail(2, &error),
@@ -86,7 +105,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     let kept = format_duration(retention.as_millis() as u64);
     let limits = Limits {
         ingest: IngestLimits { memory: ingest_memory, caps: Caps { series_max, ..Caps::default() } },
-        ..Limits::default()
+        query: QueryLimits { timeout: query_timeout, ..QueryLimits::default() },
     };
     let (data_in, batch_time) = match &place {
         Place::Folder(data) => (data.display().to_string(), FLUSH_FOLDER),
@@ -159,6 +178,14 @@ fn retention(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(ms))
 }
 
+fn query_timeout(text: &str) -> Result<Duration, String> {
+    let ms = parse_duration(text).map_err(|error| format!("{error}; write one such as 30s"))?;
+    if !(1_000..=QUERY_MS_MAX).contains(&ms) {
+        return Err(format!("{text} is outside of 1s to 10m"));
+    }
+    Ok(Duration::from_millis(ms))
+}
+
 fn ingest_memory(text: &str) -> Result<usize, String> {
     const UNITS: [(&str, usize); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let split = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
@@ -218,6 +245,15 @@ mod tests {
             assert!(ingest_memory(bad).unwrap_err().contains("such as 256MiB"), "{bad}");
         }
         assert!(ingest_memory("31MiB").unwrap_err().contains("at least 32MiB"));
+    }
+
+    #[test]
+    fn a_query_timeout_is_between_a_second_and_ten_minutes() {
+        assert_eq!(query_timeout("45s"), Ok(Duration::from_secs(45)));
+        for bad in ["999ms", "11m"] {
+            assert!(query_timeout(bad).unwrap_err().contains("1s to 10m"), "{bad}");
+        }
+        assert!(query_timeout("soon").unwrap_err().contains("such as 30s"));
     }
 
     #[test]

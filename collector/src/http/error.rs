@@ -9,6 +9,7 @@ use tephra_proto::label::NameError;
 
 use crate::alerts::link::LinkError;
 use crate::ingest::PushError;
+use crate::profile::model::Partial;
 use crate::query::QueryError;
 use crate::store::StoreError;
 use crate::store::catalog::CatalogError;
@@ -80,6 +81,16 @@ impl ApiError {
         Self::new(ErrorKind::Internal, "the collector could not answer this", "its log says why; retrying may help")
     }
 
+    /// 413: only a part of it fits the limits, and a file cannot say so.
+    pub fn only_part(partial: &Partial) -> Self {
+        let Partial { reason, from_ms, until_ms } = partial;
+        Self::new(
+            ErrorKind::TooLarge,
+            format!("only the part from {from_ms} until {until_ms} fits the limits: the query {}", reason.words()),
+            format!("ask for from={from_ms}&until={until_ms}, or in parts"),
+        )
+    }
+
     /// What kind of refusal this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -115,6 +126,11 @@ impl From<QueryError> for ApiError {
             QueryError::TooManyWindows { .. } | QueryError::TooLarge { .. } => {
                 Self::new(ErrorKind::TooLarge, message, "choose a shorter range, or add label.<name>=<value>")
             }
+            QueryError::OutOfTime => Self::new(
+                ErrorKind::Unavailable,
+                message,
+                "choose a shorter range, add label.<name>=<value>, or give it more time with timeout=",
+            ),
             QueryError::Overflow { .. } => {
                 Self::invalid(message, "leave out the instance that sent them, with a label")
             }

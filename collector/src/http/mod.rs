@@ -8,6 +8,7 @@
 //! | `routes` | one file per thing that can be asked |
 //! | [`pages`] | the web view |
 //! | [`error`], [`respond`] | what is sent back |
+//! | `revision` | answers that need not be computed again |
 
 pub mod body;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod guard;
 pub mod pages;
 pub mod params;
 pub mod respond;
+mod revision;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -68,13 +70,14 @@ impl AppState {
         hosts: impl IntoIterator<Item = String>,
     ) -> Self {
         let answers = Answers::new(engine.clone(), store.clone(), symbols.clone());
+        let bench = Workbench::new(engine.timeout());
         Self(Arc::new(Shared {
             store,
             engine,
             symbols,
             ingest,
             answers,
-            bench: Workbench::default(),
+            bench,
             started: Instant::now(),
             hosts: AllowedHosts::new(hosts),
         }))

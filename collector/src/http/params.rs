@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -143,6 +144,22 @@ impl Params {
     pub fn range(&mut self, now_ms: u64) -> Result<TimeRange, ApiError> {
         let (from, until) = (self.time("from", now_ms)?, self.time("until", now_ms)?);
         complete_range("", from, until, now_ms)
+    }
+
+    /// Takes `timeout`: how long the answer may take, at most `max`, which is the default.
+    ///
+    /// # Errors
+    /// When it is not a duration, or longer than the collector allows.
+    pub fn timeout(&mut self, max: Duration) -> Result<Duration, ApiError> {
+        let Some(text) = self.take("timeout")? else { return Ok(max) };
+        let ms = time::parse_duration(&text)
+            .map_err(|error| ApiError::invalid(format!("timeout: {error}"), "write a duration, such as 5s or 500ms"))?;
+        let asked = Duration::from_millis(ms);
+        if asked > max {
+            let message = format!("timeout is {:?}, limit {} s", shorten(&text), max.as_secs_f64());
+            return Err(ApiError::invalid(message, "`tephra serve --query-timeout` sets the limit"));
+        }
+        Ok(asked)
     }
 
     /// Takes the service.
@@ -412,6 +429,21 @@ mod tests {
         assert!(error.to_string().contains("alloc_space"), "{error}");
         let mut params = Params::parse("a.service=a").unwrap();
         assert!(params.two_selections(NOW).unwrap_err().to_string().contains("side b."));
+    }
+
+    #[test]
+    fn a_timeout_is_a_duration_below_the_limit() {
+        let max = Duration::from_secs(30);
+        let timeout = |query: &str| Params::parse(query).unwrap().timeout(max);
+        assert_eq!(timeout("").unwrap(), max);
+        assert_eq!(timeout("timeout=500ms").unwrap(), Duration::from_millis(500));
+        let error = timeout("timeout=1h").unwrap_err();
+        assert!(
+            error.to_string().contains("\"1h\", limit 30 s") && error.hint().contains("--query-timeout"),
+            "{error}"
+        );
+        assert!(timeout("timeout=soon").unwrap_err().hint().contains("5s"));
+        assert!(timeout("timeout=0s").is_err());
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 mod alerts;
 mod answers;
+mod caching;
 mod headers;
 
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -49,11 +50,15 @@ impl Got {
 
 impl Lab {
     pub(super) async fn new() -> Self {
+        Self::with_limits(QueryLimits::default()).await
+    }
+
+    pub(super) async fn with_limits(limits: QueryLimits) -> Self {
         let place = TestPlace::new().await;
         let store = place.open().await;
         let symbols = Symbols::open(place.data(), Worker::this_program().unwrap()).unwrap();
         let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
-        let engine = QueryEngine::new(store.clone(), QueryLimits::default());
+        let engine = QueryEngine::new(store.clone(), limits);
         let app = router(AppState::new(store.clone(), engine, symbols, ingest.clone(), []));
         Self { ingest, store, app, _place: place }
     }
@@ -76,6 +81,12 @@ impl Lab {
 
     pub(super) async fn get(&self, path: &str) -> Got {
         self.send(Request::get(path).header("host", "localhost").body(Body::empty()).unwrap()).await
+    }
+
+    /// Asks with the tag of an earlier answer.
+    pub(super) async fn get_unless(&self, path: &str, tag: &HeaderValue) -> Got {
+        let request = Request::get(path).header("host", "localhost").header("if-none-match", tag);
+        self.send(request.body(Body::empty()).unwrap()).await
     }
 
     pub(super) async fn post(&self, path: &str, body: impl Into<Body>) -> Got {

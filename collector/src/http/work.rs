@@ -18,25 +18,27 @@ const WAITING_MAX: usize = 64;
 /// How long one may wait for its turn.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// How long an answer may take once its turn has come.
-const DEADLINE: Duration = Duration::from_secs(30);
+/// What an answer may take beyond the time of its query: names are looked up, a picture is made. A query whose time is up answers for the
+/// part it has done; this is the end for what does not even stop.
+const RENDER_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// The turns.
 #[derive(Debug, Clone)]
 pub struct Workbench {
     running: Arc<Semaphore>,
     admitted: Arc<Semaphore>,
-}
-
-impl Default for Workbench {
-    fn default() -> Self {
-        Self::with_limits(RUNNING_MAX, WAITING_MAX)
-    }
+    deadline: Duration,
 }
 
 impl Workbench {
-    fn with_limits(running: usize, waiting: usize) -> Self {
-        Self { running: Arc::new(Semaphore::new(running)), admitted: Arc::new(Semaphore::new(running + waiting)) }
+    /// For answers whose queries take at most `query`.
+    pub fn new(query: Duration) -> Self {
+        Self::with_limits(RUNNING_MAX, WAITING_MAX, query + RENDER_TIME_MAX)
+    }
+
+    fn with_limits(running: usize, waiting: usize, deadline: Duration) -> Self {
+        let admitted = Arc::new(Semaphore::new(running + waiting));
+        Self { running: Arc::new(Semaphore::new(running)), admitted, deadline }
     }
 
     /// Does `work` when its turn comes. Dropping the returned future, as a disconnecting client does, drops the work.
@@ -51,10 +53,10 @@ impl Workbench {
         let Ok(Ok(_turn)) = timeout(WAIT_MAX, self.running.acquire()).await else {
             return Err(overloaded("the query waited 10 s for its turn"));
         };
-        timeout(DEADLINE, work).await.unwrap_or_else(|_| {
+        timeout(self.deadline, work).await.unwrap_or_else(|_| {
             Err(ApiError::new(
                 ErrorKind::Unavailable,
-                "the query took longer than 30 s",
+                format!("the answer took longer than {} s", self.deadline.as_secs()),
                 "ask for a shorter range, or narrow it down with label.<name>=<value>",
             ))
         })
@@ -87,13 +89,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn work_without_end_is_stopped_at_the_deadline() {
-        let error = Workbench::default().run(pending::<Result<(), ApiError>>()).await.unwrap_err();
+        let error = Workbench::new(Duration::from_secs(30)).run(pending::<Result<(), ApiError>>()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 
     #[tokio::test(start_paused = true)]
     async fn beyond_the_limits_requests_are_refused_and_a_finished_one_makes_room() {
-        let bench = Workbench::with_limits(1, 1);
+        let bench = Workbench::with_limits(1, 1, Duration::from_secs(30));
         let (finish, finished) = oneshot::channel::<()>();
         let first = tokio::spawn({
             let bench = bench.clone();

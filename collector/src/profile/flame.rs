@@ -169,6 +169,7 @@ pub fn side_info(tree: &Tree, side: usize, basis: Basis) -> SideInfo {
         labels: facts.labels.clone(),
         value: facts.total as f64 * scale.factor,
         unit: scale.unit,
+        partial: facts.partial.map(Into::into),
     }
 }
 

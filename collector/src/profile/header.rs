@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde::ser::{SerializeTuple, Serializer};
 
-use super::model::{Kind, ProfileType};
+use super::model::{Kind, Partial, ProfileType};
 
 /// A profile type as the API writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,6 +53,27 @@ pub struct SideInfo {
     pub value: f64,
     /// Unit of `value`.
     pub unit: String,
+    /// Which part of the range all of this is about, where the limits of the query did not allow all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial: Option<PartialInfo>,
+}
+
+/// The part of a range that an answer is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartialInfo {
+    /// `time`, `windows` or `size`: the limit that was hit.
+    pub reason: &'static str,
+    /// Start of the part, unix milliseconds.
+    pub covered_from: u64,
+    /// Its end, exclusive.
+    pub covered_until: u64,
+}
+
+impl From<Partial> for PartialInfo {
+    fn from(partial: Partial) -> Self {
+        let Partial { reason, from_ms, until_ms } = partial;
+        Self { reason: reason.as_str(), covered_from: from_ms, covered_until: until_ms }
+    }
 }
 
 /// A function whose own work changed.

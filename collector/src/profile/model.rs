@@ -117,6 +117,50 @@ pub struct Merged {
     pub labels: BTreeSet<(String, String)>,
     /// Why there is nothing, where `rows` is empty: a sentence for the user.
     pub empty_because: Option<String>,
+    /// Which part of the range is in it, where the limits of a query did not allow all of it.
+    pub partial: Option<Partial>,
+}
+
+/// The part of a range that an answer is about, where it is not all of it. Values, covered time and windows are those of this part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partial {
+    /// Which limit was hit.
+    pub reason: PartialReason,
+    /// Start of the part, unix milliseconds.
+    pub from_ms: u64,
+    /// Its end, exclusive: that of the range.
+    pub until_ms: u64,
+}
+
+/// A limit of a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartialReason {
+    /// Its time was up.
+    Time,
+    /// It would have read too many windows.
+    Windows,
+    /// Its answer outgrew its memory.
+    Size,
+}
+
+impl PartialReason {
+    /// As the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Windows => "windows",
+            Self::Size => "size",
+        }
+    }
+
+    /// As people say it: "the query …".
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Time => "ran out of its time",
+            Self::Windows => "would have read too many windows",
+            Self::Size => "outgrew its memory",
+        }
+    }
 }
 
 /// Windows are grouped into at most this many replicates: enough for a t-test's degrees of freedom, few enough that

@@ -84,6 +84,7 @@ impl Sketch {
             instances: (0..self.instances).map(|i| format!("host-{i}")).collect(),
             labels: BTreeSet::from([("version".to_owned(), "v1".to_owned())]),
             empty_because: self.rows.is_empty().then(|| "nothing was sent".to_owned()),
+            partial: None,
         };
         let mut resolutions = vec![];
         for ((stack, replicate), (value, samples)) in self.rows {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::model::{Merged, Node, ProfileType};
+use super::model::{Merged, Node, Partial, ProfileType};
 use super::names;
 use super::resolution::Resolution;
 
@@ -90,6 +90,8 @@ pub struct SideFacts {
     pub labels: BTreeMap<String, Vec<String>>,
     /// Why there is nothing.
     pub empty_because: Option<String>,
+    /// Which part of the range is in it, where it is not all of it.
+    pub partial: Option<Partial>,
 }
 
 /// One side's values.
@@ -192,6 +194,7 @@ impl SideFacts {
             instances: merged.instances.len() as u64,
             labels,
             empty_because: merged.empty_because.clone(),
+            partial: merged.partial,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tephra_proto::ids::{SpanId, TraceId};
 
-use crate::profile::model::{Merged, ProfileType, SpanSummary};
+use crate::profile::model::{Merged, Partial, ProfileType, SpanSummary};
 
 /// Values over time.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,15 @@ pub struct Timeline {
     pub step_ms: u64,
     /// One per value of the label it is split by; exactly one otherwise. Largest first, the rest last.
     pub series: Vec<TimelineSeries>,
+    /// Which part of the range is in it, where the limits did not allow all of it.
+    pub partial: Option<Partial>,
+}
+
+impl Timeline {
+    /// False when nothing was received anywhere.
+    pub fn holds_data(&self) -> bool {
+        self.series.iter().flat_map(|series| &series.points).any(|(_, value)| value.is_some())
+    }
 }
 
 /// One line of a timeline.

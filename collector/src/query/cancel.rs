@@ -1,18 +1,33 @@
-//! Stops work that nobody waits for any more.
+//! Stops work that nobody waits for any more, or whose time is up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::QueryError;
 
 /// Asked by workers between pieces of work.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cancel(Arc<AtomicBool>);
+pub(super) struct Cancel {
+    cancelled: Arc<AtomicBool>,
+    deadline: Option<Instant>,
+}
 
 impl Cancel {
-    /// An error once whoever asked is gone.
+    /// Also an error from `deadline` on.
+    pub(super) fn at(deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..Self::default() }
+    }
+
+    /// An error once whoever asked is gone, or the time is up.
     pub(super) fn check(&self) -> Result<(), QueryError> {
-        if self.0.load(Ordering::Relaxed) { Err(QueryError::Cancelled) } else { Ok(()) }
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(QueryError::Cancelled);
+        }
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(QueryError::OutOfTime),
+            _ => Ok(()),
+        }
     }
 
     /// Cancels when it is dropped: held by the future that waits for the answer.
@@ -21,7 +36,7 @@ impl Cancel {
     }
 
     fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.cancelled.store(true, Ordering::Relaxed);
     }
 }
 

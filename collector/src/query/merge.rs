@@ -201,6 +201,7 @@ impl Merger {
             instances: sources.instances,
             labels: sources.labels,
             empty_because: None,
+            partial: None,
         })
     }
 }

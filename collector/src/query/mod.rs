@@ -8,10 +8,14 @@
 //! | [`slices`] | replicates and covered time |
 //! | [`scan`], [`merge`] | opens windows on several threads; the exact sum of prefix trees |
 //! | [`timeline`], [`overview`], [`trace`] | answers other than one merged profile |
-//! | [`cancel`] | a dropped future stops its work |
+//! | [`fit`] | what does not fit the limits is answered for the newest part of the range that does |
+//! | [`flight`] | identical questions at the same time are computed once |
+//! | [`cancel`] | a dropped future stops its work, and so does the end of its time |
 
 mod answers;
 mod cancel;
+mod fit;
+mod flight;
 mod merge;
 mod overview;
 mod plan;
@@ -25,6 +29,7 @@ mod trace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tephra_proto::ids::{ServiceName, TraceId};
 
@@ -34,11 +39,14 @@ pub use answers::{
 pub use selection::{QueryError, QueryLimits, Selection, TimeRange};
 pub use timeline::REST_LABEL;
 
-use crate::profile::model::{Merged, ProfileType, SpanSummary};
+use crate::profile::model::{Merged, Partial, ProfileType, SpanSummary};
 use crate::store::catalog::SegmentRow;
 use crate::store::{Store, StoreError};
 use cancel::Cancel;
+use fit::newest_that_fits;
+use flight::SingleFlight;
 use plan::{Pick, Plan, matches_labels, pick};
+use tokio::time::Instant;
 
 /// Answers questions about what is stored. Cheap to clone; every answer is computed off the async threads, and dropping its
 /// future stops the work.
@@ -46,22 +54,56 @@ use plan::{Pick, Plan, matches_labels, pick};
 pub struct QueryEngine {
     store: Arc<Store>,
     limits: QueryLimits,
+    merges: Arc<SingleFlight<(Selection, Duration), Merged>>,
+    timelines: Arc<SingleFlight<TimelineKey, Timeline>>,
 }
+
+/// Selection, step, label, time.
+type TimelineKey = (Selection, Option<u64>, Option<String>, Duration);
 
 impl QueryEngine {
     /// An engine over a store.
     pub fn new(store: Arc<Store>, limits: QueryLimits) -> Self {
-        Self { store, limits }
+        Self { store, limits, merges: Arc::default(), timelines: Arc::default() }
     }
 
-    /// The sum of all selected windows, by stack.
+    /// The same engine for a question with less time. More than the engine's own limit is never given.
+    #[must_use]
+    pub fn within(&self, timeout: Duration) -> Self {
+        let mut engine = self.clone();
+        engine.limits.timeout = timeout.min(self.limits.timeout);
+        engine
+    }
+
+    /// How long one question may take.
+    pub fn timeout(&self) -> Duration {
+        self.limits.timeout
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.limits.timeout
+    }
+
+    /// The sum of all selected windows, by stack. Where the limits do not allow all of them: of the newest part of the range that
+    /// they do allow, and `partial` says which. The same question asked at the same time is computed once.
     ///
     /// # Errors
-    /// When the service or its type are unknown, a limit is exceeded, or the store fails.
-    pub async fn merge(&self, selection: &Selection) -> Result<Merged, QueryError> {
-        let (segments, fallback) = self.prepare(selection).await?;
-        let selection = selection.clone();
-        self.run(move |store, limits, cancel| {
+    /// When the service or its type are unknown, not even a window fits the limits, or the store fails.
+    pub async fn merge(&self, selection: &Selection) -> Result<Arc<Merged>, QueryError> {
+        let key = (selection.clone(), self.limits.timeout);
+        self.merges.run(key, || self.clone().merge_fitting(selection.clone())).await
+    }
+
+    async fn merge_fitting(self, selection: Selection) -> Result<Merged, QueryError> {
+        let ask = |range, by| self.merge_all(selection.within(range), by);
+        let (merged, partial) =
+            newest_that_fits(selection.range(), self.deadline(), |merged: &Merged| merged.windows > 0, ask).await?;
+        Ok(Merged { from_ms: selection.from_ms, until_ms: selection.until_ms, partial, ..merged })
+    }
+
+    async fn merge_all(&self, selection: Selection, deadline: Instant) -> Result<Merged, QueryError> {
+        let (segments, fallback) = self.prepare(&selection).await?;
+        self.run(deadline, move |store, limits, cancel| {
             let mut plan = plan_for(store, segments, &selection, fallback, limits, cancel)?;
             if let Some(trace) = selection.trace {
                 plan.narrow_to_trace(store, trace, cancel)?;
@@ -77,7 +119,8 @@ impl QueryEngine {
         .await
     }
 
-    /// Values over time, in steps of `step_ms` (by default few enough for a picture), split by a resource label where given.
+    /// Values over time, in steps of `step_ms` (by default few enough for a picture), split by a resource label where given. Partial as
+    /// [`QueryEngine::merge`] is.
     ///
     /// # Errors
     /// As [`QueryEngine::merge`], and when the step gives too many points.
@@ -86,10 +129,33 @@ impl QueryEngine {
         selection: &Selection,
         step_ms: Option<u64>,
         by: Option<&str>,
+    ) -> Result<Arc<Timeline>, QueryError> {
+        let by = by.map(str::to_owned);
+        let key = (selection.clone(), step_ms, by.clone(), self.limits.timeout);
+        self.timelines.run(key, || self.clone().timeline_fitting(selection.clone(), step_ms, by)).await
+    }
+
+    async fn timeline_fitting(
+        self,
+        selection: Selection,
+        step_ms: Option<u64>,
+        by: Option<String>,
     ) -> Result<Timeline, QueryError> {
-        let (segments, fallback) = self.prepare(selection).await?;
-        let (selection, by) = (selection.clone(), by.map(str::to_owned));
-        self.run(move |store, limits, cancel| {
+        let ask = |range, deadline| self.timeline_all(selection.within(range), step_ms, by.clone(), deadline);
+        let (timeline, partial) =
+            newest_that_fits(selection.range(), self.deadline(), Timeline::holds_data, ask).await?;
+        Ok(Timeline { partial, ..timeline })
+    }
+
+    async fn timeline_all(
+        &self,
+        selection: Selection,
+        step_ms: Option<u64>,
+        by: Option<String>,
+        deadline: Instant,
+    ) -> Result<Timeline, QueryError> {
+        let (segments, fallback) = self.prepare(&selection).await?;
+        self.run(deadline, move |store, limits, cancel| {
             let mut plan = plan_for(store, segments, &selection, fallback, limits, cancel)?;
             let grid = timeline::Grid::new(selection.range(), step_ms, &plan.spans())?;
             let Some(trace) = selection.trace else {
@@ -113,8 +179,13 @@ impl QueryEngine {
     ///
     /// # Errors
     /// When a limit is exceeded or the store fails.
-    pub async fn services(&self, range: TimeRange) -> Result<Vec<ServiceOverview>, QueryError> {
+    pub async fn services(&self, range: TimeRange) -> Result<(Vec<ServiceOverview>, Option<Partial>), QueryError> {
         check_range(range)?;
+        let holds = |services: &Vec<ServiceOverview>| services.iter().any(|service| service.instances > 0);
+        newest_that_fits(range, self.deadline(), holds, |range, by| self.services_all(range, by)).await
+    }
+
+    async fn services_all(&self, range: TimeRange, deadline: Instant) -> Result<Vec<ServiceOverview>, QueryError> {
         let catalog = self.store.catalog();
         let services = catalog.services().await.map_err(StoreError::from)?;
         let mut types = BTreeMap::new();
@@ -123,7 +194,7 @@ impl QueryEngine {
             types.insert(service.name.clone(), known.into_iter().map(|t| t.name).collect::<Vec<_>>());
         }
         let segments = catalog.segments_in(range.from_ms, range.until_ms, false).await.map_err(StoreError::from)?;
-        self.run(move |store, limits, cancel| {
+        self.run(deadline, move |store, limits, cancel| {
             let picks = pick(store, segments, range, limits, cancel, |_| true)?;
             Ok(overview::overview(services, &types, &picks, range))
         })
@@ -173,10 +244,12 @@ impl QueryEngine {
     pub async fn trace(&self, trace_id: TraceId) -> Result<Option<TraceView>, QueryError> {
         let TimeRange { from_ms, until_ms } = TimeRange::ALL;
         let segments = self.store.catalog().segments_in(from_ms, until_ms, true).await.map_err(StoreError::from)?;
-        self.run(move |store, limits, cancel| trace::view(store, segments, trace_id, limits, cancel)).await
+        self.run(self.deadline(), move |store, limits, cancel| trace::view(store, segments, trace_id, limits, cancel))
+            .await
     }
 
-    /// Entry spans of a service whose window starts in the range, by start; only of instances with these labels.
+    /// Entry spans of a service whose window starts in the range, by start; only of instances with these labels. Partial as
+    /// [`QueryEngine::merge`] is.
     ///
     /// # Errors
     /// When the service is unknown, a limit is exceeded, or the store fails.
@@ -185,12 +258,23 @@ impl QueryEngine {
         service: &ServiceName,
         range: TimeRange,
         labels: &[(String, String)],
-    ) -> Result<Vec<SpanSummary>, QueryError> {
+    ) -> Result<(Vec<SpanSummary>, Option<Partial>), QueryError> {
         check_range(range)?;
         self.know(service).await?;
+        let holds = |spans: &Vec<SpanSummary>| !spans.is_empty();
+        newest_that_fits(range, self.deadline(), holds, |range, by| self.spans_all(service, range, labels, by)).await
+    }
+
+    async fn spans_all(
+        &self,
+        service: &ServiceName,
+        range: TimeRange,
+        labels: &[(String, String)],
+        deadline: Instant,
+    ) -> Result<Vec<SpanSummary>, QueryError> {
         let segments = self.segments_of(service, range).await?;
         let (service, labels) = (service.as_str().to_owned(), labels.to_vec());
-        self.run(move |store, limits, cancel| {
+        self.run(deadline, move |store, limits, cancel| {
             let picks = pick(store, segments, range, limits, cancel, |info| {
                 info.service == service && info.spans > 0 && matches_labels(info, &labels)
             })?;
@@ -207,6 +291,16 @@ impl QueryEngine {
             Ok(spans)
         })
         .await
+    }
+
+    /// What an answer would be made of, without making it: objects that never change, by id and checksum. The same inputs give the same
+    /// answer, to the byte.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn inputs(&self, selection: &Selection) -> Result<Vec<(String, u32)>, QueryError> {
+        let segments = self.segments_of(&selection.service, selection.range()).await?;
+        Ok(segments.into_iter().map(|segment| (segment.id, segment.crc)).collect())
     }
 
     /// Segments that may hold what is selected, and the type as the catalog knows it.
@@ -237,12 +331,13 @@ impl QueryEngine {
         Err(QueryError::UnknownService { service: service.to_string() })
     }
 
-    /// Runs `work` on a thread of its own. Dropping the returned future cancels it.
+    /// Runs `work` on a thread of its own, until `deadline`. Dropping the returned future cancels it.
     async fn run<T: Send + 'static>(
         &self,
+        deadline: Instant,
         work: impl FnOnce(&Store, &QueryLimits, &Cancel) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
-        let (store, limits, cancel) = (self.store.clone(), self.limits.clone(), Cancel::default());
+        let (store, limits, cancel) = (self.store.clone(), self.limits.clone(), Cancel::at(deadline.into_std()));
         let guard = cancel.on_drop();
         let answer = tokio::task::spawn_blocking(move || work(&store, &limits, &cancel)).await;
         drop(guard);

@@ -1,7 +1,11 @@
 //! What a query asks for, and why it may be refused.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tephra_proto::ids::{ServiceName, TraceId};
 
+use crate::profile::model::PartialReason;
 use crate::store::StoreError;
 
 /// A half-open range of time, unix milliseconds. A window belongs to the range its start lies in.
@@ -46,6 +50,12 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// The same for another range.
+    #[must_use]
+    pub fn within(&self, range: TimeRange) -> Self {
+        Self { from_ms: range.from_ms, until_ms: range.until_ms, ..self.clone() }
+    }
+
     /// The range as one value.
     pub fn range(&self) -> TimeRange {
         TimeRange { from_ms: self.from_ms, until_ms: self.until_ms }
@@ -55,6 +65,8 @@ impl Selection {
 /// How much work one query may do.
 #[derive(Debug, Clone)]
 pub struct QueryLimits {
+    /// Time, from the question to the answer.
+    pub timeout: Duration,
     /// Windows to decode: 200 000 is 5 h 30 min of 100 instances.
     pub windows_max: u64,
     /// Nodes of the merged tree.
@@ -70,12 +82,19 @@ pub struct QueryLimits {
 impl Default for QueryLimits {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
-        Self { windows_max: 200_000, nodes_max: 4 << 20, rows_max: 8 << 20, spans_max: 500_000, threads }
+        Self {
+            timeout: Duration::from_secs(30),
+            windows_max: 200_000,
+            nodes_max: 4 << 20,
+            rows_max: 8 << 20,
+            spans_max: 500_000,
+            threads,
+        }
     }
 }
 
-/// Why a query has no answer.
-#[derive(Debug, thiserror::Error)]
+/// Why a query has no answer. Cheap to clone: several may wait for the same one.
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueryError {
     /// Nothing was ever received from it.
@@ -137,7 +156,36 @@ pub enum QueryError {
     /// Whoever asked is gone.
     #[error("the query was cancelled")]
     Cancelled,
+    /// The time is up.
+    #[error("the query ran out of its time")]
+    OutOfTime,
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(Arc<StoreError>),
+}
+
+impl From<StoreError> for QueryError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}
+
+impl QueryError {
+    /// The limit that was hit, where a shorter range would not have hit it.
+    pub(super) fn limit(&self) -> Option<PartialReason> {
+        match self {
+            Self::TooManyWindows { .. } => Some(PartialReason::Windows),
+            Self::TooLarge { .. } => Some(PartialReason::Size),
+            Self::OutOfTime => Some(PartialReason::Time),
+            _ => None,
+        }
+    }
+
+    /// Which share of the range fits, where the error knows; a little less, because windows are not spread evenly.
+    pub(super) fn fitting_share(&self) -> Option<f64> {
+        match self {
+            Self::TooManyWindows { found, limit } => Some(0.9 * *limit as f64 / (*found).max(1) as f64),
+            _ => None,
+        }
+    }
 }

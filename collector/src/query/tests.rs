@@ -12,7 +12,7 @@ use super::*;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestRow, TestWindow, recent_ms, row, traced};
 use crate::profile::decode::{self, Lateness, Window};
-use crate::profile::model::{Frame, Kind, Node};
+use crate::profile::model::{Frame, Kind, Node, PartialReason};
 use crate::store::testing::TestPlace;
 
 const CPU_TYPE: &str = "cpu";
@@ -238,12 +238,15 @@ async fn unknown_names_are_errors_and_silence_has_a_reason() {
     let empty = Selection { until_ms: bench.start, ..bench.select("shop", 10) };
     assert!(matches!(bench.query.merge(&empty).await, Err(QueryError::EmptyRange { .. })));
     let late = Selection { from_ms: t + 20_000, until_ms: t + 30_000, ..bench.select("shop", 10) };
-    let why = bench.query.merge(&late).await.unwrap().empty_because.unwrap();
+    let why = bench.query.merge(&late).await.unwrap().empty_because.clone().unwrap();
     assert_eq!(why, "shop sent 1 windows in this range, none of them with cpu");
     let silent = Selection { from_ms: t + 50_000, until_ms: t + 60_000, ..bench.select("shop", 10) };
-    assert_eq!(bench.query.merge(&silent).await.unwrap().empty_because.unwrap(), "shop sent nothing in this range");
+    assert_eq!(
+        bench.query.merge(&silent).await.unwrap().empty_because.clone().unwrap(),
+        "shop sent nothing in this range"
+    );
     let idle = bench.query.merge(&bench.select("idle", 10)).await.unwrap();
-    assert_eq!(idle.empty_because.unwrap(), "idle was up, but nothing was sampled for cpu in this range");
+    assert_eq!(idle.empty_because.clone().unwrap(), "idle was up, but nothing was sampled for cpu in this range");
     assert_eq!((idle.covered_seconds, idle.windows), (10.0, 1));
 }
 
@@ -299,7 +302,7 @@ async fn a_trace_is_found_across_services() {
     let line = bench.query.timeline(&selection, Some(10_000), None).await.unwrap();
     assert_eq!(line.series[0].points[..2], [(t, Some(2.0)), (t + 10_000, Some(0.5))]);
     let absent = Selection { trace: Some(trace(42)), ..bench.select("checkout", 60) };
-    let why = bench.query.merge(&absent).await.unwrap().empty_because.unwrap();
+    let why = bench.query.merge(&absent).await.unwrap().empty_because.clone().unwrap();
     assert!(why.starts_with("no cpu sample of checkout in this range carries trace 2a2a"), "{why}");
 }
 
@@ -316,7 +319,7 @@ async fn spans_come_by_start_and_only_of_their_service() {
     ])
     .await;
     let shop = ServiceName::parse("shop").unwrap();
-    let spans = bench.query.spans(&shop, bench.select("shop", 10).range(), &[]).await.unwrap();
+    let (spans, _) = bench.query.spans(&shop, bench.select("shop", 10).range(), &[]).await.unwrap();
     let routes: Vec<&str> = spans.iter().map(|span| &*span.route).collect();
     assert_eq!(routes, ["GET /a", "GET /b"]);
 }
@@ -370,28 +373,55 @@ async fn services_are_listed_by_what_they_burn() {
     ])
     .await;
     let range = TimeRange { from_ms: t, until_ms: t + 600_000 };
-    let services = bench.query.services(range).await.unwrap();
+    let (services, _) = bench.query.services(range).await.unwrap();
     let seen: Vec<_> = services.iter().map(|s| (s.name.as_str(), s.instances, s.cpu_cores)).collect();
     assert_eq!(seen, [("large", 2, 3.0), ("small", 1, 0.1)]);
     assert_eq!(services[0].labels["version"], BTreeSet::from(["v1".to_owned(), "v2".to_owned()]));
     assert_eq!((services[0].spark.len(), services[0].spark[0], services[0].spark[1]), (SPARK_POINTS, Some(3.0), None));
-    let before = bench.query.services(TimeRange { from_ms: 0, until_ms: 10_000 }).await.unwrap();
+    let (before, _) = bench.query.services(TimeRange { from_ms: 0, until_ms: 10_000 }).await.unwrap();
     assert!(before.iter().all(|s| s.instances == 0 && s.cpu_cores == 0.0));
 }
 
 #[tokio::test]
-async fn too_much_work_is_refused_by_its_limit() {
+async fn too_much_work_is_answered_in_part_or_refused_by_its_limit() {
     let t = recent_ms();
     let windows: Vec<_> =
         (0..5).map(|i| TestWindow::new("shop", 1, i + 1, t + i * 10_000).cpu(&[row("main;a;b", 1)])).collect();
     let bench = Bench::new(&windows).await;
     let with = |limits| QueryEngine { limits, ..bench.query.clone() };
     let few = with(QueryLimits { windows_max: 4, ..QueryLimits::default() });
-    let error = few.merge(&bench.select("shop", 60)).await.unwrap_err();
-    assert!(matches!(error, QueryError::TooManyWindows { found: 5, limit: 4 }), "{error}");
+    let selection = bench.select("shop", 50);
+    let merged = few.merge(&selection).await.unwrap();
+    let partial = merged.partial.expect("one window too many");
+    assert_eq!((partial.reason, partial.until_ms), (PartialReason::Windows, selection.until_ms));
+    // The whole answer to the shorter question, not a part of the longer one.
+    let part = TimeRange { from_ms: partial.from_ms, until_ms: partial.until_ms };
+    let whole = bench.query.merge(&selection.within(part)).await.unwrap();
+    assert_eq!(exact(&merged), exact(&whole));
+    assert_eq!((merged.windows, merged.total(), whole.partial), (3, 3, None));
+    assert_eq!((merged.from_ms, merged.until_ms), (selection.from_ms, selection.until_ms), "what was asked");
+    let line = few.timeline(&selection, None, None).await.unwrap();
+    assert_eq!(line.partial, Some(partial));
     let narrow = with(QueryLimits { nodes_max: 2, ..QueryLimits::default() });
-    let error = narrow.merge(&bench.select("shop", 60)).await.unwrap_err();
+    let error = narrow.merge(&selection).await.unwrap_err();
     assert!(matches!(error, QueryError::TooLarge { what: "nodes", limit: 2 }), "{error}");
+    let hurried = with(QueryLimits { timeout: Duration::ZERO, ..QueryLimits::default() });
+    let error = hurried.merge(&selection).await.unwrap_err();
+    assert!(matches!(error, QueryError::OutOfTime), "{error}");
+}
+
+#[tokio::test]
+async fn the_same_question_at_the_same_time_is_computed_once() {
+    let t = recent_ms();
+    let bench = Bench::new(&[TestWindow::new("shop", 1, 1, t).cpu(&[row("main", 1)])]).await;
+    let selection = bench.select("shop", 10);
+    let ask = |selection: Selection| {
+        let query = bench.query.clone();
+        async move { query.merge(&selection).await.unwrap() }
+    };
+    let (a, b, other) = tokio::join!(ask(selection.clone()), ask(selection.clone()), ask(bench.select("shop", 20)));
+    assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &other));
+    assert!(!Arc::ptr_eq(&a, &ask(selection).await), "an answer is not kept");
 }
 
 #[test]

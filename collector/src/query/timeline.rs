@@ -101,7 +101,7 @@ pub(super) fn draw(
         let empty = points(&Line::new(grid.points));
         series.push(TimelineSeries { label: String::new(), rest: false, points: empty });
     }
-    Ok(Timeline { profile_type: plan.profile_type.clone(), step_ms: grid.step_ms, series })
+    Ok(Timeline { profile_type: plan.profile_type.clone(), step_ms: grid.step_ms, series, partial: None })
 }
 
 struct Line {

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +19,7 @@ use tephra_proto::ids::BuildId;
 use super::table::{HEADER_BYTES, has_lines};
 
 /// What is known about one build.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum State {
     /// Being uploaded or symbolized.
     Busy,
@@ -94,6 +95,17 @@ impl Folder {
             _ => None,
         });
         sizes.fold((0, 0), |(builds, sum), bytes| (builds + 1, sum + bytes))
+    }
+
+    /// A number that depends on the state of every build, and on nothing else.
+    pub(super) fn revision(&self) -> u64 {
+        let one = |(id, state): (&BuildId, &State)| {
+            let mut hasher = DefaultHasher::new();
+            (id, state).hash(&mut hasher);
+            hasher.finish()
+        };
+        // Builds come in no order, and each only once.
+        self.states().iter().map(one).fold(0, u64::wrapping_add)
     }
 
     /// Takes the build for one upload; `None` while another has it. Put back by [`Claim`]'s drop, whatever happens.

@@ -109,6 +109,11 @@ impl Symbols {
         SymbolStats { builds, bytes }
     }
 
+    /// Another number whenever a name may have become another.
+    pub fn revision(&self) -> u64 {
+        self.shared.folder.revision()
+    }
+
     /// The gRPC service.
     pub fn service(&self) -> SymbolServiceServer<SymbolUploads> {
         SymbolServiceServer::new(SymbolUploads::new(self.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX)

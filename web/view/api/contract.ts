@@ -28,6 +28,13 @@ export interface TephraEvent {
   link?: string | null;
 }
 
+/** The part of the range that an answer is about, where the limits of one query did not allow all of it. */
+export interface Partial {
+  reason: string;
+  covered_from: number;
+  covered_until: number;
+}
+
 export interface Series {
   label: string;
   rest?: boolean;
@@ -39,6 +46,7 @@ export interface Timeline {
   unit: string;
   series: Series[];
   events: TephraEvent[];
+  partial?: Partial;
 }
 
 export interface Side {
@@ -52,6 +60,7 @@ export interface Side {
   labels: Record<string, string[]>;
   value: number;
   unit: string;
+  partial?: Partial;
 }
 
 export type Change = "grew" | "shrank" | "new" | "gone" | "unchanged";
@@ -142,6 +151,7 @@ export interface RequestsAnswer {
     max_us: number;
     slowest: { trace_id: string; duration_us: number; start_ms: number; status: string }[];
   }[];
+  partial?: Partial;
 }
 
 export interface AlertAnswer {

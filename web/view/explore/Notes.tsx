@@ -3,6 +3,7 @@ import type { FlameHeader, Side } from "../api/contract";
 import type { Profile } from "../profile/tree";
 import { setParams } from "../state/location";
 import * as fmt from "../ui/format";
+import { PartialNote } from "../ui/PartialNote";
 
 /** Below this, percentages say more than the samples know. */
 const SAMPLES_FEW = 500;
@@ -28,6 +29,7 @@ export function ProfileNotes({ profile }: { profile: Profile }) {
 function sideNotes(name: string, side: Side, header: FlameHeader) {
   const who = name === "" ? "" : `${name}: `;
   const notes = [];
+  if (side.partial) notes.push(<PartialNote key={`cut${name}`} partial={side.partial} who={who} />);
   if (side.total > 0 && side.samples < SAMPLES_FEW) {
     // Three standard errors of a count of n out of N samples, as a share.
     const noise = Math.min(1, 9 / Math.max(side.samples, 1));
@@ -38,7 +40,11 @@ function sideNotes(name: string, side: Side, header: FlameHeader) {
       </p>,
     );
   }
-  const asked = (side.until - side.from) / 1000;
+  const { covered_from: from, covered_until: until } = side.partial ?? {
+    covered_from: side.from,
+    covered_until: side.until,
+  };
+  const asked = (until - from) / 1000;
   const covered = header.type.kind === "counter" && asked > 30 ? side.seconds / asked : 1;
   if (side.total > 0 && covered < COVERED_SHARE_OK)
     notes.push(

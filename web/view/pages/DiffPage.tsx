@@ -10,6 +10,7 @@ import { aroundDeploy, baselineOf, type Range } from "../state/time";
 import { Choice } from "../ui/Choice";
 import * as fmt from "../ui/format";
 import { ownsKeys } from "../ui/keyboard";
+import { PartialNote } from "../ui/PartialNote";
 import { Shell } from "../ui/Shell";
 import { Empty, Failure, Loading, Progress } from "../ui/States";
 import { Timeline } from "../ui/Timeline";
@@ -126,6 +127,7 @@ export function DiffPage() {
               onB={(b) => setSides({ b })}
               eventHref={(e) => href("/diff", { ...Object.fromEntries(params), ...around(e) })}
             />
+            <PartialNote partial={line.value?.partial} who="Timeline: " />
             <div class="sides">
               <SideBar
                 name="A"

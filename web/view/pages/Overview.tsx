@@ -1,12 +1,13 @@
 /** `/`: every service, what it burns now and what moved. Empty, it shows how the first profile gets here. */
 import { useEffect } from "preact/hooks";
 import { apiPath, getJson } from "../api/client";
-import type { Service } from "../api/contract";
+import type { Partial, Service } from "../api/contract";
 import { useResource } from "../api/resource";
 import { here, href, setParams } from "../state/location";
 import { PRESETS, readRange } from "../state/time";
 import { Choice } from "../ui/Choice";
 import * as fmt from "../ui/format";
+import { PartialNote } from "../ui/PartialNote";
 import { Shell } from "../ui/Shell";
 import { Spark } from "../ui/Spark";
 import { Failure, Loading, Progress } from "../ui/States";
@@ -16,6 +17,7 @@ import { now, refresh } from "./selection";
 
 interface Answer {
   services: Service[];
+  partial?: Partial;
 }
 
 const WAITING_MS = 3_000;
@@ -73,6 +75,7 @@ export function Overview() {
               />
             </div>
           </div>
+          <PartialNote partial={value.partial} />
           <ServiceTable
             services={value.services}
             baselines={(baselines.state.value.value ?? []).map((b) => b.services)}

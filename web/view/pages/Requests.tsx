@@ -4,6 +4,7 @@ import type { RequestsAnswer } from "../api/contract";
 import { useResource } from "../api/resource";
 import type { Range } from "../state/time";
 import * as fmt from "../ui/format";
+import { PartialNote } from "../ui/PartialNote";
 import { Empty, Failure, Loading } from "../ui/States";
 
 const SLOWEST_SHOWN = 5;
@@ -26,6 +27,7 @@ export function Requests({ service, range }: { service: string; range: Range }) 
   const us = (n: number) => fmt.duration(n / 1000);
   return (
     <div class="scroll-x">
+      <PartialNote partial={value.partial} />
       <table class="plain" data-testid="requests">
         <thead>
           <tr>

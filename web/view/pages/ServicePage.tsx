@@ -7,6 +7,7 @@ import { here, href, setParams } from "../state/location";
 import { aroundDeploy, PRESETS, type Range, readRange } from "../state/time";
 import { Choice } from "../ui/Choice";
 import * as fmt from "../ui/format";
+import { PartialNote } from "../ui/PartialNote";
 import { Shell } from "../ui/Shell";
 import { Empty, Failure, Loading, Progress } from "../ui/States";
 import { Timeline } from "../ui/Timeline";
@@ -107,6 +108,7 @@ export function ServicePage({ service }: { service: string }) {
           onB={select}
           eventHref={(e) => deployLink(service, params, e, range)}
         />
+        <PartialNote partial={line.value?.partial} who="Timeline: " />
         <div class="range-line">
           <span class="strong num" data-testid="range-text">
             {fmt.range(range.from, range.until)}

@@ -1,7 +1,7 @@
 //! Merged profiles and comparisons, in every format.
 
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
 use crate::analysis::{self, View, ViewOptions};
@@ -9,9 +9,11 @@ use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::respond::Payload;
+use crate::http::revision::Revision;
 use crate::http::work::blocking;
 use crate::profile::diff::Basis;
 use crate::profile::flame::MEDIA_TYPE;
+use crate::profile::model::Partial;
 use crate::store::now_ms;
 
 /// Twice what the view draws smoothly; exports of whole trees have formats of their own.
@@ -59,19 +61,28 @@ fn options(params: &mut Params) -> Result<ViewOptions, ApiError> {
 
 pub(super) async fn flamegraph(
     State(state): State<AppState>,
+    uri: Uri,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let selection = params.selection(now_ms())?;
+    let now = now_ms();
+    let selection = params.selection(now)?;
+    let engine = state.engine.within(params.timeout(state.engine.timeout())?);
     let format = params.choice("format", &OF_ONE)?;
     let options = options(&mut params)?;
     params.finish()?;
+    let revision = Revision::of(&state, &uri, &[&selection], "", now).await?;
+    if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(&headers)) {
+        return Ok(unchanged);
+    }
     let answer = async {
-        let merged = state.engine.merge(&selection).await?;
+        let merged = engine.merge(&selection).await?;
+        let partial = merged.partial;
+        fits(format, partial)?;
         let symbols = state.symbols.clone();
         let service = selection.service.to_string();
         let name = format!("{service}-{}-{}", selection.profile_type, selection.from_ms);
-        blocking(move || {
+        let payload = blocking(move || {
             if format == Format::Pprof {
                 // Already gzipped, and the file is expected to be.
                 let content = analysis::pprof(&merged, &symbols);
@@ -84,35 +95,66 @@ pub(super) async fn flamegraph(
             }
             let view = analysis::flamegraph(&service, &merged, &symbols, options);
             write(&headers, &view, format, &name)
-        })
-        .await?
+        });
+        Ok((payload.await??, partial))
     };
-    Ok(state.bench.run(answer).await?.into_response())
+    let (payload, partial) = state.bench.run(answer).await?;
+    Ok(finish(payload, revision, partial))
+}
+
+/// Only a whole answer may be kept: a part of it may be a larger part the next time.
+fn finish(payload: Payload, revision: Option<Revision>, partial: Option<Partial>) -> Response {
+    let response = payload.into_response();
+    match revision {
+        Some(revision) if partial.is_none() => revision.mark(response),
+        _ => response,
+    }
+}
+
+/// Refuses to write a part of what was asked into a file that cannot say so.
+fn fits(format: Format, partial: Option<Partial>) -> Result<(), ApiError> {
+    match partial {
+        Some(partial) if !matches!(format, Format::Json | Format::Flame | Format::Markdown) => {
+            Err(ApiError::only_part(&partial))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) async fn diff(
     State(state): State<AppState>,
+    uri: Uri,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, ApiError> {
-    let (a, b) = params.two_selections(now_ms())?;
+    let now = now_ms();
+    let (a, b) = params.two_selections(now)?;
+    // Each side gets half of the time.
+    let engine = state.engine.within(params.timeout(state.engine.timeout())? / 2);
     let format = params.choice("format", &OF_TWO)?;
     let basis = params.choice("basis", &BASES)?;
     let options = ViewOptions { basis, ..options(&mut params)? };
     params.finish()?;
+    let revision = Revision::of(&state, &uri, &[&a, &b], "", now).await?;
+    if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(&headers)) {
+        return Ok(unchanged);
+    }
     let answer = async {
         // Each of them uses every core already.
-        let (of_a, of_b) = (state.engine.merge(&a).await?, state.engine.merge(&b).await?);
+        let (of_a, of_b) = (engine.merge(&a).await?, engine.merge(&b).await?);
+        let partial = of_a.partial.or(of_b.partial);
+        fits(format, partial)?;
         let symbols = state.symbols.clone();
         let service = b.service.to_string();
         let name = format!("{service}-{}-diff-{}", b.profile_type, b.from_ms);
-        blocking(move || {
+        let payload = blocking(move || {
             let view = analysis::compare(&service, &of_a, &of_b, &symbols, options);
             write(&headers, &view, format, &name)
-        })
-        .await?
+        });
+        Ok((payload.await??, partial))
     };
-    Ok(state.bench.run(answer).await?.into_response())
+    let (payload, partial) = state.bench.run(answer).await?;
+    Ok(finish(payload, revision, partial))
 }
 
 fn write(asked: &HeaderMap, view: &View, format: Format, name: &str) -> Result<Payload, ApiError> {

@@ -8,15 +8,19 @@ use tephra_proto::label;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
-use crate::profile::header::TypeInfo;
+use crate::profile::header::{PartialInfo, TypeInfo};
 use crate::query::ServiceOverview;
 use crate::store::now_ms;
 
 pub(super) async fn services(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     let range = params.range(now_ms())?;
     params.finish()?;
-    let services = state.bench.run(async { Ok(state.engine.services(range).await?) }).await?;
-    Ok(Json(json!({ "services": services.iter().map(service).collect::<Vec<_>>() })))
+    let (services, partial) = state.bench.run(async { Ok(state.engine.services(range).await?) }).await?;
+    let mut answer = json!({ "services": services.iter().map(service).collect::<Vec<_>>() });
+    if let Some(partial) = partial {
+        answer["partial"] = json!(PartialInfo::from(partial));
+    }
+    Ok(Json(answer))
 }
 
 fn service(s: &ServiceOverview) -> Value {

@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tephra_proto::label;
 
@@ -9,24 +11,38 @@ use super::events::event_json;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
+use crate::http::revision::Revision;
+use crate::profile::header::PartialInfo;
 use crate::profile::model::{Kind, ProfileType};
 use crate::store::now_ms;
 
 /// A day: a longer step is a longer range's.
 const STEP_SECONDS_MAX: u64 = 86_400;
 
-pub(super) async fn timeline(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
-    let selection = params.selection(now_ms())?;
+pub(super) async fn timeline(
+    State(state): State<AppState>,
+    uri: Uri,
+    headers: HeaderMap,
+    mut params: Params,
+) -> Result<Response, ApiError> {
+    let now = now_ms();
+    let selection = params.selection(now)?;
+    let engine = state.engine.within(params.timeout(state.engine.timeout())?);
     let step_ms = params.number("step", 1, STEP_SECONDS_MAX)?.map(|seconds| seconds * 1_000);
     let by = params.take("by")?;
     params.finish()?;
     if let Some(by) = &by {
         label::check_name(by)?;
     }
-    let answer = async { Ok(state.engine.timeline(&selection, step_ms, by.as_deref()).await?) };
-    let timeline = state.bench.run(answer).await?;
     let service = Some(selection.service.as_str());
     let events = state.store.catalog().events(service, selection.from_ms, selection.until_ms, None).await?;
+    let events = Value::from(events.iter().map(event_json).collect::<Vec<_>>());
+    let revision = Revision::of(&state, &uri, &[&selection], &events.to_string(), now).await?;
+    if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(&headers)) {
+        return Ok(unchanged);
+    }
+    let answer = async { Ok(engine.timeline(&selection, step_ms, by.as_deref()).await?) };
+    let timeline = state.bench.run(answer).await?;
     let (unit, scale) = rate(&timeline.profile_type);
     let series: Vec<Value> = timeline
         .series
@@ -40,12 +56,16 @@ pub(super) async fn timeline(State(state): State<AppState>, mut params: Params) 
             json
         })
         .collect();
-    Ok(Json(json!({
-        "step_ms": timeline.step_ms,
-        "unit": unit,
-        "series": series,
-        "events": events.iter().map(event_json).collect::<Vec<_>>(),
-    })))
+    let mut answer = json!({ "step_ms": timeline.step_ms, "unit": unit, "series": series, "events": events });
+    let response = match (timeline.partial, revision) {
+        (Some(partial), _) => {
+            answer["partial"] = json!(PartialInfo::from(partial));
+            Json(answer).into_response()
+        }
+        (None, Some(revision)) => revision.mark(Json(answer).into_response()),
+        (None, None) => Json(answer).into_response(),
+    };
+    Ok(response)
 }
 
 /// The unit of a type over time, and what one unit of the type per second is worth in it.

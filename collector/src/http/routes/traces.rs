@@ -15,7 +15,7 @@ use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::respond::Payload;
 use crate::http::work::blocking;
-use crate::profile::header::TypeInfo;
+use crate::profile::header::{PartialInfo, TypeInfo};
 use crate::profile::model::{Merged, SpanSummary};
 use crate::query::TraceService;
 use crate::store::now_ms;
@@ -95,16 +95,21 @@ fn span_json(span: &SpanSummary) -> Value {
 pub(super) async fn requests(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     let (service, range, labels) = (params.service()?, params.range(now_ms())?, params.labels()?);
     let route = params.take("route")?;
+    let engine = state.engine.within(params.timeout(state.engine.timeout())?);
     params.finish()?;
     if let Some(route) = route.as_ref().filter(|route| route.len() > ROUTE_BYTES_MAX) {
         let message = format!("the route has {} bytes, limit {ROUTE_BYTES_MAX}", route.len());
         return Err(ApiError::invalid(message, "copy it from the answer without route="));
     }
     let answer = async {
-        let mut spans = state.engine.spans(&service, range, &labels).await?;
+        let (mut spans, partial) = engine.spans(&service, range, &labels).await?;
         blocking(move || {
             spans.retain(|span| route.as_ref().is_none_or(|route| *route == *span.route));
-            json!({ "routes": routes(&spans) })
+            let mut answer = json!({ "routes": routes(&spans) });
+            if let Some(partial) = partial {
+                answer["partial"] = json!(PartialInfo::from(partial));
+            }
+            answer
         })
         .await
     };

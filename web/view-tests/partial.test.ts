@@ -1,0 +1,18 @@
+import { describe, expect, test } from "vitest";
+import { partialWords } from "../view/ui/PartialNote";
+
+const covered = { covered_from: Date.UTC(2026, 2, 1, 9), covered_until: Date.UTC(2026, 2, 2, 9) };
+
+describe("an answer about a part says so", () => {
+  test.each([
+    ["time", "ran out of its time"],
+    ["windows", "too many windows"],
+    ["size", "outgrew its memory"],
+    ["something-new", "a limit of the query was reached"],
+  ])("%s", (reason, why) => {
+    const words = partialWords({ reason, ...covered });
+    expect(words).toMatch(/^Only .*1 Mar.* – .*2 Mar.* is in this, the newest part/);
+    expect(words).toContain(why);
+    expect(words).toContain("shorter range");
+  });
+});

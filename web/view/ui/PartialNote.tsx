@@ -1,0 +1,26 @@
+/** An answer that is only about the newest part of what was asked says so, wherever it is shown. */
+import type { Partial } from "../api/contract";
+import * as fmt from "./format";
+
+const REASONS: Record<string, string> = {
+  time: "the query ran out of its time",
+  windows: "the query would have read too many windows",
+  size: "the answer outgrew its memory",
+};
+
+export function partialWords(partial: Partial): string {
+  const why = REASONS[partial.reason] ?? "a limit of the query was reached";
+  const part = fmt.range(partial.covered_from, partial.covered_until);
+  return `Only ${part} is in this, the newest part of what was asked: ${why}. Choose a shorter range, or narrow it down with a label.`;
+}
+
+/** `who` is "A: " or "B: " in a comparison. */
+export function PartialNote({ partial, who = "" }: { partial?: Partial | undefined; who?: string }) {
+  if (!partial) return null;
+  return (
+    <p class="note is-cut" role="status" data-testid="note-cut">
+      {who}
+      {partialWords(partial)}
+    </p>
+  );
+}
