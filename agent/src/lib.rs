@@ -19,8 +19,8 @@
 //! uses spans, [`tower_layer()`] for whoever serves HTTP. Without either, [`attach`] and [`in_context`] do it by hand.
 //!
 //! # What this can never do to your process
-//! - **Slow it down noticeably.** A thread is interrupted at most `cpu_hz` times per second of CPU it *uses*; a sleeping
-//!   thread never. No thread of yours ever waits for the agent: not for a lock, not for the network, not for memory.
+//! - **Slow it down noticeably.** A thread is interrupted about `cpu_hz` times per second of CPU it *uses*; a sleeping
+//!   thread is left alone. No thread of yours ever waits for the agent: not for a lock, not for the network, not for memory.
 //! - **Fill its memory.** Every table and queue has a fixed budget, together [`Builder::memory_limit`]. What does not
 //!   fit is dropped, counted by reason, and the counts are shipped, so a profile never under-reports in silence.
 //! - **Take it down with the collector.** A collector that is dead, slow, or answers garbage costs dropped windows. A
@@ -34,7 +34,8 @@
 //! Where threads have no CPU timers of their own (anything but Linux, and the feature `pprof-fallback`), the `pprof` crate
 //! samples instead: CPU only, without trace labels.
 //!
-//! What it *does* cost: two threads (`tephra-agent`, `tephra-ship`), the signal SIGPROF, and one timer per thread.
+//! What it *does* cost: two threads (`tephra-agent`, `tephra-ship`), one timer per busy thread and one for the process, and
+//! their signals: SIGPROF, and SIGVTALRM unless your program handles that itself.
 
 mod agent;
 mod builder;

@@ -25,8 +25,14 @@ pub struct Stats {
     pub dropped: Drops,
     /// Threads sampled now.
     pub threads: u64,
-    /// Threads that the kernel gave no timer, as under a low `ulimit -i`.
+    /// Threads that the kernel gave no timer of their own, as under a low `ulimit -i`. One timer of the whole process
+    /// samples them, where the kernel has it (Linux 6.4).
     pub timer_failures: u64,
+    /// CPU time that this process used.
+    pub process_cpu: Duration,
+    /// CPU time that no sample stands for: of threads that could not be sampled, of samples that were dropped, and of the
+    /// agent's own thread. Up to one sampling period per thread is still to come.
+    pub unsampled_cpu: Duration,
     /// Windows sealed.
     pub windows_sealed: u64,
     /// Windows that a collector acknowledged.
@@ -47,8 +53,14 @@ pub struct Stats {
     pub table_bytes: u64,
     /// CPU time of the agent's own threads.
     pub agent_cpu: Duration,
-    /// Time that your threads spent inside the sampler.
+    /// Time that your threads spent in the signal handler. The kernel's part of a signal, about 2 µs, comes on top.
     pub handler_time: Duration,
+    /// What half of the CPU samples did not exceed of it, to a quarter.
+    pub handler_p50: Duration,
+    /// What 99 of 100 CPU samples did not exceed of it, to a quarter. Being descheduled meanwhile counts.
+    pub handler_p99: Duration,
+    /// Time that your threads spent sampling allocations.
+    pub alloc_time: Duration,
 }
 
 /// Samples that were lost, by reason. The same counts travel with the windows.

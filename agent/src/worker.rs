@@ -16,7 +16,7 @@ use crate::notice::Notice;
 use crate::sampler::{self, ModuleMap, SamplerConfig};
 use crate::stats::{Board, Drops, Stats};
 use crate::window::{Encoding, LiveHeap, Window};
-use crate::{process, random, spans};
+use crate::{random, spans};
 
 pub(crate) const THREAD_NAME: &str = "tephra-agent";
 
@@ -56,6 +56,8 @@ pub(crate) struct Worker {
     window: Window,
     modules: Arc<ModuleMap>,
     paused: bool,
+    /// Threads without timers were mentioned.
+    told_of_timers: bool,
     /// Lost on this side of the queue, in total.
     lost: Lost,
     /// As they stood when the last window was sealed.
@@ -63,6 +65,8 @@ pub(crate) struct Worker {
     reported_cpu_ns: u64,
     /// As they stood when the agent started: they count for the process.
     initial: sampler::Counters,
+    initial_durations: sampler::Durations,
+    initial_cpu_ns: u64,
     initial_heap_full: u64,
 }
 
@@ -75,6 +79,8 @@ impl Worker {
         board: Arc<Board>,
     ) -> Result<Self, StartError> {
         let initial = sampler::counters();
+        let initial_durations = sampler::Durations::read();
+        let initial_cpu_ns = sampler::process_cpu_ns();
         let initial_heap_full = heap::counters().table_full;
         sampler::start(SamplerConfig { hz: settings.cpu_hz, depth: settings.stack_depth })
             .map_err(|why| StartError::Sampler { reason: why.to_string() })?;
@@ -100,10 +106,13 @@ impl Worker {
             sequence: 0,
             modules: Arc::default(),
             paused: false,
+            told_of_timers: false,
             lost: Lost::default(),
             reported: Lost::default(),
-            reported_cpu_ns: process::cpu_ns(),
+            reported_cpu_ns: initial_cpu_ns,
             initial,
+            initial_durations,
+            initial_cpu_ns,
             initial_heap_full,
         };
         worker.collect();
@@ -153,7 +162,17 @@ impl Worker {
         let Self { window, modules, .. } = self;
         sampler::drain(&mut |sample| window.add(sample, &**modules));
         self.lost.add(DropReason::TableFull, self.window.table_full() - before);
-        self.board.write(self.stats(), self.lost_so_far());
+        let stats = self.stats();
+        self.board.write(stats, self.lost_so_far());
+        if stats.timer_failures > 0 && !std::mem::replace(&mut self.told_of_timers, true) {
+            static REFUSED: Notice = Notice::new();
+            let instead = if sampler::has_process_timer() {
+                "one timer of the whole process samples them instead"
+            } else {
+                "they are not sampled, and their CPU time is reported as unsampled"
+            };
+            REFUSED.say(&format!("the kernel refuses threads their CPU timers (see `ulimit -i`): {instead}"));
+        }
     }
 
     fn refresh_modules(&mut self) {
@@ -175,7 +194,7 @@ impl Worker {
         let live = live_heap();
         self.collect();
         let spans = spans::take();
-        let cpu_ns = process::cpu_ns();
+        let cpu_ns = sampler::process_cpu_ns();
         let stored = self.window.stored();
         if why == Seal::Whole || stored > 0 || !spans.is_empty() {
             let payload = self.encoding.payload(&self.window, (why != Seal::Part).then_some(&live), &spans);
@@ -241,6 +260,8 @@ impl Worker {
 
     fn stats(&self) -> Stats {
         let (now, initial) = (sampler::counters(), &self.initial);
+        let durations = sampler::Durations::read().since(&self.initial_durations);
+        let process_cpu_ns = sampler::process_cpu_ns().saturating_sub(self.initial_cpu_ns);
         Stats {
             sampling: !self.paused,
             cpu_samples: now.cpu_taken - initial.cpu_taken,
@@ -251,7 +272,14 @@ impl Worker {
             timer_failures: now.timer_failures - initial.timer_failures,
             windows_sealed: self.sequence,
             table_bytes: self.window.bytes() as u64,
-            handler_time: Duration::from_nanos(now.handler_ns_total - initial.handler_ns_total),
+            process_cpu: Duration::from_nanos(process_cpu_ns),
+            unsampled_cpu: Duration::from_nanos(
+                process_cpu_ns.saturating_sub(now.sampled_cpu_ns - initial.sampled_cpu_ns),
+            ),
+            handler_time: Duration::from_nanos(now.handler_ns - initial.handler_ns),
+            handler_p50: durations.quantile(0.5),
+            handler_p99: durations.quantile(0.99),
+            alloc_time: Duration::from_nanos(now.alloc_ns - initial.alloc_ns),
             ..Stats::default()
         }
     }

@@ -4,20 +4,21 @@
 mod support;
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use support::payload::Window;
 use support::symbols::Functions;
-use support::{Collector, alone, wait_for};
+use support::{Collector, alone, thread_cpu, wait_for};
 use tephra_agent::{Agent, StartError};
 
 #[global_allocator]
 static ALLOC: tephra_agent::ProfAlloc = tephra_agent::ProfAlloc::system();
 
+/// Burns CPU time, whatever the machine is busy with otherwise.
 #[inline(never)]
 fn busy_function(duration: Duration) {
-    let started = Instant::now();
-    while started.elapsed() < duration {
+    let started = thread_cpu();
+    while thread_cpu() - started < duration {
         for i in 0..10_000u64 {
             black_box(i.wrapping_mul(i));
         }

@@ -46,9 +46,31 @@ pub(crate) struct Counters {
     pub(crate) dropped_ring_full: u64,
     pub(crate) truncated: u64,
     pub(crate) timer_failures: u64,
-    pub(crate) handler_ns_total: u64,
+    pub(crate) sampled_cpu_ns: u64,
+    pub(crate) handler_ns: u64,
+    pub(crate) alloc_ns: u64,
     pub(crate) threads: u64,
 }
+
+/// How long samples kept their threads: not known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Durations;
+
+impl Durations {
+    pub(crate) fn read() -> Self {
+        Self
+    }
+
+    pub(crate) fn since(&self, _: &Self) -> Self {
+        Self
+    }
+
+    pub(crate) fn quantile(&self, _: f64) -> Duration {
+        Duration::ZERO
+    }
+}
+
+pub(crate) use crate::process::cpu_ns as process_cpu_ns;
 
 /// Names by number: the "addresses" of this sampler's stacks.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +114,11 @@ impl Registers {
     pub(crate) fn here() -> Self {
         Self
     }
+}
+
+/// There is nothing but a process's timer.
+pub(crate) fn has_process_timer() -> bool {
+    true
 }
 
 /// Allocations are not sampled.
@@ -198,11 +225,13 @@ impl Running {
         let Some(report) = self.guard.as_ref().and_then(|guard| guard.report().build().ok()) else { return };
         with_shared(|shared| {
             let mut map = ModuleMap::clone(&shared.map);
+            let period_ns = 1_000_000_000 / u64::from(self.config.hz.max(1));
             for (frames, count) in report.data {
                 let stack = shared.number(frames, self.config.depth, &mut map);
                 let periods = u32::try_from(count).unwrap_or_default();
                 if periods > 0 && !stack.is_empty() {
                     shared.counters.cpu_taken += 1;
+                    shared.counters.sampled_cpu_ns += u64::from(periods) * period_ns;
                     shared.pending.push((stack, periods));
                 }
             }

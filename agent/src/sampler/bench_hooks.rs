@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{SamplerConfig, counters, current_state, current_tid};
+use super::{SamplerConfig, counters, current_tid, thread_state, timer};
 
 /// How often a [`Session`] drains.
 const DRAIN_EVERY: Duration = Duration::from_millis(10);
@@ -19,6 +19,7 @@ pub struct Session {
     stop: Arc<AtomicBool>,
     drained: Arc<AtomicU64>,
     agent: Option<JoinHandle<()>>,
+    agent_tid: u32,
 }
 
 impl Session {
@@ -39,7 +40,7 @@ impl Session {
             let (stop, drained) = (Arc::clone(&stop), Arc::clone(&drained));
             move || {
                 super::start(SamplerConfig { hz, depth: 128 }).expect("sampling starts");
-                ready.send(()).expect("the starter waits");
+                ready.send(current_tid()).expect("the starter waits");
                 while !stop.load(Ordering::Acquire) {
                     super::tick();
                     super::drain(&mut |sample| {
@@ -55,8 +56,14 @@ impl Session {
                 });
             }
         });
-        started.recv().expect("sampling starts");
-        Self { stop, drained, agent: Some(agent) }
+        let agent_tid = started.recv().expect("sampling starts");
+        Self { stop, drained, agent: Some(agent), agent_tid }
+    }
+
+    /// CPU time of the agent thread so far, which is never sampled.
+    #[must_use]
+    pub fn agent_cpu(&self) -> Duration {
+        timer::thread_cpu(self.agent_tid)
     }
 
     /// Samples drained so far.
@@ -82,7 +89,7 @@ impl Drop for Session {
 #[must_use]
 pub fn cpu_sample_ns(depth: usize) -> Option<u64> {
     super::register_thread();
-    let address = current_state(current_tid())?.address();
+    let address = thread_state::of(current_tid())?.address();
     for _ in 0..DRAINS_AWAITED {
         let before = counters().cpu_taken;
         let away = descend(depth, address);
@@ -99,7 +106,14 @@ pub fn cpu_sample_ns(depth: usize) -> Option<u64> {
 pub fn totals() -> (u64, u64, u64) {
     let counters = counters();
     let taken = counters.cpu_taken + counters.alloc_taken;
-    (taken, counters.dropped_busy + counters.dropped_ring_full, counters.handler_ns_total)
+    (taken, counters.dropped_busy + counters.dropped_ring_full, counters.handler_ns + counters.alloc_ns)
+}
+
+/// Samples for which a stack was copied by a system call, because its bounds were not known, since the process began.
+#[must_use]
+pub fn stacks_copied() -> u64 {
+    let counters = counters();
+    counters.stack_copied + counters.no_bound
 }
 
 #[inline(never)]

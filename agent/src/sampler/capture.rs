@@ -4,9 +4,11 @@
 //! no panic, and no system call on the usual path.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::arch::Registers;
+use super::clock;
 use super::context_record;
 use super::counters::{self, COUNTERS};
 use super::modules;
@@ -22,6 +24,8 @@ const COPY_PAGES: usize = COPY_WORDS * 8 / PAGE_BYTES as usize + 1;
 
 /// Deepest stack kept.
 static DEPTH: AtomicUsize = AtomicUsize::new(0);
+/// CPU time between two samples of a busy thread.
+static PERIOD_NS: AtomicU64 = AtomicU64::new(0);
 /// This process, so that copying needs no extra system call to ask.
 static PID: AtomicU32 = AtomicU32::new(0);
 
@@ -29,6 +33,11 @@ static PID: AtomicU32 = AtomicU32::new(0);
 pub(super) fn configure(depth: usize) {
     DEPTH.store(depth.min(DEPTH_MAX), Ordering::Relaxed);
     PID.store(std::process::id(), Ordering::Relaxed);
+}
+
+/// Sets what one timer period of a sample stands for.
+pub(super) fn set_period(period: Option<Duration>) {
+    PERIOD_NS.store(period.map_or(0, |period| period.as_nanos() as u64), Ordering::Relaxed);
 }
 
 /// What is to be sampled.
@@ -59,7 +68,7 @@ pub(super) fn take(subject: &Subject<'_>) -> Option<u64> {
     let context = context_record::current();
     let sample = RawSample {
         kind: subject.kind,
-        time_ms: unix_time_ms(),
+        time_ms: clock::unix_time_ms(),
         tid: subject.tid,
         context,
         stack,
@@ -71,11 +80,13 @@ pub(super) fn take(subject: &Subject<'_>) -> Option<u64> {
         counters::add(&COUNTERS.dropped_ring_full, 1);
         return None;
     }
-    let taken = match subject.kind {
-        SampleKind::Cpu { .. } => &COUNTERS.cpu_taken,
-        SampleKind::Alloc { .. } => &COUNTERS.alloc_taken,
-    };
-    counters::add(taken, 1);
+    match subject.kind {
+        SampleKind::Cpu { periods } => {
+            counters::add(&COUNTERS.cpu_taken, 1);
+            counters::add(&COUNTERS.sampled_cpu_ns, u64::from(periods) * PERIOD_NS.load(Ordering::Relaxed));
+        }
+        SampleKind::Alloc { .. } => counters::add(&COUNTERS.alloc_taken, 1),
+    }
     counters::add(&COUNTERS.truncated, u64::from(truncated));
     Some(stack_hash)
 }
@@ -124,23 +135,4 @@ fn copy_stack(start: u64, copy: &mut [u64; COPY_WORDS]) -> usize {
     let got =
         unsafe { libc::process_vm_readv(pid, &raw const into, 1, pieces.as_ptr(), COPY_PAGES as libc::c_ulong, 0) };
     usize::try_from(got).unwrap_or(0) / 8
-}
-
-/// Milliseconds since 1970, to the kernel's tick: windows are 10 s long, and the coarse clock costs next to nothing.
-fn unix_time_ms() -> u64 {
-    let now = clock(libc::CLOCK_REALTIME_COARSE);
-    (now.tv_sec as u64).wrapping_mul(1_000).wrapping_add(now.tv_nsec as u64 / 1_000_000)
-}
-
-/// Nanoseconds of a clock that only moves forward. No system call, as the kernel answers through the vDSO.
-pub(super) fn monotonic_ns() -> u64 {
-    let now = clock(libc::CLOCK_MONOTONIC);
-    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
-}
-
-fn clock(clock: libc::clockid_t) -> libc::timespec {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes to a local; allowed in signal handlers by POSIX.
-    unsafe { libc::clock_gettime(clock, &raw mut now) };
-    now
 }

@@ -35,10 +35,14 @@ counters! {
     no_bound,
     /// Samples whose walk did not reach the thread's root.
     truncated,
-    /// Threads without a timer: the kernel refused one, or there were too many threads.
+    /// Threads that got no timer of their own: the kernel refused one, or there were too many threads.
     timer_failures,
-    /// Time spent in the signal handler and in sampling allocations, in nanoseconds.
-    handler_ns_total,
+    /// CPU time that the samples taken stand for, in nanoseconds.
+    sampled_cpu_ns,
+    /// Time spent in the signal handler, in nanoseconds.
+    handler_ns,
+    /// Time spent sampling allocations, in nanoseconds.
+    alloc_ns,
     /// Threads sampled now.
     threads,
 }

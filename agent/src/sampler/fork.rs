@@ -1,6 +1,6 @@
 //! What a fork does: the parent notices nothing, and in the child everything here is inert for ever.
 //!
-//! SIGPROF is blocked while the process is copied, because a signal would restart the copying, and a big process would never
+//! Our signals are blocked while the process is copied, because a signal would restart the copying, and a big process would never
 //! finish it. The child has none of the parent's timers and none of its threads; it only must not use what they left half
 //! done.
 

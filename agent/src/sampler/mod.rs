@@ -7,12 +7,15 @@ mod arch;
 pub mod bench_hooks;
 mod build_id;
 mod capture;
+mod clock;
 pub(crate) mod context_record;
 mod counters;
+mod durations;
 mod fork;
 mod indirect;
 mod loaded;
 mod modules;
+mod process_timer;
 mod record;
 mod ring;
 mod signal;
@@ -32,7 +35,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub(crate) use self::arch::Registers;
+pub(crate) use self::clock::process_cpu_ns;
 pub(crate) use self::counters::{Counters, read as counters};
+pub(crate) use self::durations::Durations;
 pub(crate) use self::modules::ModuleMap;
 
 use self::capture::Subject;
@@ -93,14 +98,14 @@ struct Supervisor {
 }
 
 thread_local! {
-    static THREAD: Identity = const { Identity { tid: Cell::new(0), position: Cell::new(usize::MAX) } };
+    static THREAD: Identity = const { Identity { tid: Cell::new(0), exempt: Cell::new(false) } };
 }
 
-/// Who the running thread is, so that sampling an allocation need not ask the kernel.
+/// Who the running thread is, so that sampling it need not ask the kernel.
 struct Identity {
     tid: Cell<u32>,
-    /// Where its state was last found in the pool.
-    position: Cell<usize>,
+    /// It is the agent's own, and may be holding what a sample needs.
+    exempt: Cell<bool>,
 }
 
 /// Starts sampling every thread but the calling one, which becomes the agent thread: it has to call [`tick`] about every
@@ -124,10 +129,11 @@ pub(crate) fn start(config: SamplerConfig) -> Result<(), SamplerError> {
     fork::guard();
     capture::configure(depth);
     signal::install().map_err(SamplerError::Signal)?;
-    signal::set_blocked(true);
+    set_exempt(true);
     let mut tracker = Tracker::default();
     tracker.refresh();
     let period = Duration::from_secs(1).checked_div(hz);
+    capture::set_period(period);
     let mut threads = Threads::new(period, current_tid());
     ACTIVE.store(true, Ordering::Release);
     threads.discover();
@@ -140,7 +146,7 @@ pub(crate) fn stop() {
     if let Some(mut stopped) = supervisor().and_then(|mut supervisor| supervisor.take()) {
         deactivate();
         stopped.threads.clear();
-        signal::set_blocked(false);
+        set_exempt(false);
     }
 }
 
@@ -199,17 +205,25 @@ pub(crate) fn resolve(path: &Path, exported: &[CString]) -> Vec<Option<Range<u64
     loaded.map_or_else(|| vec![None; exported.len()], |loaded| indirect::resolve(&loaded, exported))
 }
 
-/// Starts to sample the calling thread at once, which the supervisor would otherwise do at its next tick. Never waits.
-pub(crate) fn register_thread() {
+/// Gives the calling thread a timer at once, which the supervisor would do once it has worked for a while. Never waits;
+/// `false`: somebody else was at it, or sampling is off.
+pub(crate) fn register_thread() -> bool {
     if !is_active() {
-        return;
+        return false;
     }
     if let Ok(mut supervisor) = SUPERVISOR.try_lock()
         && let Some(supervisor) = supervisor.as_mut()
         && !supervisor.paused
     {
         supervisor.threads.add(current_tid());
+        return true;
     }
+    false
+}
+
+/// Whether threads without a timer of their own are sampled.
+pub(crate) fn has_process_timer() -> bool {
+    supervisor().is_some_and(|supervisor| supervisor.as_ref().is_some_and(|s| s.threads.has_process_timer()))
 }
 
 /// Takes a sample of an allocation by the running thread, whose `registers` were read in a function that has not returned.
@@ -218,11 +232,11 @@ pub(crate) fn record_alloc(registers: Registers, bytes: u64, weight: f64, skip: 
     if !is_active() {
         return None;
     }
-    let started = capture::monotonic_ns();
+    let started = clock::monotonic_ns();
     let tid = current_tid();
     let kind = SampleKind::Alloc { bytes, weight };
-    let hash = capture::take(&Subject { kind, tid, state: current_state(tid), registers, skip });
-    counters::add(&counters::COUNTERS.handler_ns_total, capture::monotonic_ns().wrapping_sub(started));
+    let hash = capture::take(&Subject { kind, tid, state: thread_state::of(tid), registers, skip });
+    counters::add(&counters::COUNTERS.alloc_ns, clock::monotonic_ns().wrapping_sub(started));
     hash
 }
 
@@ -251,16 +265,14 @@ fn current_tid() -> u32 {
     })
 }
 
-fn current_state(tid: u32) -> Option<&'static thread_state::ThreadState> {
-    let is_mine = |state: &&thread_state::ThreadState| state.tid() == tid && state.is_live();
-    THREAD.with(|thread| {
-        if let Some(state) = thread_state::at(thread.position.get()).filter(is_mine) {
-            return Some(state);
-        }
-        let position = threads::position_of(tid)?;
-        thread.position.set(position);
-        thread_state::at(position)
-    })
+/// Takes no CPU samples of the running thread, or takes them again.
+fn set_exempt(exempt: bool) {
+    THREAD.with(|thread| thread.exempt.set(exempt));
+}
+
+/// Safe in a signal handler.
+fn is_exempt() -> bool {
+    THREAD.with(|thread| thread.exempt.get())
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
-//! The SIGPROF handler: installed once and for ever, because a signal may arrive long after sampling stopped and would end
+//! The signal handler: installed once and for ever, because a signal may arrive long after sampling stopped and would end
 //! the process if nobody handled it.
+//!
+//! Threads' own timers send SIGPROF, the process's timer sends SIGVTALRM. They must differ: a signal to the process that
+//! meets a handler of the same signal is handed on to another thread, which may be asleep.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -10,6 +13,7 @@ use super::arch::Registers;
 use super::capture::{self, Subject};
 use super::counters::{self, COUNTERS};
 use super::thread_state::{self, ThreadState};
+use super::{clock, durations, process_timer};
 use crate::sample::SampleKind;
 
 /// The handler that was there before ours; 0 when there was none.
@@ -39,37 +43,70 @@ const _: () =
 
 type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
-/// Installs the handler unless it is the current one. What was there before keeps getting the signals that are not ours.
+const OURS: Handler = on_signal;
+
+/// Handles SIGPROF, unless it is handled already. Who did so before keeps getting the signals that are not ours.
 ///
 /// # Errors
 /// When the kernel refuses.
 pub(super) fn install() -> io::Result<()> {
-    // SAFETY: `sigaction` is a C structure for which zero is valid, and the pointers are to locals.
-    let mut current: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: asks only.
-    if unsafe { libc::sigaction(libc::SIGPROF, std::ptr::null(), &raw mut current) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let ours = on_sigprof as Handler as usize;
-    if current.sa_sigaction == ours {
+    let current = current_action(libc::SIGPROF)?;
+    if current.sa_sigaction == OURS as usize {
         return Ok(());
     }
-    let foreign = current.sa_sigaction != libc::SIG_DFL && current.sa_sigaction != libc::SIG_IGN;
+    let foreign = is_handler(&current);
     PREVIOUS_FLAGS.store(current.sa_flags as usize, Ordering::Relaxed);
     PREVIOUS.store(if foreign { current.sa_sigaction } else { 0 }, Ordering::Release);
-    // SAFETY: as above.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = ours;
-    // Interrupted calls go on by themselves. No alternate stack: std's is too small to share, and ours needs little.
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-    // SAFETY: the handler has the signature that SA_SIGINFO asks for and touches only what signal handlers may.
-    if unsafe { libc::sigaction(libc::SIGPROF, &raw const action, std::ptr::null_mut()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    handle(libc::SIGPROF)
 }
 
-/// Blocks or unblocks SIGPROF in the running thread; returns whether it was blocked before.
+/// Handles SIGVTALRM, unless the program does so itself.
+///
+/// # Errors
+/// `AddrInUse` when the program does; otherwise the kernel's.
+pub(super) fn install_for_process() -> io::Result<()> {
+    let current = current_action(libc::SIGVTALRM)?;
+    match current.sa_sigaction {
+        ours if ours == OURS as usize => Ok(()),
+        _ if is_handler(&current) => Err(io::ErrorKind::AddrInUse.into()),
+        _ => handle(libc::SIGVTALRM),
+    }
+}
+
+fn is_handler(action: &libc::sigaction) -> bool {
+    action.sa_sigaction != libc::SIG_DFL && action.sa_sigaction != libc::SIG_IGN
+}
+
+fn current_action(signal: c_int) -> io::Result<libc::sigaction> {
+    // SAFETY: `sigaction` is a C structure for which zero is valid.
+    let mut current: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: asks only, and writes to a local.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut current) };
+    if asked == 0 { Ok(current) } else { Err(io::Error::last_os_error()) }
+}
+
+fn handle(signal: c_int) -> io::Result<()> {
+    // SAFETY: `sigaction` is a C structure for which zero is valid.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = OURS as usize;
+    // Interrupted calls go on by themselves. No alternate stack: std's is too small to share, and ours needs little. No
+    // other signal is blocked meanwhile, for blocking one of the process's hands it on to another thread.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+    // SAFETY: the handler has the signature that SA_SIGINFO asks for and touches only what signal handlers may.
+    let set = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Who sent a signal.
+enum Sender {
+    /// The thread's own timer.
+    Thread(&'static ThreadState),
+    /// The process's timer.
+    Process,
+    Stranger,
+}
+
+/// Blocks or unblocks our signals in the running thread; returns whether SIGPROF was blocked before.
 pub(super) fn set_blocked(blocked: bool) -> bool {
     // SAFETY: signal sets are plain memory, initialized by the calls themselves; the pointers are to locals.
     unsafe {
@@ -77,13 +114,14 @@ pub(super) fn set_blocked(blocked: bool) -> bool {
         let mut before: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigaddset(&raw mut set, libc::SIGPROF);
+        libc::sigaddset(&raw mut set, libc::SIGVTALRM);
         let how = if blocked { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
         libc::pthread_sigmask(how, &raw const set, &raw mut before);
         libc::sigismember(&raw const before, libc::SIGPROF) == 1
     }
 }
 
-extern "C" fn on_sigprof(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: errno's address is the thread's own, valid as long as the thread.
     let errno = unsafe { &mut *libc::__errno_location() };
     let saved = *errno;
@@ -92,32 +130,55 @@ extern "C" fn on_sigprof(signal: c_int, info: *mut libc::siginfo_t, context: *mu
         let info = &*info.cast::<TimerSignal>();
         (info.code, info.value, info.overruns)
     };
-    let state = if code == libc::SI_TIMER { thread_state::at_address(value) } else { None };
-    match state {
-        Some(state) if super::is_active() => {
-            let started = capture::monotonic_ns();
-            // SAFETY: `context` is this handler's third argument.
-            let registers = unsafe { Registers::interrupted(context) };
-            sample(state, overruns, registers);
-            counters::add(&COUNTERS.handler_ns_total, capture::monotonic_ns().wrapping_sub(started));
+    let periods = u32::try_from(overruns).unwrap_or(0).saturating_add(1);
+    let sender = if code == libc::SI_TIMER { Sender::of(value) } else { Sender::Stranger };
+    match sender {
+        Sender::Stranger => pass_on(signal, info, context),
+        _ if !super::is_active() => {}
+        Sender::Thread(state) => {
+            process_timer::counted_elsewhere(periods);
+            if !super::is_exempt() {
+                // SAFETY: `context` is this handler's third argument.
+                sample(state.tid(), Some(state), periods, unsafe { Registers::interrupted(context) });
+            }
         }
-        Some(_) => {}
-        None => pass_on(signal, info, context),
+        Sender::Process => {
+            let tid = super::current_tid();
+            let state = thread_state::of(tid);
+            if super::is_exempt() || state.is_some_and(ThreadState::is_timed) {
+                process_timer::landed_elsewhere(periods);
+            } else if let periods @ 1.. = process_timer::due(periods) {
+                // SAFETY: as above.
+                sample(tid, state, periods, unsafe { Registers::interrupted(context) });
+            }
+        }
     }
     *errno = saved;
 }
 
-fn sample(state: &ThreadState, overruns: c_int, registers: Registers) {
-    let periods = u32::try_from(overruns).unwrap_or(0).saturating_add(1);
-    let kind = SampleKind::Cpu { periods };
-    capture::take(&Subject { kind, tid: state.tid(), state: Some(state), registers, skip: 0..0 });
+impl Sender {
+    fn of(value: usize) -> Self {
+        match thread_state::at_address(value) {
+            Some(state) => Self::Thread(state),
+            None if process_timer::is_from_process_timer(value) => Self::Process,
+            None => Self::Stranger,
+        }
+    }
+}
+
+fn sample(tid: u32, state: Option<&ThreadState>, periods: u32, registers: Registers) {
+    let started = clock::monotonic_ns();
+    capture::take(&Subject { kind: SampleKind::Cpu { periods }, tid, state, registers, skip: 0..0 });
+    let took = clock::monotonic_ns().wrapping_sub(started);
+    counters::add(&COUNTERS.handler_ns, took);
+    durations::add(took);
 }
 
 /// Gives a signal that is not ours to whoever handled it before. With nobody there it is ignored: a timer of ours may have
 /// sent it before it was deleted.
 fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let previous = PREVIOUS.load(Ordering::Acquire);
-    if previous == 0 || CHAINING.replace(true) {
+    if signal != libc::SIGPROF || previous == 0 || CHAINING.replace(true) {
         return;
     }
     if PREVIOUS_FLAGS.load(Ordering::Relaxed) as c_int & libc::SA_SIGINFO != 0 {

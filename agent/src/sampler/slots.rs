@@ -86,7 +86,7 @@ impl Slot {
         free.then(|| SlotGuard { slot: self })
     }
 
-    /// Takes the slot, giving way until it is free. Only for the agent thread, which no signal of ours interrupts.
+    /// Takes the slot, giving way until it is free. Only for the agent thread, of which no sample is taken.
     pub(super) fn wait_and_claim(&'static self) -> SlotGuard {
         loop {
             if let Some(guard) = self.try_claim() {

@@ -10,6 +10,8 @@ use super::bench_hooks::{Session, cpu_sample_ns};
 use super::*;
 use crate::context::TraceContext;
 
+mod accuracy;
+
 /// A sample that owns its stack.
 #[derive(Debug)]
 struct Owned {
@@ -88,8 +90,8 @@ fn range_of(function: usize) -> Range<u64> {
 fn on_sampled_thread(work: impl FnOnce() + Send) -> u32 {
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| {
-            while current_state(current_tid()).is_none() {
-                register_thread();
+            while !register_thread() {
+                std::thread::yield_now();
             }
             work();
             current_tid()
@@ -194,8 +196,7 @@ fn a_context_that_changes_all_the_time_is_never_mixed() {
 
 /// Sends `tid` the signal its timer would.
 fn signal_thread(tid: u32) {
-    let Some(position) = threads::position_of(tid) else { return };
-    let address = thread_state::at(position).unwrap().address();
+    let Some(address) = thread_state::of(tid).map(thread_state::ThreadState::address) else { return };
     let mut info = [0u64; 16];
     info[0] = libc::SIGPROF as u64;
     info[1] = u64::from(libc::SI_TIMER as u32);
@@ -208,7 +209,7 @@ fn signal_thread(tid: u32) {
 fn bounds_are_found_and_copying_stops() {
     let mut sampling = Sampling::start(0);
     on_sampled_thread(|| {
-        let state = current_state(current_tid()).unwrap();
+        let state = thread_state::of(current_tid()).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         while state.stack_end(Registers::here().sp).is_none() {
             assert!(Instant::now() < deadline, "the supervisor never found the bounds");

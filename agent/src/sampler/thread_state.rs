@@ -1,14 +1,17 @@
 //! What is known of each sampled thread, in a pool whose memory is never freed or used for anything else.
 //!
 //! A timer carries the address of its thread's entry, and a signal may arrive long after the timer was deleted. So entries
-//! are looked up by range check, and every field is an atomic that any value is safe in.
+//! are looked up by range check, and every field is an atomic that any value is safe in. A thread's entry lies near the
+//! place that its number says, so that a signal without an address finds it too.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::arch;
 
 /// Threads that can be sampled at once. 64 bytes each, and pages that are never used cost nothing.
 pub(super) const THREADS_MAX: usize = 8192;
+/// How far from the place its number says an entry may lie. Thread numbers are handed out in sequence, so most are there.
+const PROBES: usize = 16;
 
 const FREE: u32 = 0;
 const LIVE: u32 = 0x5452_4550;
@@ -20,6 +23,8 @@ pub(super) struct ThreadState {
     /// [`LIVE`] while the entry belongs to a thread.
     cookie: AtomicU32,
     tid: AtomicU32,
+    /// The thread has a timer of its own.
+    timed: AtomicBool,
     /// The validated stack: `low..high` is one readable mapping as long as the thread with that control block lives.
     low: AtomicU64,
     /// 0: not validated.
@@ -46,9 +51,21 @@ pub(super) struct Bounds {
     pub(super) high: u64,
 }
 
-/// The entry at a position of the pool.
-pub(super) fn at(index: usize) -> Option<&'static ThreadState> {
-    POOL.get(index)
+/// The entry of thread `tid`. Safe in a signal handler.
+pub(super) fn of(tid: u32) -> Option<&'static ThreadState> {
+    near(tid).find(|state| state.tid() == tid && state.is_live())
+}
+
+/// Gives an entry to thread `tid`; `None` when there is no room near its place. One caller at a time.
+pub(super) fn assign(tid: u32) -> Option<&'static ThreadState> {
+    let state = near(tid).find(|state| !state.is_live())?;
+    state.assign(tid);
+    Some(state)
+}
+
+fn near(tid: u32) -> impl Iterator<Item = &'static ThreadState> {
+    let (from_here, from_start) = POOL.split_at(tid as usize % THREADS_MAX);
+    from_start.iter().chain(from_here).take(PROBES)
 }
 
 /// The live entry at an address that came with a signal; `None` for every other number. Safe in a signal handler.
@@ -60,16 +77,12 @@ pub(super) fn at_address(address: usize) -> Option<&'static ThreadState> {
     POOL.get(offset / size_of::<ThreadState>()).filter(|state| state.is_live())
 }
 
-/// The position of the live entry of thread `tid` among the first `used`.
-pub(super) fn position_of(tid: u32, used: usize) -> Option<usize> {
-    POOL.iter().take(used).position(|state| state.tid.load(Ordering::Relaxed) == tid && state.is_live())
-}
-
 impl ThreadState {
     const fn new() -> Self {
         Self {
             cookie: AtomicU32::new(FREE),
             tid: AtomicU32::new(0),
+            timed: AtomicBool::new(false),
             low: AtomicU64::new(0),
             high: AtomicU64::new(0),
             control_block: AtomicU64::new(0),
@@ -88,10 +101,20 @@ impl ThreadState {
         self.tid.load(Ordering::Relaxed)
     }
 
-    /// Gives the entry to a thread.
-    pub(super) fn assign(&self, tid: u32) {
+    /// Whether the thread has a timer of its own.
+    pub(super) fn is_timed(&self) -> bool {
+        self.timed.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the thread has a timer of its own.
+    pub(super) fn set_timed(&self, timed: bool) {
+        self.timed.store(timed, Ordering::Relaxed);
+    }
+
+    fn assign(&self, tid: u32) {
         self.high.store(0, Ordering::Relaxed);
         self.asked_sp.store(0, Ordering::Relaxed);
+        self.timed.store(false, Ordering::Relaxed);
         self.tid.store(tid, Ordering::Relaxed);
         self.cookie.store(LIVE, Ordering::Release);
     }
@@ -147,9 +170,10 @@ mod tests {
 
     #[test]
     fn addresses_outside_or_between_entries_are_refused() {
-        let state = at(THREADS_MAX - 1).unwrap();
-        state.assign(1);
-        assert_eq!(at_address(state.address()).map(ThreadState::tid), Some(1));
+        // Numbers that no thread of this process has, and near no other test's.
+        let tid = u32::MAX - 100;
+        let state = assign(tid).unwrap();
+        assert_eq!(at_address(state.address()).map(ThreadState::tid), Some(tid));
         for stray in [0, 1, state.address() + 1, state.address() + 64, POOL.as_ptr() as usize - 64, usize::MAX] {
             assert!(at_address(stray).is_none(), "{stray:#x}");
         }
@@ -159,8 +183,8 @@ mod tests {
 
     #[test]
     fn bounds_hold_only_for_the_stack_and_the_thread_they_were_found_for() {
-        let state = at(THREADS_MAX - 2).unwrap();
-        state.assign(2);
+        let tid = u32::MAX - 200;
+        let state = assign(tid).unwrap();
         assert_eq!(state.stack_end(0x5000), None);
         state.set_bounds(Bounds { low: 0x4000, high: 0x8000 }, arch::thread_pointer());
         assert_eq!(state.stack_end(0x5000), Some(0x8000));
@@ -168,8 +192,22 @@ mod tests {
         assert_eq!(state.stack_end(0x8000), None);
         std::thread::spawn(move || assert_eq!(state.stack_end(0x5000), None)).join().unwrap();
         state.release();
-        state.assign(3);
+        state.assign(tid - 1);
         assert_eq!(state.stack_end(0x5000), None, "a new owner starts without bounds");
         state.release();
+    }
+
+    #[test]
+    fn threads_whose_numbers_meet_have_entries_side_by_side_until_there_is_no_room() {
+        let home = u32::MAX - 300;
+        let tids: Vec<u32> = (0..PROBES as u32).map(|round| home - round * THREADS_MAX as u32).collect();
+        let states: Vec<_> = tids.iter().map(|&tid| assign(tid).unwrap()).collect();
+        assert!(assign(home - (PROBES * THREADS_MAX) as u32).is_none());
+        for (tid, state) in tids.iter().zip(&states) {
+            assert!(std::ptr::eq(of(*tid).unwrap(), *state));
+        }
+        states[0].release();
+        assert!(of(tids[0]).is_none() && of(tids[15]).is_some(), "a gap hides nobody");
+        states.iter().for_each(|state| state.release());
     }
 }

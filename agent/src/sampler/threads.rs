@@ -1,14 +1,21 @@
-//! Finds the process's threads without their help and keeps one CPU timer armed on each.
+//! Finds the process's threads without their help and keeps CPU timers armed for them.
+//!
+//! A thread that works a lot has a timer of its own, which is exact. The kernel looks at timers once a tick, so a thread's
+//! own timer misses what it does after its last tick: next to nothing for a worker, nearly everything for a thread that
+//! lives a few milliseconds. So until a thread has used some CPU time it is sampled by one timer of the whole process,
+//! which loses nothing when a thread ends. That timer also stands in for timers that the kernel refuses.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::counters::{self, COUNTERS};
 use super::stack_bounds::Mappings;
-use super::thread_state::{self, THREADS_MAX};
-use super::timer::Timer;
+use super::thread_state::{self, ThreadState};
+use super::timer::{self, Timer};
+use super::{process_timer, signal};
 
 /// Every thread directory under here is a thread.
 const TASKS: &str = "/proc/self/task";
@@ -16,26 +23,25 @@ const TASKS: &str = "/proc/self/task";
 const RESCAN_AFTER: Duration = Duration::from_millis(250);
 /// ... but never so often that scanning takes more than this fraction of the agent thread's time.
 const RESCAN_COST_FACTOR: u32 = 200;
+/// CPU time after which a thread gets a timer of its own: sooner, and what it loses at its end would matter; later, and
+/// how the process's timer shares time out among threads would.
+const SETTLED: Duration = Duration::from_millis(250);
+/// When to ask again for a timer that the kernel refused.
+const TIMER_RETRY: Duration = Duration::from_secs(10);
 /// How long a stack whose bounds could not be found is left alone; it may be a coroutine's.
 const BOUNDS_RETRY: Duration = Duration::from_secs(1);
-
-/// How far the pool has ever been used, which bounds searches in it.
-static POOL_USED: AtomicUsize = AtomicUsize::new(0);
-
-/// Position in the pool of thread `tid`, for samples that no timer took.
-pub(super) fn position_of(tid: u32) -> Option<usize> {
-    thread_state::position_of(tid, POOL_USED.load(Ordering::Acquire))
-}
 
 /// The threads known so far. Used by one thread at a time.
 #[derive(Debug)]
 pub(super) struct Threads {
     /// `None`: no CPU sampling, only stack bounds.
     period: Option<Duration>,
-    /// The agent's own thread.
+    /// The agent's own thread: its timer only counts.
     exempt: u32,
+    /// Samples whoever has no timer.
+    process: Option<Timer>,
+    process_retry: Instant,
     known: HashMap<u32, Known>,
-    free: Vec<usize>,
     links: u64,
     scans: u64,
     next_scan: Instant,
@@ -44,8 +50,11 @@ pub(super) struct Threads {
 
 #[derive(Debug)]
 struct Known {
-    position: usize,
+    /// `None`: too many threads.
+    state: Option<&'static ThreadState>,
     timer: Option<Timer>,
+    arm_after: Instant,
+    refused: bool,
     /// The scan that saw it last.
     seen: u64,
     bounds_after: Instant,
@@ -59,8 +68,9 @@ impl Threads {
         Self {
             period,
             exempt,
+            process: None,
+            process_retry: now,
             known: HashMap::new(),
-            free: Vec::new(),
             links: 0,
             scans: 0,
             next_scan: now,
@@ -68,8 +78,14 @@ impl Threads {
         }
     }
 
+    /// Whether threads without a timer of their own are sampled.
+    pub(super) fn has_process_timer(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Looks for threads that came and went, if it is time to or the kernel's count of them changed.
     pub(super) fn discover(&mut self) {
+        self.watch_process();
         let links = std::fs::metadata(TASKS).map_or(0, |tasks| tasks.nlink());
         let started = Instant::now();
         if links == self.links && started < self.next_scan {
@@ -80,23 +96,11 @@ impl Threads {
         self.next_scan = started + RESCAN_AFTER.max(started.elapsed() * RESCAN_COST_FACTOR);
     }
 
-    /// Starts to sample a thread, unless it is sampled already.
+    /// Gives a thread a timer of its own, unless it has one.
     pub(super) fn add(&mut self, tid: u32) {
-        if tid == self.exempt || self.is_current(tid) {
-            return;
-        }
-        self.remove(tid);
-        let Some(position) = self.take_position() else {
-            counters::add(&COUNTERS.timer_failures, 1);
-            return;
-        };
-        let Some(state) = thread_state::at(position) else { return };
-        state.assign(tid);
-        let timer = self.period.and_then(|period| {
-            let armed = Timer::arm(tid, state.address(), self.first_expiry(period), period);
-            armed.map_err(|_| counters::add(&COUNTERS.timer_failures, 1)).ok()
-        });
-        self.known.insert(tid, Known { position, timer, seen: self.scans, bounds_after: Instant::now() });
+        let now = Instant::now();
+        self.meet(tid, now);
+        self.arm(tid, now);
         self.count();
     }
 
@@ -108,7 +112,7 @@ impl Threads {
             if now < thread.bounds_after {
                 continue;
             }
-            let Some(state) = thread_state::at(thread.position) else { continue };
+            let Some(state) = thread.state else { continue };
             let Some(request) = state.take_request() else { continue };
             // Read once, after all the requests it has to answer were made.
             if mappings.is_none() {
@@ -125,22 +129,40 @@ impl Threads {
     /// Stops sampling every thread.
     pub(super) fn clear(&mut self) {
         for (_, thread) in self.known.drain() {
-            release(&thread);
-            self.free.push(thread.position);
+            thread.release();
+        }
+        if let Some(timer) = self.process.take() {
+            timer.delete();
         }
         self.links = 0;
         self.next_scan = Instant::now();
+        self.process_retry = self.next_scan;
         self.count();
+    }
+
+    /// Keeps the process's timer armed. It comes before all others, so it is the last that a limit refuses.
+    fn watch_process(&mut self) {
+        let now = Instant::now();
+        let Some(period) = self.period else { return };
+        if self.process.is_none() && now >= self.process_retry {
+            let first = self.first_expiry(period);
+            process_timer::reset();
+            let timer =
+                signal::install_for_process().and_then(|()| Timer::of_process(process_timer::mark(), first, period));
+            self.process = timer.ok();
+            self.process_retry = now + TIMER_RETRY;
+        }
     }
 
     fn scan(&mut self) {
         let Ok(tasks) = std::fs::read_dir(TASKS) else { return };
         self.scans += 1;
+        let now = Instant::now();
         for task in tasks.flatten() {
             let Some(tid) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            self.add(tid);
-            if let Some(thread) = self.known.get_mut(&tid) {
-                thread.seen = self.scans;
+            self.meet(tid, now);
+            if self.process.is_none() || tid == self.exempt || timer::thread_cpu(tid) >= SETTLED {
+                self.arm(tid, now);
             }
         }
         let gone: Vec<u32> = self.known.iter().filter(|(_, t)| t.seen != self.scans).map(|(&tid, _)| tid).collect();
@@ -148,6 +170,31 @@ impl Threads {
             self.remove(tid);
         }
         self.count();
+    }
+
+    /// Makes a thread known.
+    fn meet(&mut self, tid: u32, now: Instant) {
+        if !self.is_current(tid) {
+            self.remove(tid);
+            let state = thread_state::assign(tid);
+            let thread = Known { state, timer: None, arm_after: now, refused: false, seen: 0, bounds_after: now };
+            self.known.insert(tid, thread);
+        }
+        if let Some(thread) = self.known.get_mut(&tid) {
+            thread.seen = self.scans;
+        }
+    }
+
+    /// Gives a known thread a timer, unless it has one.
+    fn arm(&mut self, tid: u32, now: Instant) {
+        let Some(period) = self.period else { return };
+        let first = self.first_expiry(period);
+        if let Some(thread) = self.known.get_mut(&tid)
+            && thread.timer.is_none()
+            && now >= thread.arm_after
+        {
+            thread.arm(tid, now, first, period);
+        }
     }
 
     /// Whether `tid` is known and still the same thread. One without a timer is taken at its number: its bounds are guarded
@@ -158,25 +205,11 @@ impl Threads {
 
     fn remove(&mut self, tid: u32) {
         if let Some(thread) = self.known.remove(&tid) {
-            release(&thread);
-            self.free.push(thread.position);
+            thread.release();
         }
     }
 
-    fn take_position(&mut self) -> Option<usize> {
-        if let Some(position) = self.free.pop() {
-            return Some(position);
-        }
-        // Only this structure hands positions out, and `new` is preceded by `clear` of any other.
-        let next = self.known.len();
-        if next >= THREADS_MAX {
-            return None;
-        }
-        POOL_USED.fetch_max(next + 1, Ordering::Release);
-        Some(next)
-    }
-
-    /// Uniform in (0, period], so that threads shorter than a period are sampled as often as their CPU time deserves.
+    /// Uniform in (0, period], so that where in its period a thread's first sample falls is left to chance.
     fn first_expiry(&mut self, period: Duration) -> Duration {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -186,15 +219,40 @@ impl Threads {
     }
 
     fn count(&self) {
-        COUNTERS.threads.store(self.known.len() as u64, Ordering::Relaxed);
+        let exempt = u64::from(self.known.contains_key(&self.exempt));
+        COUNTERS.threads.store(self.known.len() as u64 - exempt, Ordering::Relaxed);
     }
 }
 
-fn release(thread: &Known) {
-    if let Some(timer) = thread.timer {
-        timer.delete();
+impl Known {
+    fn arm(&mut self, tid: u32, now: Instant, first: Duration, period: Duration) {
+        let armed = match self.state {
+            Some(state) => Timer::of_thread(tid, state.address(), first, period),
+            None => Err(io::ErrorKind::OutOfMemory.into()),
+        };
+        match armed {
+            Ok(timer) => {
+                self.timer = Some(timer);
+                if let Some(state) = self.state {
+                    state.set_timed(true);
+                }
+            }
+            Err(_) if std::fs::metadata(format!("{TASKS}/{tid}")).is_err() => {} // It ended meanwhile.
+            Err(_) => {
+                self.arm_after = now + TIMER_RETRY;
+                if !std::mem::replace(&mut self.refused, true) {
+                    counters::add(&COUNTERS.timer_failures, 1);
+                }
+            }
+        }
     }
-    if let Some(state) = thread_state::at(thread.position) {
-        state.release();
+
+    fn release(&self) {
+        if let Some(timer) = self.timer {
+            timer.delete();
+        }
+        if let Some(state) = self.state {
+            state.release();
+        }
     }
 }

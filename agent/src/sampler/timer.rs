@@ -15,14 +15,31 @@ impl Timer {
     ///
     /// # Errors
     /// The kernel's: `EAGAIN` when RLIMIT_SIGPENDING is reached, `EINVAL` when the thread is gone.
-    pub(super) fn arm(tid: u32, value: usize, first: Duration, period: Duration) -> io::Result<Self> {
-        // Bit 2: a thread's clock rather than a process's; 2: scheduler time. As the kernel's CPUCLOCK macros have it.
-        let clock = ((!tid as libc::c_int) << 3) | 6;
-        let mut event: libc::sigevent = zeroed_sigevent();
-        event.sigev_value.sival_ptr = value as *mut libc::c_void;
-        event.sigev_signo = libc::SIGPROF;
+    pub(super) fn of_thread(tid: u32, value: usize, first: Duration, period: Duration) -> io::Result<Self> {
+        let mut event = event(value);
         event.sigev_notify = libc::SIGEV_THREAD_ID;
+        event.sigev_signo = libc::SIGPROF;
         event.sigev_notify_thread_id = tid as libc::c_int;
+        Self::arm(clock_of_thread(tid), event, first, period)
+    }
+
+    /// Arms a timer on the CPU time of the whole process that sends SIGVTALRM with `value` attached to whichever thread
+    /// uses it up.
+    ///
+    /// # Errors
+    /// `Unsupported` for kernels before 6.4: they would rather interrupt the main thread, even in its sleep. Otherwise as
+    /// for [`of_thread`](Self::of_thread).
+    pub(super) fn of_process(value: usize, first: Duration, period: Duration) -> io::Result<Self> {
+        if kernel_release().is_none_or(|release| release < (6, 4)) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let mut event = event(value);
+        event.sigev_notify = libc::SIGEV_SIGNAL;
+        event.sigev_signo = libc::SIGVTALRM;
+        Self::arm(libc::CLOCK_PROCESS_CPUTIME_ID, event, first, period)
+    }
+
+    fn arm(clock: libc::clockid_t, mut event: libc::sigevent, first: Duration, period: Duration) -> io::Result<Self> {
         let mut id: libc::c_int = 0;
         // SAFETY: both pointers are to locals of the kernel's types.
         check(unsafe { libc::syscall(libc::SYS_timer_create, clock, &raw mut event, &raw mut id) })?;
@@ -55,9 +72,34 @@ impl Timer {
     }
 }
 
-fn zeroed_sigevent() -> libc::sigevent {
+/// CPU time that thread `tid` of this process has used; zero for one that is gone.
+pub(super) fn thread_cpu(tid: u32) -> Duration {
+    let mut used = timespec(Duration::ZERO);
+    // SAFETY: writes to a local; an unknown clock is only an error.
+    unsafe { libc::clock_gettime(clock_of_thread(tid), &raw mut used) };
+    Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+}
+
+/// Bit 2: a thread's clock rather than a process's; 2: scheduler time. As the kernel's CPUCLOCK macros have it.
+fn clock_of_thread(tid: u32) -> libc::clockid_t {
+    ((!tid as libc::c_int) << 3) | 6
+}
+
+fn event(value: usize) -> libc::sigevent {
     // SAFETY: a plain C structure of integers and a pointer, for which all zero is a valid value.
-    unsafe { std::mem::zeroed() }
+    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+    event.sigev_value.sival_ptr = value as *mut libc::c_void;
+    event
+}
+
+/// Major and minor version of the running kernel.
+fn kernel_release() -> Option<(u32, u32)> {
+    parse_release(&std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?)
+}
+
+fn parse_release(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
 }
 
 fn timespec(duration: Duration) -> libc::timespec {
@@ -66,4 +108,18 @@ fn timespec(duration: Duration) -> libc::timespec {
 
 fn check(result: libc::c_long) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_told_apart_by_their_release() {
+        assert_eq!(parse_release("6.18.44-fc-v595\n"), Some((6, 18)));
+        assert_eq!(parse_release("5.4"), Some((5, 4)));
+        assert_eq!(parse_release("6"), None);
+        assert_eq!(parse_release("generic"), None);
+        assert!(kernel_release().is_some());
+    }
 }

@@ -102,6 +102,12 @@ impl Collector {
     }
 }
 
+/// CPU time that the calling thread has used.
+pub fn thread_cpu() -> Duration {
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(schedstat.split(' ').next().unwrap().parse().unwrap())
+}
+
 /// Waits until `done`; a test that waits for ever is ended by this and not by whoever runs it.
 pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();

@@ -1,0 +1,178 @@
+//! Whether samples stand for the CPU time that was used: by many threads, by threads of a few milliseconds, and shared out
+//! as the work was.
+
+use super::*;
+
+/// CPU time that samples stand for, per thread, and that all of them stand for.
+struct Account {
+    by_thread: HashMap<u32, Duration>,
+    total: Duration,
+}
+
+impl Account {
+    fn of(samples: &[Owned], hz: u32) -> Self {
+        let period = Duration::from_secs(1) / hz;
+        let mut by_thread = HashMap::<u32, Duration>::new();
+        for sample in samples {
+            if let SampleKind::Cpu { periods } = sample.kind {
+                *by_thread.entry(sample.tid).or_default() += period * periods;
+            }
+        }
+        let total = by_thread.values().sum();
+        Self { by_thread, total }
+    }
+
+    fn of_threads<'a>(&self, tids: impl IntoIterator<Item = &'a u32>) -> Duration {
+        tids.into_iter().filter_map(|tid| self.by_thread.get(tid)).sum()
+    }
+}
+
+/// What was sampled of `work`, and what the process used meanwhile, the agent's own thread left out.
+fn account(hz: u32, work: impl FnOnce()) -> (Account, Duration) {
+    let mut sampling = Sampling::start(hz);
+    let agent_cpu = |sampling: &Sampling| sampling.session.as_ref().map_or(Duration::ZERO, Session::agent_cpu);
+    let used = |sampling: &Sampling| Duration::from_nanos(process_cpu_ns()).saturating_sub(agent_cpu(sampling));
+    let before = used(&sampling);
+    work();
+    let used = used(&sampling) - before;
+    (Account::of(&sampling.finish(), hz), used)
+}
+
+/// Burns `time` on each of `count` threads at once; returns their ids.
+fn burn_side_by_side(count: usize, time: Duration) -> Vec<u32> {
+    std::thread::scope(|scope| {
+        let work = || {
+            burn(time);
+            current_tid()
+        };
+        let threads: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn churn(cpu_each: Duration, lasts: Duration) {
+    let started = Instant::now();
+    while started.elapsed() < lasts {
+        burn_side_by_side(2, cpu_each);
+    }
+}
+
+fn ratio(sampled: Duration, used: Duration) -> f64 {
+    sampled.as_secs_f64() / used.as_secs_f64()
+}
+
+#[track_caller]
+fn assert_covered(sampled: Duration, used: Duration, tolerance: f64) {
+    let ratio = ratio(sampled, used);
+    assert!((ratio - 1.0).abs() < tolerance, "samples stand for {ratio:.4} of {used:?}");
+}
+
+/// The bounds hold the goal of one part in a hundred, and the one period that is open at either end of so short a run.
+#[test]
+fn samples_stand_for_the_cpu_time_of_the_process_however_many_threads_use_it() {
+    for threads in [1, 8, 64] {
+        let (account, used) = account(499, || {
+            burn_side_by_side(threads, Duration::from_millis(1_500) / threads as u32);
+        });
+        assert_covered(account.total, used, 0.02);
+    }
+}
+
+#[test]
+fn threads_that_live_a_millisecond_are_sampled_like_all_others() {
+    for millis in [1, 30] {
+        let (account, used) = account(499, || churn(Duration::from_millis(millis), Duration::from_millis(1_500)));
+        assert_covered(account.total, used, 0.03);
+    }
+}
+
+/// The process's timer finds the worker far more often than the others; the balance makes up for that.
+#[test]
+fn short_lived_threads_get_their_share_beside_a_worker() {
+    let (mut worker, mut worker_cpu) = (0, Duration::ZERO);
+    let (account, used) = account(499, || {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let working = scope.spawn(|| {
+                register_thread();
+                while !stop.load(Ordering::Relaxed) {
+                    burn(Duration::from_millis(1));
+                }
+                (current_tid(), thread_cpu())
+            });
+            churn(Duration::from_millis(2), Duration::from_secs(4));
+            stop.store(true, Ordering::Relaxed);
+            (worker, worker_cpu) = working.join().unwrap();
+        });
+    });
+    let of_worker = account.of_threads([&worker]);
+    assert_covered(of_worker, worker_cpu, 0.02);
+    assert_covered(account.total - of_worker, used - worker_cpu, 0.06);
+}
+
+#[inline(never)]
+fn burn_most(time: Duration) -> u64 {
+    burn(time).wrapping_add(black_box(1))
+}
+
+#[inline(never)]
+fn burn_some(time: Duration) -> u64 {
+    burn(time).wrapping_add(black_box(2))
+}
+
+#[inline(never)]
+fn burn_little(time: Duration) -> u64 {
+    burn(time).wrapping_add(black_box(3))
+}
+
+#[test]
+fn functions_that_use_60_30_and_10_percent_come_back_so_within_two_points() {
+    let mut sampling = Sampling::start(997);
+    let tid = on_sampled_thread(|| {
+        for _ in 0..10 {
+            burn_most(Duration::from_millis(120));
+            burn_some(Duration::from_millis(60));
+            burn_little(Duration::from_millis(20));
+        }
+    });
+    let samples: Vec<_> = sampling.finish().into_iter().filter(|sample| sample.tid == tid).collect();
+    let of =
+        |function| samples.iter().filter(|sample| function_of(sample) == Some(function)).map(periods_of).sum::<u32>();
+    let all: u32 = samples.iter().map(periods_of).sum();
+    for (function, expected) in [(0, 0.6), (1, 0.3), (2, 0.1)] {
+        let share = f64::from(of(function)) / f64::from(all);
+        assert!((share - expected).abs() < 0.02, "{share:.3} for {expected}");
+    }
+}
+
+/// Which of the three functions a sample was taken in: the one that starts nearest below one of its addresses.
+fn function_of(sample: &Owned) -> Option<usize> {
+    let starts = [burn_most, burn_some, burn_little].map(|function| function as *const () as u64);
+    let distance = |pc: u64, start: u64| pc.checked_sub(start).filter(|distance| *distance < 128);
+    let candidates =
+        sample.stack.iter().flat_map(|&pc| (0..3).filter_map(move |i| Some((distance(pc, starts[i])?, i))));
+    candidates.min().map(|(_, function)| function)
+}
+
+fn periods_of(sample: &Owned) -> u32 {
+    match sample.kind {
+        SampleKind::Cpu { periods } => periods,
+        SampleKind::Alloc { .. } => 0,
+    }
+}
+
+/// Pearson's test over threads that all work the same.
+#[test]
+fn equal_threads_come_back_equal() {
+    let hz = 499;
+    let mut sampling = Sampling::start(hz);
+    let tids = burn_side_by_side(6, Duration::from_millis(1_000));
+    let account = Account::of(&sampling.finish(), hz);
+    let periods = |tid: &u32| account.of_threads([tid]).as_secs_f64() * f64::from(hz);
+    let mean = tids.iter().map(periods).sum::<f64>() / tids.len() as f64;
+    let chi_squared: f64 = tids.iter().map(|tid| (periods(tid) - mean).powi(2) / mean).sum();
+    // The kernel looks once a tick, so periods come in twos. Five degrees of freedom exceed 21 once in a thousand runs
+    // of independent samples.
+    let periods_per_look = 2.0;
+    assert!(chi_squared / periods_per_look < 21.0, "{:?}", tids.iter().map(periods).collect::<Vec<_>>());
+}
