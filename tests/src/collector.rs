@@ -52,8 +52,17 @@ impl Collector {
     }
 
     fn start_on_with(data: &Path, options: &[&str]) -> Self {
+        Self::start_with_environment(data, options, &[])
+    }
+
+    /// Starts one on a folder that outlives it, with more options and environment.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start_with_environment(data: &Path, options: &[&str], environment: &[(&str, &str)]) -> Self {
         let port = free_port();
-        let mut running = Running::start(command(data, port).args(options));
+        let mut command = command(data, port);
+        let mut running = Running::start(command.args(options).envs(environment.iter().copied()));
         let api = Api::new(port);
         eventually("the collector is ready", || {
             assert!(running.is_alive(), "the collector ended before it was ready");

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod binaries;
 pub mod clock;
 pub mod collector;
+pub mod load;
 pub mod process;
 pub mod push;
 pub mod servers;

@@ -8,6 +8,7 @@ mod binaries;
 mod demo;
 mod dev;
 mod process;
+mod servers;
 mod stop;
 mod test;
 mod tools;

@@ -1,12 +1,14 @@
 //! `cargo xtask test`: every test there is, after setting up what they need.
 
+use crate::servers::{self, Servers};
 use crate::tools::{self, cargo, need_chromium, npm, step};
 use crate::{Result, binaries, web};
 
-/// Fails at the first group of tests that does.
+/// Fails at the first group of tests that does. What this machine cannot run is named at the end.
 pub(crate) fn run() -> Result {
     web::install()?;
     let chromium = need_chromium()?;
+    let no_postgres = servers::need_postgres().err();
     let binaries = binaries::release()?;
     step("the view: types and lints", || tools::run(npm().args(["run", "--silent", "check"])))?;
     step("the view: unit tests", || tools::run(npm().args(["test", "--silent"])))?;
@@ -14,5 +16,21 @@ pub(crate) fn run() -> Result {
         let mut command = cargo();
         command.args(["test", "--workspace", "--locked"]);
         tools::run(command.env("TEPHRA_BINARIES", &binaries.folder).env("CHROMIUM", &chromium))
-    })
+    })?;
+    match no_postgres {
+        None => step("the collector again, on PostgreSQL and a bucket", shared_store),
+        Some(why) => {
+            eprintln!("skipped: everything about several collectors that share a store. {why}");
+            Ok(())
+        }
+    }
+}
+
+/// The tests that open a store.
+fn shared_store() -> Result {
+    let servers = Servers::start()?;
+    let mut command = cargo();
+    command.args(["test", "--locked", "--package", "tephra-collector", "--lib", "--"]);
+    command.args(["store::", "ingest::", "query::", "http::", "symbols::"]);
+    tools::run(command.envs(servers.environment.iter().map(|(name, value)| (name, value))))
 }

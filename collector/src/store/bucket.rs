@@ -157,6 +157,15 @@ impl Bucket {
         Ok(found.to_vec())
     }
 
+    /// Says whether the bucket answers. Blocks.
+    ///
+    /// # Errors
+    /// When it does not, or no longer holds what [`Bucket::claim`] wrote.
+    pub fn ping(&self, name: &str) -> Result<(), BulkError> {
+        let path = self.folder.clone().join(name);
+        self.wait("reach", name, move |store| async move { store.head(&path).await.map(drop) })
+    }
+
     fn wait<T, F>(&self, what: &'static str, name: &str, work: impl FnOnce(AmazonS3) -> F) -> Result<T, BulkError>
     where
         T: Send + 'static,

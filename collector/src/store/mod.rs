@@ -320,6 +320,21 @@ impl Store {
         Ok(())
     }
 
+    /// Says whether database and bucket answer.
+    ///
+    /// # Errors
+    /// Which of them does not, as a sentence.
+    pub async fn ready(&self) -> Result<(), String> {
+        let silent = |what| format!("{what} does not answer within {} s", READY_WITHIN.as_secs());
+        let catalog = tokio::time::timeout(READY_WITHIN, self.catalog.ping()).await;
+        catalog.map_err(|_| silent("the catalog"))?.map_err(|e| e.to_string())?;
+        let Some(bucket) = &self.bucket else { return Ok(()) };
+        let bucket = bucket.beside("");
+        let ping = tokio::task::spawn_blocking(move || bucket.ping(place::MARKER));
+        let ping = tokio::time::timeout(READY_WITHIN, ping).await.map_err(|_| silent("the bucket"))?;
+        ping.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+    }
+
     /// Sets aside the segments that readers found damaged. Answers how many were.
     ///
     /// # Errors
@@ -355,6 +370,9 @@ impl Store {
         Ok(())
     }
 }
+
+/// Load balancers ask often, and do not wait long.
+const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Enough to know that a disk is dying.
 const DAMAGED_WINDOWS_MAX: usize = 10_000;

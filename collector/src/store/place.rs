@@ -62,6 +62,9 @@ impl std::fmt::Debug for Postgres {
     }
 }
 
+/// An object beside the segments that says whose they are.
+pub(super) const MARKER: &str = "tephra-store";
+
 /// What a place consists of, once it is open.
 pub(super) struct Opened {
     pub(super) catalog: Catalog,
@@ -103,7 +106,7 @@ async fn open_shared(postgres: &Postgres, place: &BucketPlace) -> Result<Opened,
     let bucket = Bucket::open(place, "segments").map_err(|error| problem(format!("{error}: correct --bucket")))?;
     let id = catalog.store_id().await?;
     let (marker, ours) = (bucket.beside(""), id.clone());
-    let found = tokio::task::spawn_blocking(move || marker.claim("tephra-store", ours.as_bytes())).await?;
+    let found = tokio::task::spawn_blocking(move || marker.claim(MARKER, ours.as_bytes())).await?;
     let found = found.map_err(|error| {
         problem(format!(
             "{error}: does it exist, and may these credentials write to it? see --bucket and AWS_ACCESS_KEY_ID"

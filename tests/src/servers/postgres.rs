@@ -40,7 +40,7 @@ pub struct Postgres {
     programs: PathBuf,
     port: u16,
     server: Child,
-    _data: TempDir,
+    folder: TempDir,
 }
 
 impl Postgres {
@@ -66,20 +66,41 @@ impl Postgres {
         made.args(["--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"]).stdout(Stdio::null());
         assert!(made.status().expect("initdb runs").success(), "initdb failed");
         let port = free_port();
-        let mut server = as_user(&programs.join("postgres"), folder.path());
-        server.arg("-D").arg(&data).args(["-p", &port.to_string()]);
-        // The tests kill collectors, not this server: it may keep its writes in memory.
-        for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=300"] {
-            server.args(["-c", setting]);
-        }
-        let quiet = fs::File::create(folder.path().join("log")).expect("a log");
-        let server = server.stdout(Stdio::null()).stderr(quiet).spawn().expect("postgres starts");
-        let mut postgres = Self { programs, port, server, _data: folder };
-        eventually("PostgreSQL is ready", || {
-            assert!(matches!(postgres.server.try_wait(), Ok(None)), "PostgreSQL ended before it was ready");
-            postgres.sql("SELECT 1").then_some(())
-        });
+        let server = serve(&programs, folder.path(), port);
+        let mut postgres = Self { programs, port, server, folder };
+        postgres.wait();
         Ok(postgres)
+    }
+
+    /// Ends it, as if its machine had been switched off.
+    pub fn stop(&mut self) {
+        // "Immediate shutdown": its own children end with it.
+        let pid = i32::try_from(self.server.id()).ok().and_then(Pid::from_raw);
+        let asked = pid.is_some_and(|pid| kill_process(pid, Signal::QUIT).is_ok());
+        for _ in 0..100 {
+            if !asked || !matches!(self.server.try_wait(), Ok(None)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+
+    /// Starts it once more on what it had.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&mut self) {
+        self.server = serve(&self.programs, self.folder.path(), self.port);
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        eventually("PostgreSQL is ready", || {
+            assert!(matches!(self.server.try_wait(), Ok(None)), "PostgreSQL ended before it was ready");
+            self.sql("SELECT 1").then_some(())
+        });
     }
 
     /// The URL of its first database.
@@ -122,18 +143,19 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // "Immediate shutdown": its own children end with it.
-        let pid = i32::try_from(self.server.id()).ok().and_then(Pid::from_raw);
-        let asked = pid.is_some_and(|pid| kill_process(pid, Signal::QUIT).is_ok());
-        for _ in 0..100 {
-            if !asked || !matches!(self.server.try_wait(), Ok(None)) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        self.stop();
     }
+}
+
+fn serve(programs: &Path, folder: &Path, port: u16) -> Child {
+    let mut server = as_user(&programs.join("postgres"), folder);
+    server.arg("-D").arg(folder.join("data")).args(["-p", &port.to_string()]);
+    // The tests kill collectors, not the machine this runs on: it may leave its writes to the kernel.
+    for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=300"] {
+        server.args(["-c", setting]);
+    }
+    let log = fs::File::create(folder.join("log")).expect("a log");
+    server.stdout(Stdio::null()).stderr(log).spawn().expect("postgres starts")
 }
 
 /// The newest installation's programs.

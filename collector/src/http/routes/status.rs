@@ -20,13 +20,12 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 pub(super) async fn readyz(State(state): State<AppState>) -> Result<&'static str, ApiError> {
-    state.ingest.ready().map_err(|why| {
-        ApiError::new(
-            ErrorKind::Unavailable,
-            why,
-            "agents keep their windows and send them again; free space or restart",
-        )
-    })?;
+    let not_ready = |why| {
+        let hint = "agents keep their windows and send them again; free space, look after the database and the bucket, or restart";
+        ApiError::new(ErrorKind::Unavailable, why, hint)
+    };
+    state.ingest.ready().map_err(not_ready)?;
+    state.store.ready().await.map_err(not_ready)?;
     Ok("ready\n")
 }
 
