@@ -21,7 +21,7 @@ use crate::ingest::{self, Ingest, IngestLimits, WantedBuilds};
 use crate::query::{QueryEngine, QueryLimits};
 use crate::store::place::Place;
 use crate::store::{Options, Store, StoreError, now_ms, retain};
-use crate::symbols::{Symbols, Worker};
+use crate::symbols::{Symbols, Worker, share};
 
 /// What `tephra serve` is told.
 #[derive(Debug, Clone)]
@@ -108,8 +108,10 @@ impl Collector {
     /// When the store cannot be used.
     pub async fn open_with(place: Place, options: Options, worker: Worker, limits: Limits) -> Result<Self, ServeError> {
         let store = Arc::new(Store::open_at(place, options).await?);
-        let symbols = Symbols::open(store.data_dir(), worker)
+        let symbols = Symbols::beside(&store, worker)
             .map_err(|source| ServeError::Symbols { data: store.data_dir().to_owned(), source })?;
+        // Before agents are asked for what others have already.
+        share::exchange(&symbols).await?;
         let for_ingest = symbols.clone();
         let wanted: WantedBuilds = Arc::new(move |modules| for_ingest.wanted(modules));
         let ingest = Ingest::start_with(store.clone(), wanted, limits.ingest);
@@ -185,8 +187,10 @@ pub async fn serve(
 /// Answers requests on `listener` until `stop` is done, then drains.
 pub async fn run(collector: &Collector, listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     let retention = tokio::spawn(retain::run(collector.store.clone()));
+    let sharing = tokio::spawn(share::run(collector.symbols.clone()));
     connections::serve(listener, router, stop, DRAIN).await;
     retention.abort();
+    sharing.abort();
     collector.store.catalog().close().await;
 }
 

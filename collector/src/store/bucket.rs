@@ -157,6 +157,15 @@ impl Bucket {
         Ok(found.to_vec())
     }
 
+    /// Reads a whole object. Blocks.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    pub fn get(&self, name: &str) -> Result<Vec<u8>, BulkError> {
+        let path = self.folder.clone().join(name);
+        self.wait("read", name, move |store| async move { Ok(store.get(&path).await?.bytes().await?.to_vec()) })
+    }
+
     /// Says whether the bucket answers. Blocks.
     ///
     /// # Errors

@@ -119,6 +119,42 @@ impl Folder {
         Some(Claim { folder: self.clone(), id, after: before })
     }
 
+    /// What is known of every build.
+    pub(super) fn known(&self) -> Vec<(BuildId, State)> {
+        self.states().iter().map(|(id, state)| (*id, state.clone())).collect()
+    }
+
+    /// Takes over what another collector knows of a build, unless this one knows better.
+    pub(super) fn hear(&self, id: BuildId, heard: &State) {
+        let mut states = self.states();
+        let news = match (states.get(&id), heard) {
+            (None, _) | (Some(State::Failed { .. }), State::Ready { .. }) => true,
+            (Some(State::Ready { has_lines, .. }), State::Ready { has_lines: lines_heard, .. }) => {
+                lines_heard > has_lines
+            }
+            _ => false,
+        };
+        if news {
+            // What lies here is another table, or the reason why there was none. If it cannot be removed, it stays in use.
+            for old in [self.table(&id), self.table(&id).with_extension("failed")] {
+                fs::remove_file(old).ok();
+            }
+            states.insert(id, heard.clone());
+        }
+    }
+
+    /// Forgets a build whose table is lost: it will be wanted again.
+    pub(super) fn forget(&self, id: &BuildId) {
+        self.states().remove(id);
+    }
+
+    /// Keeps a table that was fetched.
+    pub(super) fn keep(&self, id: &BuildId, table: &[u8]) -> io::Result<()> {
+        let incoming = self.incoming(id);
+        fs::write(&incoming, table)?;
+        fs::rename(&incoming, self.table(id))
+    }
+
     pub(super) fn table(&self, id: &BuildId) -> PathBuf {
         self.path.join(format!("{id}.symcache"))
     }

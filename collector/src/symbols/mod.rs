@@ -7,6 +7,7 @@
 //! | [`elf`] | which build a file is |
 //! | [`job`], [`worker`] | the child process, from both ends |
 //! | [`folder`], [`table`] | what is kept, one file per build |
+//! | [`share`] | the same tables for all collectors of a shared store |
 //! | [`resolver`], [`coverage`] | addresses to functions, and what has no name |
 
 pub mod coverage;
@@ -16,6 +17,7 @@ pub mod job;
 pub mod resolver;
 pub mod service;
 mod sha256;
+pub mod share;
 pub mod table;
 pub mod upload;
 pub mod worker;
@@ -31,11 +33,13 @@ use crate::profile::header::Coverage;
 use crate::profile::model::{Frame, Module};
 use crate::profile::resolution::Resolution;
 use crate::profile::tree::Resolved;
+use crate::store::Store;
 
 use folder::Folder;
 pub use job::Worker;
 use resolver::Resolver;
 use service::SymbolUploads;
+use share::Shelf;
 
 /// A gRPC message: one chunk compressed, and its envelope.
 const MESSAGE_BYTES_MAX: usize = 2 * tephra_proto::limits::SYMBOL_CHUNK_BYTES_MAX;
@@ -51,6 +55,7 @@ struct Shared {
     folder: Arc<Folder>,
     resolver: Resolver,
     worker: Worker,
+    shelf: Option<Arc<Shelf>>,
     places: Arc<Semaphore>,
 }
 
@@ -72,10 +77,22 @@ impl Symbols {
     /// # Errors
     /// When the folder cannot be read or written.
     pub fn open(data: &Path, worker: Worker) -> std::io::Result<Self> {
+        Self::start(data, worker, None)
+    }
+
+    /// The same beside a store: where that is shared, symbols are too, and the folder is only a cache.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn beside(store: &Store, worker: Worker) -> std::io::Result<Self> {
+        Self::start(store.data_dir(), worker, Shelf::of(store))
+    }
+
+    fn start(data: &Path, worker: Worker, shelf: Option<Arc<Shelf>>) -> std::io::Result<Self> {
         let folder = Arc::new(Folder::open(data)?);
-        let resolver = Resolver::new(folder.clone());
+        let resolver = Resolver::new(folder.clone(), shelf.clone());
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        Ok(Self { shared: Arc::new(Shared { folder, resolver, worker, places }) })
+        Ok(Self { shared: Arc::new(Shared { folder, resolver, worker, shelf, places }) })
     }
 
     /// Room for one more file, given back when dropped; `None` when others have it.
@@ -107,6 +124,11 @@ impl Symbols {
     pub fn stats(&self) -> SymbolStats {
         let (builds, bytes) = self.shared.folder.ready();
         SymbolStats { builds, bytes }
+    }
+
+    /// True when other collectors use the same symbols.
+    pub fn is_shared(&self) -> bool {
+        self.shared.shelf.is_some()
     }
 
     /// Another number whenever a name may have become another.

@@ -1,6 +1,7 @@
 //! Addresses to functions, through a bounded cache of symbol tables.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustc_hash::FxHashMap;
@@ -8,8 +9,10 @@ use tephra_proto::ids::BuildId;
 
 use crate::profile::model::{Frame, Module};
 use crate::profile::resolution::{Resolution, Symbol};
+use crate::store::bulk::BulkError;
 
 use super::folder::{Folder, State};
+use super::share::Shelf;
 use super::table::Table;
 
 /// Memory for tables: a large service's is some 50 MiB, libc's 1 MiB.
@@ -19,6 +22,7 @@ const CACHE_BYTES_MAX: usize = 256 << 20;
 #[derive(Debug)]
 pub(super) struct Resolver {
     folder: Arc<Folder>,
+    shelf: Option<Arc<Shelf>>,
     cache: Mutex<Cache>,
 }
 
@@ -39,8 +43,8 @@ struct Cached {
 }
 
 impl Resolver {
-    pub(super) fn new(folder: Arc<Folder>) -> Self {
-        Self { folder, cache: Mutex::default() }
+    pub(super) fn new(folder: Arc<Folder>, shelf: Option<Arc<Shelf>>) -> Self {
+        Self { folder, shelf, cache: Mutex::default() }
     }
 
     /// What each frame stands for, by position.
@@ -76,7 +80,7 @@ impl Resolver {
             return Some(table);
         }
         // Read without the lock: views of other builds go on.
-        let parsed = fs::read(self.folder.table(id)).map_err(|e| e.to_string());
+        let parsed = self.read(id, &state);
         let parsed = parsed.and_then(|content| Table::parse(&content).map_err(|e| e.to_string()));
         match parsed {
             Ok(table) => {
@@ -87,6 +91,30 @@ impl Resolver {
             Err(error) => {
                 tracing::warn!(build_id = %id, error, "symbol table cannot be read");
                 None
+            }
+        }
+    }
+
+    /// The table's bytes, from here or from where it is shared.
+    fn read(&self, id: &BuildId, state: &State) -> Result<Vec<u8>, String> {
+        let (Some(shelf), State::Ready { has_lines, .. }) = (&self.shelf, state) else {
+            return fs::read(self.folder.table(id)).map_err(|e| e.to_string());
+        };
+        match fs::read(self.folder.table(id)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            read => return read.map_err(|e| e.to_string()),
+        }
+        match shelf.fetch(id, *has_lines) {
+            Ok(table) => {
+                // Without room here it is fetched again next time.
+                self.folder.keep(id, &table).ok();
+                Ok(table)
+            }
+            Err(error) => {
+                if matches!(error, BulkError::Missing { .. }) {
+                    self.folder.forget(id);
+                }
+                Err(error.to_string())
             }
         }
     }

@@ -12,11 +12,13 @@ use tephra_proto::ids::BuildId;
 use tephra_proto::limits::SYMBOL_CHUNK_BYTES_MAX;
 
 use super::upload::UploadError;
-use super::{Symbols, Worker, elf, has_no_file, table, worker};
+use super::{Symbols, Worker, elf, has_no_file, share, table, worker};
 use crate::profile::header::Coverage;
 use crate::profile::model::{Frame, Merged, Module, Node};
 use crate::profile::resolution::{Resolution, Symbol};
 use crate::profile::testing::Sketch;
+use crate::store::bulk::Bulk;
+use crate::store::testing::TestPlace;
 
 const SOURCE: &str = r#"
 #[inline(always)]
@@ -409,4 +411,46 @@ fn coverage_weighs_frames_by_what_passes_through_them() {
     assert_eq!(coverage.missing.len(), 1);
     assert!((coverage.missing[0].share - 10.0 / 80.0).abs() < 1e-12);
     assert!(coverage.missing[0].hint.contains("tephra symbols upload"), "{}", coverage.missing[0].hint);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_collector_symbolized_the_others_name_too() {
+    let place = TestPlace::new().await;
+    let store = place.open().await;
+    let first = Symbols::beside(&store, test_worker()).unwrap();
+    let Some(beside) = place.beside() else {
+        assert!(!first.is_shared(), "a folder is one collector's own");
+        return;
+    };
+    let second = Symbols::beside(&*beside.open().await, test_worker()).unwrap();
+    let (plain, lines, broken) = (&BINARIES.names_only, &BINARIES.with_lines, &BINARIES.stripped);
+    let ids = [plain, lines, broken].map(|path| identity(path).build_id());
+    assert_eq!(second.wanted(&ids.map(|id| module(id, "basket"))).len(), 3);
+    let uploaded = first.clone();
+    let sent = tokio::task::spawn_blocking(move || {
+        let paths = [&BINARIES.names_only, &BINARIES.with_lines, &BINARIES.stripped];
+        paths.iter().zip(ids).for_each(|(path, id)| upload(&uploaded, path, id).unwrap());
+    });
+    sent.await.unwrap();
+    share::exchange(&first).await.unwrap();
+    share::exchange(&second).await.unwrap();
+    assert!(second.wanted(&ids.map(|id| module(id, "basket"))).is_empty(), "nobody is asked again");
+    assert_eq!(second.stats(), first.stats());
+    for (path, id) in [(plain, ids[0]), (lines, ids[1])] {
+        let resolution = resolve(&second, id, addresses_of(path, "outer").start);
+        assert_eq!(functions(&resolution).first(), Some(&"basket::outer"));
+    }
+    let files = beside.data().join("symbols");
+    assert!(files.join(format!("{}.symcache", ids[1])).exists(), "it need not be fetched a second time");
+    let (merged, resolutions) = profile_at(&second, ids[2], 0x1000);
+    let hint = second.coverage(&[(&merged, &resolutions)]).missing.remove(0).hint;
+    assert!(hint.contains("cannot be symbolized"), "the reason is known everywhere: {hint}");
+
+    // A table that was lost from the bucket is asked for again.
+    fs::remove_file(files.join(format!("{}.symcache", ids[0]))).unwrap();
+    store.bucket().unwrap().beside("symbols").delete(&format!("{}.names", ids[0])).unwrap();
+    let again = Symbols::beside(&*place.beside().unwrap().open().await, test_worker()).unwrap();
+    share::exchange(&again).await.unwrap();
+    assert!(functions(&resolve(&again, ids[0], addresses_of(plain, "outer").start)).is_empty());
+    assert_eq!(again.wanted(&[module(ids[0], "basket")]), [ids[0]]);
 }

@@ -11,6 +11,7 @@ mod levels;
 mod names;
 mod pins;
 mod segments;
+mod symbols;
 
 use sqlx::{Any, AnyPool, Row, Transaction};
 
@@ -22,6 +23,7 @@ pub use levels::{Horizons, Inputs, LevelSegment, NewSegment, ServicePart, Swap, 
 pub use names::ServiceRow;
 pub use pins::{NewPin, Pin, PinRange};
 pub use segments::{CatalogTotals, Outcome, Registration, SegmentRow, ServiceSpan};
+pub use symbols::{SharedSymbols, SymbolRow};
 
 use super::migrations::MIGRATIONS;
 

@@ -1,0 +1,93 @@
+//! Which builds have symbols, for collectors that share them.
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::{Catalog, CatalogError, from_sql, to_sql};
+
+/// What is known of one build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SymbolRow {
+    /// Hexadecimal.
+    pub build_id: String,
+    /// What became of its file.
+    pub symbols: SharedSymbols,
+    /// When that was said last, unix milliseconds.
+    pub changed_ms: u64,
+}
+
+/// What became of a build's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SharedSymbols {
+    /// There is a table.
+    Ready {
+        /// Its object.
+        object: String,
+        /// Its size.
+        bytes: u64,
+        /// It knows lines, not only functions.
+        has_lines: bool,
+    },
+    /// There is none.
+    Failed {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+impl Catalog {
+    /// Says what became of a build's file. A table with lines is never replaced by one without, nor a table by a failure.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn save_symbols(&self, row: &SymbolRow) -> Result<(), CatalogError> {
+        let (state, object, bytes, has_lines, reason) = match &row.symbols {
+            SharedSymbols::Ready { object, bytes, has_lines } => ("ready", object.as_str(), *bytes, *has_lines, ""),
+            SharedSymbols::Failed { reason } => ("failed", "", 0, false, reason.as_str()),
+        };
+        sqlx::query(
+            "INSERT INTO symbols (build_id, state, object, bytes, has_lines, reason, changed_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (build_id) DO UPDATE SET state = excluded.state, object = excluded.object, bytes = excluded.bytes,
+                 has_lines = excluded.has_lines, reason = excluded.reason, changed_ms = excluded.changed_ms
+             WHERE symbols.state <> 'ready' OR (excluded.state = 'ready' AND excluded.has_lines >= symbols.has_lines)",
+        )
+        .bind(&row.build_id)
+        .bind(state)
+        .bind(object)
+        .bind(to_sql(bytes))
+        .bind(i64::from(has_lines))
+        .bind(reason)
+        .bind(to_sql(row.changed_ms))
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    /// Builds of which something was said since `since_ms`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn symbols(&self, since_ms: u64) -> Result<Vec<SymbolRow>, CatalogError> {
+        let rows = sqlx::query(
+            "SELECT build_id, state, object, bytes, has_lines, reason, changed_ms FROM symbols WHERE changed_ms >= $1",
+        )
+        .bind(to_sql(since_ms))
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+}
+
+fn read(row: &AnyRow) -> Result<SymbolRow, CatalogError> {
+    let state: String = row.try_get("state")?;
+    let symbols = match state.as_str() {
+        "ready" => SharedSymbols::Ready {
+            object: row.try_get("object")?,
+            bytes: from_sql(row.try_get("bytes")?),
+            has_lines: from_sql(row.try_get("has_lines")?) != 0,
+        },
+        "failed" => SharedSymbols::Failed { reason: row.try_get("reason")? },
+        _ => return Err(CatalogError::Corrupt { what: "symbols.state", value: state }),
+    };
+    Ok(SymbolRow { build_id: row.try_get("build_id")?, symbols, changed_ms: from_sql(row.try_get("changed_ms")?) })
+}

@@ -1,0 +1,137 @@
+//! Symbols of collectors that share a store: tables lie in the bucket, the catalog says which there are, and the folder is a cache.
+//!
+//! Every few seconds each collector says what it has, and hears what others have. A table is fetched when somebody looks at it.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tephra_proto::ids::BuildId;
+use tracing::warn;
+
+use super::Symbols;
+use super::folder::{Folder, State};
+use crate::store::bucket::Bucket;
+use crate::store::bulk::{Bulk, BulkError};
+use crate::store::catalog::{Catalog, SharedSymbols, SymbolRow};
+use crate::store::{Store, StoreError, now_ms};
+
+/// How long a build may be asked for by one collector when another has it already.
+const EVERY: Duration = Duration::from_secs(3);
+
+/// Collectors' clocks differ, and a transaction that began earlier may end later.
+const OVERLAP_MS: u64 = 10 * 60_000;
+
+/// The bucket's and the catalog's side of one collector's symbols.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    catalog: Catalog,
+    bucket: Bucket,
+    /// What others know to be so.
+    said: Mutex<HashMap<BuildId, State>>,
+    heard_until_ms: Mutex<u64>,
+}
+
+impl Shelf {
+    /// `None` for a store that is not shared.
+    pub(super) fn of(store: &Store) -> Option<Arc<Self>> {
+        let bucket = store.bucket()?.beside("symbols");
+        let catalog = store.catalog().clone();
+        Some(Arc::new(Self { catalog, bucket, said: Mutex::default(), heard_until_ms: Mutex::default() }))
+    }
+
+    /// The table of a build that others symbolized. Blocks.
+    pub(super) fn fetch(&self, id: &BuildId, has_lines: bool) -> Result<Vec<u8>, BulkError> {
+        self.bucket.get(&object(id, has_lines))
+    }
+
+    fn said(&self, id: BuildId, state: State) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(id, state);
+    }
+}
+
+/// Tables with lines and without are two objects: one is never changed into the other.
+fn object(id: &BuildId, has_lines: bool) -> String {
+    format!("{id}.{}", if has_lines { "lines" } else { "names" })
+}
+
+/// Runs until it is dropped; ends at once where nothing is shared.
+pub async fn run(symbols: Symbols) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while symbols.is_shared() {
+        ticks.tick().await;
+        if let Err(error) = exchange(&symbols).await {
+            warn!(%error, "symbols could not be shared; the next round tries again");
+        }
+    }
+}
+
+/// Hears what others have, and says what this collector has.
+///
+/// # Errors
+/// When the catalog or the bucket fail.
+pub async fn exchange(symbols: &Symbols) -> Result<(), StoreError> {
+    let Some(shelf) = symbols.shared.shelf.clone() else { return Ok(()) };
+    let folder = symbols.shared.folder.clone();
+    hear(&shelf, &folder).await?;
+    let news = {
+        let said = shelf.said.lock().unwrap_or_else(PoisonError::into_inner);
+        folder.known().into_iter().filter(|(id, state)| said.get(id) != Some(state)).collect::<Vec<_>>()
+    };
+    for (id, state) in news {
+        say(&shelf, &folder, id, state).await?;
+    }
+    Ok(())
+}
+
+async fn hear(shelf: &Shelf, folder: &Folder) -> Result<(), StoreError> {
+    let until = *shelf.heard_until_ms.lock().unwrap_or_else(PoisonError::into_inner);
+    for row in shelf.catalog.symbols(until.saturating_sub(OVERLAP_MS)).await? {
+        let Ok(id) = BuildId::parse(&row.build_id) else { continue };
+        let state = match row.symbols {
+            SharedSymbols::Ready { bytes, has_lines, .. } => State::Ready { has_lines, bytes },
+            SharedSymbols::Failed { reason } => State::Failed { reason },
+        };
+        if shelf.said.lock().unwrap_or_else(PoisonError::into_inner).get(&id) != Some(&state) {
+            folder.hear(id, &state);
+            shelf.said(id, state);
+        }
+        let mut until = shelf.heard_until_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        *until = row.changed_ms.max(*until);
+    }
+    Ok(())
+}
+
+async fn say(shelf: &Arc<Shelf>, folder: &Arc<Folder>, id: BuildId, state: State) -> Result<(), StoreError> {
+    let symbols = match &state {
+        State::Busy => return Ok(()),
+        State::Failed { reason } => SharedSymbols::Failed { reason: reason.clone() },
+        State::Ready { has_lines, bytes } => {
+            let (name, shelf, folder) = (object(&id, *has_lines), shelf.clone(), folder.clone());
+            let object = name.clone();
+            let put = tokio::task::spawn_blocking(move || -> Result<(), PutError> {
+                Ok(shelf.bucket.put(&name, &std::fs::read(folder.table(&id))?)?)
+            });
+            match put.await? {
+                Ok(()) => {}
+                Err(PutError::Bulk(error)) => return Err(error.into()),
+                // It was replaced or removed this moment: the next round sees what is there then.
+                Err(PutError::Read(_)) => return Ok(()),
+            }
+            SharedSymbols::Ready { object, bytes: *bytes, has_lines: *has_lines }
+        }
+    };
+    shelf.catalog.save_symbols(&SymbolRow { build_id: id.to_string(), symbols, changed_ms: now_ms() }).await?;
+    shelf.said(id, state);
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PutError {
+    #[error(transparent)]
+    Bulk(#[from] BulkError),
+    #[error(transparent)]
+    Read(#[from] io::Error),
+}
