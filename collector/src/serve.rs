@@ -20,7 +20,7 @@ use tonic::server::NamedService;
 use crate::ingest::{self, Ingest, IngestLimits, WantedBuilds};
 use crate::query::{QueryEngine, QueryLimits};
 use crate::store::place::Place;
-use crate::store::{Options, Store, StoreError, now_ms, retain};
+use crate::store::{Options, Store, StoreError, compact, now_ms, retain};
 use crate::symbols::{Symbols, Worker, share};
 
 /// What `tephra serve` is told.
@@ -187,9 +187,11 @@ pub async fn serve(
 /// Answers requests on `listener` until `stop` is done, then drains.
 pub async fn run(collector: &Collector, listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     let retention = tokio::spawn(retain::run(collector.store.clone()));
+    let compaction = tokio::spawn(compact::run(collector.store.clone()));
     let sharing = tokio::spawn(share::run(collector.symbols.clone()));
     connections::serve(listener, router, stop, DRAIN).await;
     retention.abort();
+    compaction.abort();
     sharing.abort();
     collector.store.catalog().close().await;
 }

@@ -37,7 +37,7 @@ pub struct Module {
 }
 
 /// One frame of a stack. Equal frames are the same code, in any process, for ever.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Frame {
     /// Native code: an address in the module's own address space (ELF virtual address). For every frame but the leaf it
     /// already points into the call instruction, so it is looked up as it stands.

@@ -12,6 +12,7 @@ use super::slices::Slices;
 use super::{QueryError, QueryLimits, TimeRange};
 use crate::profile::decode::Window;
 use crate::profile::model::{Frame, Kind, Merged, Module, Node, ProfileType, Row};
+use crate::store::columnar::Dictionary;
 
 /// What a merged profile says about its windows, besides their stacks.
 #[derive(Debug, Clone, Default)]
@@ -80,6 +81,30 @@ impl Merger {
             sum.samples += u128::from(row.samples) * weight;
         }
         self.check_size()
+    }
+
+    /// Adds sums by stack of a compacted part; gauges are weighted already.
+    pub(super) fn add_sums(
+        &mut self,
+        dictionary: &Dictionary,
+        moved: &mut Moved,
+        replicate: u16,
+        sums: impl Iterator<Item = (u32, u128, u128)>,
+    ) -> Result<(), QueryError> {
+        for (node, value, samples) in sums {
+            let node = self.node(&dictionary.frames, &dictionary.nodes, node, moved)?;
+            let sum = self.rows.entry((node, replicate)).or_default();
+            sum.value += value;
+            sum.samples += samples;
+        }
+        self.check_size()
+    }
+
+    /// Takes note of the modules of a compacted part.
+    pub(super) fn name_modules(&mut self, dictionary: &Dictionary) {
+        for module in &dictionary.modules {
+            self.name_module(module.build_id, &module.name);
+        }
     }
 
     /// Adds what another merger of the same type has summed.
@@ -218,14 +243,14 @@ fn build_of(frame: &Frame) -> Option<BuildId> {
     }
 }
 
-/// Where the frames and nodes of one window went.
-struct Moved {
+/// Where the frames and nodes of one window or part went.
+pub(super) struct Moved {
     frames: Vec<u32>,
     nodes: Vec<u32>,
 }
 
 impl Moved {
-    fn new(frames: usize, nodes: usize) -> Self {
+    pub(super) fn new(frames: usize, nodes: usize) -> Self {
         Self { frames: vec![u32::MAX; frames], nodes: vec![u32::MAX; nodes] }
     }
 

@@ -4,9 +4,10 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`selection`], [`answers`] | what can be asked, and what is answered |
-//! | [`plan`] | which windows are needed, from the catalog and the footers |
+//! | [`levels`], [`plan`] | which level answers for which part of the range, and what of its segments is needed |
 //! | [`slices`] | replicates and covered time |
-//! | [`scan`], [`merge`] | opens windows on several threads; the exact sum of prefix trees |
+//! | [`scan`], [`columns`], [`merge`] | opens windows and parts on several threads; the exact sum of prefix trees |
+//! | [`linked`] | windows of single traces, from compacted segments |
 //! | [`timeline`], [`overview`], [`trace`] | answers other than one merged profile |
 //! | [`fit`] | what does not fit the limits is answered for the newest part of the range that does |
 //! | [`flight`] | identical questions at the same time are computed once |
@@ -14,8 +15,11 @@
 
 mod answers;
 mod cancel;
+mod columns;
 mod fit;
 mod flight;
+mod levels;
+mod linked;
 mod merge;
 mod overview;
 mod plan;
@@ -39,13 +43,17 @@ pub use answers::{
 pub use selection::{QueryError, QueryLimits, Selection, TimeRange};
 pub use timeline::REST_LABEL;
 
+use crate::profile::decode::Window;
 use crate::profile::model::{Merged, Partial, ProfileType, SpanSummary};
-use crate::store::catalog::SegmentRow;
+use crate::store::catalog::{Horizons, LevelSegment};
+use crate::store::columnar::schema::Table;
+use crate::store::compact::levels::TRACES;
 use crate::store::{Store, StoreError};
 use cancel::Cancel;
 use fit::newest_that_fits;
 use flight::SingleFlight;
-use plan::{Pick, Plan, matches_labels, pick};
+use levels::{Piece, Wish};
+use plan::{Matcher, Measured, Plan, Wanted, gather};
 use tokio::time::Instant;
 
 /// Answers questions about what is stored. Cheap to clone; every answer is computed off the async threads, and dropping its
@@ -102,14 +110,19 @@ impl QueryEngine {
     }
 
     async fn merge_all(&self, selection: Selection, deadline: Instant) -> Result<Merged, QueryError> {
-        let (segments, fallback) = self.prepare(&selection).await?;
+        let sources = self.prepare(&selection).await?;
         self.run(deadline, move |store, limits, cancel| {
-            let mut plan = plan_for(store, segments, &selection, fallback, limits, cancel)?;
-            if let Some(trace) = selection.trace {
-                plan.narrow_to_trace(store, trace, cancel)?;
+            let by_instance = selection.labels.iter().any(|(name, _)| name == "instance");
+            let wish = Wish::replicates(selection.range(), by_instance);
+            let mut plan = sources.plan(store, &selection, wish, &MERGE_TABLES, limits, cancel)?;
+            let slices = slices::replicates(selection.range(), &plan.spans(), plan.coarsest_ms());
+            let linked = sources.narrow(store, &mut plan, &selection, cancel)?;
+            let mut merger = scan::sum(store, &plan, &slices, &selection, limits, cancel)?;
+            for window in &linked {
+                if let Some(replicate) = slices.replicate(window.header.start_ms) {
+                    merger.add(window, replicate, selection.trace)?;
+                }
             }
-            let slices = slices::replicates(selection.range(), &plan.spans());
-            let merger = scan::sum(store, &plan, &slices, selection.trace, limits, cancel)?;
             let mut merged = merger.finish(selection.range(), &slices, plan.sources())?;
             if merged.rows.is_empty() {
                 merged.empty_because = Some(plan.why_empty(&selection));
@@ -154,23 +167,24 @@ impl QueryEngine {
         by: Option<String>,
         deadline: Instant,
     ) -> Result<Timeline, QueryError> {
-        let (segments, fallback) = self.prepare(&selection).await?;
+        let sources = self.prepare(&selection).await?;
         self.run(deadline, move |store, limits, cancel| {
-            let mut plan = plan_for(store, segments, &selection, fallback, limits, cancel)?;
-            let grid = timeline::Grid::new(selection.range(), step_ms, &plan.spans())?;
+            let names = selection.labels.iter().map(|(name, _)| name.as_str()).chain(by.as_deref());
+            let by_instance = names.into_iter().any(|name| name == "instance");
+            let wish = Wish::points(selection.range(), step_ms, timeline::POINTS_DEFAULT, by_instance);
+            let mut plan = sources.plan(store, &selection, wish, &SUM_TABLES, limits, cancel)?;
+            let grid = timeline::Grid::new(selection.range(), step_ms, &plan.spans(), plan.coarsest_ms())?;
             let Some(trace) = selection.trace else {
-                let sum = |pick: &Pick| Ok(pick.sum_of(&plan.profile_type).map_or(0, |sum| sum.total));
-                return timeline::draw(&plan, grid, by.as_deref(), sum);
+                let measured = plan.measured(store, &selection.labels, cancel)?;
+                return timeline::draw(&plan, grid, by.as_deref(), &measured);
             };
-            plan.narrow_to_trace(store, trace, cancel)?;
-            let mut sums = BTreeMap::new();
-            for pick in &plan.carriers {
-                cancel.check()?;
-                let value = trace_value(store, pick, &plan.profile_type, trace)?;
-                sums.insert((pick.segment.id.clone(), pick.number), value);
-            }
-            let sum = |pick: &Pick| Ok(sums.get(&(pick.segment.id.clone(), pick.number)).copied().unwrap_or(0));
-            timeline::draw(&plan, grid, by.as_deref(), sum)
+            let mut windows = sources.narrow(store, &mut plan, &selection, cancel)?.into_iter().map(Arc::new).collect();
+            plan.open_carriers(store, &mut windows, cancel)?;
+            let measured: Vec<Measured> = windows
+                .iter()
+                .map(|window| plan.measure(window, trace_value(window, &plan.profile_type, trace)))
+                .collect();
+            timeline::draw(&plan, grid, by.as_deref(), &measured)
         })
         .await
     }
@@ -193,10 +207,15 @@ impl QueryEngine {
             let known = catalog.profile_types(&service.name).await.map_err(StoreError::from)?;
             types.insert(service.name.clone(), known.into_iter().map(|t| t.name).collect::<Vec<_>>());
         }
-        let segments = catalog.segments_in(range.from_ms, range.until_ms, false).await.map_err(StoreError::from)?;
+        let segments = catalog.levels_in(range.from_ms, range.until_ms, false).await.map_err(StoreError::from)?;
+        let horizons = catalog.horizons("").await.map_err(StoreError::from)?;
         self.run(deadline, move |store, limits, cancel| {
-            let picks = pick(store, segments, range, limits, cancel, |_| true)?;
-            Ok(overview::overview(services, &types, &picks, range))
+            let wish = Wish::points(range, None, SPARK_POINTS as u64, false);
+            let pieces = wish.cover(range, &horizons);
+            let wanted = Wanted { service: None, labels: &[], pieces: &pieces };
+            let gathered = gather(store, &segments, &wanted, &SUM_TABLES, limits, cancel)?;
+            let cpu = gathered.sums(store, overview::is_cpu, cancel)?;
+            Ok(overview::overview(services, &types, &gathered.received, &cpu, range))
         })
         .await
     }
@@ -242,9 +261,13 @@ impl QueryEngine {
     /// # Errors
     /// When a limit is exceeded or the store fails.
     pub async fn trace(&self, trace_id: TraceId) -> Result<Option<TraceView>, QueryError> {
+        let catalog = self.store.catalog();
         let TimeRange { from_ms, until_ms } = TimeRange::ALL;
-        let segments = self.store.catalog().segments_in(from_ms, until_ms, true).await.map_err(StoreError::from)?;
-        self.run(self.deadline(), move |store, limits, cancel| trace::view(store, segments, trace_id, limits, cancel))
+        if catalog.is_deleted(&trace_id).await.map_err(StoreError::from)? {
+            return Ok(None);
+        }
+        let segments = catalog.levels_in(from_ms, until_ms, true).await.map_err(StoreError::from)?;
+        self.run(self.deadline(), move |store, limits, cancel| trace::view(store, &segments, trace_id, limits, cancel))
             .await
     }
 
@@ -273,20 +296,42 @@ impl QueryEngine {
         deadline: Instant,
     ) -> Result<Vec<SpanSummary>, QueryError> {
         let segments = self.segments_of(service, range).await?;
+        let deleted = self.store.catalog().deleted_traces().await.map_err(StoreError::from)?;
         let (service, labels) = (service.as_str().to_owned(), labels.to_vec());
         self.run(deadline, move |store, limits, cancel| {
-            let picks = pick(store, segments, range, limits, cancel, |info| {
-                info.service == service && info.spans > 0 && matches_labels(info, &labels)
-            })?;
             let mut spans = Vec::new();
-            for pick in &picks {
+            let too_many = || QueryError::TooLarge { what: "spans", limit: limits.spans_max as u64 };
+            // Spans are in the arrived segments, and in those of traces.
+            let (traces, arrived): (Vec<_>, Vec<_>) = segments
+                .into_iter()
+                .filter(|s| matches!(s.segment.level, 0 | TRACES))
+                .partition(|s| s.segment.level == TRACES);
+            let pieces = [Piece { range, level: 0 }];
+            let wanted = Wanted { service: Some(&service), labels: &labels, pieces: &pieces };
+            let gathered = gather(store, &arrived, &wanted, &[], limits, cancel)?;
+            for pick in gathered.picks.iter().filter(|pick| pick.info().spans > 0) {
                 cancel.check()?;
                 let Some(window) = store.window(&pick.segment, pick.info())? else { continue };
                 spans.extend(window.spans.iter().cloned());
                 if spans.len() > limits.spans_max {
-                    return Err(QueryError::TooLarge { what: "spans", limit: limits.spans_max as u64 });
+                    return Err(too_many());
                 }
             }
+            let matcher = Matcher::new(&labels);
+            for row in &traces {
+                cancel.check()?;
+                let Some(segment) = store.columnar(row, &[Table::Spans])? else { continue };
+                for part in segment.parts_of(&service) {
+                    let read = segment.spans(store.bulk().as_ref(), part, &(range.from_ms..range.until_ms));
+                    let Some(read) = store.checked(&row.segment.id, read)? else { break };
+                    let matching = read.into_iter().filter(|span| matcher.matches(&span.instance, &span.labels));
+                    spans.extend(matching.map(|span| span.span));
+                    if spans.len() > limits.spans_max {
+                        return Err(too_many());
+                    }
+                }
+            }
+            spans.retain(|span| !deleted.contains(&span.link.trace_id));
             spans.sort_by_key(|span| (span.start_ms, span.link));
             Ok(spans)
         })
@@ -300,11 +345,13 @@ impl QueryEngine {
     /// When the store fails.
     pub async fn inputs(&self, selection: &Selection) -> Result<Vec<(String, u32)>, QueryError> {
         let segments = self.segments_of(&selection.service, selection.range()).await?;
-        Ok(segments.into_iter().map(|segment| (segment.id, segment.crc)).collect())
+        // A deletion changes what counts of a segment, and so its revision.
+        let version = |row: &LevelSegment| row.segment.crc.wrapping_add(row.revision as u32);
+        Ok(segments.into_iter().map(|row| (row.segment.id.clone(), version(&row))).collect())
     }
 
-    /// Segments that may hold what is selected, and the type as the catalog knows it.
-    async fn prepare(&self, selection: &Selection) -> Result<(Vec<SegmentRow>, ProfileType), QueryError> {
+    /// What may hold what is selected, and the type as the catalog knows it.
+    async fn prepare(&self, selection: &Selection) -> Result<Sources, QueryError> {
         check_range(selection.range())?;
         self.know(&selection.service).await?;
         let known = self.types(&selection.service).await?;
@@ -315,12 +362,20 @@ impl QueryEngine {
                 known: known.into_iter().map(|t| t.name).collect(),
             });
         };
-        Ok((self.segments_of(&selection.service, selection.range()).await?, fallback))
+        let catalog = self.store.catalog();
+        let segments = self.segments_of(&selection.service, selection.range()).await?;
+        // After the segments: what retention lets go of in between is then answered by coarser ones, which were listed too.
+        let horizons = catalog.horizons(selection.service.as_str()).await.map_err(StoreError::from)?;
+        let deleted = match selection.trace {
+            Some(trace) => catalog.is_deleted(&trace).await.map_err(StoreError::from)?,
+            None => false,
+        };
+        Ok(Sources { segments, horizons, fallback, deleted })
     }
 
-    async fn segments_of(&self, service: &ServiceName, range: TimeRange) -> Result<Vec<SegmentRow>, QueryError> {
+    async fn segments_of(&self, service: &ServiceName, range: TimeRange) -> Result<Vec<LevelSegment>, QueryError> {
         let catalog = self.store.catalog();
-        let segments = catalog.segments_of(service.as_str(), range.from_ms, range.until_ms).await;
+        let segments = catalog.levels_of(service.as_str(), range.from_ms, range.until_ms).await;
         Ok(segments.map_err(StoreError::from)?)
     }
 
@@ -354,30 +409,70 @@ fn check_range(range: TimeRange) -> Result<(), QueryError> {
     if from_ms < until_ms { Ok(()) } else { Err(QueryError::EmptyRange { from_ms, until_ms }) }
 }
 
-fn plan_for(
-    store: &Store,
-    segments: Vec<SegmentRow>,
-    selection: &Selection,
+/// Tables that a merged profile is read from, …
+const MERGE_TABLES: [Table; 5] = [Table::Samples, Table::Windows, Table::Series, Table::Stacks, Table::Frames];
+/// … and those of answers over time.
+const SUM_TABLES: [Table; 3] = [Table::Totals, Table::Windows, Table::Series];
+
+/// What the catalog knows about a selection.
+#[derive(Debug)]
+struct Sources {
+    segments: Vec<LevelSegment>,
+    horizons: Horizons,
     fallback: ProfileType,
-    limits: &QueryLimits,
-    cancel: &Cancel,
-) -> Result<Plan, QueryError> {
-    let service = selection.service.as_str();
-    let wanted = |info: &_| is_wanted(info, service, &selection.labels);
-    Ok(Plan::new(pick(store, segments, selection.range(), limits, cancel, wanted)?, selection, fallback))
+    /// The selected trace was deleted.
+    deleted: bool,
 }
 
-fn is_wanted(info: &crate::store::segment::BatchInfo, service: &str, labels: &[(String, String)]) -> bool {
-    info.service == service && matches_labels(info, labels)
+impl Sources {
+    fn plan(
+        &self,
+        store: &Store,
+        selection: &Selection,
+        wish: Wish,
+        tables: &[Table],
+        limits: &QueryLimits,
+        cancel: &Cancel,
+    ) -> Result<Plan, QueryError> {
+        let pieces = wish.cover(selection.range(), &self.horizons);
+        let wanted = Wanted { service: Some(selection.service.as_str()), labels: &selection.labels, pieces: &pieces };
+        let gathered = gather(store, &self.segments, &wanted, tables, limits, cancel)?;
+        let mut plan = Plan::new(gathered, selection, self.fallback.clone());
+        plan.misses_instances = wish.misses_instances(&pieces);
+        Ok(plan)
+    }
+
+    /// Where a trace is selected: leaves the plan only the arrived windows that may hold it, and answers what compacted segments hold
+    /// of it.
+    fn narrow(
+        &self,
+        store: &Store,
+        plan: &mut Plan,
+        selection: &Selection,
+        cancel: &Cancel,
+    ) -> Result<Vec<Window>, QueryError> {
+        let Some(trace) = selection.trace else { return Ok(Vec::new()) };
+        plan.narrow_to_trace(store, trace, cancel)?;
+        if self.deleted {
+            plan.carriers.clear();
+            return Ok(Vec::new());
+        }
+        let matcher = Matcher::new(&selection.labels);
+        let mut windows = linked::windows(store, &self.segments, trace, Some(selection.service.as_str()), cancel)?;
+        windows.retain(|window| {
+            selection.range().contains(window.header.start_ms)
+                && matcher.matches(window.header.instance.as_str(), &window.header.labels)
+        });
+        Ok(windows)
+    }
 }
 
 /// What one trace contributed to one window.
-fn trace_value(store: &Store, pick: &Pick, profile_type: &ProfileType, trace: TraceId) -> Result<u64, QueryError> {
-    let Some(window) = store.window(&pick.segment, pick.info())? else { return Ok(0) };
+fn trace_value(window: &Window, profile_type: &ProfileType, trace: TraceId) -> u64 {
     let series = window.series.iter().find(|series| merge::same_measure(&series.profile_type, profile_type));
     let rows = series.map(|series| series.rows.as_slice()).unwrap_or_default();
     let of_trace = |link: Option<u32>| {
         link.and_then(|link| window.links.get(link as usize)).is_some_and(|link| link.trace_id == trace)
     };
-    Ok(rows.iter().filter(|row| of_trace(row.link)).map(|row| row.value).sum())
+    rows.iter().filter(|row| of_trace(row.link)).map(|row| row.value).sum()
 }

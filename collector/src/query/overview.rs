@@ -1,60 +1,71 @@
-//! All services at a glance, from footers alone.
+//! All services at a glance, from sums by window: no samples are opened.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::plan::Pick;
+use super::plan::{Measured, Received};
 use super::slices::coverage;
 use super::{SPARK_POINTS, ServiceOverview, TimeRange};
-use crate::profile::model::Kind;
+use crate::profile::model::{Kind, ProfileType};
 use crate::store::catalog::ServiceRow;
 
-/// The type that "CPU" means.
-pub(super) const CPU: &str = "cpu";
+/// True for the type that "CPU" means.
+pub(super) fn is_cpu(t: &ProfileType) -> bool {
+    t.name == "cpu" && t.unit == "nanoseconds" && t.kind == Kind::Counter
+}
 
-/// `types` by service; `picks` are all windows of the range.
+/// `types` by service; `received` and `cpu` are all windows of the range, and their CPU time.
 pub(super) fn overview(
     services: Vec<ServiceRow>,
     types: &BTreeMap<String, Vec<String>>,
-    picks: &[Pick],
+    received: &[Received],
+    cpu: &[Measured],
     range: TimeRange,
 ) -> Vec<ServiceOverview> {
-    let mut by_service: BTreeMap<&str, Vec<&Pick>> = BTreeMap::new();
-    for pick in picks {
-        by_service.entry(&pick.info().service).or_default().push(pick);
+    let mut by_service: BTreeMap<&str, (Vec<&Received>, Vec<&Measured>)> = BTreeMap::new();
+    for received in received {
+        by_service.entry(&received.service).or_default().0.push(received);
+    }
+    for measured in cpu {
+        by_service.entry(&measured.service).or_default().1.push(measured);
     }
     let mut overviews: Vec<ServiceOverview> = services
         .into_iter()
         .map(|service| {
-            let picks = by_service.remove(service.name.as_str()).unwrap_or_default();
+            let (received, cpu) = by_service.remove(service.name.as_str()).unwrap_or_default();
             let types = types.get(&service.name).cloned().unwrap_or_default();
-            one(service, types, &picks, range)
+            one(service, types, &received, &cpu, range)
         })
         .collect();
     overviews.sort_by(|a, b| b.cpu_cores.total_cmp(&a.cpu_cores).then_with(|| a.name.cmp(&b.name)));
     overviews
 }
 
-fn one(service: ServiceRow, types: Vec<String>, picks: &[&Pick], range: TimeRange) -> ServiceOverview {
+fn one(
+    service: ServiceRow,
+    types: Vec<String>,
+    received: &[&Received],
+    cpu: &[&Measured],
+    range: TimeRange,
+) -> ServiceOverview {
     let width_ms = range.millis().div_ceil(SPARK_POINTS as u64).max(1);
-    let spans: Vec<_> = picks.iter().map(|pick| pick.span()).collect();
+    let spans: Vec<_> = received.iter().map(|received| received.span()).collect();
     let covered = coverage(range.from_ms, width_ms, SPARK_POINTS, &spans);
-    let mut cpu_ns: Vec<Option<u64>> = vec![None; SPARK_POINTS];
+    let mut cpu_ns: Vec<Option<u128>> = vec![None; SPARK_POINTS];
     let mut instances = BTreeSet::new();
+    let mut label_sets = HashSet::new();
+    let nothing = received.iter().map(|received| (received.window_ms, 0));
+    for (window_ms, ns) in nothing.chain(cpu.iter().map(|measured| (measured.window_ms, measured.value))) {
+        if let Some(sum) = cpu_ns.get_mut((window_ms.saturating_sub(range.from_ms) / width_ms) as usize) {
+            *sum = Some(sum.unwrap_or(0).saturating_add(ns));
+        }
+    }
+    for received in received {
+        instances.insert(&received.instance);
+        label_sets.insert(&received.labels);
+    }
     let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for info in picks.iter().map(|pick| pick.info()) {
-        instances.insert(info.instance.as_str());
-        for label in &info.labels {
-            let values = labels.entry(label.name.clone()).or_default();
-            if !values.contains(&label.value) {
-                values.insert(label.value.clone());
-            }
-        }
-        if let Some(sum) = cpu_ns.get_mut(((info.start_ms - range.from_ms) / width_ms) as usize) {
-            let cpu = info.types.iter().find(|sum| {
-                sum.read_type().is_some_and(|t| t.name == CPU && t.unit == "nanoseconds" && t.kind == Kind::Counter)
-            });
-            *sum = Some(sum.unwrap_or(0).saturating_add(cpu.map_or(0, |sum| sum.total)));
-        }
+    for (name, value) in label_sets.into_iter().flat_map(|labels| labels.iter()) {
+        labels.entry(name.clone()).or_default().insert(value.clone());
     }
     let total_ns: f64 = cpu_ns.iter().flatten().map(|ns| *ns as f64).sum();
     let covered_ms: u64 = covered.iter().sum();

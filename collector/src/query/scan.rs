@@ -1,4 +1,4 @@
-//! Opens windows on several threads and sums them.
+//! Opens windows and parts on several threads and sums them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -6,27 +6,31 @@ use std::thread;
 use tephra_proto::ids::TraceId;
 
 use super::cancel::Cancel;
+use super::columns::Columns;
 use super::merge::Merger;
 use super::plan::{Pick, Plan};
 use super::slices::Slices;
-use super::{QueryError, QueryLimits};
+use super::{QueryError, QueryLimits, Selection};
 use crate::store::Store;
 
 /// Windows that a thread takes at a time: neighbours in one segment.
 const CHUNK: usize = 32;
 
-/// Sums all carriers of a plan.
+/// Sums all that a plan opens.
 pub(super) fn sum(
     store: &Store,
     plan: &Plan,
     slices: &Slices,
-    trace: Option<TraceId>,
+    selection: &Selection,
     limits: &QueryLimits,
     cancel: &Cancel,
 ) -> Result<Merger, QueryError> {
     let next = AtomicUsize::new(0);
-    let work = || -> Result<Merger, QueryError> {
+    let columns = Columns::of(plan, selection);
+    let threads = limits.threads.min(plan.carriers.len().div_ceil(CHUNK) + columns.len()).max(1);
+    let work = |thread: usize| -> Result<Merger, QueryError> {
         let mut merger = Merger::new(plan.profile_type.clone(), limits);
+        columns.sum(store, thread, threads, slices, &mut merger, cancel)?;
         loop {
             let start = next.fetch_add(CHUNK, Ordering::Relaxed);
             let Some(rest) = plan.carriers.get(start..).filter(|rest| !rest.is_empty()) else {
@@ -34,22 +38,27 @@ pub(super) fn sum(
             };
             for pick in rest.iter().take(CHUNK) {
                 cancel.check()?;
-                add(store, pick, slices, trace, &mut merger)?;
+                add(store, pick, slices, selection.trace, &mut merger)?;
             }
         }
     };
-    let threads = limits.threads.min(plan.carriers.len().div_ceil(CHUNK));
-    if threads <= 1 {
-        return work();
+    if threads == 1 {
+        return work(0);
     }
     let parts: Vec<Result<Merger, QueryError>> = thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let handles: Vec<_> = (0..threads)
+            .map(|thread| {
+                let work = &work;
+                scope.spawn(move || work(thread))
+            })
+            .collect();
         handles
             .into_iter()
             .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    let mut merged = Merger::new(plan.profile_type.clone(), limits);
+    let mut parts = parts.into_iter();
+    let mut merged = parts.next().unwrap_or_else(|| Ok(Merger::new(plan.profile_type.clone(), limits)))?;
     for part in parts {
         merged.absorb(part?)?;
     }

@@ -55,10 +55,9 @@ fn exact(merged: &Merged) -> impl PartialEq + std::fmt::Debug + use<> {
 }
 
 fn merge_in_parts(windows: &[&Window], parts: usize, kind: Kind) -> Merged {
-    let spans: Vec<Span> =
-        windows.iter().map(|w| Span { start_ms: w.header.start_ms, duration_ms: w.header.duration_ms }).collect();
+    let spans: Vec<Span> = windows.iter().map(|w| Span::window(w.header.start_ms, w.header.duration_ms)).collect();
     let range = TimeRange { from_ms: 0, until_ms: 200_000 };
-    let slices = replicates(range, &spans);
+    let slices = replicates(range, &spans, 0);
     let profile_type = windows[0].series[0].profile_type.clone();
     assert_eq!(profile_type.kind, kind);
     let mut whole = Merger::new(profile_type.clone(), &QueryLimits::default());

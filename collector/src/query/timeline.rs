@@ -1,8 +1,8 @@
-//! Values over time, from footers alone: no window is opened.
+//! Values over time, from sums by window: no samples are opened.
 
 use std::collections::BTreeMap;
 
-use super::plan::{Pick, Plan, label};
+use super::plan::{Measured, Plan, label};
 use super::slices::{Span, coverage};
 use super::{QueryError, TimeRange, Timeline, TimelineSeries};
 use crate::profile::model::Kind;
@@ -11,7 +11,7 @@ use crate::profile::model::Kind;
 const POINTS_MAX: u64 = 11_000;
 
 /// Points where no step is asked for: about one per two pixels of a wide screen.
-const POINTS_DEFAULT: u64 = 400;
+pub(super) const POINTS_DEFAULT: u64 = 400;
 
 /// Lines of a timeline that is split by a label.
 const SERIES_MAX: usize = 20;
@@ -28,9 +28,16 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// Steps lie on whole multiples of the step. Without one: the smallest whole number of windows that gives few enough points.
-    pub(super) fn new(range: TimeRange, step_ms: Option<u64>, spans: &[Span]) -> Result<Self, QueryError> {
-        let window = spans.iter().map(|span| u64::from(span.duration_ms)).min().unwrap_or(10_000).max(1);
+    /// Steps lie on whole multiples of the step. Without one: the smallest whole number of windows that gives few enough points, and
+    /// of the longest windows that others were added up to.
+    pub(super) fn new(
+        range: TimeRange,
+        step_ms: Option<u64>,
+        spans: &[Span],
+        coarsest_ms: u64,
+    ) -> Result<Self, QueryError> {
+        let window = spans.iter().map(|span| u64::from(span.window_len_ms)).min().unwrap_or(10_000).max(1);
+        let window = window.max(coarsest_ms);
         let step_ms = step_ms.unwrap_or_else(|| window * range.millis().div_ceil(window * POINTS_DEFAULT).max(1));
         if step_ms == 0 {
             return Err(QueryError::BadStep { step_ms, points: u64::MAX, limit: POINTS_MAX });
@@ -48,27 +55,19 @@ impl Grid {
     }
 }
 
-/// `weigh` says what a window adds: its sum of the type, or the part of it that belongs to a trace.
-pub(super) fn draw(
-    plan: &Plan,
-    grid: Grid,
-    by: Option<&str>,
-    weigh: impl Fn(&Pick) -> Result<u64, QueryError>,
-) -> Result<Timeline, QueryError> {
+/// `measured` is what windows add: their sums of the type, or the part of them that belongs to a trace.
+pub(super) fn draw(plan: &Plan, grid: Grid, by: Option<&str>, measured: &[Measured]) -> Result<Timeline, QueryError> {
     let covered = coverage(grid.start_ms, grid.step_ms, grid.points, &plan.spans());
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
-    for pick in &plan.covering {
-        let name = by.map_or("", |by| label(pick.info(), by));
+    let received = plan.covering.iter().map(|r| (r.window_ms, &r.instance, &r.labels, 0));
+    let measured = measured.iter().map(|m| (m.window_ms, &m.instance, &m.labels, m.value));
+    for (window_ms, instance, labels, value) in received.chain(measured) {
+        let name = by.map_or("", |by| label(instance, labels, by));
         let line = match lines.get_mut(name) {
             Some(line) => line,
             None => lines.entry(name.to_owned()).or_insert_with(|| Line::new(grid.points)),
         };
-        let value = u128::from(weigh(pick)?);
-        let weighted = match plan.profile_type.kind {
-            Kind::Counter => value,
-            Kind::Gauge => value * u128::from(pick.info().duration_ms),
-        };
-        line.add(grid.place(pick.info().start_ms), weighted);
+        line.add(grid.place(window_ms), value);
     }
     let mut lines: Vec<(String, Line)> = lines.into_iter().collect();
     // Stable, so that equal ones stay in the order of their names.

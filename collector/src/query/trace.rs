@@ -1,4 +1,4 @@
-//! One trace across services: found by the trace index, so only the windows that hold it are opened.
+//! One trace across services: found by index, so only what holds it is opened.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tephra_proto::ids::TraceId;
 
 use super::cancel::Cancel;
+use super::linked;
 use super::merge::{Merger, Sources};
 use super::slices::{Span, replicates};
 use super::{QueryError, QueryLimits, TRACE_SAMPLES_MAX, TimeRange, TraceSample, TraceService, TraceView};
 use crate::profile::decode::Window;
 use crate::store::Store;
-use crate::store::catalog::SegmentRow;
+use crate::store::catalog::LevelSegment;
 use crate::store::segment::trace_key;
 
 /// Windows of one trace: a request lasts seconds, even a batch job's hour is 360 windows per service.
@@ -20,24 +21,26 @@ const WINDOWS_MAX: usize = 2_000;
 /// Everything of one trace in these segments; `None` when there is nothing.
 pub(super) fn view(
     store: &Store,
-    segments: Vec<SegmentRow>,
+    segments: &[LevelSegment],
     trace_id: TraceId,
     limits: &QueryLimits,
     cancel: &Cancel,
 ) -> Result<Option<TraceView>, QueryError> {
     let mut by_service: BTreeMap<String, Vec<Arc<Window>>> = BTreeMap::new();
     let mut found = 0;
-    for segment in segments {
+    for row in segments.iter().filter(|row| row.segment.level == 0) {
+        let segment = &row.segment;
         cancel.check()?;
-        let Some(index) = store.trace_index(&segment)? else { continue };
+        let Some(index) = store.trace_index(segment)? else { continue };
         let mut numbers = index.find(trace_key(&trace_id)).peekable();
         if numbers.peek().is_none() {
             continue;
         }
-        let Some(footer) = store.footer(&segment)? else { continue };
-        for info in numbers.filter_map(|number| footer.batches.get(number)) {
+        let Some(footer) = store.footer(segment)? else { continue };
+        let batches = numbers.filter_map(|number| footer.batches.get(number));
+        for info in batches.filter(|info| row.services.contains(&info.service)) {
             cancel.check()?;
-            let Some(window) = store.window(&segment, info)? else { continue };
+            let Some(window) = store.window(segment, info)? else { continue };
             // The index knows half of the id only.
             if !window.links.iter().any(|link| link.trace_id == trace_id) {
                 continue;
@@ -48,6 +51,20 @@ pub(super) fn view(
             }
             by_service.entry(info.service.clone()).or_default().push(window);
         }
+    }
+    for window in linked::windows(store, segments, trace_id, None, cancel)? {
+        found += 1;
+        if found > WINDOWS_MAX {
+            return Err(QueryError::TooLarge { what: "windows of one trace", limit: WINDOWS_MAX as u64 });
+        }
+        by_service.entry(window.header.service.as_str().to_owned()).or_default().push(Arc::new(window));
+    }
+    // In one order, wherever they came from.
+    for windows in by_service.values_mut() {
+        windows.sort_by(|a, b| {
+            let key = |w: &Window| (w.header.start_ms, w.header.instance.as_str().to_owned());
+            key(a).cmp(&key(b))
+        });
     }
     let windows = || by_service.values().flatten();
     let Some(from_ms) = windows().map(|window| window.header.start_ms).min() else { return Ok(None) };
@@ -98,11 +115,9 @@ fn one_service(
         (a.at_ms, &a.profile_type, a.span_id, a.value).cmp(&(b.at_ms, &b.profile_type, b.span_id, b.value))
     });
     samples.truncate(TRACE_SAMPLES_MAX);
-    let times: Vec<Span> = windows
-        .iter()
-        .map(|window| Span { start_ms: window.header.start_ms, duration_ms: window.header.duration_ms })
-        .collect();
-    let slices = replicates(range, &times);
+    let times: Vec<Span> =
+        windows.iter().map(|window| Span::window(window.header.start_ms, window.header.duration_ms)).collect();
+    let slices = replicates(range, &times, 0);
     let mut sources = Sources { windows: windows.len() as u64, ..Sources::default() };
     for window in windows {
         sources.instances.insert(window.header.instance.as_str().to_owned());

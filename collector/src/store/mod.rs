@@ -6,6 +6,8 @@
 //! | [`bulk`], [`bucket`] | objects that are written whole and made durable, in a folder or in a bucket |
 //! | [`segment`] | the bytes of a segment |
 //! | [`catalog`] | segments, sequence numbers, names, events, pins: one transaction makes a segment visible |
+//! | [`columnar`] | compacted segments: Parquet tables that any reader can open |
+//! | [`compact`] | from arrived windows to Parquet, from fine windows to coarse ones |
 //! | [`retain`] | lets go of what is old |
 //! | [`cache`] | footers and windows that were read lately |
 
@@ -13,6 +15,9 @@ pub mod bucket;
 pub mod bulk;
 pub mod cache;
 pub mod catalog;
+pub(crate) mod columnar;
+pub mod compact;
+mod compacted;
 mod folder;
 mod migrations;
 pub mod place;
@@ -37,7 +42,7 @@ use crate::profile::decode::{self, Lateness, Window};
 use bucket::Bucket;
 use bulk::{Bulk, BulkError};
 use cache::Cache;
-use catalog::{Catalog, CatalogError, SegmentRow};
+use catalog::{Catalog, CatalogError, SegmentRow, StoredObject};
 use place::{Opened, Place};
 use segment::{BatchInfo, Footer, SegmentError, TraceIndex};
 
@@ -53,6 +58,8 @@ pub struct Options {
     /// How long the first window of a batch waits for others before all are written and acked: each batch costs an fsync or three,
     /// or a request that somebody pays for.
     pub batch_time: Duration,
+    /// Memory that compaction may take, bytes.
+    pub compaction_bytes: usize,
 }
 
 impl Default for Options {
@@ -62,6 +69,7 @@ impl Default for Options {
             cache_bytes: 128 << 20,
             free_bytes_min: 256 << 20,
             batch_time: Duration::from_millis(250),
+            compaction_bytes: 512 << 20,
         }
     }
 }
@@ -114,6 +122,8 @@ pub struct Store {
     footers: Cache<String, Arc<Footer>>,
     traces: Cache<String, Arc<TraceIndex>>,
     windows: Cache<(String, u64), Arc<Window>>,
+    tables: Cache<String, Arc<columnar::TableFile>>,
+    dictionaries: Cache<(String, usize, bool), Arc<columnar::Dictionary>>,
     /// Segments found damaged by readers, to be marked in the catalog.
     damaged: Mutex<BTreeSet<String>>,
     /// Single windows found damaged, as (segment, offset).
@@ -161,9 +171,11 @@ impl Store {
             catalog: opened.catalog,
             bulk: opened.bulk,
             bucket: opened.bucket,
-            footers: Cache::new(cache / 4),
-            traces: Cache::new(cache / 4),
-            windows: Cache::new(cache / 2),
+            footers: Cache::new(cache / 8),
+            traces: Cache::new(cache / 8),
+            windows: Cache::new(cache / 4),
+            tables: Cache::new(cache / 8),
+            dictionaries: Cache::new(cache * 3 / 8),
             damaged: Mutex::default(),
             damaged_windows: Mutex::default(),
             _lock: lock,
@@ -287,19 +299,27 @@ impl Store {
         if let Some(window) = self.windows.get(&key) {
             return Ok(Some(window));
         }
+        let Some(window) = self.window_once(row, info)? else { return Ok(None) };
+        let window = Arc::new(window);
+        self.windows.put(key, window.clone(), window.weight());
+        Ok(Some(window))
+    }
+
+    /// The same for whoever reads a window once and never again: it displaces nothing that queries need. Blocks.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn window_once(&self, row: &SegmentRow, info: &BatchInfo) -> Result<Option<Window>, StoreError> {
         let problem = match segment::read_batch(self.bulk.as_ref(), &row.id, info) {
             Ok(batch) => match decode::decode(&batch.header, &batch.payload, batch.payload_bytes, Lateness::Stored) {
-                Ok(window) => {
-                    let window = Arc::new(window);
-                    self.windows.put(key, window.clone(), window.weight());
-                    return Ok(Some(window));
-                }
+                Ok(window) => return Ok(Some(window)),
                 Err(rejection) => rejection.to_string(),
             },
             Err(SegmentError::Damaged { problem, .. }) => problem,
             Err(other) => return self.unreadable(&row.id, other).map(|()| None),
         };
         // The rest of the segment is still good: only this window is lost.
+        let key = (row.id.clone(), info.offset);
         let mut known = self.damaged_windows.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() < DAMAGED_WINDOWS_MAX && known.insert(key) {
             warn!(segment = %row.id, offset = info.offset, %problem, "a stored window is damaged and will not be served");
@@ -345,8 +365,10 @@ impl Store {
         for id in damaged {
             if self.catalog.quarantine(&id).await? {
                 settled += 1;
+                let objects = self.catalog.objects_of(&id).await?;
                 let bulk = self.bulk.clone();
-                tokio::task::spawn_blocking(move || bulk.quarantine(&id)).await??;
+                tokio::task::spawn_blocking(move || objects.iter().try_for_each(|object| bulk.quarantine(object)))
+                    .await??;
             }
         }
         Ok(settled)
@@ -359,10 +381,10 @@ impl Store {
         let objects = tokio::task::spawn_blocking(move || bulk.list()).await??;
         let sizes: std::collections::HashMap<_, _> =
             objects.into_iter().map(|object| (object.name, object.bytes)).collect();
-        for (id, bytes) in known {
-            let found = sizes.get(&id).copied();
+        for StoredObject { segment: id, object, bytes } in known {
+            let found = sizes.get(&object).copied();
             if found != Some(bytes) {
-                warn!(segment = %id, expected = bytes, found, "a segment is damaged and will not be served");
+                warn!(segment = %id, %object, expected = bytes, found, "a segment is damaged and will not be served");
                 self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
             }
         }

@@ -67,8 +67,8 @@ pub async fn round(store: &Store, now_ms: u64) -> Result<Round, StoreError> {
 async fn remove_dropped(store: &Store, now_ms: u64) -> Result<u64, StoreError> {
     let mut removed = 0;
     for id in store.catalog().dropped(now_ms.saturating_sub(GRACE_MS)).await? {
-        let (bulk, name) = (store.bulk().clone(), id.clone());
-        tokio::task::spawn_blocking(move || bulk.delete(&name)).await??;
+        let (bulk, objects) = (store.bulk().clone(), store.catalog().objects_of(&id).await?);
+        tokio::task::spawn_blocking(move || objects.iter().try_for_each(|object| bulk.delete(object))).await??;
         store.catalog().forget(&id).await?;
         removed += 1;
     }
@@ -81,7 +81,7 @@ async fn remove_orphans(store: &Store) -> Result<u64, StoreError> {
     let old = |modified: SystemTime| modified.elapsed().is_ok_and(|age| age > ORPHAN_AGE);
     let old: Vec<_> = objects.into_iter().filter(|object| old(object.modified)).collect();
     // Asked for after the listing: whatever was registered meanwhile is known.
-    let known: HashSet<String> = store.catalog().objects().await?.into_iter().map(|(id, _)| id).collect();
+    let known: HashSet<String> = store.catalog().objects().await?.into_iter().map(|stored| stored.object).collect();
     let mut removed = 0;
     for object in old.into_iter().filter(|object| !known.contains(&object.name)) {
         let bulk = store.bulk().clone();

@@ -102,11 +102,11 @@ async fn a_segment_cut_at_any_byte_is_quarantined_and_the_rest_is_served() {
     push(&store, &[TestWindow::new("torn", 2, 1, t).cpu(&[traced("main", 2, 7)])]).await;
     let torn = place.segments().into_iter().find(|path| !good.contains(path)).unwrap();
     let name = torn.file_name().unwrap().to_str().unwrap().to_owned();
-    let rows = store.catalog().segments_of("torn", 0, u64::MAX >> 2).await.unwrap();
+    let rows = store.catalog().levels_of("torn", 0, u64::MAX >> 2).await.unwrap();
     let whole = fs::read(&torn).unwrap();
     for len in 0..whole.len() {
         fs::write(&torn, &whole[..len]).unwrap();
-        let result = segment::read_footer(store.bulk().as_ref(), &name, rows[0].bytes, rows[0].crc);
+        let result = segment::read_footer(store.bulk().as_ref(), &name, rows[0].segment.bytes, rows[0].segment.crc);
         assert!(matches!(result, Err(SegmentError::Damaged { .. })), "{len} of {} bytes", whole.len());
     }
     store.catalog().close().await;
@@ -125,7 +125,7 @@ async fn no_flipped_bit_is_ever_served() {
     let t = recent_ms();
     let store = place.open().await;
     push(&store, &[TestWindow::new("shop", 1, 1, t).cpu(&[traced("main;tax", 2, 7)])]).await;
-    let row = store.catalog().segments_of("shop", 0, u64::MAX >> 2).await.unwrap().remove(0);
+    let row = store.catalog().levels_of("shop", 0, u64::MAX >> 2).await.unwrap().remove(0).segment;
     let path = place.segments().remove(0);
     let whole = fs::read(&path).unwrap();
     let bulk = store.bulk().as_ref();
@@ -158,7 +158,7 @@ async fn a_damaged_window_is_left_out_and_its_neighbours_are_served() {
     for push in pushes {
         push.await.unwrap();
     }
-    let row = store.catalog().segments_of("shop", 0, u64::MAX >> 2).await.unwrap().remove(0);
+    let row = store.catalog().levels_of("shop", 0, u64::MAX >> 2).await.unwrap().remove(0).segment;
     let footer = store.footer(&row).unwrap().unwrap();
     let victim = footer.batches.iter().find(|info| info.instance == "host-2").unwrap();
     let path = place.objects().join(&row.id);

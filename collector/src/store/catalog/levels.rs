@@ -3,13 +3,14 @@
 //! The live segments of a service form a partition at every level: those of the level itself, and those of finer levels that
 //! were not rolled up yet. One transaction moves data from one segment to another, so the partition holds at any moment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
+use tephra_proto::ids::TraceId;
 
 use super::segments::read_segment;
-use super::{Catalog, CatalogError, SegmentRow, Tx, from_sql, to_sql};
+use super::{Catalog, CatalogError, Lease, SegmentRow, Tx, from_sql, is_conflict, to_sql};
 
 /// A live segment, with what compaction and queries need to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct LevelSegment {
     pub revision: u64,
     /// Its Parquet tables; none for level 0.
     pub tables: Vec<TableObject>,
+    /// Services whose data in it counts, by name.
+    pub services: Vec<String>,
 }
 
 /// One Parquet table of a segment.
@@ -85,6 +88,8 @@ pub struct Swap {
     pub outputs: Vec<NewSegment>,
     /// When, unix milliseconds.
     pub now_ms: u64,
+    /// The job it is done for: whoever has lost it changes nothing.
+    pub lease: Option<Lease>,
 }
 
 /// From when on a service has all windows of a level, and where a pin keeps older ones.
@@ -97,6 +102,24 @@ pub struct Horizons {
 }
 
 impl Horizons {
+    /// Horizons as (level, unix ms), and ranges that pins keep as (level, from, until).
+    pub fn with(
+        from_ms: impl IntoIterator<Item = (u32, u64)>,
+        pinned: impl IntoIterator<Item = (u32, u64, u64)>,
+    ) -> Self {
+        let mut horizons = Self { from_ms: from_ms.into_iter().collect(), pinned: HashMap::new() };
+        for (level, from, until) in pinned {
+            horizons.pinned.entry(level).or_default().push((from, until));
+        }
+        horizons
+    }
+
+    /// After this moment nothing changes any more: every level is complete.
+    pub fn last_change(&self) -> u64 {
+        let ends = self.pinned.values().flatten().map(|(_, until)| *until);
+        ends.chain(self.from_ms.values().copied()).max().unwrap_or(0)
+    }
+
     /// True when all windows of `level` that start at `at_ms` are there.
     pub fn complete(&self, level: u32, at_ms: u64) -> bool {
         let kept = |ranges: &Vec<(u64, u64)>| ranges.iter().any(|(from, until)| *from <= at_ms && at_ms < *until);
@@ -115,35 +138,21 @@ impl Catalog {
     /// When the database fails; then nothing is changed.
     pub async fn swap(&self, swap: &Swap) -> Result<bool, CatalogError> {
         let mut tx = self.begin().await?;
-        for (id, revision) in &swap.inputs {
-            let sql = match swap.then {
-                Inputs::Replace => {
-                    "UPDATE segments SET state = 'dropped', dropped_ms = $3 WHERE id = $1 AND state = 'live' AND revision = $2"
-                }
-                Inputs::Roll => {
-                    "UPDATE segments SET rolled = 1, revision = revision + $3 WHERE id = $1 AND state = 'live'
-                     AND rolled = 0 AND revision = $2"
-                }
-            };
-            let third = match swap.then {
-                Inputs::Replace => to_sql(swap.now_ms),
-                Inputs::Roll => 1,
-            };
-            let changed = sqlx::query(sql).bind(id).bind(to_sql(*revision)).bind(third).execute(&mut *tx).await?;
-            if changed.rows_affected() != 1 {
-                tx.rollback().await?;
-                return Ok(false);
-            }
+        match exchange(&mut tx, swap).await {
+            Ok(true) => {}
+            Ok(false) | Err(CatalogError::LeaseLost { .. }) => return Ok(false),
+            Err(CatalogError::Database(error)) if is_conflict(&error) => return Ok(false),
+            Err(error) => return Err(error),
         }
-        for output in &swap.outputs {
-            insert(&mut tx, output, swap.now_ms).await?;
+        match tx.commit().await {
+            Ok(()) => Ok(true),
+            Err(error) if is_conflict(&error) => Ok(false),
+            Err(error) => Err(CatalogError::Unsure(error)),
         }
-        tx.commit().await?;
-        Ok(true)
     }
 
-    /// Live segments of all profile levels with windows of `service` that start in the range. One statement, so what it
-    /// answers is one moment of the catalog.
+    /// Live segments of all levels with windows of `service` that start in the range; `services` names only this one. One
+    /// statement, so what it answers is one moment of the catalog.
     ///
     /// # Errors
     /// When the database fails.
@@ -173,10 +182,12 @@ impl Catalog {
         .bind(to_sql(until_ms))
         .fetch_all(&self.read)
         .await?;
-        join(&rows, &tables)
+        let mut segments = join(&rows, &tables, &[])?;
+        segments.iter_mut().for_each(|segment| segment.services.push(service.to_owned()));
+        Ok(segments)
     }
 
-    /// All live segments whose windows overlap the range; with `level` given, only those of that level.
+    /// All live segments whose windows overlap the range; only those with traces or spans where asked.
     ///
     /// # Errors
     /// When the database fails.
@@ -184,44 +195,68 @@ impl Catalog {
         &self,
         from_ms: u64,
         until_ms: u64,
-        level: Option<u32>,
+        with_traces: bool,
     ) -> Result<Vec<LevelSegment>, CatalogError> {
-        let (low, high) = level.map_or((0, i64::MAX), |level| (i64::from(level), i64::from(level)));
         let sql = format!(
             "SELECT {COLUMNS} FROM segments s WHERE s.state = 'live' AND s.max_ms > $1 AND s.min_ms < $2
-             AND s.level >= $3 AND s.level <= $4 ORDER BY s.min_ms, s.id"
+             AND s.traces >= $3 ORDER BY s.min_ms, s.id"
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(to_sql(from_ms))
             .bind(to_sql(until_ms))
-            .bind(low)
-            .bind(high)
+            .bind(i64::from(with_traces))
             .fetch_all(&self.read)
             .await?;
         let tables = sqlx::query(
             "SELECT t.segment, t.name, t.object, t.bytes, t.data_bytes, t.crc
              FROM segments s JOIN segment_tables t ON t.segment = s.id
-             WHERE s.state = 'live' AND s.max_ms > $1 AND s.min_ms < $2 AND s.level >= $3 AND s.level <= $4",
+             WHERE s.state = 'live' AND s.max_ms > $1 AND s.min_ms < $2 AND s.traces >= $3",
         )
         .bind(to_sql(from_ms))
         .bind(to_sql(until_ms))
-        .bind(low)
-        .bind(high)
+        .bind(i64::from(with_traces))
         .fetch_all(&self.read)
         .await?;
-        join(&rows, &tables)
+        // After the segments: what is deleted in between is missing here, and whoever replaces the segment then finds that its
+        // revision has changed.
+        let services = sqlx::query(
+            "SELECT p.segment, p.service FROM segments s JOIN segment_services p ON p.segment = s.id
+             WHERE s.state = 'live' AND s.max_ms > $1 AND s.min_ms < $2 AND s.traces >= $3
+             ORDER BY p.service",
+        )
+        .bind(to_sql(from_ms))
+        .bind(to_sql(until_ms))
+        .bind(i64::from(with_traces))
+        .fetch_all(&self.read)
+        .await?;
+        join(&rows, &tables, &services)
     }
 
-    /// Services whose data in a segment counts.
+    /// True when somebody had this trace deleted.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn services_in(&self, segment: &str) -> Result<Vec<String>, CatalogError> {
-        let rows = sqlx::query("SELECT service FROM segment_services WHERE segment = $1 ORDER BY service")
-            .bind(segment)
-            .fetch_all(&self.read)
+    pub async fn is_deleted(&self, trace_id: &TraceId) -> Result<bool, CatalogError> {
+        let row = sqlx::query("SELECT 1 AS one FROM deleted_traces WHERE trace_id = $1")
+            .bind(trace_id.to_string())
+            .fetch_optional(&self.read)
             .await?;
-        rows.iter().map(|row| Ok(row.try_get("service")?)).collect()
+        Ok(row.is_some())
+    }
+
+    /// Traces that somebody had deleted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn deleted_traces(&self) -> Result<HashSet<TraceId>, CatalogError> {
+        let rows = sqlx::query("SELECT trace_id FROM deleted_traces").fetch_all(&self.read).await?;
+        rows.iter()
+            .map(|row| {
+                let text: String = row.try_get("trace_id")?;
+                let corrupt = |_| CatalogError::Corrupt { what: "deleted_traces.trace_id", value: text.clone() };
+                TraceId::parse(&text).map_err(corrupt)
+            })
+            .collect()
     }
 
     /// Which levels have all windows of a service from when on.
@@ -229,20 +264,48 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn horizons(&self, service: &str) -> Result<Horizons, CatalogError> {
-        let mut horizons = Horizons::default();
+        let mut from_ms = Vec::new();
         for row in sqlx::query("SELECT level, from_ms FROM horizons").fetch_all(&self.read).await? {
-            horizons.from_ms.insert(level(row.try_get("level")?), from_sql(row.try_get("from_ms")?));
+            from_ms.push((level(row.try_get("level")?), from_sql(row.try_get("from_ms")?)));
         }
         let pinned = sqlx::query("SELECT level, from_ms, until_ms FROM pin_levels WHERE service = $1")
             .bind(service)
             .fetch_all(&self.read)
             .await?;
+        let mut ranges = Vec::new();
         for row in pinned {
-            let range = (from_sql(row.try_get("from_ms")?), from_sql(row.try_get("until_ms")?));
-            horizons.pinned.entry(level(row.try_get("level")?)).or_default().push(range);
+            let (from, until) = (from_sql(row.try_get("from_ms")?), from_sql(row.try_get("until_ms")?));
+            ranges.push((level(row.try_get("level")?), from, until));
         }
-        Ok(horizons)
+        Ok(Horizons::with(from_ms, ranges))
     }
+}
+
+async fn exchange(tx: &mut Tx, swap: &Swap) -> Result<bool, CatalogError> {
+    if let Some(lease) = &swap.lease {
+        lease.guard(tx).await?;
+    }
+    for (id, revision) in &swap.inputs {
+        let (sql, third) = match swap.then {
+            Inputs::Replace => (
+                "UPDATE segments SET state = 'dropped', dropped_ms = $3 WHERE id = $1 AND state = 'live' AND revision = $2",
+                to_sql(swap.now_ms),
+            ),
+            Inputs::Roll => (
+                "UPDATE segments SET rolled = 1, revision = revision + $3 WHERE id = $1 AND state = 'live'
+                 AND rolled = 0 AND revision = $2",
+                1,
+            ),
+        };
+        let changed = sqlx::query(sql).bind(id).bind(to_sql(*revision)).bind(third).execute(&mut **tx).await?;
+        if changed.rows_affected() != 1 {
+            return Ok(false);
+        }
+    }
+    for output in &swap.outputs {
+        insert(tx, output, swap.now_ms).await?;
+    }
+    Ok(true)
 }
 
 async fn insert(tx: &mut Tx, new: &NewSegment, now_ms: u64) -> Result<(), CatalogError> {
@@ -293,7 +356,7 @@ async fn insert(tx: &mut Tx, new: &NewSegment, now_ms: u64) -> Result<(), Catalo
     Ok(())
 }
 
-fn join(rows: &[AnyRow], tables: &[AnyRow]) -> Result<Vec<LevelSegment>, CatalogError> {
+fn join(rows: &[AnyRow], tables: &[AnyRow], services: &[AnyRow]) -> Result<Vec<LevelSegment>, CatalogError> {
     let mut by_segment: HashMap<String, Vec<TableObject>> = HashMap::new();
     for row in tables {
         by_segment.entry(row.try_get("segment")?).or_default().push(TableObject {
@@ -304,12 +367,17 @@ fn join(rows: &[AnyRow], tables: &[AnyRow]) -> Result<Vec<LevelSegment>, Catalog
             crc: from_sql(row.try_get("crc")?) as u32,
         });
     }
+    let mut services_of: HashMap<String, Vec<String>> = HashMap::new();
+    for row in services {
+        services_of.entry(row.try_get("segment")?).or_default().push(row.try_get("service")?);
+    }
     rows.iter()
         .map(|row| {
             let segment = read_segment(row)?;
             let tables = by_segment.remove(&segment.id).unwrap_or_default();
+            let services = services_of.remove(&segment.id).unwrap_or_default();
             let rolled = from_sql(row.try_get("rolled")?) != 0;
-            Ok(LevelSegment { segment, rolled, revision: from_sql(row.try_get("revision")?), tables })
+            Ok(LevelSegment { segment, rolled, revision: from_sql(row.try_get("revision")?), tables, services })
         })
         .collect()
 }

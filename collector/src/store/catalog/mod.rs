@@ -22,7 +22,7 @@ pub use leases::Lease;
 pub use levels::{Horizons, Inputs, LevelSegment, NewSegment, ServicePart, Swap, TableObject};
 pub use names::ServiceRow;
 pub use pins::{NewPin, Pin, PinRange};
-pub use segments::{CatalogTotals, Outcome, Registration, SegmentRow, ServiceSpan};
+pub use segments::{CatalogTotals, Outcome, Registration, SegmentRow, ServiceSpan, StoredObject};
 pub use symbols::{SharedSymbols, SymbolRow};
 
 use super::migrations::MIGRATIONS;

@@ -69,6 +69,17 @@ pub enum Outcome {
     Overtaken,
 }
 
+/// One object that should exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredObject {
+    /// The segment it belongs to.
+    pub segment: String,
+    /// Its name.
+    pub object: String,
+    /// Its size.
+    pub bytes: u64,
+}
+
 /// What the store holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CatalogTotals {
@@ -83,8 +94,6 @@ pub struct CatalogTotals {
     /// Segments that were found damaged and set aside.
     pub quarantined: u64,
 }
-
-const COLUMNS: &str = "s.id, s.level, s.min_ms, s.max_ms, s.bytes, s.crc, s.windows, s.samples, s.traces";
 
 impl Catalog {
     /// Commits a segment, its services and its agents' sequence numbers in one transaction. On [`Outcome::Done`] it is durable,
@@ -105,52 +114,6 @@ impl Catalog {
             Err(error) if is_conflict(&error) => Ok(Outcome::Overtaken),
             Err(error) => Err(CatalogError::Unsure(error)),
         }
-    }
-
-    /// Live segments with windows of `service` that start in the range, by time.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn segments_of(
-        &self,
-        service: &str,
-        from_ms: u64,
-        until_ms: u64,
-    ) -> Result<Vec<SegmentRow>, CatalogError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM segment_services p JOIN segments s ON s.id = p.segment
-             WHERE p.service = $1 AND p.max_ms >= $2 AND p.min_ms < $3 AND s.state = 'live' ORDER BY s.min_ms, s.id"
-        );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(service)
-            .bind(to_sql(from_ms))
-            .bind(to_sql(until_ms))
-            .fetch_all(&self.read)
-            .await?;
-        rows.iter().map(read_segment).collect()
-    }
-
-    /// Live segments that overlap the range, by time; only those with traces where asked.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn segments_in(
-        &self,
-        from_ms: u64,
-        until_ms: u64,
-        with_traces: bool,
-    ) -> Result<Vec<SegmentRow>, CatalogError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM segments s WHERE s.state = 'live' AND s.max_ms > $1 AND s.min_ms < $2
-             AND s.traces >= $3 ORDER BY s.min_ms, s.id"
-        );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(to_sql(from_ms))
-            .bind(to_sql(until_ms))
-            .bind(i64::from(with_traces))
-            .fetch_all(&self.read)
-            .await?;
-        rows.iter().map(read_segment).collect()
     }
 
     /// Unlists segments that ended before `before_ms` and that no pin needs. Answers how many.
@@ -189,6 +152,7 @@ impl Catalog {
     pub async fn forget(&self, id: &str) -> Result<(), CatalogError> {
         let mut tx = self.begin().await?;
         sqlx::query("DELETE FROM segment_services WHERE segment = $1").bind(id).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM segment_tables WHERE segment = $1").bind(id).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM segments WHERE id = $1").bind(id).execute(&mut *tx).await?;
         tx.commit().await?;
         Ok(())
@@ -206,14 +170,39 @@ impl Catalog {
         Ok(marked.rows_affected() > 0)
     }
 
-    /// Ids of all segments whose object should exist, with its size.
+    /// All objects that should exist.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn objects(&self) -> Result<Vec<(String, u64)>, CatalogError> {
+    pub async fn objects(&self) -> Result<Vec<StoredObject>, CatalogError> {
+        let rows = sqlx::query(
+            "SELECT s.id AS segment, s.id AS object, s.bytes AS bytes FROM segments s
+             WHERE s.state <> 'quarantined' AND s.level = 0
+             UNION ALL
+             SELECT t.segment AS segment, t.object AS object, t.bytes AS bytes FROM segments s
+             JOIN segment_tables t ON t.segment = s.id WHERE s.state <> 'quarantined'",
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let read = |row: &AnyRow| -> Result<StoredObject, CatalogError> {
+            let bytes = from_sql(row.try_get("bytes")?);
+            Ok(StoredObject { segment: row.try_get("segment")?, object: row.try_get("object")?, bytes })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// The objects of one segment.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn objects_of(&self, id: &str) -> Result<Vec<String>, CatalogError> {
         let rows =
-            sqlx::query("SELECT id, bytes FROM segments WHERE state <> 'quarantined'").fetch_all(&self.read).await?;
-        rows.iter().map(|row| Ok((row.try_get("id")?, from_sql(row.try_get("bytes")?)))).collect()
+            sqlx::query("SELECT object FROM segment_tables WHERE segment = $1").bind(id).fetch_all(&self.read).await?;
+        if rows.is_empty() {
+            // As it arrived: one object of the same name.
+            return Ok(vec![id.to_owned()]);
+        }
+        rows.iter().map(|row| Ok(row.try_get("object")?)).collect()
     }
 
     /// What the store holds in all.
@@ -222,9 +211,11 @@ impl Catalog {
     /// When the database fails.
     pub async fn totals(&self) -> Result<CatalogTotals, CatalogError> {
         let row = sqlx::query(
+            // What was rolled up is in two levels, and counts once.
             "SELECT COUNT(*) AS segments, CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS bytes,
-             CAST(COALESCE(SUM(windows), 0) AS BIGINT) AS windows,
-             CAST(COALESCE(SUM(samples), 0) AS BIGINT) AS samples FROM segments WHERE state = 'live'",
+             CAST(COALESCE(SUM(CASE WHEN rolled = 0 THEN windows ELSE 0 END), 0) AS BIGINT) AS windows,
+             CAST(COALESCE(SUM(CASE WHEN rolled = 0 THEN samples ELSE 0 END), 0) AS BIGINT) AS samples
+             FROM segments WHERE state = 'live'",
         )
         .fetch_one(&self.read)
         .await?;

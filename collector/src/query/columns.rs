@@ -1,0 +1,172 @@
+//! Sums the columns of compacted parts: by stack within one part first, where stacks are small numbers, and by content only
+//! once for each stack and replicate.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::cancel::Cancel;
+use super::merge::{Merger, Moved, same_measure};
+use super::plan::{Matcher, PartPick, Plan};
+use super::slices::Slices;
+use super::{QueryError, Selection};
+use crate::profile::model::ProfileType;
+use crate::store::Store;
+use crate::store::columnar::Dictionary;
+
+/// The row groups that a query reads.
+pub(super) struct Columns<'a> {
+    parts: &'a [PartPick],
+    profile_type: &'a ProfileType,
+    labels: Matcher<'a>,
+    /// (part, row group), by part.
+    groups: Vec<(usize, usize)>,
+}
+
+impl<'a> Columns<'a> {
+    /// Those of a plan that may hold windows of its pieces.
+    pub(super) fn of(plan: &'a Plan, selection: &'a Selection) -> Self {
+        let mut groups = Vec::new();
+        for (at, part) in plan.parts.iter().enumerate() {
+            for (group, first, last) in part.segment.sample_groups(part.part, &plan.profile_type.name) {
+                if part.pieces.iter().any(|piece| piece.range.from_ms <= last && first < piece.range.until_ms) {
+                    groups.push((at, group));
+                }
+            }
+        }
+        let labels = Matcher::new(&selection.labels);
+        Self { parts: &plan.parts, profile_type: &plan.profile_type, labels, groups }
+    }
+
+    /// How many row groups there are.
+    pub(super) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Adds one thread's share. Neighbours stay together: they share dictionaries.
+    pub(super) fn sum(
+        &self,
+        store: &Store,
+        thread: usize,
+        threads: usize,
+        slices: &Slices,
+        merger: &mut Merger,
+        cancel: &Cancel,
+    ) -> Result<(), QueryError> {
+        let share = self.groups.len() * thread / threads..self.groups.len() * (thread + 1) / threads;
+        let mut open: Option<Open<'_>> = None;
+        for (at, group) in self.groups.get(share).unwrap_or_default() {
+            cancel.check()?;
+            if open.as_ref().is_none_or(|open| open.at != *at) {
+                open = self.open(store, *at)?;
+                if let Some(open) = &open {
+                    merger.name_modules(&open.dictionary);
+                }
+            }
+            if let Some(open) = &mut open {
+                open.add(store, *group, slices, merger)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, store: &Store, at: usize) -> Result<Option<Open<'_>>, QueryError> {
+        let Some(part) = self.parts.get(at) else { return Ok(None) };
+        let Some(dictionary) = part.dictionary(store, true)? else { return Ok(None) };
+        let wanted: Vec<bool> = dictionary
+            .series
+            .iter()
+            .map(|series| {
+                same_measure(&series.profile_type, self.profile_type)
+                    && self.labels.matches(&series.instance, &series.labels)
+            })
+            .collect();
+        let of_type = |i: usize| dictionary.series[i].profile_type.name == self.profile_type.name;
+        let all = (0..wanted.len()).filter(|i| of_type(*i)).all(|i| wanted[i]);
+        let moved = Moved::new(dictionary.frames.len(), dictionary.nodes.len());
+        let sums = vec![(0, 0); dictionary.nodes.len()];
+        Ok(Some(Open { at, part, dictionary, wanted, all, moved, sums, touched: Vec::new() }))
+    }
+}
+
+/// A part that is being summed.
+struct Open<'a> {
+    at: usize,
+    part: &'a PartPick,
+    dictionary: Arc<Dictionary>,
+    /// By series.
+    wanted: Vec<bool>,
+    /// Every series of the type is wanted: their column need not be read.
+    all: bool,
+    moved: Moved,
+    /// Value and samples by node, of one replicate.
+    sums: Vec<(u64, u64)>,
+    /// Nodes whose sums are not zero.
+    touched: Vec<u32>,
+}
+
+impl Open<'_> {
+    fn add(&mut self, store: &Store, group: usize, slices: &Slices, merger: &mut Merger) -> Result<(), QueryError> {
+        let read = self.part.segment.samples(store.bulk().as_ref(), group, !self.all);
+        let Some(columns) = store.checked(&self.part.row.segment.id, read)? else { return Ok(()) };
+        let mut start = 0;
+        let mut replicate = None;
+        while let Some(window) = columns.windows.get(start) {
+            let same = columns.windows[start..].iter().take_while(|other| *other == window).count();
+            let rows = start..start + same;
+            start += same;
+            let window_ms = *window as u64;
+            let Some(of) = slices.replicate(window_ms).filter(|_| self.part.wants(window_ms)) else { continue };
+            if replicate.is_some_and(|before| before != of) {
+                self.flush(replicate, merger)?;
+            }
+            replicate = Some(of);
+            self.add_rows(&columns, rows, of, merger)?;
+        }
+        self.flush(replicate, merger)
+    }
+
+    fn add_rows(
+        &mut self,
+        columns: &crate::store::columnar::SampleColumns,
+        rows: Range<usize>,
+        replicate: u16,
+        merger: &mut Merger,
+    ) -> Result<(), QueryError> {
+        let stacks = columns.stacks.get(rows.clone()).unwrap_or_default();
+        let values = columns.values.get(rows.clone()).unwrap_or_default();
+        let samples = columns.samples.get(rows.clone()).unwrap_or_default();
+        let series = columns.series.get(rows).unwrap_or_default();
+        for (i, ((stack, value), samples)) in stacks.iter().zip(values).zip(samples).enumerate() {
+            if !self.all {
+                let index = series.get(i).and_then(|id| self.dictionary.series_index(*id));
+                if index.is_none_or(|index| self.wanted.get(index as usize) != Some(&true)) {
+                    continue;
+                }
+            }
+            let Some(node) = self.dictionary.node_index(*stack) else { continue };
+            let Some(sum) = self.sums.get_mut(node as usize) else { continue };
+            if *sum == (0, 0) {
+                self.touched.push(node);
+            }
+            let (value, samples) = (*value as u64, *samples as u64);
+            match (sum.0.checked_add(value), sum.1.checked_add(samples)) {
+                (Some(value), Some(samples)) => *sum = (value, samples),
+                _ => {
+                    let large = std::iter::once((node, u128::from(value), u128::from(samples)));
+                    merger.add_sums(&self.dictionary, &mut self.moved, replicate, large)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, replicate: Option<u16>, merger: &mut Merger) -> Result<(), QueryError> {
+        let Some(replicate) = replicate else { return Ok(()) };
+        let sums = &mut self.sums;
+        let taken = self.touched.drain(..).map(|node| {
+            let (value, samples) = std::mem::take(&mut sums[node as usize]);
+            (node, u128::from(value), u128::from(samples))
+        });
+        merger.add_sums(&self.dictionary, &mut self.moved, replicate, taken)
+    }
+}

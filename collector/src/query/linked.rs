@@ -1,0 +1,161 @@
+//! What compacted segments keep of single traces, given as the windows it came from: so that traces are answered by the same
+//! code before and after compaction.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use tephra_proto::ids::{InstanceName, ServiceName, TraceId};
+
+use super::QueryError;
+use super::cancel::Cancel;
+use super::plan::Labels;
+use crate::profile::decode::{Header, Series, SeriesRow, Window, WindowId};
+use crate::profile::model::{Link, Node};
+use crate::store::Store;
+use crate::store::catalog::LevelSegment;
+use crate::store::columnar::schema::Table;
+use crate::store::columnar::{Dictionary, PartSpan, PartTrace};
+use crate::store::compact::levels::TRACES;
+
+/// Windows that hold samples or spans of a trace, with nothing but these; of one service, or of all.
+pub(super) fn windows(
+    store: &Store,
+    segments: &[LevelSegment],
+    trace_id: TraceId,
+    service: Option<&str>,
+    cancel: &Cancel,
+) -> Result<Vec<Window>, QueryError> {
+    let mut windows = Vec::new();
+    for row in segments.iter().filter(|row| row.segment.level == TRACES) {
+        cancel.check()?;
+        let tables = [Table::Traces, Table::Spans, Table::Series, Table::Stacks, Table::Frames];
+        let Some(segment) = store.columnar(row, &tables)? else { continue };
+        let bulk = store.bulk().as_ref();
+        for (part, of) in segment.services().iter().enumerate() {
+            let counts = row.services.iter().any(|name| name == of) && service.is_none_or(|only| only == of);
+            if !counts {
+                continue;
+            }
+            let id = &row.segment.id;
+            let Some(found) = store.checked(id, segment.find_trace(bulk, part, trace_id))? else { break };
+            if found.is_empty() {
+                continue;
+            }
+            let Some(dictionary) = store.dictionary(id, &segment, part, true)? else { break };
+            let Some((rows, spans)) = store.checked(id, segment.trace(bulk, &found, &dictionary))? else { break };
+            windows.extend(rebuild(of, &dictionary, rows, spans));
+        }
+    }
+    Ok(windows)
+}
+
+/// What one window holds of the trace.
+#[derive(Default)]
+struct Share {
+    rows: Vec<PartTrace>,
+    spans: Vec<PartSpan>,
+}
+
+fn rebuild(service: &str, dictionary: &Dictionary, rows: Vec<PartTrace>, spans: Vec<PartSpan>) -> Vec<Window> {
+    let mut shares: BTreeMap<(u64, u32, Arc<str>, Labels), Share> = BTreeMap::new();
+    for row in rows {
+        let Some(series) = dictionary.series.get(row.series as usize) else { continue };
+        let key = (row.window_ms, row.window_len_ms, series.instance.clone(), series.labels.clone());
+        shares.entry(key).or_default().rows.push(row);
+    }
+    for span in spans {
+        let key = (span.window_ms, span.window_len_ms, span.instance.clone(), span.labels.clone());
+        shares.entry(key).or_default().spans.push(span);
+    }
+    let window = |((start_ms, duration_ms, instance, labels), share): ((u64, u32, Arc<str>, Labels), Share)| {
+        let header = Header {
+            id: WindowId { agent_id: [0; 16], boot_id: 0, sequence: 0 },
+            service: ServiceName::parse(service).ok()?,
+            instance: InstanceName::parse(&instance).ok()?,
+            labels: labels.to_vec(),
+            start_ms,
+            duration_ms,
+            sampled: 0,
+            drops: Vec::new(),
+            process_cpu_ns: 0,
+            agent_version: String::new(),
+        };
+        Some(share.into_window(header, dictionary))
+    };
+    shares.into_iter().filter_map(window).collect()
+}
+
+impl Share {
+    fn into_window(self, header: Header, dictionary: &Dictionary) -> Window {
+        let mut tree = Subtree::default();
+        let mut links: Vec<Link> = Vec::new();
+        let mut link_index: HashMap<Link, u32> = HashMap::new();
+        let mut link = |link: Link| {
+            *link_index.entry(link).or_insert_with(|| {
+                links.push(link);
+                links.len() as u32 - 1
+            })
+        };
+        let mut series: BTreeMap<u32, Vec<SeriesRow>> = BTreeMap::new();
+        for row in &self.rows {
+            series.entry(row.series).or_default().push(SeriesRow {
+                node: tree.add(dictionary, row.node),
+                value: row.value,
+                samples: row.samples,
+                label_set: 0,
+                link: Some(link(row.link)),
+                time_ms: u32::try_from(row.time_ms.saturating_sub(header.start_ms)).ok(),
+            });
+        }
+        let spans: Vec<_> = self.spans.into_iter().map(|span| span.span).collect();
+        for span in &spans {
+            link(span.link);
+        }
+        let series = series.into_iter().filter_map(|(index, rows)| {
+            let profile_type = dictionary.series.get(index as usize)?.profile_type.clone();
+            Some(Series { profile_type, rows })
+        });
+        Window {
+            header,
+            modules: dictionary.modules.clone(),
+            frames: tree.frames.iter().filter_map(|frame| dictionary.frames.get(*frame as usize)).cloned().collect(),
+            nodes: tree.nodes,
+            series: series.collect(),
+            links,
+            label_sets: vec![Vec::new()],
+            spans,
+        }
+    }
+}
+
+/// The part of a dictionary that some stacks need.
+#[derive(Default)]
+struct Subtree {
+    frames: Vec<u32>,
+    frame_index: HashMap<u32, u32>,
+    nodes: Vec<Node>,
+    node_index: HashMap<u32, u32>,
+}
+
+impl Subtree {
+    fn add(&mut self, dictionary: &Dictionary, node: u32) -> u32 {
+        let mut path = Vec::new();
+        let mut at = node;
+        while let Some(node) = dictionary.nodes.get(at as usize).filter(|_| !self.node_index.contains_key(&at)) {
+            path.push((at, *node));
+            at = node.parent;
+        }
+        let mut parent = self.node_index.get(&at).copied().unwrap_or(Node::ROOT);
+        for (at, node) in path.into_iter().rev() {
+            let next = self.frames.len() as u32;
+            let frame = *self.frame_index.entry(node.frame).or_insert(next);
+            if frame == next {
+                self.frames.push(node.frame);
+            }
+            self.nodes.push(Node { parent, frame });
+            parent = self.nodes.len() as u32 - 1;
+            self.node_index.insert(at, parent);
+        }
+        parent
+    }
+}

@@ -1,0 +1,125 @@
+//! Compaction: windows as they arrived become Parquet segments, and those become coarser and larger ones, under a fixed budget
+//! of memory and without a moment in which a query sees data twice or not at all.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`levels`] | how long windows of a level are |
+//! | [`plan`] | what to do next |
+//! | [`builder`] | the exact sum of windows and parts of one service |
+//! | [`run`], [`output`] | carries out a job; segments on their way out |
+
+mod builder;
+pub mod levels;
+mod output;
+mod plan;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::catalog::{CatalogError, Lease, Swap};
+use super::{Store, StoreError, now_ms};
+use plan::Job;
+use run::{Budget, Deleted};
+
+/// How often it looks for work.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// How long arrived windows wait to be compacted: long enough for many of them, short enough that queries decode few. Milliseconds.
+const FLUSH_AGE_MS: u64 = 20_000;
+
+/// The job that one collector at a time does.
+const LEASE: &str = "compaction";
+
+/// How long a job may take before another collector may take over; the next one then starts from what is there.
+const LEASE_TIME: Duration = Duration::from_secs(10 * 60);
+
+/// Runs until it is dropped.
+pub async fn run(store: Arc<Store>) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut lease = None;
+    loop {
+        ticks.tick().await;
+        if let Err(error) = round(&store, &mut lease).await {
+            warn!(%error, "compaction failed; the next round tries again");
+            lease = None;
+        }
+    }
+}
+
+/// Does all there is to do, if no other collector is at it.
+async fn round(store: &Arc<Store>, lease: &mut Option<Lease>) -> Result<(), StoreError> {
+    if lease.is_none() {
+        *lease = store.catalog().lease(LEASE, LEASE_TIME).await?;
+    }
+    while let Some(held) = &*lease {
+        match held.renew(LEASE_TIME).await {
+            Err(CatalogError::LeaseLost { .. }) => *lease = None,
+            renewed => {
+                renewed?;
+                if !step(store, now_ms(), FLUSH_AGE_MS, Some(held.clone())).await? {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Does the most urgent job, as of `now_ms`. Answers false when there was nothing to do. `flush_age_ms`: how long arrived
+/// windows wait. With a lease, nothing is changed once it is lost.
+///
+/// # Errors
+/// When catalog or disk fail; then nothing was exchanged.
+pub async fn step(
+    store: &Arc<Store>,
+    now_ms: u64,
+    flush_age_ms: u64,
+    lease: Option<Lease>,
+) -> Result<bool, StoreError> {
+    let catalog = store.catalog();
+    let live = catalog.levels_in(0, i64::MAX as u64, false).await?;
+    let Some(job) = plan::next(&live, now_ms, flush_age_ms) else { return Ok(false) };
+    exchange(store, job, catalog.deleted_traces().await?, lease).await?;
+    Ok(true)
+}
+
+/// Carries a job out and exchanges its inputs for its outputs.
+async fn exchange(store: &Arc<Store>, job: Job, deleted: Deleted, lease: Option<Lease>) -> Result<(), StoreError> {
+    let inputs: Vec<(String, u64)> =
+        job.inputs().iter().map(|input| (input.segment.id.clone(), input.revision)).collect();
+    let (worker, budget) = (store.clone(), Budget::of(store.options().compaction_bytes));
+    let made = in_background(move || run::work(&worker, &job, &deleted, budget)).await??;
+    if made.damaged {
+        store.settle_damage().await?;
+        return Ok(());
+    }
+    let objects: Vec<String> =
+        made.outputs.iter().flat_map(|output| &output.tables).map(|table| table.object.clone()).collect();
+    let swap = Swap { inputs, then: made.then, outputs: made.outputs, now_ms: now_ms(), lease };
+    if store.catalog().swap(&swap).await? {
+        debug!(inputs = swap.inputs.len(), outputs = swap.outputs.len(), then = ?swap.then, "compacted");
+        return Ok(());
+    }
+    // Somebody else was faster: what was made here is nobody's.
+    let bulk = store.bulk().clone();
+    tokio::task::spawn_blocking(move || objects.iter().try_for_each(|object| bulk.delete(object))).await??;
+    Ok(())
+}
+
+/// Runs work on a thread of its own, which ingest and queries come before. On Linux a nice value belongs to a thread, and
+/// may not be raised again: so the thread ends with its work.
+async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("compaction".to_owned()).spawn(move || {
+        let _ = rustix::process::setpriority_process(None, 10);
+        let _ = answer.send(work());
+    });
+    thread.map_err(|error| StoreError::Task(error.to_string()))?;
+    answered.await.map_err(|_| StoreError::Task("compaction stopped in the middle of a job".to_owned()))
+}

@@ -1,0 +1,185 @@
+//! Carries out one job: reads its inputs a part at a time, writes its outputs, and exchanges them in the catalog.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use tephra_proto::ids::TraceId;
+
+use super::builder::{PartBuilder, Rollup};
+use super::levels::{LEVELS, Level, TRACES, block_of};
+use super::output::{Output, OutputError};
+use super::plan::Job;
+use crate::store::catalog::{Inputs, LevelSegment, NewSegment};
+use crate::store::columnar::schema::Table;
+use crate::store::{Store, StoreError};
+
+/// Traces that were deleted.
+pub(super) type Deleted = HashSet<TraceId>;
+
+/// What a job made.
+#[derive(Debug)]
+pub(super) struct Made {
+    pub(super) then: Inputs,
+    pub(super) outputs: Vec<NewSegment>,
+    /// Inputs that turned out damaged: nothing is to be exchanged.
+    pub(super) damaged: bool,
+}
+
+/// How much memory a job takes, bytes: a part that is built, one that is read, and the segments that are being laid out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    part: usize,
+    output: usize,
+}
+
+impl Budget {
+    /// Shares `bytes` out: what is built at most doubles when it is ended, and what is read is a part of the same size.
+    pub(super) fn of(bytes: usize) -> Self {
+        Self { part: bytes / 6, output: bytes / 8 }
+    }
+}
+
+/// Does the work of a job. Blocks.
+pub(super) fn work(store: &Store, job: &Job, deleted: &Deleted, budget: Budget) -> Result<Made, StoreError> {
+    match job {
+        Job::Flush(inputs) => flush(store, inputs, deleted, budget),
+        Job::Roll(level, inputs) => {
+            let next = level.next().unwrap_or(*level);
+            rewrite(store, inputs, deleted, budget, Rollup::Level(next), Inputs::Roll)
+        }
+        Job::Merge(TRACES, inputs) => rewrite(store, inputs, deleted, budget, Rollup::Traces, Inputs::Replace),
+        Job::Merge(number, inputs) => {
+            let level = Level::of(*number).unwrap_or(LEVELS[0]);
+            rewrite(store, inputs, deleted, budget, Rollup::Level(level), Inputs::Replace)
+        }
+    }
+}
+
+/// Windows as they arrived, a service of a block at a time.
+fn flush(store: &Store, inputs: &[LevelSegment], deleted: &Deleted, budget: Budget) -> Result<Made, StoreError> {
+    let [level, ..] = LEVELS;
+    let mut batches: BTreeMap<(u64, &str), Vec<(usize, usize)>> = BTreeMap::new();
+    let mut footers = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let Some(footer) = store.footer(&input.segment)? else {
+            return Ok(Made { then: Inputs::Replace, outputs: Vec::new(), damaged: true });
+        };
+        footers.push(footer);
+    }
+    for (i, footer) in footers.iter().enumerate() {
+        let counts = &inputs[i].services;
+        for (number, info) in footer.batches.iter().enumerate() {
+            if counts.contains(&info.service) {
+                let block = block_of(level.number, info.start_ms);
+                batches.entry((block, &info.service)).or_default().push((i, number));
+            }
+        }
+    }
+    let bulk = store.bulk().clone();
+    let mut profiles = Output::new(bulk.as_ref(), Rollup::Level(level), budget.output);
+    let mut traces = Output::new(bulk.as_ref(), Rollup::Traces, budget.output);
+    let (mut profiles_block, mut traces_block) = (None, None);
+    for ((block, service), batches) in batches {
+        if profiles_block.replace(block).is_some_and(|before| before != block) {
+            profiles.close().map_err(failed)?;
+        }
+        let day = block_of(TRACES, block);
+        if traces_block.replace(day).is_some_and(|before| before != day) {
+            traces.close().map_err(failed)?;
+        }
+        let mut values = PartBuilder::new(service, Rollup::Level(level));
+        let mut linked = PartBuilder::new(service, Rollup::Traces);
+        for (input, number) in batches {
+            // A window that is damaged is left out, as queries leave it out.
+            let Some(window) = store.window_once(&inputs[input].segment, &footers[input].batches[number])? else {
+                continue;
+            };
+            values.add_window(&window);
+            linked.add_window(&window);
+            if values.bytes() + linked.bytes() >= budget.part {
+                end(&mut profiles, &mut values)?;
+                linked.retain_traces(|id| !deleted.contains(id));
+                end(&mut traces, &mut linked)?;
+            }
+        }
+        end(&mut profiles, &mut values)?;
+        linked.retain_traces(|id| !deleted.contains(id));
+        end(&mut traces, &mut linked)?;
+    }
+    let mut outputs = profiles.finish().map_err(failed)?;
+    count_samples(&mut outputs, inputs);
+    outputs.extend(traces.finish().map_err(failed)?);
+    Ok(Made { then: Inputs::Replace, outputs, damaged: false })
+}
+
+/// Compacted segments of one block, a service at a time.
+fn rewrite(
+    store: &Store,
+    inputs: &[LevelSegment],
+    deleted: &Deleted,
+    budget: Budget,
+    rollup: Rollup,
+    then: Inputs,
+) -> Result<Made, StoreError> {
+    let mut segments = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        match store.columnar(input, &Table::ALL)? {
+            Some(segment) => segments.push(segment),
+            None => return Ok(Made { then, outputs: Vec::new(), damaged: true }),
+        }
+    }
+    let counts = |input: &LevelSegment, service: &String| input.services.contains(service);
+    let mut services = BTreeSet::new();
+    for (input, segment) in inputs.iter().zip(&segments) {
+        services.extend(segment.services().iter().filter(|service| counts(input, service)).cloned());
+    }
+    let bulk = store.bulk().clone();
+    let mut output = Output::new(bulk.as_ref(), rollup, budget.output);
+    for service in services {
+        let mut builder = PartBuilder::new(&service, rollup);
+        for (input, segment) in inputs.iter().zip(&segments).filter(|(input, _)| counts(input, &service)) {
+            for part in segment.parts_of(&service) {
+                let Some(part) = store.checked(&input.segment.id, segment.whole(bulk.as_ref(), part))? else {
+                    return Ok(Made { then, outputs: Vec::new(), damaged: true });
+                };
+                builder.add_part(part);
+                if builder.bytes() >= budget.part {
+                    builder.retain_traces(|id| !deleted.contains(id));
+                    end(&mut output, &mut builder)?;
+                }
+            }
+        }
+        builder.retain_traces(|id| !deleted.contains(id));
+        end(&mut output, &mut builder)?;
+    }
+    let mut outputs = output.finish().map_err(failed)?;
+    count_samples(&mut outputs, inputs);
+    if then == Inputs::Replace {
+        let rolled = inputs.first().is_some_and(|input| input.rolled);
+        outputs.iter_mut().for_each(|output| output.rolled = rolled);
+    }
+    Ok(Made { then, outputs, damaged: false })
+}
+
+/// Ends a part and starts the next.
+fn end(output: &mut Output<'_>, builder: &mut PartBuilder) -> Result<(), StoreError> {
+    if builder.is_empty() {
+        return Ok(());
+    }
+    let fresh = builder.successor();
+    let part = std::mem::replace(builder, fresh).finish();
+    output.add(&part).map_err(failed)
+}
+
+/// What the status page counts: as many as went in.
+fn count_samples(outputs: &mut [NewSegment], inputs: &[LevelSegment]) {
+    if let Some(first) = outputs.first_mut() {
+        first.segment.samples = inputs.iter().map(|input| input.segment.samples).sum();
+    }
+}
+
+fn failed(error: OutputError) -> StoreError {
+    match error {
+        OutputError::Bulk(error) => error.into(),
+        OutputError::Layout(error) => StoreError::Task(error.to_string()),
+    }
+}

@@ -1,0 +1,275 @@
+//! Answers are the same before compaction and after it, at any level, in any order, whenever it happens.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tephra_proto::ids::{ServiceName, TraceId};
+
+use super::*;
+use crate::ingest::Ingest;
+use crate::ingest::testing::{TestRow, TestWindow, row, traced};
+use crate::profile::model::{Frame, Merged, Node, SpanSummary};
+use crate::query::{QueryEngine, QueryLimits, Selection, TimeRange};
+use crate::store::now_ms;
+use crate::store::testing::TestPlace;
+
+const HOUR: u64 = 3_600_000;
+
+/// What is pushed: agent, ten-second slot, which rows, and whether it carries a trace.
+type Pushed = (u8, u64, Vec<(u8, u64)>, bool);
+
+fn pushed() -> impl Strategy<Value = Pushed> {
+    let rows = prop::collection::vec((0u8..6, 1u64..1_000), 0..4);
+    (1u8..4, 0u64..3_000, rows, any::<bool>())
+}
+
+/// A window of one of three agents, in one of two services and versions.
+fn window((agent, slot, rows, with_trace): &Pushed, sequence: u64, base_ms: u64) -> TestWindow {
+    const STACKS: [&str; 6] = ["main", "main;a", "main;a;b", "main;c", "…;d", "run;a"];
+    let service = if *agent == 3 { "other" } else { "shop" };
+    let trace = with_trace.then_some((slot % 5) as u8 + 1);
+    let rows: Vec<TestRow> = rows
+        .iter()
+        .map(|(stack, value)| match trace {
+            Some(trace) if stack % 2 == 0 => traced(STACKS[*stack as usize], *value, trace),
+            _ => row(STACKS[*stack as usize], *value),
+        })
+        .collect();
+    let live: Vec<TestRow> = rows.iter().map(|row| TestRow { trace: None, ..row.clone() }).collect();
+    let window = TestWindow::new(service, *agent, sequence, base_ms + slot * 10_000)
+        .label("version", if slot % 2 == 0 { "v1" } else { "v2" })
+        .cpu(&rows)
+        .inuse(&live);
+    match trace {
+        Some(trace) => window.span(trace, "GET /x", 5, 1_000 + *slot),
+        None => window,
+    }
+}
+
+/// Everything one can ask, in a form that compares.
+#[derive(Debug, PartialEq)]
+struct Answers {
+    merged: Vec<Profile>,
+    timelines: Vec<String>,
+    overview: String,
+    traces: Vec<String>,
+    spans: Vec<SpanSummary>,
+}
+
+/// A merged profile, whatever its replicates.
+#[derive(Debug, PartialEq)]
+struct Profile {
+    by_stack: BTreeMap<Vec<String>, (u64, u64)>,
+    covered_ms: u64,
+    windows: u64,
+    instances: BTreeSet<String>,
+    labels: BTreeSet<(String, String)>,
+}
+
+fn profile(merged: &Merged) -> Profile {
+    let mut by_stack: BTreeMap<Vec<String>, (u64, u64)> = BTreeMap::new();
+    for row in &merged.rows {
+        let (mut path, mut at) = (Vec::new(), row.node);
+        while at != Node::ROOT {
+            let node = merged.nodes[at as usize];
+            path.push(match &merged.frames[node.frame as usize] {
+                Frame::Symbolic { function, .. } => function.to_string(),
+                other => format!("{other:?}"),
+            });
+            at = node.parent;
+        }
+        let sum = by_stack.entry(path).or_default();
+        sum.0 += row.value;
+        sum.1 += row.samples;
+    }
+    Profile {
+        by_stack,
+        covered_ms: (merged.covered_seconds * 1e3).round() as u64,
+        windows: merged.windows,
+        instances: merged.instances.clone(),
+        labels: merged.labels.clone(),
+    }
+}
+
+async fn answers(store: &Arc<Store>, base_ms: u64, exact_types: &[&str]) -> Answers {
+    let engine = QueryEngine::new(store.clone(), QueryLimits { threads: 2, ..QueryLimits::default() });
+    let shop = ServiceName::parse("shop").unwrap();
+    let hour = base_ms.next_multiple_of(HOUR);
+    let ranges = [
+        (base_ms, base_ms + 9 * HOUR),
+        (hour, hour + HOUR),
+        (hour - 600_000, hour + 2 * HOUR),
+        (base_ms + 12_340, base_ms + 5 * HOUR + 7_770),
+        (hour + 60_000, hour + 120_000),
+        (0, u64::MAX >> 2),
+    ];
+    let filters: [&[(&str, &str)]; 3] = [&[], &[("version", "v1")], &[("instance", "host-2")]];
+    let (mut merged, mut timelines) = (Vec::new(), Vec::new());
+    for (from_ms, until_ms) in ranges {
+        for labels in filters {
+            for profile_type in exact_types {
+                let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+                let selection = Selection {
+                    service: shop.clone(),
+                    profile_type: (*profile_type).to_owned(),
+                    from_ms,
+                    until_ms,
+                    labels,
+                    trace: None,
+                };
+                merged.push(profile(&engine.merge(&selection).await.unwrap()));
+                let of_trace = Selection { trace: Some(trace(2)), ..selection.clone() };
+                merged.push(profile(&engine.merge(&of_trace).await.unwrap()));
+                if until_ms < base_ms + 24 * HOUR {
+                    for by in [None, Some("version"), Some("instance")] {
+                        // Not the default step: that follows the length of the windows.
+                        let timeline = engine.timeline(&selection, Some(600_000), by).await.unwrap();
+                        timelines.push(format!("{:?}", timeline.series));
+                        let timeline = engine.timeline(&of_trace, Some(600_000), by).await.unwrap();
+                        timelines.push(format!("{:?}", timeline.series));
+                    }
+                }
+            }
+        }
+    }
+    let range = TimeRange { from_ms: hour, until_ms: hour + 6 * HOUR };
+    let overview = format!("{:?}", engine.services(range).await.unwrap());
+    let mut traces = Vec::new();
+    for n in 1..7 {
+        let view = engine.trace(trace(n)).await.unwrap();
+        traces.push(view.map_or(String::new(), |view| {
+            let services = view.services.iter().map(|service| {
+                let types: Vec<_> = service.types.iter().map(profile).collect();
+                format!("{} {:?} {:?} {types:?}", service.service, service.spans, service.samples)
+            });
+            format!("{} {} {:?}", view.from_ms, view.until_ms, services.collect::<Vec<_>>())
+        }));
+    }
+    let (spans, _) = engine.spans(&shop, range, &[("version".to_owned(), "v1".to_owned())]).await.unwrap();
+    Answers { merged, timelines, overview, traces, spans }
+}
+
+fn trace(n: u8) -> TraceId {
+    TraceId::from_bytes([n; 16]).unwrap()
+}
+
+async fn compact_all(store: &Arc<Store>, now_ms: u64) {
+    while step(store, now_ms, 0, None).await.unwrap() {}
+}
+
+fn run_to_end<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4, max_shrink_iters: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn compaction_changes_no_answer(all in prop::collection::vec(pushed(), 1..40), split in 0usize..40) {
+        run_to_end(async {
+            let (left, right) = (TestPlace::new().await, TestPlace::new().await);
+            let (plain, compacted) = (left.open().await, right.open().await);
+            let base_ms = now_ms() / 10_000 * 10_000 - 10 * HOUR;
+            let mut windows: Vec<TestWindow> =
+                all.iter().enumerate().map(|(i, pushed)| window(pushed, i as u64 + 1, base_ms)).collect();
+            // Whatever is asked for, it was heard of.
+            windows.push(window(&(1, 7, vec![(0, 5)], true), 100, base_ms));
+            let (early, late) = windows.split_at(split.min(windows.len()));
+            for (store, compacts) in [(&plain, false), (&compacted, true)] {
+                let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+                for windows in [early, late] {
+                    let pushes: Vec<_> = windows.iter().map(|window| ingest.push(window.request())).collect();
+                    for push in futures(pushes).await {
+                        push.unwrap();
+                    }
+                    if compacts {
+                        // Before the late ones come, the early ones are in levels up to the coarsest, or only just flushed.
+                        let later = if split % 2 == 0 { 30 * 24 * HOUR } else { 0 };
+                        compact_all(store, now_ms() + later).await;
+                    }
+                }
+            }
+            let expected = answers(&plain, base_ms, &["cpu"]).await;
+            for later in [0, 2 * HOUR, 40 * HOUR, 30 * 24 * HOUR] {
+                compact_all(&compacted, now_ms() + later).await;
+                let found = answers(&compacted, base_ms, &["cpu"]).await;
+                prop_assert_eq!(&found, &expected, "{} hours later", later / HOUR);
+                gauges_agree(&plain, &compacted, base_ms).await?;
+            }
+            let live = compacted.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
+            prop_assert!(live.iter().all(|row| row.segment.level > 0), "nothing is left as it arrived");
+            prop_assert!(live.iter().any(|row| row.segment.level == 4), "and all levels are there");
+            let (a, b) = (plain.catalog().totals().await.unwrap(), compacted.catalog().totals().await.unwrap());
+            prop_assert_eq!((a.windows, a.samples), (b.windows, b.samples));
+            Ok(())
+        })?;
+    }
+}
+
+/// Gauges are rounded by replicate, so other replicates round otherwise: the sums are equal to within one unit each.
+async fn gauges_agree(plain: &Arc<Store>, compacted: &Arc<Store>, base_ms: u64) -> Result<(), TestCaseError> {
+    let mut merged = Vec::new();
+    for store in [plain, compacted] {
+        let engine = QueryEngine::new(store.clone(), QueryLimits::default());
+        let selection = Selection {
+            service: ServiceName::parse("shop").unwrap(),
+            profile_type: "inuse_space".to_owned(),
+            from_ms: base_ms,
+            until_ms: base_ms + 10 * HOUR,
+            labels: Vec::new(),
+            trace: None,
+        };
+        merged.push(engine.merge(&selection).await.unwrap());
+    }
+    let [a, b] = [profile(&merged[0]), profile(&merged[1])];
+    prop_assert_eq!((a.covered_ms, a.windows, &a.instances), (b.covered_ms, b.windows, &b.instances));
+    for stack in a.by_stack.keys().chain(b.by_stack.keys()) {
+        let value = |p: &Profile| p.by_stack.get(stack).map_or(0, |(value, _)| *value);
+        prop_assert!(value(&a).abs_diff(value(&b)) <= 64, "{:?}: {} and {}", stack, value(&a), value(&b));
+    }
+    Ok(())
+}
+
+/// All of them at once: then they share segments.
+async fn futures<T: Send + 'static>(all: Vec<impl Future<Output = T>>) -> Vec<T> {
+    let mut all: Vec<_> = all.into_iter().map(Box::pin).collect();
+    let mut done = Vec::new();
+    std::future::poll_fn(|context| {
+        all.retain_mut(|future| match future.as_mut().poll(context) {
+            std::task::Poll::Ready(value) => {
+                done.push(value);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done
+}
+
+#[tokio::test]
+async fn two_compactions_of_the_same_segments_cannot_both_count() {
+    let place = TestPlace::new().await;
+    let store = place.open().await;
+    let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+    let base_ms = now_ms() / 10_000 * 10_000 - 2 * HOUR;
+    ingest.push(window(&(1, 0, vec![(0, 7)], true), 1, base_ms).request()).await.unwrap();
+    let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
+    let job = Job::Flush(live);
+    exchange(&store, job.clone(), Deleted::default(), None).await.unwrap();
+    exchange(&store, job, Deleted::default(), None).await.unwrap();
+    let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
+    assert_eq!(live.iter().map(|row| row.segment.level).collect::<BTreeSet<_>>(), BTreeSet::from([1, levels::TRACES]));
+    let known: BTreeSet<String> =
+        store.catalog().objects().await.unwrap().into_iter().map(|stored| stored.object).collect();
+    let there: BTreeSet<String> = store.bulk().list().unwrap().into_iter().map(|object| object.name).collect();
+    assert_eq!(known, there, "the loser's objects are gone");
+    // The same for adding up to a coarser level.
+    let job = plan::next(&live, base_ms + 30 * HOUR, 0).unwrap();
+    assert!(matches!(job, Job::Roll(..)));
+    exchange(&store, job.clone(), Deleted::default(), None).await.unwrap();
+    exchange(&store, job, Deleted::default(), None).await.unwrap();
+    assert_eq!(store.catalog().totals().await.unwrap().windows, 1);
+}
