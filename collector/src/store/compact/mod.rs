@@ -35,8 +35,8 @@ const FLUSH_AGE_MS: u64 = 20_000;
 /// The job that one collector at a time does.
 const LEASE: &str = "compaction";
 
-/// How long a job may take before another collector may take over; the next one then starts from what is there.
-const LEASE_TIME: Duration = Duration::from_secs(10 * 60);
+/// After this time without a sign of life another collector takes over; it starts from what is there.
+const LEASE_TIME: Duration = Duration::from_secs(60);
 
 /// Runs until it is dropped.
 pub async fn run(store: Arc<Store>) {
@@ -62,13 +62,30 @@ async fn round(store: &Arc<Store>, lease: &mut Option<Lease>) -> Result<(), Stor
             Err(CatalogError::LeaseLost { .. }) => *lease = None,
             renewed => {
                 renewed?;
-                if !step(store, now_ms(), FLUSH_AGE_MS, Some(held.clone())).await? {
+                if !kept_alive(held, step(store, now_ms(), FLUSH_AGE_MS, Some(held.clone()))).await? {
                     break;
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Waits for `work`, and renews the lease meanwhile: a job may take long.
+async fn kept_alive<T>(lease: &Lease, work: impl Future<Output = T>) -> T {
+    let mut beat = tokio::time::interval(LEASE_TIME / 4);
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = beat.tick() => {
+                // The exchange at the end finds out when it was lost.
+                if let Err(error) = lease.renew(LEASE_TIME).await {
+                    debug!(%error, "the lease of compaction was not renewed");
+                }
+            }
+        }
+    }
 }
 
 /// Does the most urgent job, as of `now_ms`. Answers false when there was nothing to do. `flush_age_ms`: how long arrived
