@@ -1,12 +1,14 @@
 //! Says what a profile means: which functions changed, whether it is noise, what kind of work it is, in plain words.
 
 pub mod families;
+pub mod growth;
 pub mod movers;
 pub mod origin;
 pub mod quantity;
 pub mod summary;
 pub mod view;
 
+pub use growth::{Growth, growth};
 pub use view::{View, ViewOptions, compare, flamegraph, pprof};
 
 #[cfg(test)]

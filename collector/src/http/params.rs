@@ -87,6 +87,13 @@ impl Params {
             .ok_or_else(|| ApiError::invalid(format!("parameter {name:?} is missing"), format!("add {name}={example}")))
     }
 
+    /// Says what a parameter is where it is not given.
+    pub fn default(&mut self, name: &str, value: &str) {
+        if !self.pairs.iter().any(|(given, _)| given == name) {
+            self.pairs.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
     /// Takes a number between two limits.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod alerts;
 mod answers;
 mod caching;
+mod growth;
 mod headers;
 
 use std::sync::{Arc, OnceLock};

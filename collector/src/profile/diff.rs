@@ -81,6 +81,7 @@ const WELCH_SAMPLES_MIN: u64 = 12;
 /// Compares quantities between the two sides of one tree, in one basis.
 pub struct Comparison {
     welch: bool,
+    gauge: bool,
     sides: [Yardstick; 2],
     /// Which share of the samples side A would have if nothing had changed.
     expected_share: f64,
@@ -89,7 +90,7 @@ pub struct Comparison {
 struct Yardstick {
     /// For each replicate, what turns its value into an observation whose mean is the side's value in the basis.
     weights: Vec<f64>,
-    /// Gauges see the same live block once per window: how often a sample was counted.
+    /// Gauges count the same live block once per replicate: how often a sample was counted.
     repeats: f64,
 }
 
@@ -113,14 +114,14 @@ impl Comparison {
             match basis {
                 Basis::Cores => seconds,
                 Basis::Instance => seconds * facts.instances.max(1) as f64,
-                Basis::Share => facts.samples as f64 / sides[side].repeats,
+                Basis::Share => facts.samples as f64,
                 Basis::Total => 1.0,
             }
         };
         let (a, b) = (exposure(0), exposure(1));
         let expected_share = if a + b > 0.0 { a / (a + b) } else { 0.5 };
         let welch = sides.iter().all(|side| side.weights.len() >= WELCH_REPLICATES_MIN);
-        Self { welch, sides, expected_share }
+        Self { welch, gauge, sides, expected_share }
     }
 
     /// An empty quantity of the right shape.
@@ -133,19 +134,32 @@ impl Comparison {
         if observed.values[0] == observed.values[1] && observed.samples[0] == observed.samples[1] && self.alike() {
             return 1.0;
         }
-        if self.welch && observed.samples[0].saturating_add(observed.samples[1]) >= WELCH_SAMPLES_MIN {
-            let sides = [0, 1].map(|side| {
-                let weighted = observed.values[side].iter().zip(&self.sides[side].weights).map(|(v, w)| v * w);
-                Replicates::of(&weighted.collect::<Vec<_>>())
-            });
-            if let Some(p) = stats::welch(sides[0], sides[1]) {
-                return p;
-            }
-            let scale = sides[0].mean.abs().max(sides[1].mean.abs());
-            if (sides[0].mean - sides[1].mean).abs() <= scale * 1e-9 {
-                return 1.0;
-            }
+        let by_spread = self.p_by_spread(observed);
+        match by_spread {
+            Some(p) if !self.gauge => p,
+            // A gauge's replicates show the same live blocks again and again, so their spread says nothing of the luck by which
+            // those were sampled. It has to stand out from both.
+            _ => by_spread.unwrap_or(0.0).max(self.p_by_count(observed)),
         }
+    }
+
+    /// By the spread over replicates, where it can say.
+    fn p_by_spread(&self, observed: &Observed) -> Option<f64> {
+        if !self.welch || observed.samples[0].saturating_add(observed.samples[1]) < WELCH_SAMPLES_MIN {
+            return None;
+        }
+        let sides = [0, 1].map(|side| {
+            let weighted = observed.values[side].iter().zip(&self.sides[side].weights).map(|(v, w)| v * w);
+            Replicates::of(&weighted.collect::<Vec<_>>())
+        });
+        stats::welch(sides[0], sides[1]).or_else(|| {
+            let scale = sides[0].mean.abs().max(sides[1].mean.abs());
+            ((sides[0].mean - sides[1].mean).abs() <= scale * 1e-9).then_some(1.0)
+        })
+    }
+
+    /// By the number of samples alone.
+    fn p_by_count(&self, observed: &Observed) -> f64 {
         let [a, b] = [0, 1].map(|side| (observed.samples[side] as f64 / self.sides[side].repeats).round() as u64);
         stats::binomial_two_sided(a, a.saturating_add(b), self.expected_share)
     }
@@ -181,7 +195,7 @@ impl Yardstick {
                 Basis::Total => n,
             }
         });
-        let repeats = if gauge { (facts.windows as f64 / facts.instances.max(1) as f64).max(1.0) } else { 1.0 };
+        let repeats = if gauge { n.max(1.0) } else { 1.0 };
         Self { weights: weights.collect(), repeats }
     }
 }

@@ -84,7 +84,8 @@ pub struct Row {
     /// Sum in units of the type. For gauges: the mean over the replicate's windows times the replicate's share of the
     /// covered time, so that rows sum to the mean over the range.
     pub value: u64,
-    /// How many samples are behind it.
+    /// How many samples are behind it. For gauges: how many there were at a time, on average over the replicate, so that the same
+    /// live block counts once in each.
     pub samples: u64,
 }
 
@@ -107,6 +108,8 @@ pub struct Merged {
     pub rows: Vec<Row>,
     /// How much time each replicate covers, in seconds: at most [`REPLICATES_MAX`] entries, in time order.
     pub replicate_seconds: Vec<f64>,
+    /// When each of them starts, unix milliseconds.
+    pub replicate_from_ms: Vec<u64>,
     /// Wall-clock seconds for which at least one instance sent a window. The sum of `replicate_seconds`.
     pub covered_seconds: f64,
     /// How many windows were merged.
@@ -173,9 +176,13 @@ impl Merged {
         self.rows.iter().map(|row| row.value).sum()
     }
 
-    /// How many samples are behind the total.
+    /// How many samples are behind the total; for gauges on average over the range.
     pub fn samples(&self) -> u64 {
-        self.rows.iter().map(|row| row.samples).sum()
+        let sum: u64 = self.rows.iter().map(|row| row.samples).sum();
+        match self.profile_type.kind {
+            Kind::Counter => sum,
+            Kind::Gauge => sum.div_ceil(self.replicate_seconds.len().max(1) as u64),
+        }
     }
 }
 

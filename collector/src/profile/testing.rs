@@ -79,6 +79,9 @@ impl Sketch {
             nodes: vec![],
             rows: vec![],
             replicate_seconds: vec![self.seconds; self.replicates.into()],
+            replicate_from_ms: (0..u64::from(self.replicates))
+                .map(|replicate| 1_700_000_000_000 + replicate * (self.seconds * 1000.0) as u64)
+                .collect(),
             covered_seconds: self.seconds * f64::from(self.replicates),
             windows: u64::from(self.replicates) * self.instances as u64,
             instances: (0..self.instances).map(|i| format!("host-{i}")).collect(),

@@ -280,6 +280,27 @@ fn a_gauge_seen_more_often_has_not_changed() {
 }
 
 #[test]
+fn a_gauge_has_to_stand_out_from_the_luck_of_sampling_however_often_it_was_seen() {
+    // Live blocks of 512 KiB that stay for all of the range, with a little coming and going in each slice.
+    let side = |blocks: u64| {
+        let mut sketch = Sketch::gauge(30);
+        for replicate in 0..30 {
+            let now = blocks + u64::from(replicate % 2);
+            sketch.add("shop::main;shop::cache", replicate, (now << 19) / 30, now);
+            sketch.add("shop::main;shop::steady", replicate, (50 << 19) / 30, 50);
+        }
+        sketch.finish()
+    };
+    for (a, b, stands_out) in [(20, 20, false), (20, 27, false), (20, 60, true), (60, 20, true), (0, 30, true)] {
+        let ((a_side, of_a), (b_side, of_b)) = (side(a), side(b));
+        let tree = Tree::pair((&a_side, &of_a), (&b_side, &of_b));
+        let cache = tree.nodes.iter().position(|node| &*tree.frames[node.frame as usize].function == "shop::cache");
+        let q = diff::significance(&tree, Basis::Cores)[cache.unwrap()];
+        assert_eq!(q <= 500, stands_out, "{a} blocks against {b}: q {q}");
+    }
+}
+
+#[test]
 fn bases_make_sides_of_different_size_comparable() {
     let side = |replicates: u16, instances: usize| {
         let mut sketch = Sketch::cpu(replicates).instances(instances);

@@ -189,14 +189,20 @@ impl Merger {
             Kind::Counter => 1,
             Kind::Gauge => u128::from(slices.covered_ms().max(1)),
         };
+        let replicate_seconds = slices.seconds();
         let order = Order::of(self.frames, self.nodes);
         let mut rows = Vec::with_capacity(self.rows.len());
         let (mut total, mut samples_total) = (0u64, 0u64);
         for ((node, replicate), sum) in self.rows {
-            let rounded = |sum: u128| u64::try_from((sum + divisor / 2) / divisor).map_err(|_| overflow());
-            let value = rounded(sum.value)?;
+            let rounded =
+                |sum: u128, divisor: u128| u64::try_from((sum + divisor / 2) / divisor).map_err(|_| overflow());
+            let value = rounded(sum.value, divisor)?;
+            let seen = match self.profile_type.kind {
+                Kind::Counter => 1,
+                Kind::Gauge => covered_ms(&replicate_seconds, replicate),
+            };
             // A gauge that was seen at all has at least one sample behind it.
-            let samples = rounded(sum.samples)?.max(u64::from(sum.samples > 0));
+            let samples = rounded(sum.samples, seen)?.max(u64::from(sum.samples > 0));
             total = total.checked_add(value).ok_or_else(overflow)?;
             samples_total = samples_total.checked_add(samples).ok_or_else(overflow)?;
             if value > 0 || samples > 0 {
@@ -211,7 +217,6 @@ impl Merger {
             let name = names.get(&build_id).cloned().unwrap_or_else(|| Arc::from(""));
             Module { build_id, name }
         });
-        let replicate_seconds = slices.seconds();
         Ok(Merged {
             profile_type: self.profile_type,
             from_ms: range.from_ms,
@@ -221,6 +226,7 @@ impl Merger {
             nodes: order.sorted_nodes,
             rows,
             covered_seconds: replicate_seconds.iter().sum(),
+            replicate_from_ms: slices.starts_ms(),
             replicate_seconds,
             windows: sources.windows,
             instances: sources.instances,
@@ -229,6 +235,14 @@ impl Merger {
             partial: None,
         })
     }
+}
+
+/// Milliseconds that a replicate covers. One whose windows all overlap earlier ones has none of its own: it counts as the
+/// average one.
+fn covered_ms(replicate_seconds: &[f64], replicate: u16) -> u128 {
+    let average = replicate_seconds.iter().sum::<f64>() / replicate_seconds.len().max(1) as f64;
+    let seconds = replicate_seconds.get(usize::from(replicate)).copied().filter(|seconds| *seconds > 0.0);
+    ((seconds.unwrap_or(average) * 1e3).round() as u128).max(1)
 }
 
 /// True when values of the two may be added: the period may differ, since values are in units.

@@ -95,6 +95,17 @@ impl Slices {
         self.covered_ms.iter().map(|ms| *ms as f64 / 1e3).collect()
     }
 
+    /// When the slice of each replicate starts, unix milliseconds.
+    pub(super) fn starts_ms(&self) -> Vec<u64> {
+        let mut starts = vec![0; self.covered_ms.len()];
+        for (slice, replicate) in self.replicates.iter().enumerate().rev() {
+            if let Some(start) = replicate.and_then(|replicate| starts.get_mut(usize::from(replicate))) {
+                *start = self.from_ms + slice as u64 * self.width_ms;
+            }
+        }
+        starts
+    }
+
     /// Covered time in all, milliseconds.
     pub(super) fn covered_ms(&self) -> u64 {
         self.covered_ms.iter().sum()
@@ -147,6 +158,7 @@ mod tests {
         let slices = replicates(range, &spans(&[100, 150, 190]), 0);
         assert_eq!([100, 109, 150, 190].map(|at| slices.replicate(at)), [Some(0), Some(0), Some(1), Some(2)]);
         assert_eq!([120, 90, 200].map(|at| slices.replicate(at)), [None; 3]);
+        assert_eq!(slices.starts_ms(), [100, 150, 190]);
     }
 
     #[test]

@@ -146,6 +146,20 @@ fn a_gauge_is_the_mean_over_time_of_the_sum_over_instances() {
 }
 
 #[test]
+fn a_gauges_samples_are_those_there_are_at_a_time() {
+    // Three live blocks of two stacks, seen in ten windows of two instances.
+    let windows: Vec<Window> = (0..10u64)
+        .flat_map(|slot| {
+            let at = |agent| TestWindow::new("s", agent, slot + 1, slot * 10_000);
+            [at(1).inuse(&[row("main;keep", 100), row("main;keep;more", 7)]), at(2).inuse(&[row("main;keep", 50)])]
+        })
+        .map(|window| decoded(&window))
+        .collect();
+    let merged = merge_in_parts(&windows.iter().collect::<Vec<_>>(), 3, Kind::Gauge);
+    assert_eq!(merged.samples(), 3);
+}
+
+#[test]
 fn windows_of_different_lengths_weigh_by_their_time() {
     let short = decoded(&TestWindow::new("s", 1, 1, 0).inuse(&[row("main", 100)]));
     let long = decoded(&TestWindow::new("s", 1, 2, 10_000).duration(30_000).inuse(&[row("main", 500)]));

@@ -50,7 +50,7 @@ const OF_TWO: [(&str, Format); 5] = [
 const BASES: [(&str, Basis); 4] =
     [("cores", Basis::Cores), ("share", Basis::Share), ("instance", Basis::Instance), ("total", Basis::Total)];
 
-fn options(params: &mut Params) -> Result<ViewOptions, ApiError> {
+pub(super) fn options(params: &mut Params) -> Result<ViewOptions, ApiError> {
     let default = ViewOptions::default();
     Ok(ViewOptions {
         max_nodes: params.number("max_nodes", 1, NODES_MAX)?.unwrap_or(default.max_nodes),

@@ -3,6 +3,7 @@
 mod alerts;
 mod events;
 mod flamegraph;
+mod growth;
 mod metrics;
 mod pins;
 mod profiles;
@@ -29,6 +30,7 @@ pub(super) fn all() -> Router<AppState> {
         .route("/api/v1/timeline", get(timeline::timeline))
         .route("/api/v1/flamegraph", get(flamegraph::flamegraph))
         .route("/api/v1/diff", get(flamegraph::diff))
+        .route("/api/v1/growth", get(growth::growth_json))
         .route("/api/v1/traces/{trace_id}", get(traces::trace))
         .route("/api/v1/requests", get(traces::requests))
         .route("/api/v1/events", get(events::list).post(events::create))
@@ -47,6 +49,7 @@ pub(super) fn all() -> Router<AppState> {
         // A service's name may hold slashes.
         .route("/s/{service}/{*rest}", get(pages::page))
         .route("/diff", get(pages::page))
+        .route("/growth", get(pages::page))
         .route("/trace/{id}", get(pages::page))
         .route("/alert", get(alerts::page))
         .route("/p/{pin}", get(pages::page))

@@ -1,0 +1,80 @@
+//! What grew over a range: live memory at its end against its start.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use crate::alerts::link::encode;
+use crate::analysis::growth::{self, growth};
+use crate::http::AppState;
+use crate::http::error::ApiError;
+use crate::http::params::Params;
+use crate::http::work::blocking;
+use crate::profile::header::TypeInfo;
+use crate::profile::model::Kind;
+use crate::query::{Selection, TimeRange};
+use crate::store::now_ms;
+
+pub(super) async fn growth_json(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
+    params.default("type", "inuse_space");
+    let selection = params.selection(now_ms())?;
+    // The whole, and both of its ends.
+    let engine = state.engine.within(params.timeout(state.engine.timeout())? / 3);
+    let options = super::flamegraph::options(&mut params)?;
+    params.finish()?;
+    let [first, last] = growth::ends(selection.range());
+    let answer = async {
+        let of = |range: TimeRange| Selection { from_ms: range.from_ms, until_ms: range.until_ms, ..selection.clone() };
+        let whole = engine.merge(&selection).await?;
+        if whole.profile_type.kind != Kind::Gauge {
+            return Err(ApiError::invalid(
+                format!("{} adds up over time, it does not grow", whole.profile_type.name),
+                "ask for inuse_space or inuse_objects, or compare two ranges with /api/v1/diff",
+            ));
+        }
+        let (a, b) = (engine.merge(&of(first)).await?, engine.merge(&of(last)).await?);
+        // A part of the range has another start, and so another growth.
+        if let Some(partial) = whole.partial.or(a.partial).or(b.partial) {
+            return Err(ApiError::only_part(&partial));
+        }
+        let symbols = state.symbols.clone();
+        let service = selection.service.to_string();
+        blocking(move || growth(&service, &whole, &a, &b, &symbols, options)).await
+    };
+    let growth = state.bench.run(answer).await?;
+    let [a, b] = [0, 1].map(|side| growth.view.side(side));
+    let empty = [&a, &b].into_iter().all(|side| side.total == 0).then(|| {
+        let facts = &growth.view.tree.sides[1].facts;
+        facts.empty_because.clone().unwrap_or_else(|| "nothing was live in this range".to_owned())
+    });
+    let mut answer = json!({
+        "service": growth.view.service,
+        "type": TypeInfo::from(&growth.view.tree.profile_type),
+        "a": a,
+        "b": b,
+        "unit": b.unit,
+        "delta": growth.values[1] - growth.values[0],
+        "per_hour": growth.per_hour,
+        "significant": growth.significant,
+        "sentences": growth.sentences,
+        "growers": growth.growers,
+        "diff": diff_link(&selection, first, last),
+    });
+    if let Some(why) = empty {
+        answer["empty"] = why.into();
+    }
+    Ok(Json(answer))
+}
+
+/// The page that compares the two ends.
+fn diff_link(selection: &Selection, first: TimeRange, last: TimeRange) -> String {
+    let mut link =
+        format!("/diff?service={}&type={}", encode(selection.service.as_str()), encode(&selection.profile_type));
+    for (name, value) in &selection.labels {
+        link += &format!("&label.{name}={}", encode(value));
+    }
+    for (side, TimeRange { from_ms, until_ms }) in [("a", first), ("b", last)] {
+        link += &format!("&{side}.from={from_ms}&{side}.until={until_ms}");
+    }
+    link
+}
