@@ -3,10 +3,12 @@
 //! The surface is what an object store offers too. Names are made by us alone (hexadecimal ids), so nothing from the wire
 //! ever becomes part of a path.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use super::disk::{Disk, RealDisk};
 
 /// Why an object could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +105,7 @@ pub trait Bulk: Send + Sync + std::fmt::Debug {
 #[derive(Debug)]
 pub struct Folder {
     folder: PathBuf,
+    disk: Arc<dyn Disk>,
 }
 
 impl Folder {
@@ -111,14 +114,22 @@ impl Folder {
     /// # Errors
     /// When it cannot be made or read.
     pub fn open(folder: &Path) -> Result<Self, BulkError> {
-        fs::create_dir_all(folder).map_err(|e| io_error("make folder", folder, e))?;
-        for entry in fs::read_dir(folder).map_err(|e| io_error("read folder", folder, e))? {
-            let path = entry.map_err(|e| io_error("read folder", folder, e))?.path();
-            if path.extension().is_some_and(|ending| ending == "tmp") {
-                fs::remove_file(&path).map_err(|e| io_error("remove", &path, e))?;
+        Self::open_on(Arc::new(RealDisk), folder)
+    }
+
+    /// The same on another file system.
+    ///
+    /// # Errors
+    /// When it cannot be made or read.
+    pub fn open_on(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self, BulkError> {
+        disk.make_folder(folder).map_err(|e| io_error("make folder", folder, e))?;
+        for (name, _, _) in disk.list(folder).map_err(|e| io_error("read folder", folder, e))? {
+            if name.ends_with(".tmp") {
+                let path = folder.join(name);
+                disk.remove(&path).map_err(|e| io_error("remove", &path, e))?;
             }
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), disk })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -127,24 +138,19 @@ impl Folder {
     }
 
     fn sync_folder(&self) -> Result<(), BulkError> {
-        let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
+        let synced = self.disk.sync_folder(&self.folder);
         synced.map_err(|source| BulkError::Sync { path: self.folder.clone(), source })
     }
 
     fn write(&self, temporary: &Path, path: &Path, content: &[u8]) -> Result<(), BulkError> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(temporary)
-            .map_err(|e| io_error("create", temporary, e))?;
-        file.write_all(content).map_err(|e| io_error("write", temporary, e))?;
-        file.sync_all().map_err(|source| match source.kind() {
+        let mut file = self.disk.create(temporary).map_err(|e| io_error("create", temporary, e))?;
+        file.write(content).map_err(|e| io_error("write", temporary, e))?;
+        file.sync().map_err(|source| match source.kind() {
             // Some file systems find out about the missing space only now.
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BulkError::Full { folder: self.folder.clone() },
             _ => BulkError::Sync { path: temporary.to_owned(), source },
         })?;
-        fs::rename(temporary, path).map_err(|e| io_error("rename", temporary, e))
+        self.disk.rename(temporary, path).map_err(|e| io_error("rename", temporary, e))
     }
 }
 
@@ -154,7 +160,7 @@ impl Bulk for Folder {
         let temporary = self.folder.join(format!("{name}.tmp"));
         if let Err(error) = self.write(&temporary, &path, content) {
             // Best effort: the next start removes it otherwise.
-            let _ = fs::remove_file(&temporary);
+            let _ = self.disk.remove(&temporary);
             return Err(error);
         }
         self.sync_folder()
@@ -162,47 +168,29 @@ impl Bulk for Folder {
 
     fn get_range(&self, name: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, BulkError> {
         let path = self.path(name);
-        let mut file = File::open(&path).map_err(|e| match e.kind() {
+        self.disk.read(&path, offset, bytes as u64).map_err(|e| match e.kind() {
             ErrorKind::NotFound => BulkError::Missing { name: name.to_owned() },
-            _ => io_error("open", &path, e),
-        })?;
-        let mut content = Vec::new();
-        file.seek(SeekFrom::Start(offset))
-            .and_then(|_| file.take(bytes as u64).read_to_end(&mut content))
-            .map_err(|e| io_error("read", &path, e))?;
-        Ok(content)
+            _ => io_error("read", &path, e),
+        })
     }
 
     fn delete(&self, name: &str) -> Result<(), BulkError> {
         let path = self.path(name);
-        match fs::remove_file(&path) {
+        match self.disk.remove(&path) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(io_error("remove", &path, e)),
             _ => Ok(()),
         }
     }
 
     fn list(&self) -> Result<Vec<ObjectInfo>, BulkError> {
-        let mut objects = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(|e| io_error("read folder", &self.folder, e))? {
-            let entry = entry.map_err(|e| io_error("read folder", &self.folder, e))?;
-            let Some(name) = entry.file_name().to_str().filter(|name| is_object_name(name)).map(str::to_owned) else {
-                continue;
-            };
-            let about = match entry.metadata() {
-                Ok(about) => about,
-                // Removed since the folder was read.
-                Err(e) if e.kind() == ErrorKind::NotFound => continue,
-                Err(e) => return Err(io_error("look at", &entry.path(), e)),
-            };
-            let modified = about.modified().map_err(|e| io_error("look at", &entry.path(), e))?;
-            objects.push(ObjectInfo { name, bytes: about.len(), modified });
-        }
-        Ok(objects)
+        let found = self.disk.list(&self.folder).map_err(|e| io_error("read folder", &self.folder, e))?;
+        let object = |(name, bytes, modified)| ObjectInfo { name, bytes, modified };
+        Ok(found.into_iter().filter(|(name, ..)| is_object_name(name)).map(object).collect())
     }
 
     fn quarantine(&self, name: &str) -> Result<(), BulkError> {
         let path = self.path(name);
-        match fs::rename(&path, self.folder.join(format!("{name}.quarantined"))) {
+        match self.disk.rename(&path, &self.folder.join(format!("{name}.quarantined"))) {
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
             Err(e) => Err(io_error("set aside", &path, e)),
             Ok(()) => self.sync_folder(),
@@ -226,6 +214,8 @@ fn io_error(what: &'static str, path: &Path, source: io::Error) -> BulkError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const NAME: &str = "0123456789abcdef0123456789abcdef";

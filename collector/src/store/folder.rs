@@ -11,10 +11,21 @@ pub(super) fn prepare(data: &Path) -> Result<(), StoreError> {
     if data.exists() && !data.is_dir() {
         return Err(problem(data, "it is a file: choose a folder with --data"));
     }
+    let fresh = !data.exists();
     fs::create_dir_all(data).map_err(|e| match e.kind() {
         ErrorKind::NotADirectory => problem(data, "part of its path is a file: choose another with --data"),
         _ => problem(data, &format!("cannot be made ({e}): choose another with --data")),
-    })
+    })?;
+    match data.parent() {
+        Some(parent) if fresh && !parent.as_os_str().is_empty() => sync(parent),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|e| problem(folder, &format!("cannot be synced ({e}): choose another with --data")))
 }
 
 /// Takes the folder for this process. The lock goes with the process, however it ends.

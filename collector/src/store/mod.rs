@@ -18,6 +18,9 @@ pub mod catalog;
 pub(crate) mod columnar;
 pub mod compact;
 mod compacted;
+#[cfg(test)]
+mod crashes;
+pub mod disk;
 mod folder;
 mod migrations;
 pub mod place;

@@ -87,6 +87,8 @@ impl Place {
             Self::Folder(data) => {
                 let bulk = Arc::new(Folder::open(&data.join("segments"))?);
                 let catalog = Catalog::connect(&Location::File(data.join("catalog.sqlite"))).await?;
+                // What was made just now must still have its name after a power cut.
+                folder::sync(data)?;
                 Ok(Opened { catalog, bulk, bucket: None })
             }
             Self::Shared { catalog, bucket, .. } => open_shared(catalog, bucket).await,

@@ -1,0 +1,127 @@
+//! The file operations that durability rests on, one by one, so that a model can stand in for the disk and fail at each of them.
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::SystemTime;
+
+/// A file system.
+pub trait Disk: Send + Sync + Debug {
+    /// Makes a folder and those above it.
+    ///
+    /// # Errors
+    /// As the operating system says; so everywhere here.
+    fn make_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Creates a file, or empties it.
+    ///
+    /// # Errors
+    /// See above.
+    fn create(&self, file: &Path) -> io::Result<Box<dyn NewFile>>;
+
+    /// Gives a file another name, in one step, in place of what had that name.
+    ///
+    /// # Errors
+    /// See above.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Makes the names in a folder durable.
+    ///
+    /// # Errors
+    /// See above.
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// See above.
+    fn remove(&self, file: &Path) -> io::Result<()>;
+
+    /// Up to `bytes` bytes from `offset`.
+    ///
+    /// # Errors
+    /// See above.
+    fn read(&self, file: &Path, offset: u64, bytes: u64) -> io::Result<Vec<u8>>;
+
+    /// What a folder holds: name, size, time of the last change. Names that are not UTF-8 are left out.
+    ///
+    /// # Errors
+    /// See above.
+    fn list(&self, folder: &Path) -> io::Result<Vec<(String, u64, SystemTime)>>;
+}
+
+/// A file being written.
+pub trait NewFile {
+    /// Appends.
+    ///
+    /// # Errors
+    /// See [`Disk`].
+    fn write(&mut self, content: &[u8]) -> io::Result<()>;
+
+    /// Makes the content durable; not the name.
+    ///
+    /// # Errors
+    /// See [`Disk`].
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// The operating system's.
+#[derive(Debug)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder)
+    }
+
+    fn create(&self, file: &Path) -> io::Result<Box<dyn NewFile>> {
+        Ok(Box::new(OpenOptions::new().write(true).create(true).truncate(true).open(file)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+
+    fn remove(&self, file: &Path) -> io::Result<()> {
+        fs::remove_file(file)
+    }
+
+    fn read(&self, file: &Path, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
+        let mut file = File::open(file)?;
+        let mut content = Vec::new();
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(bytes).read_to_end(&mut content)?;
+        Ok(content)
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<(String, u64, SystemTime)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let about = match entry.metadata() {
+                // Removed since the folder was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                about => about?,
+            };
+            if let Ok(name) = entry.file_name().into_string() {
+                found.push((name, about.len(), about.modified()?));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl NewFile for File {
+    fn write(&mut self, content: &[u8]) -> io::Result<()> {
+        self.write_all(content)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+}
