@@ -2,6 +2,7 @@
 import type {
   AlertAnswer,
   FlameJson,
+  GrowthAnswer,
   Mover,
   ProfileType,
   Sentence,
@@ -62,6 +63,7 @@ export function answerFor(method: string, url: URL): Answer | null {
   if (path === "/api/v1/timeline") return json(timeline(p));
   if (path === "/api/v1/flamegraph") return flame(single(service, p.get("type") ?? "cpu", p), p);
   if (path === "/api/v1/diff") return flame(diff(service, p.get("type") ?? "cpu", p), p);
+  if (path === "/api/v1/growth") return json(growth(service, p));
   if (path.startsWith("/api/v1/traces/"))
     return path.endsWith(TRACE_ID)
       ? json(trace())
@@ -267,6 +269,58 @@ function diff(service: string, typeName: string, p: URLSearchParams): FlameJson 
   f.movers = moversOf({ ...f, nodes: { ...f.nodes, a: f.nodes.a.map((v) => (v * ka) / kb) } }, (raw) => raw * kb);
   f.summary = sentences(service, f.movers, sides.a.value, sides.b.value, sides.b.unit);
   return f;
+}
+
+function growth(service: string, p: URLSearchParams): GrowthAnswer {
+  const type = TYPES[p.get("type") ?? "inuse_space"] ?? TYPES.inuse_space!;
+  const until = ms(p.get("until"), Date.now());
+  const from = ms(p.get("from"), until - 60 * MIN);
+  const end = (until - from) / 8;
+  const sides = { "a.from": from, "a.until": from + end, "b.from": until - end, "b.until": until };
+  const ends = new URLSearchParams(Object.entries(sides).map(([k, v]) => [k, String(Math.round(v))]));
+  const f = diff(service, type.name, ends);
+  const [a, b] = [f.a, f.b!];
+  const hours = (until - from - end) / 3600e3;
+  const r = seeded(3);
+  const growers = f.movers!.map((m, k) => ({
+    ...m,
+    per_hour: m.delta / hours,
+    trend: k === 0 ? ("steady" as const) : ("uneven" as const),
+    points: Array.from({ length: 48 }, (_, i): [number, number] => {
+      const part = k === 0 ? i / 47 : i < 30 ? 0.1 * r() : 0.9 + 0.1 * r();
+      return [from + (i * (until - from)) / 48, m.a + m.delta * part * (1 + 0.05 * (r() - 0.5))];
+    }),
+  }));
+  const mib = (v: number) => `${(v / 2 ** 20).toFixed(1)} MiB`;
+  const rate = mib((b.value - a.value) / hours);
+  const grew = `grew by ${mib(b.value - a.value)} (+${Math.round((b.value / a.value - 1) * 100)} %)`;
+  const empty = service === "empty" ? { empty: "empty was up, but nothing was sampled for inuse_space" } : {};
+  return {
+    service,
+    type,
+    a,
+    b,
+    unit: b.unit,
+    delta: b.value - a.value,
+    per_hour: (b.value - a.value) / hours,
+    significant: true,
+    sentences: [
+      {
+        kind: "headline",
+        frames: [],
+        text: `${service}'s live memory ${grew}, from ${mib(a.value)} to ${mib(b.value)}: ${rate} an hour.`,
+      },
+      {
+        kind: "cause",
+        frames: [growers[0]!.frame],
+        text: `What ${growers[0]!.name} allocated grew steadily, by ${mib(growers[0]!.per_hour)} an hour, and was not given back: it may be a leak.`,
+      },
+      { kind: "noise", frames: [], text: "The other 61 functions hold what they held before." },
+    ],
+    growers,
+    diff: `/diff?service=${service}&type=${type.name}&${ends}`,
+    ...empty,
+  };
 }
 
 function sentences(service: string, movers: Mover[], a: number, b: number, unit: string): Sentence[] {

@@ -2,6 +2,7 @@
 import { render } from "preact";
 import { AlertPage } from "./pages/AlertPage";
 import { DiffPage } from "./pages/DiffPage";
+import { GrowthPage } from "./pages/GrowthPage";
 import { Overview } from "./pages/Overview";
 import { PinPage } from "./pages/PinPage";
 import { ServicePage } from "./pages/ServicePage";
@@ -20,6 +21,7 @@ function App() {
   if (first === "") return <Overview />;
   if (first === "s" && name !== "") return <ServicePage key={name} service={name} />;
   if (first === "diff") return <DiffPage />;
+  if (first === "growth") return <GrowthPage />;
   if (first === "trace" && name !== "") return <TracePage key={name} id={name} />;
   if (first === "alert") return <AlertPage />;
   if (first === "p" && name !== "") return <PinPage key={name} id={name} />;

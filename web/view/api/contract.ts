@@ -88,6 +88,28 @@ export interface Sentence {
   kind: "headline" | "cause" | "gone" | "new" | "noise" | "basis" | "quality";
 }
 
+/** A function that holds more or less at the end of a range than at its start. */
+export interface Grower extends Mover {
+  per_hour: number;
+  trend: "steady" | "uneven" | "unclear";
+  points: [number, number][];
+}
+
+export interface GrowthAnswer {
+  service: string;
+  type: ProfileType;
+  a: Side;
+  b: Side;
+  unit: string;
+  delta: number;
+  per_hour: number;
+  significant: boolean;
+  sentences: Sentence[];
+  growers: Grower[];
+  diff: string;
+  empty?: string;
+}
+
 /** `[name, module, file, line, flags, family]`, all but line and flags indexes into the header's tables. */
 export type FrameTuple = [number, number, number, number, number, number];
 

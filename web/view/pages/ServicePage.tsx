@@ -137,6 +137,10 @@ export function ServicePage({ service }: { service: string }) {
               the time before
             </a>{" "}
             · <a href={link("1d")}>a day ago</a> · <a href={link("1w")}>a week ago</a>
+            {" · "}
+            <a href={growthLink(service, params)} data-testid="growth">
+              What grew in memory
+            </a>
           </span>
         </div>
         {error ? <Failure error={error} retry={flame.retry} /> : null}
@@ -212,6 +216,18 @@ function deployLink(service: string, params: URLSearchParams, event: TephraEvent
     "a.until": Math.round(a.until),
     "b.from": Math.round(b.from),
     "b.until": Math.round(b.until),
+  });
+}
+
+/** What grew over the range that is shown, in the type that is shown if it can grow. */
+function growthLink(service: string, params: URLSearchParams): string {
+  const type = params.get("type");
+  return href("/growth", {
+    service,
+    type: type === "inuse_objects" ? type : null,
+    ...labelsOf(params),
+    from: params.get("from"),
+    until: params.get("until"),
   });
 }
 

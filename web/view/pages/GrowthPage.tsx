@@ -1,0 +1,205 @@
+/** `/growth`: what a service holds more of at the end of a range than at its start: growers, their course, and the graph. */
+import { apiPath, getFlame, getJson } from "../api/client";
+import type { Grower, GrowthAnswer, Timeline as TimelineData } from "../api/contract";
+import { useResource } from "../api/resource";
+import { breakable } from "../explore/Details";
+import { Explorer } from "../explore/Explorer";
+import { BY_NAME } from "../explore/model";
+import { tidyName } from "../flame/labels";
+import { CHANGE_MARK } from "../profile/diff";
+import { here, href, setParams } from "../state/location";
+import { PRESETS, readRange } from "../state/time";
+import { Choice } from "../ui/Choice";
+import * as fmt from "../ui/format";
+import { Shell } from "../ui/Shell";
+import { Spark } from "../ui/Spark";
+import { Empty, Failure, Loading, Progress } from "../ui/States";
+import { Timeline } from "../ui/Timeline";
+import { Sentences } from "./Findings";
+import { ExportMenu, LabelFilters, PinButton, ServiceSwitch } from "./parts";
+import { detail, labelsOf, now, refresh } from "./selection";
+
+const TYPES = ["inuse_space", "inuse_objects"];
+
+const EXPORTS = [
+  ["markdown", "Markdown summary"],
+  ["svg", "SVG"],
+  ["folded", "Folded, two columns"],
+] as const;
+
+export function GrowthPage() {
+  const params = here.value.params;
+  const service = params.get("service") ?? "";
+  const type = params.get("type") ?? TYPES[0]!;
+  const range = readRange(params.get("from") ?? "", params.get("until") ?? "", now.value);
+  const common = { service, type, ...labelsOf(params) };
+  const times = { from: Math.round(range.from), until: Math.round(range.until) };
+  const ask = (path: string, query: Record<string, string | number>) =>
+    service === "" ? null : apiPath(path, { ...common, ...query });
+  const growth = useResource(ask("/api/v1/growth", times), (p, signal) => getJson<GrowthAnswer>(p, signal), service);
+  const timeline = useResource(ask("/api/v1/timeline", times), (p, s) => getJson<TimelineData>(p, s), service);
+  const { value: answer, error, loading } = growth.state.value;
+  const ends = answer && {
+    "a.from": answer.a.from,
+    "a.until": answer.a.until,
+    "b.from": answer.b.from,
+    "b.until": answer.b.until,
+  };
+  const held = answer !== null && answer.empty === undefined;
+  const diffPath = (format: string) => apiPath("/api/v1/diff", { ...common, ...ends, ...detail(params), format });
+  const flame = useResource(held ? diffPath("flame") : null, getFlame, service);
+  const { value: profile, error: flameError } = flame.state.value;
+
+  return (
+    <Shell title={service === "" ? "What grew" : `${service}: what grew`}>
+      <section class="page" aria-label="What grew">
+        <Progress on={loading || flame.state.value.loading} />
+        <div class="page-head">
+          <h1>
+            <ServiceSwitch
+              service={service}
+              to={(name) => href("/growth", { service: name, type: params.get("type"), from: params.get("from") })}
+            />
+          </h1>
+          <div class="segments" role="group" aria-label="Profile type" data-testid="types">
+            {TYPES.map((name) => (
+              <button
+                key={name}
+                type="button"
+                aria-pressed={name === type}
+                data-type={name}
+                onClick={() => setParams({ type: name === TYPES[0] ? null : name, z: null })}
+              >
+                {fmt.typeLabel(name)}
+              </button>
+            ))}
+          </div>
+          {service === "" ? null : <LabelFilters service={service} range={range} />}
+          <div class="bar-end">
+            <Choice
+              label="Range"
+              testId="range"
+              value={params.has("until") ? "custom" : (params.get("from") ?? "")}
+              options={[
+                ...PRESETS.map((p) => [p.from, p.label] as const),
+                ...(params.has("until") ? [["custom", fmt.range(range.from, range.until)] as const] : []),
+              ]}
+              onChange={(from) => from !== "custom" && setParams({ from, until: null, z: null })}
+            />
+            <button type="button" class="button" onClick={refresh} data-testid="refresh">
+              Refresh
+            </button>
+          </div>
+        </div>
+        {service === "" ? (
+          <Empty title="Whose memory grew?">
+            <p>Choose a service above, or open one and follow “What grew”.</p>
+          </Empty>
+        ) : (
+          <>
+            <Timeline
+              data={timeline.state.value.value}
+              context={range}
+              a={answer ? answer.a : null}
+              b={answer ? answer.b : null}
+              loading={timeline.state.value.loading}
+              onB={(r) => setParams({ from: r.from, until: r.until, z: null })}
+              eventHref={(e) =>
+                href(`/s/${encodeURIComponent(service)}`, { type, from: e.at - 900e3, until: e.at + 900e3 })
+              }
+            />
+            <div class="range-line">
+              <span class="strong num" data-testid="range-text">
+                {fmt.range(range.from, range.until)}
+              </span>
+              {answer && held ? (
+                <span class="facts-line" data-testid="growth-total">
+                  <b class="num">{fmt.signed(answer.delta, answer.unit)}</b> ·{" "}
+                  {fmt.signed(answer.per_hour, answer.unit)} an hour{answer.significant ? "" : " · within noise"}
+                </span>
+              ) : null}
+              {answer ? (
+                <span class="bar-end">
+                  <a href={answer.diff} data-testid="growth-diff">
+                    Compare A and B
+                  </a>
+                </span>
+              ) : null}
+            </div>
+          </>
+        )}
+        {error ? <Failure error={error} retry={growth.retry} /> : null}
+        {!answer && loading ? <Loading what="Merging the range and both of its ends" /> : null}
+        {answer && !held ? (
+          <Empty title={`${service} held nothing here`}>
+            <p>{answer.empty}</p>
+          </Empty>
+        ) : null}
+        {answer && held ? (
+          <div class="growth-findings">
+            <Sentences sentences={answer.sentences} pick={(frame) => pickName(answer, frame)} />
+            <GrowerList growers={answer.growers} unit={answer.unit} />
+          </div>
+        ) : null}
+        {flameError ? <Failure error={flameError} retry={flame.retry} /> : null}
+        {profile && held ? (
+          <Explorer
+            profile={profile}
+            loading={flame.state.value.loading}
+            actions={
+              <>
+                <ExportMenu path={diffPath} formats={EXPORTS} />
+                <PinButton fixed={times} />
+              </>
+            }
+          />
+        ) : null}
+      </section>
+    </Shell>
+  );
+}
+
+const COURSE = { steady: "steadily", uneven: "unevenly", unclear: "" };
+
+function GrowerList({ growers, unit }: { growers: readonly Grower[]; unit: string }) {
+  if (growers.length === 0) return null;
+  return (
+    <ol class="growers" data-testid="growers">
+      {growers.slice(0, 8).map((g) => {
+        const values = g.points.map((p) => p[1]);
+        return (
+          <li
+            key={`${g.module} ${g.name}`}
+            class={g.delta > 0 ? "is-more" : "is-less"}
+            data-name={g.name}
+            data-trend={g.trend}
+          >
+            <Spark values={values} max={Math.max(...values, 1)} />
+            <span class="mover-mark" aria-hidden="true">
+              {CHANGE_MARK[g.state]}
+            </span>
+            <button
+              type="button"
+              class="link mover-name"
+              title={g.name}
+              onClick={() => setParams({ fn: g.name, sel: BY_NAME })}
+            >
+              {breakable(tidyName(g.name))}
+            </button>
+            <span class="grower-note quiet num">
+              <b class="mover-delta">{fmt.signed(g.delta, unit)}</b> · {fmt.value(g.a, unit)} → {fmt.value(g.b, unit)} ·{" "}
+              {fmt.signed(g.per_hour, unit)} an hour
+              {COURSE[g.trend] === "" ? "" : `, ${COURSE[g.trend]}`}
+            </span>
+          </li>
+        );
+      })}
+    </ol>
+  );
+}
+
+/** Selects the function that a sentence speaks of, where it is among the growers. */
+function pickName(answer: GrowthAnswer, frame: number): void {
+  const found = answer.growers.find((g) => g.frame === frame);
+  if (found) setParams({ fn: found.name, sel: BY_NAME });
+}
