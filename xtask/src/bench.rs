@@ -18,6 +18,8 @@ pub(crate) fn run(args: &[&str]) -> Result {
     let mut numbers = Vec::new();
     if wanted("agent") {
         numbers.extend(rust("bench-agent", &[])?);
+        let binaries = binaries::release()?;
+        numbers.extend(rust("bench-wire", &[("TEPHRA_BINARIES", binaries.folder.as_os_str())])?);
     }
     if wanted("store") {
         let binaries = binaries::release()?;
