@@ -63,18 +63,39 @@ pub fn decompress_exact(frame: &[u8], declared: usize, limit: usize) -> Result<V
 pub fn decompress(frame: &[u8], limit: usize) -> Result<Vec<u8>, CodecError> {
     let mut decoder = zstd::stream::read::Decoder::with_buffer(frame).map_err(CodecError::Damaged)?.single_frame();
     decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(CodecError::Damaged)?;
-    // Grown as content arrives: a frame that only claims to be large costs nothing.
-    let mut content = Vec::new();
-    let n = decoder.by_ref().take(limit as u64 + 1).read_to_end(&mut content).map_err(CodecError::Damaged)?;
-    if n > limit {
+    let Some(content) = read_capped(decoder.by_ref(), limit).map_err(CodecError::Damaged)? else {
         return Err(CodecError::TooLarge { limit });
-    }
+    };
     let rest = decoder.finish();
     if !rest.is_empty() {
         let message = format!("{} bytes follow the frame", rest.len());
         return Err(CodecError::Damaged(std::io::Error::new(std::io::ErrorKind::InvalidData, message)));
     }
     Ok(content)
+}
+
+/// Reads all there is, or `None` when that is more than `limit` bytes. Memory grows as content arrives, so that what only claims to be
+/// large costs nothing; and never beyond the limit, so that a bomb costs no more than what is allowed.
+///
+/// # Errors
+/// When reading fails.
+pub fn read_capped(mut reader: impl Read, limit: usize) -> std::io::Result<Option<Vec<u8>>> {
+    const STEP_BYTES: usize = 16 << 10;
+    let mut content = Vec::new();
+    loop {
+        let filled = content.len();
+        // One more than allowed, to see whether there is more; the last step is as large as it takes, so that nothing is moved for that one.
+        let doubled = filled.saturating_mul(2).max(STEP_BYTES);
+        let room = if doubled >= limit { limit + 1 - filled } else { doubled - filled };
+        content.reserve_exact(room);
+        let read = reader.by_ref().take(room as u64).read_to_end(&mut content)?;
+        if content.len() > limit {
+            return Ok(None);
+        }
+        if read < room {
+            return Ok(Some(content));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +115,18 @@ mod tests {
         let frame = compress(&vec![0; 64 << 20]).unwrap();
         assert!(frame.len() < 16 << 10, "{} bytes", frame.len());
         assert!(matches!(decompress(&frame, 1 << 20), Err(CodecError::TooLarge { limit }) if limit == 1 << 20));
+    }
+
+    #[test]
+    fn reading_stops_at_the_cap_and_takes_no_more_memory() {
+        for (there, limit) in [(0, 0), (5, 5), (100_000, 100_000), (100_000, 1 << 20)] {
+            let content = read_capped(std::io::repeat(7).take(there), limit).unwrap().expect("it fits");
+            assert_eq!(content.len() as u64, there);
+            assert!(content.capacity() <= limit + 1, "{} for a limit of {limit}", content.capacity());
+        }
+        for limit in [0, 5, 16 << 10, 100_000] {
+            assert_eq!(read_capped(std::io::repeat(7), limit).unwrap(), None);
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! ```
 //! The image base is stored because a symcache counts addresses from it, while a frame holds the ELF virtual address.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use symbolic_symcache::SymCache;
 
@@ -39,6 +41,8 @@ pub struct Table {
     start: usize,
     image_base: u64,
     has_lines: bool,
+    /// Set once a lookup has met nonsense.
+    damaged: AtomicBool,
 }
 
 pub(super) fn header(image_base: u64, has_lines: bool) -> [u8; HEADER_BYTES] {
@@ -71,7 +75,7 @@ impl Table {
         let start = bytes.as_ptr().align_offset(16).min(16);
         bytes.resize(start, 0);
         bytes.extend_from_slice(cache);
-        let table = Self { bytes, start, image_base, has_lines };
+        let table = Self { bytes, start, image_base, has_lines, damaged: AtomicBool::new(false) };
         table.cache()?;
         Ok(table)
     }
@@ -87,7 +91,22 @@ impl Table {
     }
 
     /// The function at an ELF virtual address and what is inlined there, outermost first; empty where nothing is known.
+    ///
+    /// What the table says comes from a file that a stranger uploaded, by way of a process that may have been misled by it. The library that
+    /// reads it checks where tables lie, but not all that is in them: a lookup that panics leaves the table without names, and the
+    /// pages that asked as they are.
     pub fn lookup(&self, address: u64, module: &Arc<str>) -> Vec<Symbol> {
+        if self.damaged.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        catch_unwind(AssertUnwindSafe(|| self.find(address, module))).unwrap_or_else(|_| {
+            tracing::warn!(%module, "a symbol table is damaged: its frames stay addresses");
+            self.damaged.store(true, Ordering::Relaxed);
+            Vec::new()
+        })
+    }
+
+    fn find(&self, address: u64, module: &Arc<str>) -> Vec<Symbol> {
         let (Ok(cache), Some(address)) = (self.cache(), address.checked_sub(self.image_base)) else {
             return Vec::new();
         };

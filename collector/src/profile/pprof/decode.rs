@@ -1,9 +1,8 @@
 //! Reads a pprof profile that somebody uploaded. What its tables would cost in memory is counted before they are built.
 
-use std::io::Read;
-
 use prost::Message;
 use rustc_hash::FxHashMap;
+use tephra_proto::codec::read_capped;
 use tephra_proto::ids::BuildId;
 use tephra_proto::limits::{
     PAYLOAD_BYTES_MAX, STACK_DEPTH_MAX, WINDOW_FRAMES_MAX, WINDOW_MODULES_MAX, WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX,
@@ -70,17 +69,13 @@ pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
 
 fn inflate(body: &[u8]) -> Result<Vec<u8>, ImportError> {
     let limit = PAYLOAD_BYTES_MAX;
-    let mut inflated = Vec::new();
-    if body.starts_with(&[0x1f, 0x8b]) {
-        let reader = flate2::read::MultiGzDecoder::new(body);
-        reader
-            .take(limit as u64 + 1)
-            .read_to_end(&mut inflated)
-            .map_err(|e| ImportError::Malformed(format!("damaged gzip: {e}")))?;
+    let inflated = if body.starts_with(&[0x1f, 0x8b]) {
+        read_capped(flate2::read::MultiGzDecoder::new(body), limit)
+            .map_err(|e| ImportError::Malformed(format!("damaged gzip: {e}")))?
     } else {
-        inflated = body.get(..limit + 1).unwrap_or(body).to_vec();
-    }
-    if inflated.len() > limit { Err(ImportError::TooLarge { limit }) } else { Ok(inflated) }
+        (body.len() <= limit).then(|| body.to_vec())
+    };
+    inflated.ok_or(ImportError::TooLarge { limit })
 }
 
 /// Counts entries of all tables, nested ones included.

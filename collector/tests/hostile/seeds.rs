@@ -1,0 +1,228 @@
+//! Undamaged inputs to start from, and the classic attacks, which are large and so tried once, as they are.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use prost::Message;
+use tephra_collector::store::segment::{self, Batch, BatchInfo, TypeSum};
+use tephra_proto::{codec, v1};
+
+pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "window" => vec![window().encode_to_vec()],
+        "frame" => vec![pack(&window().encode_to_vec()), HUGE_WINDOW.to_vec(), HUGE_SKIP.to_vec()],
+        "header" => vec![header().encode_to_vec()],
+        "pprof_body" => vec![gzip(&pprof()), pprof()],
+        "folded" => vec![b"main;serve;work 12\nmain;serve 3\n# a comment\n[unknown];a b 7\n".to_vec()],
+        "segment_object" => segments(),
+        "names" => texts(&[
+            "checkout",
+            "team/shop:v1",
+            "4bf92f3577b34da6a3ce929d0e0e4736",
+            "k8s.pod_name",
+            "https://example.com/x?y=1",
+            "größe 日本",
+        ]),
+        "query" => texts(&[
+            "service=shop&type=cpu&from=now-1h&until=now&label.version=v1&label.zone=eu+1",
+            "service=a%2Fb&a.from=1700000000&a.until=2023-11-14T22:13:20Z&b.label.x=y&b.from=now-15m&trace=4bf92f3577b34da6a3ce929d0e0e4736",
+            "service=shop&at=1700000000000&w=10m&vs=deploy",
+            "2023-11-14T22:13:20.5+02:00",
+            "1w2d3h4m5s6ms",
+        ]),
+        "binary" => binaries(),
+        other => panic!("no seeds for {other}"),
+    }
+}
+
+pub(crate) fn attacks(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "window" => amplifications(),
+        "frame" => vec![pack(&vec![0; 256 << 20]), pack(b"").repeat(10_000)],
+        "pprof_body" => vec![gzip(&vec![0; 40 << 20]), gzip(b"").repeat(1_000)],
+        "names" | "query" => vec![vec![b'a'; 1 << 20], b"&".repeat(1 << 20), b"now-".repeat(1 << 18)],
+        "folded" => vec![b"a;".repeat(1 << 20)],
+        _ => Vec::new(),
+    }
+}
+
+/// A zstd frame with a window of 2^41 bytes.
+const HUGE_WINDOW: [u8; 9] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xff, 0x01, 0x00, 0x00];
+
+/// A skippable frame that claims 4 GiB.
+const HUGE_SKIP: [u8; 8] = [0x50, 0x2a, 0x4d, 0x18, 0xff, 0xff, 0xff, 0xff];
+
+fn pack(bytes: &[u8]) -> Vec<u8> {
+    codec::compress(bytes).expect("memory to compress in")
+}
+
+fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+fn header() -> v1::PushHeader {
+    let label = |name: &str, value: &str| v1::Label { name: name.into(), value: value.into() };
+    v1::PushHeader {
+        agent_id: vec![7; 16],
+        boot_id: 1,
+        sequence: 9,
+        service: "shop".into(),
+        instance: "host-1".into(),
+        labels: vec![label("version", "v1"), label("zone", "eu")],
+        window_start_unix_ms: 1_700_000_000_000,
+        window_duration_ms: 10_000,
+        sampled: 100,
+        drops: vec![v1::DropCount { reason: 1, samples: 2 }],
+        process_cpu_ns: 5,
+        agent_version: "0.1.0".into(),
+    }
+}
+
+/// Native and symbolic frames, traces, labels, spans, a cut stack.
+fn window() -> v1::WindowPayload {
+    let series = |name: &str, unit: &str, kind: v1::Kind| v1::Series {
+        r#type: Some(v1::ProfileType { name: name.into(), unit: unit.into(), kind: kind.into(), period: 10 }),
+        stack: vec![1, 2, 3],
+        value: vec![5, 6, 7],
+        scale: 10,
+        label_set: vec![0, 1, 0],
+        link: vec![0, 1, 2],
+        samples: vec![5, 6, 7],
+        time_ms: vec![1, 2, 9_000],
+    };
+    v1::WindowPayload {
+        strings: ["", "shop", "main", "src/main.rs", "route", "GET /"].map(str::to_owned).to_vec(),
+        modules: vec![v1::Module { build_id: vec![9; 20], name: 1 }],
+        frames: Some(v1::FrameTable {
+            module: vec![0, 1, 1],
+            address_delta: vec![0x1000, -0x10],
+            function: vec![2],
+            file: vec![3],
+            line: vec![12],
+        }),
+        stacks: Some(v1::StackTree { parent: vec![0, 1, 2, 0], frame: vec![0, 1, 2, 1], truncated: vec![3] }),
+        series: vec![series("cpu", "nanoseconds", v1::Kind::Counter), series("inuse_space", "bytes", v1::Kind::Gauge)],
+        links: Some(v1::LinkTable { trace_ids: vec![3; 32], span_ids: vec![4; 16] }),
+        label_sets: vec![v1::LabelSet::default(), v1::LabelSet { name: vec![4], value: vec![1] }],
+        spans: Some(v1::SpanTable {
+            link: vec![0],
+            route: vec![5],
+            start_ms: vec![-5],
+            duration_us: vec![100],
+            status: vec![1],
+            weight: vec![1.5],
+        }),
+    }
+}
+
+/// Two bytes each on the wire, and as much as possible of each in memory.
+fn amplifications() -> Vec<Vec<u8>> {
+    let many = |field: u8, content: &[u8], times: usize| {
+        let one = [&[field << 3 | 2, content.len() as u8], content].concat();
+        one.repeat(times)
+    };
+    vec![
+        many(1, b"", 100_000),
+        many(2, &[0x0a, 8, 1, 1, 1, 1, 1, 1, 1, 1], 4_000),
+        many(5, b"", 64),
+        many(7, b"", 16_000),
+        // A packed column of ones: one byte each, and four or eight in memory.
+        v1::WindowPayload {
+            stacks: Some(v1::StackTree {
+                parent: (0..100_000).map(|i| u32::from(i % 500 > 0)).collect(),
+                frame: vec![0; 100_000],
+                truncated: vec![],
+            }),
+            frames: Some(v1::FrameTable {
+                module: vec![0],
+                function: vec![0],
+                file: vec![0],
+                line: vec![0],
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        v1::WindowPayload {
+            series: vec![v1::Series { stack: vec![0; 100_000], value: vec![1; 100_000], ..window().series[0].clone() }],
+            ..window()
+        }
+        .encode_to_vec(),
+    ]
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+/// A small profile in pprof's wire format, written by hand: types, a mapping, two locations, a function, a sample.
+fn pprof() -> Vec<u8> {
+    let field = |number: u8, content: &[u8]| [&[number << 3 | 2, content.len() as u8], content].concat();
+    let strings =
+        ["", "cpu", "nanoseconds", "main", "main.rs", "/usr/bin/shop", "0909090909090909090909090909090909090909"];
+    let mut profile = [
+        field(1, &[0x08, 1, 0x10, 2]),
+        field(2, &[0x0a, 2, 1, 2, 0x12, 1, 30]),
+        field(3, &[0x08, 1, 0x10, 0x80, 0x20, 0x18, 0x80, 0x40, 0x28, 5, 0x30, 6]),
+        field(4, &[0x08, 1, 0x10, 1, 0x18, 0x90, 0x20]),
+        field(4, &[0x08, 2, 0x10, 1, 0x18, 0xa0, 0x20, 0x22, 4, 0x08, 1, 0x10, 7]),
+        field(5, &[0x08, 1, 0x10, 3, 0x18, 3, 0x20, 4]),
+    ]
+    .concat();
+    for text in strings {
+        profile.extend(field(6, text.as_bytes()));
+    }
+    profile.extend([0x48, 0x80, 0x80, 0x80, 0x80, 0x10, 0x50, 0x80, 0x94, 0xeb, 0xdc, 0x03]);
+    profile.extend(field(11, &[0x08, 1, 0x10, 2]));
+    profile.extend([0x60, 10]);
+    profile
+}
+
+fn segments() -> Vec<Vec<u8>> {
+    let payload = window().encode_to_vec();
+    let profile_type = window().series[0].r#type.clone();
+    let batch = Batch {
+        header: header(),
+        payload: pack(&payload).into(),
+        payload_bytes: payload.len() as u32,
+        info: BatchInfo {
+            service: "shop".into(),
+            types: vec![TypeSum { profile_type, total: 180, samples: 18 }],
+            ..BatchInfo::default()
+        },
+        traces: vec![7, 9],
+    };
+    let encoded = segment::encode(&[batch.clone(), batch]);
+    vec![encoded.bytes, encoded.footer.encode_to_vec()]
+}
+
+/// This program's own first and last bytes, and a table's header.
+fn binaries() -> Vec<Vec<u8>> {
+    let own = std::env::current_exe().and_then(std::fs::read).expect("a program can be read");
+    let mut table = b"TSYM\x01\0\0\0".to_vec();
+    table.resize(32, 0);
+    table.extend(b"SYMC\x08\0\0\0");
+    table.resize(256, 0);
+    vec![own[..8_192].to_vec(), table, elf_with_note()]
+}
+
+/// A whole, tiny ELF file: one program header, a note with a build id.
+fn elf_with_note() -> Vec<u8> {
+    let mut file = vec![0; 64 + 56];
+    file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    file[16..20].copy_from_slice(&[3, 0, 62, 0]);
+    file[20] = 1;
+    file[32] = 64;
+    file[52..58].copy_from_slice(&[64, 0, 56, 0, 1, 0]);
+    file[58] = 64;
+    file[64] = 4;
+    file[72] = 120;
+    file[96] = 36;
+    file.extend([4, 0, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0]);
+    file.extend(b"GNU\0");
+    file.extend([9; 20]);
+    file
+}
