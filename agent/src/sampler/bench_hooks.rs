@@ -1,5 +1,7 @@
 //! Doors for benchmarks and tests that must not need `unsafe` themselves. Not part of the public interface.
 
+mod varied;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -88,11 +90,27 @@ impl Drop for Session {
 /// one is cheaper: while the rings are full this waits for the next drain. `None` when the thread is not being sampled.
 #[must_use]
 pub fn cpu_sample_ns(depth: usize) -> Option<u64> {
+    sample_ns(|address| descend(depth, address))
+}
+
+/// As [`cpu_sample_ns`], under functions that call each other in another order each time, as `path` (any number) says.
+#[must_use]
+pub fn varied_cpu_sample_ns(path: u64, depth: usize) -> Option<u64> {
+    sample_ns(|address| varied::descend(path, depth, address))
+}
+
+/// How many return addresses the functions of [`varied_cpu_sample_ns`] have.
+#[must_use]
+pub const fn varied_functions() -> usize {
+    varied::FUNCTIONS
+}
+
+fn sample_ns(raise_below: impl Fn(usize) -> u64) -> Option<u64> {
     super::register_thread();
     let address = thread_state::of(current_tid())?.address();
     for _ in 0..DRAINS_AWAITED {
         let before = counters().cpu_taken;
-        let away = descend(depth, address);
+        let away = raise_below(address);
         if counters().cpu_taken > before {
             return Some(away);
         }
