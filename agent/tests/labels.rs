@@ -4,10 +4,13 @@
 mod support;
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use support::symbols::Functions;
-use support::{Collector, alone};
+use support::{Collector, alone, soak_time};
+use tephra_agent::bench_hooks::{Session, storm};
 use tephra_agent::{Agent, TraceContext, attach, in_context};
 use tokio::task::yield_now;
 use tracing::{Instrument, info_span};
@@ -75,26 +78,51 @@ async fn labelled(number: u8, burn: fn()) {
         };
         tokio::task::spawn_blocking(blocking).await.unwrap();
         burn();
+        // The thread stays, and another takes over its other tasks.
+        tokio::task::block_in_place(burn);
+        burn();
+        // Guards that go in the order they came.
+        let (outer, inner) = (attach(context_of(other)), attach(context_of(number)));
+        drop(outer);
+        burn();
+        drop(inner);
+        burn();
+        // A panic passes through a span and a guard of another trace.
+        let panicking = std::panic::catch_unwind(|| {
+            let _span = info_span!("panicking").entered();
+            let _label = attach(context_of(other));
+            BURNERS[usize::from(other) - 1].2();
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        assert!(panicking.is_err());
+        burn();
+        // A pool's threads know nothing of traces until they are told.
+        let context = tephra_agent::current().unwrap();
+        rayon::join(
+            || {
+                let _label = attach(context);
+                burn();
+            },
+            || {
+                let _label = attach(context);
+                burn();
+            },
+        );
+        burn();
     })
     .await;
 }
 
-#[test]
-fn no_sample_carries_another_tasks_trace() {
-    let _alone = alone();
-    let collector = Collector::start();
-    let subscriber = tracing_subscriber::registry().with(tephra_agent::tracing_layer());
-    tracing::subscriber::set_global_default(subscriber).unwrap();
-    let agent = Agent::builder("labels")
-        .endpoint(collector.endpoint())
-        .cpu_hz(1_000)
-        .window(Duration::from_secs(1))
-        .start()
-        .unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(8).enable_all().build().unwrap();
+fn runtime() -> tokio::runtime::Runtime {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(8).thread_name("labelled").enable_all().build().unwrap()
+}
+
+/// Runs tasks of all traces side by side until there is enough.
+fn work_until(enough: impl Fn() -> bool) {
+    let runtime = runtime();
     runtime.block_on(async {
-        // However slow the machine is, enough samples to tell.
-        while agent.stats().cpu_samples < 1_500 {
+        while !enough() {
             let tasks = (0..64).map(|i| {
                 let (number, _, burn) = BURNERS[i % BURNERS.len()];
                 tokio::spawn(labelled(number, burn))
@@ -104,7 +132,71 @@ fn no_sample_carries_another_tasks_trace() {
             }
         }
     });
-    drop(runtime);
+}
+
+fn trace_spans() {
+    let subscriber = tracing_subscriber::registry().with(tephra_agent::tracing_layer());
+    // The other test may have done so.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+#[derive(Debug, Default)]
+struct Verdict {
+    right: AtomicU64,
+    wrong: AtomicU64,
+    none: AtomicU64,
+}
+
+/// Signals as fast as they can be sent, at any instruction of any thread, while tasks hop between threads. A million samples
+/// and more with `TEPHRA_SOAK_SECONDS`.
+#[test]
+fn no_sample_of_a_storm_carries_another_tasks_trace() {
+    let _alone = alone();
+    trace_spans();
+    let functions = Functions::of_this_binary();
+    let known = (BURNERS[0].2 as *const () as u64, BURNERS[0].1);
+    let burners: Vec<_> = BURNERS.iter().map(|(number, name, _)| (*number, functions.loaded(known, name))).collect();
+    let verdict = Arc::new(Verdict::default());
+    let session = Session::collect(1_000, {
+        let verdict = Arc::clone(&verdict);
+        move |stack, trace_id| {
+            let burning = |pc: &u64| burners.iter().find(|(_, code)| code.iter().any(|code| code.contains(pc)));
+            let Some((number, _)) = stack.iter().find_map(burning) else { return };
+            let count = match trace_id {
+                Some(id) if id == [*number; 16] => &verdict.right,
+                Some(_) => &verdict.wrong,
+                None => &verdict.none,
+            };
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let started = Instant::now();
+    let lasts = soak_time();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let storm = scope.spawn(|| storm("labelled", &stop));
+        work_until(|| verdict.right.load(Ordering::Relaxed) >= 20_000 && started.elapsed() >= lasts);
+        stop.store(true, Ordering::Relaxed);
+        assert!(storm.join().unwrap() > 20_000);
+    });
+    drop(session);
+    println!("{verdict:?}");
+    assert_eq!((verdict.wrong.load(Ordering::Relaxed), verdict.none.load(Ordering::Relaxed)), (0, 0), "{verdict:?}");
+}
+
+#[test]
+fn no_sample_carries_another_tasks_trace() {
+    let _alone = alone();
+    let collector = Collector::start();
+    trace_spans();
+    let agent = Agent::builder("labels")
+        .endpoint(collector.endpoint())
+        .cpu_hz(1_000)
+        .window(Duration::from_secs(1))
+        .start()
+        .unwrap();
+    // However slow the machine is, enough samples to tell.
+    work_until(|| agent.stats().cpu_samples >= 1_500);
     drop(agent);
 
     let functions = Functions::of_this_binary();

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::{SamplerConfig, counters, current_tid, thread_state, timer};
 
+/// The address of no thread's state.
+const NOBODY: usize = 0;
 /// How often a [`Session`] drains.
 const DRAIN_EVERY: Duration = Duration::from_millis(10);
 /// A machine so busy that the agent thread does not run for this many drains cannot be measured.
@@ -34,7 +36,27 @@ impl Session {
         Self::start_with(hz, |_| ())
     }
 
-    pub(crate) fn start_with(hz: u32, mut each: impl FnMut(&crate::sample::RawSample<'_>) + Send + 'static) -> Self {
+    /// Starts sampling at `hz`, and hands each sample's stack (leaf first) and trace to `each`, on the agent thread and
+    /// soon: a test may take far more samples than timers do.
+    ///
+    /// # Panics
+    /// When sampling cannot start.
+    #[must_use]
+    pub fn collect(hz: u32, mut each: impl FnMut(&[u64], Option<[u8; 16]>) + Send + 'static) -> Self {
+        Self::draining(hz, Duration::from_millis(1), move |sample| {
+            each(sample.stack, sample.context.map(|context| context.trace_id));
+        })
+    }
+
+    pub(crate) fn start_with(hz: u32, each: impl FnMut(&crate::sample::RawSample<'_>) + Send + 'static) -> Self {
+        Self::draining(hz, DRAIN_EVERY, each)
+    }
+
+    fn draining(
+        hz: u32,
+        drain_every: Duration,
+        mut each: impl FnMut(&crate::sample::RawSample<'_>) + Send + 'static,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let drained = Arc::new(AtomicU64::new(0));
         let (ready, started) = std::sync::mpsc::channel();
@@ -49,7 +71,7 @@ impl Session {
                         each(sample);
                         drained.fetch_add(1, Ordering::Relaxed);
                     });
-                    std::thread::sleep(DRAIN_EVERY);
+                    std::thread::sleep(drain_every);
                 }
                 super::stop();
                 super::drain(&mut |sample| {
@@ -99,6 +121,12 @@ pub fn varied_cpu_sample_ns(path: u64, depth: usize) -> Option<u64> {
     sample_ns(|address| varied::descend(path, depth, address))
 }
 
+/// As [`varied_cpu_sample_ns`], for a profiler that is not ours: whoever handles SIGPROF.
+#[must_use]
+pub fn foreign_signal_ns(path: u64, depth: usize) -> u64 {
+    varied::descend(path, depth, NOBODY)
+}
+
 /// How many return addresses the functions of [`varied_cpu_sample_ns`] have.
 #[must_use]
 pub const fn varied_functions() -> usize {
@@ -134,6 +162,25 @@ pub fn stacks_copied() -> u64 {
     counters.stack_copied + counters.no_bound
 }
 
+/// Sends the threads with these names the signal that their timers would, over and over until `stop`. Returns how many.
+#[must_use]
+pub fn storm(name_starts_with: &str, stop: &AtomicBool) -> u64 {
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let is_named = |tid: &u32| {
+            let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm"));
+            name.is_ok_and(|name| name.starts_with(name_starts_with))
+        };
+        let tids: Vec<u32> =
+            tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).filter(is_named).collect();
+        for tid in tids.iter().cycle().take(tids.len() * 200) {
+            sent += u64::from(thread_state::of(*tid).is_some_and(|state| signal(*tid, state.address())));
+        }
+    }
+    sent
+}
+
 #[inline(never)]
 fn descend(depth: usize, address: usize) -> u64 {
     if depth == 0 {
@@ -144,15 +191,24 @@ fn descend(depth: usize, address: usize) -> u64 {
 }
 
 fn raise(address: usize) -> u64 {
+    if address == NOBODY {
+        let started = Instant::now();
+        // SAFETY: whoever calls this has a handler installed.
+        unsafe { libc::raise(libc::SIGPROF) };
+        return started.elapsed().as_nanos() as u64;
+    }
+    let tid = current_tid();
+    let started = Instant::now();
+    signal(tid, address);
+    started.elapsed().as_nanos() as u64
+}
+
+fn signal(tid: u32, address: usize) -> bool {
     // The head of the kernel's siginfo_t, padded to its full size, as a timer would send it.
     let mut info = [0u64; 16];
     info[0] = libc::SIGPROF as u64;
     info[1] = u64::from(libc::SI_TIMER as u32);
     info[3] = address as u64;
-    let started = Instant::now();
-    // SAFETY: sends a signal to the running thread, which the sampler handles; `info` is as large as the kernel reads.
-    unsafe {
-        libc::syscall(libc::SYS_rt_tgsigqueueinfo, libc::getpid(), current_tid(), libc::SIGPROF, info.as_ptr());
-    }
-    started.elapsed().as_nanos() as u64
+    // SAFETY: signals a thread of this process, which the sampler handles; `info` is as large as the kernel reads.
+    unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, libc::getpid(), tid, libc::SIGPROF, info.as_ptr()) == 0 }
 }

@@ -2,10 +2,11 @@
 //!
 //! Written by the thread itself, read by a signal handler on that same thread at any instruction: so the order of the
 //! writes is all that matters, and compiler fences keep it. The record has no destructor, so it outlives every other
-//! thread-local and can be read until the thread's last instruction.
+//! thread-local and can be read until the thread's last instruction. Other profilers read it too: see [`published`].
 
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering, compiler_fence};
 
+use super::published;
 use crate::context::TraceContext;
 
 /// The first 28 bytes are OTEP 4947's: trace id, span id, valid, flags, size of attributes.
@@ -35,6 +36,9 @@ pub(crate) fn replace(context: Option<TraceContext>) -> Option<TraceContext> {
     RECORD.with(|record| {
         let before = record.read();
         record.write(context);
+        if before.is_some() != context.is_some() {
+            published::publish(if context.is_some() { std::ptr::from_ref(record) } else { std::ptr::null() });
+        }
         before
     })
 }

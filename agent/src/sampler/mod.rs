@@ -16,6 +16,7 @@ mod indirect;
 mod loaded;
 mod modules;
 mod process_timer;
+mod published;
 mod record;
 mod ring;
 mod signal;

@@ -102,6 +102,13 @@ impl Collector {
     }
 }
 
+/// How long a test that can go on for ever is to last: nothing, unless `cargo xtask soak` says so.
+pub fn soak_time() -> Duration {
+    let seconds =
+        std::env::var("TEPHRA_SOAK_SECONDS").ok().map(|seconds| seconds.parse().expect("a number of seconds"));
+    Duration::from_secs(seconds.unwrap_or(0))
+}
+
 /// CPU time that the calling thread has used.
 pub fn thread_cpu() -> Duration {
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();

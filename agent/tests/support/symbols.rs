@@ -15,6 +15,16 @@ impl Functions {
         Self { module, by_address: read(&std::fs::read(path).unwrap()) }
     }
 
+    /// Where the functions whose names contain `part` are in this process. `known` is one function's address and name.
+    pub fn loaded(&self, known: (u64, &str), part: &str) -> Vec<std::ops::Range<u64>> {
+        let named = |part: &str| {
+            let all = self.by_address.iter().filter(|(_, (_, name))| name.contains(part));
+            all.map(|(&start, (size, _))| start..start + size).collect::<Vec<_>>()
+        };
+        let bias = known.0.wrapping_sub(named(known.1)[0].start);
+        named(part).into_iter().map(|code| code.start.wrapping_add(bias)..code.end.wrapping_add(bias)).collect()
+    }
+
     /// Reads the functions of an ELF file.
     pub fn of(elf: &[u8]) -> usize {
         read(elf).len()

@@ -1,0 +1,157 @@
+//! What profiling costs the demo shop: throughput and latency, the agent on and off in turns, in one process under load.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use shop::archive::Archive;
+use shop::cart::{Cart, Confirmation, Line};
+use shop::catalog::Catalog;
+use shop::client::Client;
+use shop::tax::{TaxOffice, TaxRules};
+use shop::{fingerprint, receipt, tax};
+use tephra_tests::bench::{Random, Report, percentile_ms};
+
+use crate::sink;
+
+/// Rounds of each kind.
+const ROUNDS: usize = 60;
+/// How long one lasts.
+const ROUND: Duration = Duration::from_millis(400);
+/// People who order at once, each as soon as the last order is answered.
+const PEOPLE: usize = 8;
+
+struct Checkout {
+    catalog: Catalog,
+    taxes: Box<dyn TaxOffice>,
+    archive: Archive,
+}
+
+/// Orders per second, and the time that 99 of 100 did not exceed.
+struct Round {
+    rate: f64,
+    p99_ms: f64,
+}
+
+pub(crate) fn measure(report: &mut Report) {
+    let sink = sink::Process::start();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let agent = tephra_agent::Agent::builder("bench-shop").endpoint(&sink.endpoint).start().expect("the agent starts");
+    let (mut rates, mut tails) = (Vec::new(), Vec::new());
+    runtime.block_on(async {
+        let client = Client::new(&serve().await);
+        let orders = orders();
+        round(&client, &orders).await;
+        for pair in 0..ROUNDS {
+            // Neither comes first more often: what drifts, drifts for both.
+            let (mut on, mut off) = (None, None);
+            for sampled in [pair % 2 == 0, pair % 2 != 0] {
+                if sampled {
+                    agent.resume()
+                } else {
+                    agent.pause()
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                *(if sampled { &mut on } else { &mut off }) = Some(round(&client, &orders).await);
+            }
+            if let (Some(on), Some(off)) = (on, off) {
+                rates.push((on.rate / off.rate - 1.0) * 100.0);
+                tails.push((on.p99_ms / off.p99_ms - 1.0) * 100.0);
+            }
+        }
+    });
+    drop(agent);
+    sink.finish();
+    let rate = Interval::of(&rates);
+    report.at_least("shop orders per second, CPU + heap + labels on", rate.mean, "%", -0.5);
+    report.note("shop orders per second: 95 % interval, plus or minus", rate.half_width, "%");
+    let tail = Interval::of(&tails);
+    report.at_most("shop p99 latency, CPU + heap + labels on", tail.mean, "%", 1.0);
+    report.note("shop p99 latency: 95 % interval, plus or minus", tail.half_width, "%");
+}
+
+/// The mean of paired differences, the most extreme tenth at either end left out, and how far it may be off.
+struct Interval {
+    mean: f64,
+    half_width: f64,
+}
+
+impl Interval {
+    fn of(differences: &[f64]) -> Self {
+        let mut sorted = differences.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let cut = sorted.len() / 10;
+        let kept = &sorted[cut..sorted.len() - cut];
+        let mean = kept.iter().sum::<f64>() / kept.len() as f64;
+        // The spread of a trimmed mean counts the ends as if they lay where the cut is.
+        let (low, high) = (kept[0], kept[kept.len() - 1]);
+        let winsorized: f64 = sorted.iter().map(|value| (value.clamp(low, high) - mean).powi(2)).sum();
+        let deviation = (winsorized / (sorted.len() - 1) as f64).sqrt();
+        Self { mean, half_width: 1.96 * deviation / (0.8 * (sorted.len() as f64).sqrt()) }
+    }
+}
+
+/// The checkout, as the demo runs it.
+async fn serve() -> String {
+    let checkout =
+        Checkout { catalog: Catalog::generate(3_000), taxes: Box::new(TaxRules::load()), archive: Archive::default() };
+    let app =
+        Router::new().route("/orders", post(order)).with_state(Arc::new(checkout)).layer(tephra_agent::tower_layer());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async { axum::serve(listener, app).await });
+    format!("http://{address}")
+}
+
+async fn order(State(checkout): State<Arc<Checkout>>, body: Bytes) -> Json<Confirmation> {
+    let cart: Cart = serde_json::from_slice(&body).expect("our own order");
+    let order = fingerprint::of(&body);
+    let quote = tax::quote(&cart, &checkout.catalog, checkout.taxes.as_ref());
+    let shipping_cents = tax::shipping_cents(&cart, checkout.taxes.as_ref());
+    let receipt = receipt::render(&quote, shipping_cents);
+    tokio::task::yield_now().await;
+    let archived_bytes = checkout.archive.keep(&serde_json::to_vec(&quote).expect("serializes"));
+    let total_cents = quote.net_cents + quote.tax_cents + shipping_cents;
+    Json(Confirmation { order, total_cents, receipt, archived_bytes })
+}
+
+/// Orders of one size, so that rounds compare.
+fn orders() -> Arc<Vec<Vec<u8>>> {
+    let mut random = Random::seeded(11);
+    let mut line = || Line { product: (random.next() % 2_000) as u32, quantity: 1 + (random.next() % 5) as u32 };
+    let cart =
+        |number: u32, lines| Cart { customer: number.to_string(), region: tax::region(number), day: 20260105, lines };
+    let orders = (0..64).map(|number| serde_json::to_vec(&cart(number, (0..20).map(|_| line()).collect())));
+    Arc::new(orders.map(|order| order.expect("serializes")).collect())
+}
+
+async fn round(client: &Client, orders: &Arc<Vec<Vec<u8>>>) -> Round {
+    let started = Instant::now();
+    let people = (0..PEOPLE).map(|person| {
+        let (client, orders) = (client.clone(), Arc::clone(orders));
+        tokio::spawn(async move {
+            let mut took = Vec::new();
+            let trace = format!("00-4bf92f3577b34da6a3ce929d0e0e{person:04x}-00f067aa0ba902b7-01");
+            for order in orders.iter().cycle().skip(person * 8) {
+                let sent = Instant::now();
+                let answer = client.send("/orders", Some(order.clone()), Some(&trace)).await;
+                assert!(answer.is_ok_and(|(status, _)| status.is_success()), "the shop takes every order");
+                took.push(sent.elapsed());
+                if started.elapsed() >= ROUND {
+                    break;
+                }
+            }
+            took
+        })
+    });
+    let mut took = Vec::new();
+    for person in people.collect::<Vec<_>>() {
+        took.extend(person.await.expect("orders go through"));
+    }
+    let rate = took.len() as f64 / started.elapsed().as_secs_f64();
+    Round { rate, p99_ms: percentile_ms(&mut took, 0.99) }
+}
