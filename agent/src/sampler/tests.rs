@@ -11,6 +11,8 @@ use super::*;
 use crate::context::TraceContext;
 
 mod accuracy;
+#[cfg(target_arch = "x86_64")]
+mod steps;
 
 /// A sample that owns its stack.
 #[derive(Debug)]
