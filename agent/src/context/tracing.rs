@@ -24,13 +24,41 @@ use super::{TraceContext, current, stack};
 /// assert!(tephra_agent::current().is_none());
 /// ```
 pub fn tracing_layer() -> SpanLayer {
-    SpanLayer
+    SpanLayer { read: None }
 }
 
 /// See [`tracing_layer`].
 #[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct SpanLayer;
+pub struct SpanLayer {
+    read: Option<fn() -> Option<TraceContext>>,
+}
+
+impl SpanLayer {
+    /// Labels with the ids of another tracer, so that its traces and these samples are of one name. `read` tells what that
+    /// tracer holds to be current; it is asked whenever a span is entered, so add this layer after the tracer's. While it
+    /// says `None`, the label stays as it was.
+    ///
+    /// With OpenTelemetry:
+    /// ```
+    /// use opentelemetry::Context;
+    /// use opentelemetry::trace::TraceContextExt as _;
+    /// use tephra_agent::TraceContext;
+    ///
+    /// let layer = tephra_agent::tracing_layer().context_by(|| {
+    ///     let context = Context::current();
+    ///     let span = context.span().span_context().clone();
+    ///     span.is_valid().then(|| TraceContext {
+    ///         trace_id: span.trace_id().to_bytes(),
+    ///         span_id: span.span_id().to_bytes(),
+    ///         flags: span.trace_flags().to_u8(),
+    ///     })
+    /// });
+    /// ```
+    #[must_use]
+    pub fn context_by(self, read: fn() -> Option<TraceContext>) -> Self {
+        Self { read: Some(read) }
+    }
+}
 
 /// A span's context, kept with the span.
 struct SpanContext(TraceContext);
@@ -40,6 +68,9 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     fn on_new_span(&self, _: &Attributes<'_>, id: &Id, registry: Context<'_, S>) {
+        if self.read.is_some() {
+            return;
+        }
         let Some(span) = registry.span(id) else { return };
         let parent = span.parent().and_then(|parent| parent.extensions().get::<SpanContext>().map(|context| context.0));
         let context = parent.or_else(current).map_or_else(TraceContext::root, |outer| outer.child());
@@ -47,6 +78,12 @@ where
     }
 
     fn on_enter(&self, id: &Id, registry: Context<'_, S>) {
+        if let Some(read) = self.read {
+            if let Some(context) = read() {
+                stack::enter(key(id), context);
+            }
+            return;
+        }
         let Some(span) = registry.span(id) else { return };
         if let Some(context) = span.extensions().get::<SpanContext>() {
             stack::enter(key(id), context.0);
