@@ -9,6 +9,7 @@ mod demo;
 mod dev;
 mod process;
 mod servers;
+mod soak;
 mod stop;
 mod test;
 mod tools;
@@ -26,6 +27,7 @@ cargo xtask <command>
   test                             every test: Rust, web, whole system, browser
   web                              builds the view into web/dist
   bench [agent|store|web] [--json] measures what the design promises
+  soak --minutes N                 the tests that can go on for ever, for that long
   dev                              the view with hot reload, against a collector on port 4040
   binaries                         release builds of the collector and both shops; prints their folder";
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Some((&"test", [])) => test::run(),
         Some((&"web", [])) => web::build(),
         Some((&"bench", rest)) => bench::run(rest),
+        Some((&"soak", rest)) => soak::run(rest),
         Some((&"dev", [])) => dev::run(),
         Some((&"binaries", [])) => binaries::release().map(|built| println!("{}", built.folder.display())),
         _ => Err(USAGE.into()),

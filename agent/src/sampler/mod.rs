@@ -12,6 +12,7 @@ pub(crate) mod context_record;
 mod counters;
 mod durations;
 mod fork;
+mod frugal;
 mod indirect;
 mod loaded;
 mod modules;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
 
-use framehop::{ExplicitModuleSectionInfo, MustNotAllocateDuringUnwind, Unwinder, UnwinderNative};
+use framehop::{ExplicitModuleSectionInfo, Unwinder, UnwinderNative};
 use tephra_proto::ids::BuildId;
 
+use super::frugal::Frugal;
 use super::loaded::{self, Loaded, LoaderGeneration, UnwindBytes};
 use super::slots::{self, Cache};
 
@@ -22,7 +23,7 @@ const UNLOADED_MAX: usize = 256;
 
 /// What the handler needs to walk stacks.
 pub(super) struct Snapshot {
-    pub(super) unwinder: UnwinderNative<UnwindBytes, MustNotAllocateDuringUnwind>,
+    pub(super) unwinder: UnwinderNative<UnwindBytes, Frugal>,
     /// Executable spans, sorted.
     code: Vec<Range<u64>>,
 }

@@ -8,8 +8,9 @@ use std::cell::UnsafeCell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use framehop::{CacheNative, MustNotAllocateDuringUnwind};
+use framehop::CacheNative;
 
+use super::frugal::Frugal;
 use super::ring::Ring;
 
 /// Deepest stack that can be asked for.
@@ -20,7 +21,7 @@ pub(super) const COPY_WORDS: usize = 2048;
 const PROBES: usize = 3;
 
 /// The unwinder's cache in the form that never allocates after its creation.
-pub(super) type Cache = CacheNative<MustNotAllocateDuringUnwind>;
+pub(super) type Cache = CacheNative<Frugal>;
 
 /// What the holder of a slot works with.
 pub(super) struct Workspace {

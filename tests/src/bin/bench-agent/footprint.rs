@@ -20,7 +20,7 @@ pub(crate) fn agent(report: &mut Report) -> f64 {
     let mut work = Work::new();
     let crowd = Crowd::start();
     // Everything the work itself needs is there before the first look at the memory.
-    work.run(Duration::from_secs(2));
+    work.run(Duration::from_secs(4));
     let before = Memory::now();
     let agent = tephra_agent::Agent::builder("bench").endpoint(&sink.endpoint).start().expect("the agent starts");
     work.run(WATCH);
@@ -74,10 +74,11 @@ impl Crowd {
         for number in 0..64 {
             let open = std::sync::Arc::downgrade(&open);
             std::thread::spawn(move || {
-                let mut work = Work::new();
                 while open.upgrade().is_some() {
-                    work.run(Duration::from_millis(1));
-                    std::thread::sleep(Duration::from_millis(200 + number));
+                    // Allocates and computes, and keeps nothing: what grows is the agent's.
+                    let words: Vec<String> = (0..200).map(|i| format!("{i} {number}")).collect();
+                    std::hint::black_box(words.iter().map(String::len).sum::<usize>());
+                    std::thread::sleep(Duration::from_millis(100 + number));
                 }
             });
         }

@@ -24,7 +24,7 @@ fn main() {
     shop::measure(&mut report);
     let ours = footprint::agent(&mut report);
     // Last, because its memory stays.
-    handler::pprof_crate(&mut report);
     footprint::pprof_crate(&mut report, ours);
+    handler::pprof_crate(&mut report);
     report.print();
 }
