@@ -110,6 +110,7 @@ class Tables {
       files: [...this.files.keys()],
       frames: this.frames,
       families: [...this.families.keys()],
+      carriers: ["runtime", "network", "logging", "profiler"],
     };
   }
 }

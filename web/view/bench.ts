@@ -175,6 +175,7 @@ function headerOf(nodes: number): FlameHeader {
       "cpu",
       "logging",
     ],
+    carriers: ["runtime", "logging"],
     pruned: { nodes: 0, share: 0 },
     symbols: { share: 1, missing: [], no_lines: [] },
   };

@@ -11,6 +11,10 @@ const REVIEWED: &str = include_str!("families.toml");
 /// What no rule names.
 const UNKNOWN: &str = "unknown";
 
+/// Families whose purpose is to call other code: what no rule names below them is that other code, usually the program's own, and
+/// none of their cost. All other families own what they call: a helper of the serializer is serialization.
+const CARRIERS: [&str; 4] = ["profiler", "logging", "network", "runtime"];
+
 /// Compiled rules.
 #[derive(Debug)]
 pub struct Families {
@@ -112,6 +116,11 @@ impl Families {
         self.names.clone()
     }
 
+    /// Names of the families that own only their own functions, not what these call.
+    pub fn carriers() -> Vec<String> {
+        CARRIERS.map(str::to_owned).into()
+    }
+
     /// One family's name.
     pub fn name(&self, family: u16) -> &str {
         self.names.get(usize::from(family)).map_or(UNKNOWN, String::as_str)
@@ -135,13 +144,15 @@ impl Families {
         frames.iter().map(classify).collect()
     }
 
-    /// The value of each family on one side: a sample belongs to the classified frame nearest to its leaf.
-    pub fn shares(tree: &Tree, family_of_frame: &[u16], families: usize, side: usize) -> Vec<u64> {
+    /// The value of each family on one side: a sample belongs to the classified frame nearest to its leaf, unless that is a
+    /// carrier.
+    pub fn shares(&self, tree: &Tree, family_of_frame: &[u16], side: usize) -> Vec<u64> {
         let mut owner = vec![0u16; tree.nodes.len()];
-        let mut values = vec![0u64; families];
+        let mut values = vec![0u64; self.names.len()];
+        let inherited = |family: u16| if CARRIERS.contains(&self.name(family)) { 0 } else { family };
         for (i, node) in tree.nodes.iter().enumerate() {
             let own = family_of_frame.get(node.frame as usize).copied().unwrap_or(0);
-            owner[i] = if own > 0 || i == 0 { own } else { owner[node.parent as usize] };
+            owner[i] = if own > 0 || i == 0 { own } else { inherited(owner[node.parent as usize]) };
             if let Some(value) = values.get_mut(usize::from(owner[i])) {
                 *value = value.saturating_add(tree.sides[side].own[i]);
             }

@@ -70,6 +70,7 @@ impl View {
         let families = Families::reviewed();
         let annotations = Annotations {
             families: families.names(),
+            carriers: Families::carriers(),
             family_of_frame: families.classify(&tree.frames),
             pruned,
             symbols,
@@ -88,8 +89,14 @@ impl View {
         let q = diff::significance(&shown, options.basis);
         let summary = summary::sentences(service, &tree, options.basis, &movers, &q, &shown, &symbols);
         let diff = DiffAnnotations { basis: options.basis, movers, summary, q };
-        let annotations =
-            Annotations { families: families.names(), family_of_frame, pruned, symbols, diff: Some(diff) };
+        let annotations = Annotations {
+            families: families.names(),
+            carriers: Families::carriers(),
+            family_of_frame,
+            pruned,
+            symbols,
+            diff: Some(diff),
+        };
         Self { service: service.to_owned(), tree, shown, annotations, basis: options.basis }
     }
 

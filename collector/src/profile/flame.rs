@@ -44,6 +44,8 @@ pub struct Columns {
 pub struct Annotations {
     /// Names of the bottleneck families; position 0 is "unknown".
     pub families: Vec<String>,
+    /// Those of them that own only their own functions, not what these call.
+    pub carriers: Vec<String>,
     /// Family of each of the tree's frames; a frame beyond the end is unknown.
     pub family_of_frame: Vec<u16>,
     /// What pruning folded away.
@@ -118,6 +120,7 @@ impl Flame {
             files: frames.files.texts,
             frames: frames.rows,
             families,
+            carriers: annotations.carriers.clone(),
             pruned: annotations.pruned,
             symbols: annotations.symbols.clone(),
             movers,

@@ -221,6 +221,8 @@ pub struct Header {
     pub frames: Vec<FrameRow>,
     /// Bottleneck families.
     pub families: Vec<String>,
+    /// Those of them that own only their own functions, not what these call.
+    pub carriers: Vec<String>,
     /// What was folded away.
     pub pruned: Pruned,
     /// How much of it has names.

@@ -127,6 +127,8 @@ export interface FlameHeader {
   files: string[];
   frames: FrameTuple[];
   families: string[];
+  /** Families that own only their own functions, not what these call. */
+  carriers?: string[];
   pruned: { nodes: number; share: number };
   symbols: {
     share: number;

@@ -1,11 +1,11 @@
 /** What width and colour mean right now. */
 import { DIFF_DARK, DIFF_LIGHT, familyColour, familyLabel } from "../flame/palette";
+import { familyShares } from "../profile/families";
 import { setParams } from "../state/location";
 import { isDark } from "../state/theme";
 import * as fmt from "../ui/format";
 import type { Model } from "./model";
 
-const UNCLASSIFIED = "unknown";
 const WIDTH_WORDS = {
   b: "Width is B; hatched frames are gone and keep their A width.",
   a: "Width is A.",
@@ -53,7 +53,7 @@ function DiffLegend({ model }: { model: Model }) {
 function FamilyLegend({ model }: { model: Model }) {
   if (model.colour.value !== "family")
     return <p class="legend">Width is {fmt.typeLabel(model.profile.value.header.type.name)}, callers above callees.</p>;
-  const families = familyShares(model);
+  const families = familyShares(model.base.value, model.frames.value);
   return (
     <div class="legend" data-testid="legend">
       {families.map(([name, share]) => (
@@ -64,23 +64,6 @@ function FamilyLegend({ model }: { model: Model }) {
       ))}
     </div>
   );
-}
-
-function familyShares(model: Model): [string, number][] {
-  const { base, frames } = model;
-  const tree = base.value;
-  const sums = new Map<string, number>();
-  // The classified frame nearest to the leaf owns the cost.
-  const owner: string[] = [UNCLASSIFIED];
-  for (let i = 1; i < tree.count; i++) {
-    const own = frames.value.family(tree.frame[i]!);
-    const family = own === UNCLASSIFIED ? owner[tree.depth[i]! - 1]! : own;
-    owner[tree.depth[i]!] = family;
-    if (tree.selfB[i]! <= 0) continue;
-    sums.set(family, (sums.get(family) ?? 0) + tree.selfB[i]!);
-  }
-  const total = tree.totalB[0] || 1;
-  return [...sums].map(([f, v]): [string, number] => [f, v / total]).sort((x, y) => y[1] - x[1]);
 }
 
 function Swatch({ colour }: { colour: string }) {

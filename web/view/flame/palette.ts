@@ -73,7 +73,7 @@ const FAMILIES: Family[] = [
   { match: /runtime|sched/i, label: "Runtime", tag: "RT", hue: 270, strength: 0.35 },
   { match: /cpu|algo|comput/i, label: "Computation", tag: "CA", hue: 85, strength: 1.2 },
 ];
-const UNKNOWN: Family = { match: /./, label: "Unclassified", tag: "··", hue: 75, strength: 0.22 };
+const UNKNOWN: Family = { match: /./, label: "Own & other code", tag: "··", hue: 75, strength: 0.22 };
 
 export function familyOf(name: string): Family {
   return FAMILIES.find((f) => f.match.test(name)) ?? UNKNOWN;

@@ -61,6 +61,10 @@ export class Frames {
   family(frame: number): string {
     return this.header.families[this.tuples[frame]![5]] ?? "unknown";
   }
+  /** Families that own only their own functions. Headers that were kept before they said so name none. */
+  get carriers(): ReadonlySet<string> {
+    return new Set(this.header.carriers ?? []);
+  }
   hash(frame: number): number {
     return this.hashes[frame]!;
   }
