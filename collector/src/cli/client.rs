@@ -65,6 +65,12 @@ impl Server {
         serde_json::from_slice(&self.read(request.send(content))?).map_err(|_| self.not_understood())
     }
 
+    /// Deletes, answers JSON.
+    pub(super) fn delete(&self, path: &str) -> Result<Value, ClientError> {
+        let request = self.agent()?.delete(format!("{}{path}", self.url()));
+        serde_json::from_slice(&self.read(request.call())?).map_err(|_| self.not_understood())
+    }
+
     /// Posts a file, answers JSON. Gives it the time that a large one takes.
     pub(super) fn post_file(&self, path: &str, file: File) -> Result<Value, ClientError> {
         let bytes = file.metadata().map(|m| m.len()).unwrap_or_default();

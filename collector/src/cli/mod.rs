@@ -2,6 +2,7 @@
 
 mod budget;
 mod client;
+mod delete;
 mod export;
 mod gate;
 mod import;
@@ -36,6 +37,8 @@ enum Command {
     Export(export::Args),
     /// Send a pprof file to a collector
     Import(import::Args),
+    /// Delete a service or a trace for good
+    Delete(delete::Args),
     /// Give names to builds that were stripped
     Symbols(symbols::Args),
 }
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Diff(args) => gate::run_diff(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Delete(args) => delete::run(&args),
         Command::Symbols(args) => symbols::run(&args),
     }
 }

@@ -15,9 +15,9 @@ use crate::http::{self, AppState};
 use crate::ingest::{Caps, IngestLimits};
 use crate::query::QueryLimits;
 use crate::serve::{Collector, Limits, ServeOptions, serve};
-use crate::store::Options;
 use crate::store::bucket::BucketPlace;
 use crate::store::place::{Place, Postgres};
+use crate::store::{Keep, Options};
 
 /// Below an hour a query over the default range would miss data that just arrived.
 const RETENTION_MS_MIN: u64 = 3_600_000;
@@ -46,9 +46,21 @@ pub(super) struct Args {
     /// Address for agents, API and web view
     #[arg(long, env = "TEPHRA_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4040", value_parser = address)]
     listen: SocketAddr,
-    /// How long profiles are kept, such as 36h or 14d
-    #[arg(long, env = "TEPHRA_RETENTION", value_name = "DURATION", default_value = "14d", value_parser = retention)]
+    /// How long profiles are kept, such as 36h or 90d: in windows of an hour, and finer ones as the next options say
+    #[arg(long, env = "TEPHRA_RETENTION", value_name = "DURATION", default_value = "90d", value_parser = retention)]
     retention: Duration,
+    /// How long they are kept in windows of ten minutes
+    #[arg(long, env = "TEPHRA_RETENTION_10M", value_name = "DURATION", default_value = "30d", value_parser = retention)]
+    retention_10m: Duration,
+    /// How long they are kept in windows of a minute, by instance
+    #[arg(long, env = "TEPHRA_RETENTION_1M", value_name = "DURATION", default_value = "14d", value_parser = retention)]
+    retention_1m: Duration,
+    /// How long they are kept in windows of ten seconds, by instance
+    #[arg(long, env = "TEPHRA_RETENTION_10S", value_name = "DURATION", default_value = "7d", value_parser = retention)]
+    retention_10s: Duration,
+    /// How long traces and spans are kept
+    #[arg(long, env = "TEPHRA_RETENTION_TRACES", value_name = "DURATION", default_value = "7d", value_parser = retention)]
+    retention_traces: Duration,
     /// PostgreSQL for several collectors side by side, such as postgres://user@host/database; a password may be in PGPASSWORD
     #[arg(long, env = "TEPHRA_CATALOG", hide_env_values = true, value_name = "URL", requires = "bucket", value_parser = Postgres::parse)]
     catalog: Option<Postgres>,
@@ -86,6 +98,10 @@ pub(super) fn run(args: Args) -> ExitCode {
         data,
         listen,
         retention,
+        retention_10m,
+        retention_1m,
+        retention_10s,
+        retention_traces,
         catalog,
         bucket,
         s3_endpoint,
@@ -111,7 +127,9 @@ pub(super) fn run(args: Args) -> ExitCode {
         Place::Folder(data) => (data.display().to_string(), FLUSH_FOLDER),
         Place::Shared { bucket, .. } => (bucket.to_string(), FLUSH_BUCKET),
     };
-    let store = Options { retention, batch_time: flush.unwrap_or(batch_time), ..Options::default() };
+    let keep =
+        Keep { windows: retention_10s, minutes: retention_1m, ten_minutes: retention_10m, traces: retention_traces };
+    let store = Options { retention, keep, batch_time: flush.unwrap_or(batch_time), ..Options::default() };
     let options = ServeOptions { place, listen, store, limits };
     let http = |collector: &Collector| {
         let Collector { store, query, ingest, symbols, .. } = collector.clone();

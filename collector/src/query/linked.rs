@@ -49,6 +49,30 @@ pub(super) fn windows(
     Ok(windows)
 }
 
+/// Ids of compacted segments that hold something of a trace.
+pub(super) fn holders(
+    store: &Store,
+    segments: &[LevelSegment],
+    trace_id: TraceId,
+    cancel: &Cancel,
+) -> Result<Vec<String>, QueryError> {
+    let mut holders = Vec::new();
+    for row in segments.iter().filter(|row| row.segment.level == TRACES) {
+        cancel.check()?;
+        let Some(segment) = store.columnar(row, &[Table::Traces, Table::Spans])? else { continue };
+        let id = &row.segment.id;
+        for part in 0..segment.services().len() {
+            let found = segment.find_trace(store.bulk().as_ref(), part, trace_id);
+            let Some(found) = store.checked(id, found)? else { break };
+            if !found.is_empty() {
+                holders.push(id.clone());
+                break;
+            }
+        }
+    }
+    Ok(holders)
+}
+
 /// What one window holds of the trace.
 #[derive(Default)]
 struct Share {

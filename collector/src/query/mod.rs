@@ -271,6 +271,22 @@ impl QueryEngine {
             .await
     }
 
+    /// Deletes what carries a trace id, for good; what it adds to the profiles of its services stays.
+    ///
+    /// # Errors
+    /// When the store fails, or the time is up; then nothing is deleted.
+    pub async fn delete_trace(&self, trace_id: TraceId) -> Result<(), QueryError> {
+        let catalog = self.store.catalog();
+        let TimeRange { from_ms, until_ms } = TimeRange::ALL;
+        let segments = catalog.levels_in(from_ms, until_ms, true).await.map_err(StoreError::from)?;
+        let holders = self
+            .run(self.deadline(), move |store, _, cancel| linked::holders(store, &segments, trace_id, cancel))
+            .await?;
+        // What is merged into other segments in between is found again: the answer leaves it out until then.
+        catalog.delete_trace(&trace_id, &holders, crate::store::now_ms()).await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
     /// Entry spans of a service whose window starts in the range, by start; only of instances with these labels. Partial as
     /// [`QueryEngine::merge`] is.
     ///

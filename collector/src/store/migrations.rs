@@ -4,7 +4,7 @@
 //! TEXT columns, `$1` parameters, `ON CONFLICT`. Binary values are kept as hexadecimal text.
 
 /// Step `i` leads from version `i` to `i + 1`. Statements of one step run in one transaction.
-pub(super) const MIGRATIONS: &[&[&str]] = &[FIRST, COMPACTED, SHARED];
+pub(super) const MIGRATIONS: &[&[&str]] = &[FIRST, COMPACTED, SHARED, DELETIONS];
 
 const FIRST: &[&str] = &[
     // Segments: immutable objects. `state` is live, or dropped: unlisted, its object is removed a little later, so that a
@@ -166,4 +166,14 @@ const SHARED: &[&str] = &[
     )",
     "CREATE INDEX symbols_by_change ON symbols (changed_ms)",
     "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+];
+
+/// Pins of before keep all levels from the start: nothing was let go of by level yet.
+const DELETIONS: &[&str] = &[
+    // Something in it was deleted: it is to be written anew without.
+    "ALTER TABLE segments ADD COLUMN dirty BIGINT NOT NULL DEFAULT 0",
+    "INSERT INTO pin_levels (pin, level, service, from_ms, until_ms)
+     SELECT r.pin, l.level, r.service, r.from_ms - r.from_ms % 3600000, r.until_ms - r.until_ms % 3600000 + 3600000
+     FROM pin_ranges r
+     CROSS JOIN (SELECT 1 AS level UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4) l",
 ];

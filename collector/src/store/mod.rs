@@ -9,6 +9,7 @@
 //! | [`columnar`] | compacted segments: Parquet tables that any reader can open |
 //! | [`compact`] | from arrived windows to Parquet, from fine windows to coarse ones |
 //! | [`retain`] | lets go of what is old |
+//! | [`synthetic`] | made-up stores for benchmarks |
 //! | [`cache`] | footers and windows that were read lately |
 
 pub mod bucket;
@@ -26,6 +27,7 @@ mod migrations;
 pub mod place;
 pub mod retain;
 pub mod segment;
+pub mod synthetic;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -52,8 +54,10 @@ use segment::{BatchInfo, Footer, SegmentError, TraceIndex};
 /// How a store is kept.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long data is kept.
+    /// How long data is kept: the coarsest windows, and all others at most.
     pub retention: Duration,
+    /// How long finer windows and traces are kept.
+    pub keep: Keep,
     /// Memory for footers and windows that were read lately, bytes.
     pub cache_bytes: usize,
     /// Ingest stops while the disk has less room than this, bytes: reads, the catalog and the retention that makes room again need some.
@@ -65,10 +69,32 @@ pub struct Options {
     pub compaction_bytes: usize,
 }
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long what is finer than an hour is kept. Older ranges are answered by coarser windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Windows as they arrived, mostly of 10 s.
+    pub windows: Duration,
+    /// Windows of a minute.
+    pub minutes: Duration,
+    /// Windows of ten minutes; from here on instances are added up.
+    pub ten_minutes: Duration,
+    /// Traces and spans.
+    pub traces: Duration,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { windows: 7 * DAY, minutes: 14 * DAY, ten_minutes: 30 * DAY, traces: 7 * DAY }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
-            retention: Duration::from_secs(14 * 24 * 3600),
+            retention: 90 * DAY,
+            keep: Keep::default(),
             cache_bytes: 128 << 20,
             free_bytes_min: 256 << 20,
             batch_time: Duration::from_millis(250),

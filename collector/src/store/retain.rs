@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tephra_proto::limits::{WINDOW_AHEAD_MS_MAX, WINDOW_LATE_MS_MAX};
 use tracing::{info, warn};
 
+use super::compact::levels::{COARSEST_MS, LEVELS};
 use super::{Store, StoreError, now_ms};
 
 /// How often it looks.
@@ -55,7 +56,16 @@ pub async fn round(store: &Store, now_ms: u64) -> Result<Round, StoreError> {
     let catalog = store.catalog();
     store.settle_damage().await?;
     catalog.drop_expired_pins(now_ms).await?;
-    let expired = catalog.expire(oldest_ms, now_ms).await?;
+    let keep = store.options().keep;
+    let mut expired = 0;
+    for (level, kept) in LEVELS.iter().zip([keep.windows, keep.minutes, keep.ten_minutes]) {
+        let before_ms = now_ms.saturating_sub(kept.as_millis() as u64).max(oldest_ms);
+        expired += catalog.expire_level(level.number, before_ms - before_ms % COARSEST_MS, now_ms).await?;
+    }
+    let before_ms = now_ms.saturating_sub(keep.traces.as_millis() as u64).max(oldest_ms);
+    expired += catalog.expire_traces(before_ms, now_ms).await?;
+    expired += catalog.expire(oldest_ms, now_ms).await?;
+    catalog.forget_deleted_traces(oldest_ms).await?;
     let removed = remove_dropped(store, now_ms).await?;
     let orphans = remove_orphans(store).await?;
     // A window may come this late; only then may its sequence number be forgotten.

@@ -1,6 +1,7 @@
 //! One file per thing that can be asked. `API.md` is the contract.
 
 mod alerts;
+mod deletions;
 mod events;
 mod flamegraph;
 mod growth;
@@ -23,7 +24,7 @@ use super::pages;
 /// All routes.
 pub(super) fn all() -> Router<AppState> {
     Router::new()
-        .route("/api/v1/services", get(services::services))
+        .route("/api/v1/services", get(services::services).delete(deletions::service))
         .route("/api/v1/profile-types", get(services::profile_types))
         .route("/api/v1/labels", get(services::labels))
         .route("/api/v1/labels/{name}/values", get(services::label_values))
@@ -31,7 +32,7 @@ pub(super) fn all() -> Router<AppState> {
         .route("/api/v1/flamegraph", get(flamegraph::flamegraph))
         .route("/api/v1/diff", get(flamegraph::diff))
         .route("/api/v1/growth", get(growth::growth_json))
-        .route("/api/v1/traces/{trace_id}", get(traces::trace))
+        .route("/api/v1/traces/{trace_id}", get(traces::trace).delete(deletions::trace))
         .route("/api/v1/requests", get(traces::requests))
         .route("/api/v1/events", get(events::list).post(events::create))
         .route("/api/v1/alerts", post(alerts::webhook))
@@ -67,5 +68,9 @@ async fn nothing_here(uri: axum::http::Uri) -> ApiError {
 
 async fn wrong_method(method: axum::http::Method) -> ApiError {
     let message = format!("{method} is not for this path");
-    ApiError::new(ErrorKind::Method, message, "GET reads; POST is for events, alerts, pins, profiles and symbols")
+    ApiError::new(
+        ErrorKind::Method,
+        message,
+        "GET reads; POST is for events, alerts, pins, profiles and symbols; DELETE for services and traces",
+    )
 }

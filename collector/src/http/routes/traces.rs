@@ -33,7 +33,7 @@ pub(super) async fn trace(
     let trace_id = TraceId::parse(&trace_id)?;
     let answer = async {
         let Some(view) = state.engine.trace(trace_id).await? else {
-            let kept = format_duration(state.store.options().retention.as_millis() as u64);
+            let kept = format_duration(state.store.options().keep.traces.as_millis() as u64);
             return Err(ApiError::not_found(
                 format!("nothing was received for trace {trace_id}"),
                 format!(

@@ -11,6 +11,7 @@ use tephra_proto::ids::TraceId;
 
 use super::segments::read_segment;
 use super::{Catalog, CatalogError, Lease, SegmentRow, Tx, from_sql, is_conflict, to_sql};
+use crate::store::compact::levels::{COARSEST_MS, LEVELS, TRACES};
 
 /// A live segment, with what compaction and queries need to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct LevelSegment {
     pub rolled: bool,
     /// Counts changes of what of it counts.
     pub revision: u64,
+    /// Something in it was deleted: it is to be written anew.
+    pub dirty: bool,
     /// Its Parquet tables; none for level 0.
     pub tables: Vec<TableObject>,
     /// Services whose data in it counts, by name.
@@ -128,7 +131,7 @@ impl Horizons {
 }
 
 const COLUMNS: &str =
-    "s.id, s.level, s.min_ms, s.max_ms, s.bytes, s.crc, s.windows, s.samples, s.traces, s.rolled, s.revision";
+    "s.id, s.level, s.min_ms, s.max_ms, s.bytes, s.crc, s.windows, s.samples, s.traces, s.rolled, s.revision, s.dirty";
 
 impl Catalog {
     /// Exchanges segments in one transaction. Answers false, and changes nothing, when any input is no longer what was read:
@@ -232,6 +235,62 @@ impl Catalog {
         join(&rows, &tables, &services)
     }
 
+    /// Unlists segments of a level that ended before `before_ms`, whose content is in the next level too, and that no pin needs; from
+    /// then on queries leave this level alone before that time. `before_ms` is a whole multiple of the coarsest window. Answers how
+    /// many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn expire_level(&self, level: u32, before_ms: u64, now_ms: u64) -> Result<u64, CatalogError> {
+        let mut tx = self.begin().await?;
+        let expired = sqlx::query(
+            "UPDATE segments SET state = 'dropped', dropped_ms = $2 WHERE state = 'live' AND max_ms <= $1 AND level = $3
+             AND rolled = 1
+             AND NOT EXISTS (SELECT 1 FROM segment_services p JOIN pin_levels r ON r.service = p.service
+                             WHERE p.segment = segments.id AND r.level = $3 AND r.from_ms <= p.max_ms
+                             AND r.until_ms > p.min_ms)",
+        )
+        .bind(to_sql(before_ms))
+        .bind(to_sql(now_ms))
+        .bind(i64::from(level))
+        .execute(&mut *tx)
+        .await?;
+        if expired.rows_affected() > 0 {
+            raise_horizon(&mut tx, level, before_ms).await?;
+        }
+        tx.commit().await?;
+        Ok(expired.rows_affected())
+    }
+
+    /// Unlists segments of traces that ended before `before_ms` and that no pin needs. Answers how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn expire_traces(&self, before_ms: u64, now_ms: u64) -> Result<u64, CatalogError> {
+        let expired = sqlx::query(
+            "UPDATE segments SET state = 'dropped', dropped_ms = $2 WHERE state = 'live' AND max_ms <= $1 AND level = $3
+             AND NOT EXISTS (SELECT 1 FROM segment_services p JOIN pin_ranges r ON r.service = p.service
+                             WHERE p.segment = segments.id AND r.from_ms <= p.max_ms AND r.until_ms > p.min_ms)",
+        )
+        .bind(to_sql(before_ms))
+        .bind(to_sql(now_ms))
+        .bind(i64::from(TRACES))
+        .execute(&self.write)
+        .await?;
+        Ok(expired.rows_affected())
+    }
+
+    /// Says that windows of a level that start before `from_ms` may not be there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn begin_level(&self, level: u32, from_ms: u64) -> Result<(), CatalogError> {
+        let mut tx = self.begin().await?;
+        raise_horizon(&mut tx, level, from_ms).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// True when somebody had this trace deleted.
     ///
     /// # Errors
@@ -279,6 +338,48 @@ impl Catalog {
         }
         Ok(Horizons::with(from_ms, ranges))
     }
+}
+
+async fn raise_horizon(tx: &mut Tx, level: u32, from_ms: u64) -> Result<(), CatalogError> {
+    sqlx::query(
+        "INSERT INTO horizons (level, from_ms) VALUES ($1, $2)
+         ON CONFLICT (level) DO UPDATE SET from_ms = excluded.from_ms WHERE horizons.from_ms < excluded.from_ms",
+    )
+    .bind(i64::from(level))
+    .bind(to_sql(from_ms))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Keeps all levels for a pin, as far as they are complete: whole hours, so that no coarse window is half there.
+pub(super) async fn pin_levels(
+    tx: &mut Tx,
+    pin: &str,
+    service: &str,
+    from_ms: u64,
+    until_ms: u64,
+) -> Result<(), CatalogError> {
+    let (from_ms, until_ms) =
+        (from_ms - from_ms % COARSEST_MS, until_ms.div_ceil(COARSEST_MS).saturating_mul(COARSEST_MS));
+    for level in LEVELS {
+        let row = sqlx::query("SELECT from_ms FROM horizons WHERE level = $1")
+            .bind(i64::from(level.number))
+            .fetch_optional(&mut **tx)
+            .await?;
+        let horizon_ms = row.map(|row| row.try_get("from_ms")).transpose()?.map_or(0, from_sql);
+        if horizon_ms < until_ms {
+            sqlx::query("INSERT INTO pin_levels (pin, level, service, from_ms, until_ms) VALUES ($1, $2, $3, $4, $5)")
+                .bind(pin)
+                .bind(i64::from(level.number))
+                .bind(service)
+                .bind(to_sql(from_ms.max(horizon_ms)))
+                .bind(to_sql(until_ms))
+                .execute(&mut **tx)
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 async fn exchange(tx: &mut Tx, swap: &Swap) -> Result<bool, CatalogError> {
@@ -377,7 +478,8 @@ fn join(rows: &[AnyRow], tables: &[AnyRow], services: &[AnyRow]) -> Result<Vec<L
             let tables = by_segment.remove(&segment.id).unwrap_or_default();
             let services = services_of.remove(&segment.id).unwrap_or_default();
             let rolled = from_sql(row.try_get("rolled")?) != 0;
-            Ok(LevelSegment { segment, rolled, revision: from_sql(row.try_get("revision")?), tables, services })
+            let dirty = from_sql(row.try_get("dirty")?) != 0;
+            Ok(LevelSegment { segment, rolled, revision: from_sql(row.try_get("revision")?), dirty, tables, services })
         })
         .collect()
 }

@@ -5,6 +5,7 @@
 
 mod agents;
 mod connect;
+mod deletions;
 mod events;
 mod leases;
 mod levels;

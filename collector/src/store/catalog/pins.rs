@@ -66,6 +66,7 @@ impl Catalog {
                 .bind(to_sql(range.until_ms))
                 .execute(&mut *tx)
                 .await?;
+            super::levels::pin_levels(&mut tx, &id, &range.service, range.from_ms, range.until_ms).await?;
         }
         tx.commit().await?;
         Ok(Pin { id, created_ms: now_ms, pin })
@@ -108,6 +109,10 @@ impl Catalog {
     /// When the database fails.
     pub async fn drop_expired_pins(&self, now_ms: u64) -> Result<u64, CatalogError> {
         let mut tx = self.begin().await?;
+        sqlx::query("DELETE FROM pin_levels WHERE pin IN (SELECT id FROM pins WHERE expires_ms < $1)")
+            .bind(to_sql(now_ms))
+            .execute(&mut *tx)
+            .await?;
         sqlx::query("DELETE FROM pin_ranges WHERE pin IN (SELECT id FROM pins WHERE expires_ms < $1)")
             .bind(to_sql(now_ms))
             .execute(&mut *tx)

@@ -26,6 +26,9 @@ use super::{Store, StoreError, now_ms};
 use plan::Job;
 use run::{Budget, Deleted};
 
+pub(crate) use builder::Rollup;
+pub(crate) use output::{Output, OutputError};
+
 /// How often it looks for work.
 const EVERY: Duration = Duration::from_secs(5);
 

@@ -12,7 +12,7 @@ use crate::store::columnar::{Part, SegmentWriter};
 use crate::store::unique_bytes;
 
 /// Collects parts and writes a segment whenever there is enough for one.
-pub(super) struct Output<'a> {
+pub(crate) struct Output<'a> {
     bulk: &'a dyn Bulk,
     rollup: Rollup,
     bytes_max: usize,
@@ -26,7 +26,7 @@ pub(super) struct Output<'a> {
 
 /// Why a segment could not be written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OutputError {
+pub(crate) enum OutputError {
     #[error(transparent)]
     Bulk(#[from] BulkError),
     #[error("a segment could not be laid out: {0}")]
@@ -35,7 +35,7 @@ pub(super) enum OutputError {
 
 impl<'a> Output<'a> {
     /// Segments of about `bytes_max` bytes at most.
-    pub(super) fn new(bulk: &'a dyn Bulk, rollup: Rollup, bytes_max: usize) -> Self {
+    pub(crate) fn new(bulk: &'a dyn Bulk, rollup: Rollup, bytes_max: usize) -> Self {
         Self {
             bulk,
             rollup,
@@ -50,7 +50,7 @@ impl<'a> Output<'a> {
     }
 
     /// Appends a part. Parts of one service follow one another.
-    pub(super) fn add(&mut self, part: &Part) -> Result<(), OutputError> {
+    pub(crate) fn add(&mut self, part: &Part) -> Result<(), OutputError> {
         let windows = part.windows.iter().map(|w| (w.window_ms, w.window_len_ms, u64::from(w.windows)));
         let traces = part.traces.iter().map(|t| (t.window_ms, t.window_len_ms, 0));
         let spans = part.spans.iter().map(|s| (s.window_ms, s.window_len_ms, 0));
@@ -80,7 +80,7 @@ impl<'a> Output<'a> {
     }
 
     /// Writes what was collected as a segment of its own.
-    pub(super) fn close(&mut self) -> Result<(), OutputError> {
+    pub(crate) fn close(&mut self) -> Result<(), OutputError> {
         let writer = std::mem::replace(&mut self.writer, SegmentWriter::new());
         let services = std::mem::take(&mut self.services);
         let (min_ms, max_ms) = (std::mem::replace(&mut self.min_ms, u64::MAX), std::mem::take(&mut self.end_ms));
@@ -122,7 +122,7 @@ impl<'a> Output<'a> {
     }
 
     /// Ends with the segments that were written. Their objects are there; the catalog does not know them yet.
-    pub(super) fn finish(mut self) -> Result<Vec<NewSegment>, OutputError> {
+    pub(crate) fn finish(mut self) -> Result<Vec<NewSegment>, OutputError> {
         self.close()?;
         Ok(self.written)
     }

@@ -45,7 +45,10 @@ const LATE_MS: u64 = 5 * 60_000;
 /// The most urgent job, as of `now_ms`; `None` when there is nothing to do. `flush_age_ms`: how long an arrived segment may
 /// wait.
 pub(crate) fn next(live: &[LevelSegment], now_ms: u64, flush_age_ms: u64) -> Option<Job> {
-    flush(live, now_ms, flush_age_ms).or_else(|| roll(live, now_ms)).or_else(|| merge(live, now_ms))
+    flush(live, now_ms, flush_age_ms)
+        .or_else(|| cleanse(live))
+        .or_else(|| roll(live, now_ms))
+        .or_else(|| merge(live, now_ms))
 }
 
 fn flush(live: &[LevelSegment], now_ms: u64, flush_age_ms: u64) -> Option<Job> {
@@ -61,6 +64,12 @@ fn flush(live: &[LevelSegment], now_ms: u64, flush_age_ms: u64) -> Option<Job> {
         taken - s.segment.bytes < FLUSH_BYTES
     };
     Some(Job::Flush(arrived.iter().take(FLUSH_MOST).take_while(fits).map(|s| (*s).clone()).collect()))
+}
+
+/// What was deleted goes for good.
+fn cleanse(live: &[LevelSegment]) -> Option<Job> {
+    let dirty = live.iter().find(|s| s.dirty && s.segment.level > 0)?;
+    Some(Job::Merge(dirty.segment.level, vec![dirty.clone()]))
 }
 
 fn by_block(live: &[LevelSegment], level: u32, rolled: bool) -> BTreeMap<u64, Vec<&LevelSegment>> {
@@ -129,7 +138,7 @@ mod tests {
             samples: 1,
             traces: 0,
         };
-        LevelSegment { segment, rolled, revision: 0, tables: Vec::new(), services: Vec::new() }
+        LevelSegment { segment, rolled, revision: 0, dirty: false, tables: Vec::new(), services: Vec::new() }
     }
 
     #[test]

@@ -273,3 +273,109 @@ async fn two_compactions_of_the_same_segments_cannot_both_count() {
     exchange(&store, job, Deleted::default(), None).await.unwrap();
     assert_eq!(store.catalog().totals().await.unwrap().windows, 1);
 }
+
+async fn total(store: &Arc<Store>, service: &str, from_ms: u64, until_ms: u64) -> u64 {
+    let selection = Selection {
+        service: ServiceName::parse(service).unwrap(),
+        profile_type: "cpu".to_owned(),
+        from_ms,
+        until_ms,
+        labels: Vec::new(),
+        trace: None,
+    };
+    QueryEngine::new(store.clone(), QueryLimits::default()).merge(&selection).await.unwrap().total()
+}
+
+/// Bytes of all objects, the dropped ones excepted.
+async fn holds(store: &Arc<Store>, text: &str) -> bool {
+    let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
+    let mut objects: Vec<String> = live.iter().flat_map(|row| &row.tables).map(|table| table.object.clone()).collect();
+    objects.extend(live.iter().filter(|row| row.segment.level == 0).map(|row| row.segment.id.clone()));
+    let read = |object: &String| store.bulk().get_range(object, 0, usize::MAX >> 1).unwrap();
+    objects.iter().any(|object| read(object).windows(text.len()).any(|bytes| bytes == text.as_bytes()))
+}
+
+#[tokio::test]
+async fn fine_windows_go_first_and_coarse_ones_answer_for_them() {
+    let place = TestPlace::new().await;
+    let store = place.open().await;
+    let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+    let hour_ms = now_ms() / HOUR * HOUR - 3 * HOUR;
+    for (sequence, slot) in [(1, 0), (2, 100), (3, 359)] {
+        let window = window(&(1, slot, vec![(0, 1_000 + slot)], false), sequence, hour_ms);
+        ingest.push(window.request()).await.unwrap();
+    }
+    let range = vec![crate::store::catalog::PinRange {
+        service: "shop".to_owned(),
+        from_ms: hour_ms + 990_000,
+        until_ms: hour_ms + 1_010_000,
+    }];
+    let pin = crate::store::catalog::NewPin {
+        url: "/".to_owned(),
+        note: String::new(),
+        answer: String::new(),
+        expires_ms: now_ms() + 20 * 24 * HOUR,
+        ranges: range,
+    };
+    store.catalog().insert_pin(pin, now_ms()).await.unwrap();
+    compact_all(&store, now_ms() + 10 * 24 * HOUR).await;
+    let whole = 3 * 1_000 + 100 + 359;
+    let levels = async || -> BTreeSet<u32> {
+        let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
+        live.iter().map(|row| row.segment.level).collect()
+    };
+    let minute = (hour_ms + 960_000, hour_ms + 1_020_000);
+    crate::store::retain::round(&store, now_ms() + 16 * 24 * HOUR).await.unwrap();
+    assert_eq!(levels().await, BTreeSet::from([1, 2, 3, 4]), "a pin keeps all of it");
+    assert_eq!(total(&store, "shop", minute.0, minute.1).await, 1_100);
+    crate::store::retain::round(&store, now_ms() + 25 * 24 * HOUR).await.unwrap();
+    assert_eq!(levels().await, BTreeSet::from([3, 4]));
+    assert_eq!(total(&store, "shop", hour_ms, hour_ms + HOUR).await, whole);
+    assert_eq!(total(&store, "shop", minute.0, minute.1).await, 0, "a window belongs where it starts");
+    assert_eq!(total(&store, "shop", hour_ms + 600_000, hour_ms + 1_200_000).await, 1_100);
+    crate::store::retain::round(&store, now_ms() + 60 * 24 * HOUR).await.unwrap();
+    assert_eq!(levels().await, BTreeSet::from([4]));
+    assert_eq!(total(&store, "shop", hour_ms, hour_ms + HOUR).await, whole);
+    crate::store::retain::round(&store, now_ms() + 120 * 24 * HOUR).await.unwrap();
+    assert_eq!(levels().await, BTreeSet::new());
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_gone_at_once_and_its_bytes_soon() {
+    for compacted_first in [false, true] {
+        let place = TestPlace::new().await;
+        let store = place.open().await;
+        let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+        let base_ms = now_ms() / HOUR * HOUR - 3 * HOUR;
+        let pushes: Vec<_> = [(1, 7), (3, 7)]
+            .iter()
+            .map(|(agent, slot)| window(&(*agent, *slot, vec![(0, 5)], true), 1, base_ms).request())
+            .map(|request| ingest.push(request))
+            .collect();
+        futures(pushes).await.into_iter().for_each(|ack| drop(ack.unwrap()));
+        if compacted_first {
+            compact_all(&store, now_ms() + 40 * HOUR).await;
+        }
+        let engine = QueryEngine::new(store.clone(), QueryLimits::default());
+        // Slot 7 is of trace 3, in both services.
+        assert_eq!(engine.trace(trace(3)).await.unwrap().unwrap().services.len(), 2);
+        assert!(store.catalog().delete_service("other", now_ms()).await.unwrap());
+        assert!(!store.catalog().delete_service("other", now_ms()).await.unwrap());
+        assert_eq!(engine.trace(trace(3)).await.unwrap().unwrap().services.len(), 1);
+        let range = TimeRange { from_ms: base_ms, until_ms: base_ms + HOUR };
+        let (services, _) = engine.services(range).await.unwrap();
+        assert_eq!(services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["shop"]);
+        engine.delete_trace(trace(3)).await.unwrap();
+        assert!(engine.trace(trace(3)).await.unwrap().is_none());
+        let shop = ServiceName::parse("shop").unwrap();
+        assert!(engine.spans(&shop, range, &[]).await.unwrap().0.is_empty());
+
+        compact_all(&store, now_ms() + 40 * HOUR).await;
+        assert_eq!(total(&store, "shop", base_ms, base_ms + HOUR).await, 5, "the sums stay");
+        assert!(holds(&store, "shop").await && holds(&store, "host-1").await);
+        for gone in ["other", "host-3", "GET /x"] {
+            assert!(!holds(&store, gone).await, "{gone}, compacted first: {compacted_first}");
+        }
+        assert!(engine.trace(trace(3)).await.unwrap().is_none());
+    }
+}

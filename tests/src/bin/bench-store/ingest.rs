@@ -1,4 +1,4 @@
-//! Measures a real collector through its doors: ingest, acks, bytes at rest, merged flame graphs, trace lookups.
+//! What arrives: ingest, acks, bytes at rest, and questions about it while it is being compacted.
 //!
 //! The service is made up: 2 000 distinct stacks 24 deep, visited unevenly; each 10 s window has 990 CPU samples (one busy
 //! core), a fifth of them with one of 64 trace ids.
@@ -29,13 +29,12 @@ const CONNECTIONS: usize = 32;
 /// Distinct windows; each is sent many times under different numbers and times, so that making them costs nothing.
 const VARIANTS: u64 = 256;
 
-fn main() {
+pub(crate) fn measure(report: &mut Report) {
     let collector = Collector::start();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let end = aligned(now_ms(), 0);
     let requests = Arc::new(day(end));
-    let mut report = Report::default();
 
     let start = Instant::now();
     let mut acks = runtime.block_on(push_all(&collector.endpoint(), Arc::clone(&requests)));
@@ -71,7 +70,6 @@ fn main() {
         get(&collector, &format!("/api/v1/traces/{hex}"));
     });
     report.at_most("trace to flame graph among 8 460 windows, median of 7", lookup, "ms", 100.0);
-    report.print();
 }
 
 /// One instance's day, ending at `end`.
@@ -145,18 +143,18 @@ async fn push_all(endpoint: &str, requests: Arc<Vec<PushRequest>>) -> Vec<Durati
     acks
 }
 
-fn get(collector: &Collector, path: &str) {
+pub(crate) fn get(collector: &Collector, path: &str) {
     let answer = collector.api.get(path);
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
 }
 
-fn time(work: impl FnOnce()) -> f64 {
+pub(crate) fn time(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_secs_f64() * 1e3
 }
 
-fn median(times: usize, mut work: impl FnMut()) -> f64 {
+pub(crate) fn median(times: usize, mut work: impl FnMut()) -> f64 {
     let mut taken: Vec<Duration> = (0..times)
         .map(|_| {
             let start = Instant::now();
