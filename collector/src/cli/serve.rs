@@ -59,7 +59,7 @@ pub(super) struct Args {
     #[arg(long, env = "TEPHRA_RETENTION_10S", value_name = "DURATION", default_value = "7d", value_parser = retention)]
     retention_10s: Duration,
     /// How long traces and spans are kept
-    #[arg(long, env = "TEPHRA_RETENTION_TRACES", value_name = "DURATION", default_value = "7d", value_parser = retention)]
+    #[arg(long, env = "TEPHRA_RETENTION_TRACES", value_name = "DURATION", default_value = "14d", value_parser = retention)]
     retention_traces: Duration,
     /// PostgreSQL for several collectors side by side, such as postgres://user@host/database; a password may be in PGPASSWORD
     #[arg(long, env = "TEPHRA_CATALOG", hide_env_values = true, value_name = "URL", requires = "bucket", value_parser = Postgres::parse)]

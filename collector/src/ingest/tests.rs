@@ -162,7 +162,7 @@ async fn imports_take_the_same_way_and_may_be_older() {
         assert_eq!(ingest.append_profile(window.header, window.payload).await.unwrap(), 2);
     }
     assert_eq!(total(&store).await, 22, "two imports are two profiles");
-    let ancient = TestWindow::new("shop", 1, 1, week_ago - 30 * 86_400_000).cpu(&[row("main", 5)]);
+    let ancient = TestWindow::new("shop", 1, 1, week_ago - 90 * 86_400_000).cpu(&[row("main", 5)]);
     let error = ingest.append_profile(ancient.header, ancient.payload).await.unwrap_err();
     assert!(matches!(error, PushError::Refused(Rejection::TooLate { .. })), "{error}");
 }
