@@ -9,11 +9,22 @@ use std::time::{Duration, SystemTime};
 use tephra_proto::limits::{WINDOW_AHEAD_MS_MAX, WINDOW_LATE_MS_MAX};
 use tracing::{info, warn};
 
+use super::catalog::Lease;
 use super::compact::levels::{COARSEST_MS, LEVELS};
 use super::{Store, StoreError, now_ms};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(60);
+
+/// The job that one collector at a time does.
+const LEASE: &str = "retention";
+
+/// After this time without a sign of life another collector takes over. No round takes longer, and if one did, nothing would be
+/// removed that is needed: only less would be saved.
+const LEASE_TIME: Duration = Duration::from_secs(10 * 60);
+
+/// Rounds between two looks for objects that nobody knows: a bucket asks money for being listed.
+const ORPHAN_ROUNDS: u64 = 30;
 
 /// From unlisting to removal: longer than any query runs.
 const GRACE_MS: u64 = 10 * 60_000;
@@ -36,9 +47,11 @@ pub struct Round {
 pub async fn run(store: Arc<Store>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    let mut lease = None;
+    for number in 0.. {
         ticks.tick().await;
-        match round(&store, now_ms()).await {
+        let with_orphans = !store.is_shared() || number % ORPHAN_ROUNDS == 0;
+        match turn(&store, &mut lease, with_orphans).await {
             Ok(round) if round == Round::default() => {}
             Ok(Round { expired, removed, orphans }) => info!(expired, removed, orphans, "retention"),
             Err(error) => warn!(%error, "retention failed; the next round tries again"),
@@ -46,15 +59,41 @@ pub async fn run(store: Arc<Store>) {
     }
 }
 
+/// One round, if it is this collector's turn.
+async fn turn(store: &Store, lease: &mut Option<Lease>, with_orphans: bool) -> Result<Round, StoreError> {
+    // Damage is told by whoever found it.
+    store.settle_damage().await?;
+    // Whoever is alone need not wait for the lease of the process before it: a full disk may be why that ended.
+    if store.is_shared() {
+        *lease = match lease.take() {
+            Some(held) if held.renew(LEASE_TIME).await.is_ok() => Some(held),
+            _ => store.catalog().lease(LEASE, LEASE_TIME).await?,
+        };
+        if lease.is_none() {
+            return Ok(Round::default());
+        }
+    }
+    let mut done = round_without_orphans(store, now_ms()).await?;
+    if with_orphans {
+        done.orphans = remove_orphans(store).await?;
+    }
+    Ok(done)
+}
+
 /// One round, as of `now_ms`.
 ///
 /// # Errors
 /// When catalog or disk fail; what was done stays done.
 pub async fn round(store: &Store, now_ms: u64) -> Result<Round, StoreError> {
+    store.settle_damage().await?;
+    let done = round_without_orphans(store, now_ms).await?;
+    Ok(Round { orphans: remove_orphans(store).await?, ..done })
+}
+
+async fn round_without_orphans(store: &Store, now_ms: u64) -> Result<Round, StoreError> {
     let retention_ms = store.options().retention.as_millis() as u64;
     let oldest_ms = now_ms.saturating_sub(retention_ms);
     let catalog = store.catalog();
-    store.settle_damage().await?;
     catalog.drop_expired_pins(now_ms).await?;
     let keep = store.options().keep;
     let mut expired = 0;
@@ -67,11 +106,10 @@ pub async fn round(store: &Store, now_ms: u64) -> Result<Round, StoreError> {
     expired += catalog.expire(oldest_ms, now_ms).await?;
     catalog.forget_deleted_traces(oldest_ms).await?;
     let removed = remove_dropped(store, now_ms).await?;
-    let orphans = remove_orphans(store).await?;
     // A window may come this late; only then may its sequence number be forgotten.
     catalog.forget_agents(now_ms.saturating_sub(WINDOW_LATE_MS_MAX + 2 * WINDOW_AHEAD_MS_MAX)).await?;
     catalog.forget_names(oldest_ms).await?;
-    Ok(Round { expired, removed, orphans })
+    Ok(Round { expired, removed, orphans: 0 })
 }
 
 async fn remove_dropped(store: &Store, now_ms: u64) -> Result<u64, StoreError> {
@@ -99,4 +137,33 @@ async fn remove_orphans(store: &Store) -> Result<u64, StoreError> {
         removed += 1;
     }
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::Ingest;
+    use crate::ingest::testing::{TestWindow, recent_ms, row};
+    use crate::store::Options;
+    use crate::store::testing::{TestPlace, options};
+
+    #[tokio::test]
+    async fn of_collectors_that_share_a_store_one_lets_go_of_what_is_old() {
+        let place = TestPlace::new().await;
+        let short = Options { retention: Duration::from_secs(60), ..options() };
+        let store = place.open_with(short.clone()).await;
+        let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+        ingest.push(TestWindow::new("shop", 1, 1, recent_ms()).cpu(&[row("main", 1)]).request()).await.unwrap();
+        let (mut first, mut second) = (None, None);
+        if let Some(beside) = place.beside() {
+            let held = store.catalog().lease(LEASE, LEASE_TIME).await.unwrap();
+            let other = beside.open_with(short).await;
+            assert_eq!(turn(&other, &mut second, true).await.unwrap(), Round::default(), "it is not its turn");
+            held.unwrap().release().await.unwrap();
+            assert_eq!(turn(&other, &mut second, true).await.unwrap().expired, 1);
+            assert_eq!(turn(&store, &mut first, true).await.unwrap(), Round::default());
+        } else {
+            assert_eq!(turn(&store, &mut first, true).await.unwrap().expired, 1);
+        }
+    }
 }
