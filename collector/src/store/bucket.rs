@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use tokio_stream::StreamExt;
 
 use super::bulk::{Bulk, BulkError, ObjectInfo};
+use super::cache::Cache;
 
 /// Where a bucket is. Credentials come from the environment, as for every S3 client: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
 /// `AWS_SESSION_TOKEN`, `AWS_REGION`, or the role of the machine.
@@ -74,6 +75,13 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// With all its repeats. Agents wait for a few seconds; what takes longer they send again.
 const RETRIES: Duration = Duration::from_secs(20);
 
+/// Objects are read in pieces of this size: a request costs as much time as a quarter of a megabyte, and readers ask for a few
+/// hundred bytes at a time.
+const BLOCK: u64 = 256 << 10;
+
+/// Whoever reads this much at once reads it once.
+const UNCACHED: u64 = 8 << 20;
+
 /// An open bucket. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Bucket {
@@ -86,6 +94,8 @@ pub struct Bucket {
 struct Shared {
     store: AmazonS3,
     place: BucketPlace,
+    /// Pieces of objects that were read lately, by path and number. Objects never change, so they stay true.
+    blocks: Cache<(String, u64), Arc<Vec<u8>>>,
     /// Requests run here, so that callers may block on them wherever they are. Only `Drop` takes it.
     runtime: Option<Runtime>,
 }
@@ -100,11 +110,11 @@ impl Drop for Shared {
 }
 
 impl Bucket {
-    /// Makes a client; nothing is sent yet.
+    /// Makes a client; nothing is sent yet. `cache_bytes`: memory for pieces of objects that were read lately.
     ///
     /// # Errors
     /// When the place or the environment makes no sense.
-    pub fn open(place: &BucketPlace, folder: &str) -> Result<Self, BulkError> {
+    pub fn open(place: &BucketPlace, folder: &str, cache_bytes: usize) -> Result<Self, BulkError> {
         let problem =
             |source: Error| BulkError::Bucket { what: "open", name: place.to_string(), source: Box::new(source) };
         let retry = RetryConfig {
@@ -131,7 +141,8 @@ impl Bucket {
             path: place.to_string().into(),
             source,
         })?;
-        let shared = Arc::new(Shared { store, place: place.clone(), runtime: Some(runtime) });
+        let shared =
+            Arc::new(Shared { store, place: place.clone(), blocks: Cache::new(cache_bytes), runtime: Some(runtime) });
         Ok(Self { folder: path(place, folder), shared })
     }
 
@@ -164,6 +175,24 @@ impl Bucket {
     pub fn get(&self, name: &str) -> Result<Vec<u8>, BulkError> {
         let path = self.folder.clone().join(name);
         self.wait("read", name, move |store| async move { Ok(store.get(&path).await?.bytes().await?.to_vec()) })
+    }
+
+    /// What lies from `start` to `end`, or to the object's end. Blocks.
+    fn fetch(&self, name: &str, start: u64, end: u64) -> Result<Vec<u8>, BulkError> {
+        let path = self.folder.clone().join(name);
+        self.wait("read", name, move |store| async move {
+            let range = Some(GetRange::Bounded(start..end));
+            match store.get_opts(&path, GetOptions { range, ..GetOptions::default() }).await {
+                Ok(found) => Ok(found.bytes().await?.to_vec()),
+                Err(error @ Error::NotFound { .. }) => Err(error),
+                // A range behind the end is an error to S3, and an empty answer to us.
+                Err(error) => match store.head(&path).await {
+                    Ok(about) if about.size <= start => Ok(Vec::new()),
+                    Err(missing @ Error::NotFound { .. }) => Err(missing),
+                    _ => Err(error),
+                },
+            }
+        })
     }
 
     /// Says whether the bucket answers. Blocks.
@@ -208,23 +237,38 @@ impl Bulk for Bucket {
     }
 
     fn get_range(&self, name: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, BulkError> {
-        if bytes == 0 {
-            return Ok(Vec::new());
+        let end = offset.saturating_add(bytes as u64);
+        let (first, behind) = (offset / BLOCK, end.div_ceil(BLOCK));
+        if bytes == 0 || bytes as u64 > UNCACHED {
+            return if bytes == 0 { Ok(Vec::new()) } else { self.fetch(name, offset, end) };
         }
-        let path = self.folder.clone().join(name);
-        self.wait("read", name, move |store| async move {
-            let range = Some(GetRange::Bounded(offset..offset.saturating_add(bytes as u64)));
-            match store.get_opts(&path, GetOptions { range, ..GetOptions::default() }).await {
-                Ok(found) => Ok(found.bytes().await?.to_vec()),
-                Err(error @ Error::NotFound { .. }) => Err(error),
-                // A range behind the end is an error to S3, and an empty answer to us.
-                Err(error) => match store.head(&path).await {
-                    Ok(about) if about.size <= offset => Ok(Vec::new()),
-                    Err(missing @ Error::NotFound { .. }) => Err(missing),
-                    _ => Err(error),
-                },
+        let key = |block: u64| (format!("{}/{name}", self.folder), block);
+        let mut found: Vec<Option<Arc<Vec<u8>>>> =
+            (first..behind).map(|block| self.shared.blocks.get(&key(block))).collect();
+        // One request for all that is missing, and for what lies between.
+        let missing = |found: &[Option<_>]| {
+            let from = found.iter().position(Option::is_none)?;
+            Some((from, found.iter().rposition(Option::is_none)? + 1))
+        };
+        if let Some((from, until)) = missing(&found) {
+            let start = (first + from as u64) * BLOCK;
+            let fetched = self.fetch(name, start, (first + until as u64) * BLOCK)?;
+            let mut fetched = fetched.chunks(BLOCK as usize);
+            for (block, place) in (first..).zip(found.iter_mut()).take(until).skip(from) {
+                // Behind the end there is nothing, and that is what is remembered.
+                let content = Arc::new(fetched.next().unwrap_or_default().to_vec());
+                self.shared.blocks.put(key(block), content.clone(), content.len() + 128);
+                *place = Some(content);
             }
-        })
+        }
+        let mut content = Vec::with_capacity(bytes.min(1 << 20));
+        for (block, part) in (first..).zip(found.iter().flatten()) {
+            let start = block * BLOCK;
+            let (from, until) = (offset.saturating_sub(start), (end - start).min(BLOCK));
+            let part = part.get(from as usize..(until as usize).min(part.len())).unwrap_or_default();
+            content.extend_from_slice(part);
+        }
+        Ok(content)
     }
 
     fn delete(&self, name: &str) -> Result<(), BulkError> {

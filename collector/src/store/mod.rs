@@ -177,7 +177,7 @@ impl Store {
     /// As [`Store::open`]; also when the database or the bucket cannot be used.
     pub async fn open_at(place: Place, options: Options) -> Result<Self, StoreError> {
         let lock = place::take_folder(place.data())?;
-        let opened = place.open().await?;
+        let opened = place.open(options.cache_bytes / 2).await?;
         Self::start(place, options, opened, lock).await
     }
 
@@ -188,7 +188,7 @@ impl Store {
     pub async fn open_with(data: &Path, options: Options, bulk: Arc<dyn Bulk>) -> Result<Self, StoreError> {
         let place = Place::Folder(data.to_owned());
         let lock = place::take_folder(data)?;
-        let opened = Opened { bulk, ..place.open().await? };
+        let opened = Opened { bulk, ..place.open(options.cache_bytes / 2).await? };
         Self::start(place, options, opened, lock).await
     }
 

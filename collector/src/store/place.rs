@@ -81,8 +81,8 @@ impl Place {
         }
     }
 
-    /// Opens it. The folder is prepared and locked already.
-    pub(super) async fn open(&self) -> Result<Opened, StoreError> {
+    /// Opens it. The folder is prepared and locked already. `cache_bytes`: memory for what was read from a bucket lately.
+    pub(super) async fn open(&self, cache_bytes: usize) -> Result<Opened, StoreError> {
         match self {
             Self::Folder(data) => {
                 let bulk = Arc::new(Folder::open(&data.join("segments"))?);
@@ -91,12 +91,12 @@ impl Place {
                 folder::sync(data)?;
                 Ok(Opened { catalog, bulk, bucket: None })
             }
-            Self::Shared { catalog, bucket, .. } => open_shared(catalog, bucket).await,
+            Self::Shared { catalog, bucket, .. } => open_shared(catalog, bucket, cache_bytes).await,
         }
     }
 }
 
-async fn open_shared(postgres: &Postgres, place: &BucketPlace) -> Result<Opened, StoreError> {
+async fn open_shared(postgres: &Postgres, place: &BucketPlace, cache_bytes: usize) -> Result<Opened, StoreError> {
     let catalog = Catalog::connect(&postgres.location()).await.map_err(|error| match error {
         CatalogError::TooNew { .. } => StoreError::Catalog(error),
         error => {
@@ -105,7 +105,8 @@ async fn open_shared(postgres: &Postgres, place: &BucketPlace) -> Result<Opened,
         }
     })?;
     let problem = |problem: String| StoreError::Place { place: place.to_string(), problem };
-    let bucket = Bucket::open(place, "segments").map_err(|error| problem(format!("{error}: correct --bucket")))?;
+    let bucket =
+        Bucket::open(place, "segments", cache_bytes).map_err(|error| problem(format!("{error}: correct --bucket")))?;
     let id = catalog.store_id().await?;
     let (marker, ours) = (bucket.beside(""), id.clone());
     let found = tokio::task::spawn_blocking(move || marker.claim(MARKER, ours.as_bytes())).await?;

@@ -13,6 +13,11 @@ use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, recent_ms, row, traced};
 use crate::query::{QueryEngine, QueryLimits, Selection};
 
+/// Objects never change, so what was read once would be believed.
+fn uncached() -> Options {
+    Options { cache_bytes: 0, ..options() }
+}
+
 async fn push(store: &Arc<Store>, windows: &[TestWindow]) {
     let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
     for window in windows {
@@ -96,7 +101,7 @@ async fn a_catalog_of_a_later_release_is_refused() {
 async fn a_segment_cut_at_any_byte_is_quarantined_and_the_rest_is_served() {
     let place = TestPlace::new().await;
     let t = recent_ms();
-    let store = place.open().await;
+    let store = place.open_with(uncached()).await;
     push(&store, &[TestWindow::new("good", 1, 1, t).cpu(&[row("main", 1)])]).await;
     let good = place.segments();
     push(&store, &[TestWindow::new("torn", 2, 1, t).cpu(&[traced("main", 2, 7)])]).await;
@@ -123,7 +128,7 @@ async fn a_segment_cut_at_any_byte_is_quarantined_and_the_rest_is_served() {
 async fn no_flipped_bit_is_ever_served() {
     let place = TestPlace::new().await;
     let t = recent_ms();
-    let store = place.open().await;
+    let store = place.open_with(uncached()).await;
     push(&store, &[TestWindow::new("shop", 1, 1, t).cpu(&[traced("main;tax", 2, 7)])]).await;
     let row = store.catalog().levels_of("shop", 0, u64::MAX >> 2).await.unwrap().remove(0).segment;
     let path = place.segments().remove(0);
@@ -148,7 +153,7 @@ async fn no_flipped_bit_is_ever_served() {
 async fn a_damaged_window_is_left_out_and_its_neighbours_are_served() {
     let place = TestPlace::new().await;
     let t = recent_ms();
-    let store = place.open().await;
+    let store = place.open_with(uncached()).await;
     let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
     let windows = [1, 2, 3].map(|agent| TestWindow::new("shop", agent, 1, t).cpu(&[row("main", u64::from(agent))]));
     let pushes = windows.map(|window| {
@@ -259,4 +264,24 @@ async fn events_come_by_time_service_and_kind() {
 async fn trace_keys_are_the_random_half_of_the_id() {
     let id = TraceId::parse("00000000000000000123456789abcdef").unwrap();
     assert_eq!(segment::trace_key(&id), 0x0123_4567_89ab_cdef);
+}
+
+#[tokio::test]
+async fn any_range_of_an_object_is_what_was_written_there() {
+    let place = TestPlace::new().await;
+    let store = place.open().await;
+    let (bulk, name) = (store.bulk(), "a".repeat(32));
+    let content: Vec<u8> = (0..700_000u32).map(|i| (i / 7) as u8).collect();
+    bulk.put(&name, &content).unwrap();
+    let borders = [0u64, 1, 262_143, 262_144, 262_145, 524_288, 699_999, 700_000, 700_001, 900_000];
+    for offset in borders {
+        for bytes in [0usize, 1, 2, 262_144, 300_000, 9_000_000] {
+            let (from, until) = (content.len().min(offset as usize), content.len().min(offset as usize + bytes));
+            assert!(
+                bulk.get_range(&name, offset, bytes).unwrap() == content[from..until],
+                "{bytes} bytes from {offset}"
+            );
+        }
+    }
+    assert!(matches!(bulk.get_range(&"b".repeat(32), 0, 1), Err(BulkError::Missing { .. })));
 }
