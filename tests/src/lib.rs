@@ -12,4 +12,5 @@ pub mod process;
 pub mod push;
 pub mod servers;
 pub mod sink;
+pub mod soak;
 pub mod synthetic;
