@@ -7,6 +7,8 @@ use crate::tools::{self, cargo, step};
 const SOAKS: &[(&str, &[&str])] = &[
     ("labels hold in a storm of signals", &["-p", "tephra-agent", "--test", "labels", "storm"]),
     ("the agent does its process no harm", &["-p", "tephra-agent", "--test", "hazards"]),
+    ("collectors are killed", &["-p", "tephra-tests", "--test", "durability"]),
+    ("one of two collectors is killed", &["-p", "tephra-tests", "--test", "scale_out", "in_mid_load"]),
 ];
 
 /// Runs all of them, one after the other; the first that fails ends it.
