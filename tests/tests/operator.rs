@@ -38,6 +38,23 @@ fn a_data_folder_that_is_a_file_is_named() {
 }
 
 #[test]
+fn a_database_that_is_not_there_is_named_without_its_password() {
+    let data = tempfile::tempdir().expect("a folder");
+    let catalog = format!("postgres://tephra:hunter2@127.0.0.1:{}/profiles", free_port());
+    let mut serve = command(data.path(), free_port());
+    let said = refuses_to_start(serve.args(["--catalog", &catalog, "--bucket", "s3://profiles"]));
+    assert!(said.contains("127.0.0.1") && said.contains("/profiles") && said.contains("correct --catalog"), "{said}");
+    assert!(!said.contains("hunter2") && !said.contains("panicked"), "{said}");
+    let alone = refuses_to_start(command(data.path(), free_port()).args(["--catalog", &catalog]));
+    assert!(alone.contains("--bucket") && !alone.contains("hunter2"), "{alone}");
+    let nonsense =
+        refuses_to_start(command(data.path(), free_port()).args(["--catalog", &catalog, "--bucket", "profiles"]));
+    assert!(nonsense.contains("\"profiles\"") && nonsense.contains("s3://bucket"), "{nonsense}");
+    let help = Command::new(binaries::collector()).args(["serve", "--help"]).env("TEPHRA_CATALOG", &catalog).output();
+    assert!(!String::from_utf8_lossy(&help.expect("it starts").stdout).contains("hunter2"));
+}
+
+#[test]
 fn a_second_collector_on_the_same_folder_does_no_harm() {
     let data = tempfile::tempdir().expect("a folder");
     let first = Collector::start_on(data.path());

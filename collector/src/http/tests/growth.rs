@@ -38,7 +38,8 @@ fn range() -> String {
 async fn a_gauge_is_its_mean_over_time_and_its_sum_over_instances_everywhere() {
     let lab = Lab::new().await;
     // A holds 100 for 20 s and nothing for 20 s more, which it says; B holds 300 for the first 10 s, then it is gone.
-    let start = turn_ms();
+    // Steps of 20 s start where the clock shows a multiple of them.
+    let start = turn_ms() - turn_ms() % 20_000;
     let held = |agent: u8, i: u64, rows: &[TestRow]| TestWindow::new("a", agent, i + 1, start + i * 10_000).inuse(rows);
     lab.push([
         held(1, 0, &[row("main;keep", 100)]),
