@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
-use sqlx::{AnyConnection, Executor};
+use sqlx::{AnyConnection, Connection, Executor};
 
 use super::{Catalog, CatalogError, migrate};
 
@@ -59,7 +59,12 @@ impl Catalog {
                 Self { read: pool(READERS, sqlite_session).connect_lazy_with(options), write, shared: false }
             }
             Location::Postgres(url) => {
-                let pool = pool(CONNECTIONS, postgres_session).connect_with(options(url)?).await?;
+                let options = options(url)?;
+                // A pool says only that it has waited; one connection by itself says why.
+                let first = tokio::time::timeout(ACQUIRE, AnyConnection::connect_with(&options)).await;
+                let silent = |_| CatalogError::Location(format!("no answer within {} s", ACQUIRE.as_secs()));
+                first.map_err(silent)??.close().await?;
+                let pool = pool(CONNECTIONS, postgres_session).connect_with(options).await?;
                 Self { read: pool.clone(), write: pool, shared: true }
             }
         };
