@@ -69,6 +69,8 @@ pub use context::tower::{TraceLayer, TracedFuture, TracedService, tower_layer};
 pub use context::tracing::{SpanLayer, tracing_layer};
 pub use context::{Guard, InContext, TraceContext, attach, current, in_context};
 pub use heap::ProfAlloc;
+#[doc(hidden)]
+pub use heap::hooks as heap_hooks;
 #[cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
 #[doc(hidden)]
 pub use sampler::bench_hooks;

@@ -18,6 +18,7 @@ pub(crate) fn run(args: &[&str]) -> Result {
     let mut numbers = Vec::new();
     if wanted("agent") {
         numbers.extend(rust("bench-agent", &[])?);
+        numbers.extend(heap()?);
         let binaries = binaries::release()?;
         numbers.extend(rust("bench-wire", &[("TEPHRA_BINARIES", binaries.folder.as_os_str())])?);
     }
@@ -37,8 +38,19 @@ pub(crate) fn run(args: &[&str]) -> Result {
     Ok(())
 }
 
+/// The heap profiler's cost, over jemalloc too, and beside another sampler where that can be built.
+fn heap() -> Result<Vec<Value>> {
+    let features = if std::env::var_os("LIBCLANG_PATH").is_some() { "jemalloc,libdd" } else { "jemalloc" };
+    rust_with("bench-heap", &["--features", features], &[])
+}
+
 fn rust(program: &str, env: &[(&str, &std::ffi::OsStr)]) -> Result<Vec<Value>> {
-    tools::run(cargo().args(["build", "--release", "--locked", "--quiet", "-p", "tephra-tests", "--bin", program]))?;
+    rust_with(program, &[], env)
+}
+
+fn rust_with(program: &str, options: &[&str], env: &[(&str, &std::ffi::OsStr)]) -> Result<Vec<Value>> {
+    let build = ["build", "--release", "--locked", "--quiet", "-p", "tephra-tests", "--bin", program];
+    tools::run(cargo().args(build).args(options))?;
     let mut command = Command::new(target_dir().join("release").join(program));
     read(&run_quietly(command.envs(env.iter().copied()))?)
 }

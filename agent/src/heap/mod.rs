@@ -5,6 +5,7 @@
 //! are freed.
 
 mod countdown;
+pub mod hooks;
 mod prof_alloc;
 mod table;
 
