@@ -56,11 +56,15 @@ fn windows(collector: &Collector, service: &str, version: &str) -> u64 {
 fn the_shop_is_profiled_by_name_trace_and_release() {
     let collector = Collector::start();
     for version in ["v1", "v2"] {
+        let opened = now_ms();
         let shop = Shop::open(&collector, version);
         eventually("windows of both services arrive", || {
             let enough = |service| windows(&collector, service, version) >= 12;
             (enough("checkout") && enough("gateway")).then_some(())
         });
+        if version == "v2" {
+            the_leak_is_told_by_function(&collector, opened);
+        }
         shop.close();
     }
     names_are_real(&collector);
@@ -94,6 +98,18 @@ fn the_release_that_regressed_is_told_by_function(collector: &Collector) {
         let first = diff.pointer("/movers/0/name").and_then(Value::as_str).unwrap_or_default();
         assert!(first.contains(planted), "{profile_type}: expected {planted}, got {first:?} of {}", diff["movers"]);
     }
+}
+
+/// It grows for as long as the shop is open, until it stands out from the luck of sampling.
+fn the_leak_is_told_by_function(collector: &Collector, opened: u64) {
+    eventually("the leak stands out", || {
+        let path = format!("/api/v1/growth?service=gateway&label.version=v2&from={opened}&until={}", now_ms());
+        let growth = collector.api.get(&path);
+        let growth = (growth.status == 200).then(|| growth.json())?;
+        let first = growth.pointer("/growers/0")?;
+        assert_eq!(first["state"], "grew", "{growth}");
+        first["name"].as_str()?.contains("shop::sessions::").then_some(())
+    });
 }
 
 fn a_slow_request_is_seen_in_both_services(collector: &Collector) {

@@ -2,7 +2,7 @@
 //!
 //! `shop-gateway` answers people and asks `shop-checkout` for prices and orders; `shop-load` is the people. The work is
 //! ordinary: JSON, hashing, sorting, compression, text, a cache behind a lock. The feature `v2` is a second release, with
-//! two mistakes of the kind that pass review: [`tax`] and [`receipt`].
+//! two mistakes of the kind that pass review: [`tax`] and [`receipt`]. A third is in both releases: [`sessions`] leak, slowly.
 
 pub mod archive;
 pub mod cart;

@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// About 64 MiB of them; the leak ends here so that a demo can run over night.
-const SESSIONS_MAX: usize = 30_000;
+/// About 70 MiB of them; the leak ends here so that a demo can run over night.
+const SESSIONS_MAX: usize = 16_000;
+
+/// Size of the page that each session keeps.
+const PAGE_BYTES: usize = 4_096;
 
 /// What a session may remember.
 const VISITS_MAX: usize = 50;
@@ -33,11 +36,11 @@ impl Sessions {
         if session.visits.len() < VISITS_MAX {
             session.visits.push(page.to_owned());
         }
-        session.page.truncate(2_048);
+        session.page.truncate(PAGE_BYTES);
         session.visits.len()
     }
 }
 
 fn new_session() -> Session {
-    Session { visits: Vec::new(), page: vec![b' '; 2_048] }
+    Session { visits: Vec::new(), page: vec![b' '; PAGE_BYTES] }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::Result;
-use crate::demo::links::{Links, diff_query, samples, slow_orders};
+use crate::demo::links::{Links, diff_query, growth_query, samples, slow_orders};
 use crate::demo::pages;
 use crate::demo::story::{Stage, Story};
 use crate::tools::{find, run_quietly};
@@ -13,6 +13,8 @@ use crate::tools::{find, run_quietly};
 /// What v2 does wrong.
 const PLANTED_CPU: &str = "TaxOffice>::rate_for";
 const PLANTED_ALLOC: &str = "receipt::render";
+/// What both releases do wrong.
+const PLANTED_LEAK: &str = "sessions::";
 
 const SERVICES: [&str; 2] = ["gateway", "checkout"];
 
@@ -39,6 +41,7 @@ pub(crate) fn judge(stage: &Stage, story: &Story, links: &Links) -> Result {
     };
     claim("the CPU diff starts with the slow function", first_mover(stage, story, "cpu", PLANTED_CPU));
     claim("the allocation diff starts with the wasteful one", first_mover(stage, story, "alloc_space", PLANTED_ALLOC));
+    claim("what grew starts with the leak", first_grower(stage, story));
     claim("the alert names the slow function", alert_headline(stage, story));
     claim("a slow trace shows both services", trace_services(stage, story, links));
     claim("functions have names", symbol_share(stage, story));
@@ -60,6 +63,18 @@ fn first_mover(stage: &Stage, story: &Story, profile_type: &str, planted: &str) 
         return Err(format!("expected {planted}, got {names:?}").into());
     }
     Ok(format!("{} {}, q {}", first["state"].as_str().unwrap_or("?"), first["delta"], first["q"]))
+}
+
+fn first_grower(stage: &Stage, story: &Story) -> Result<String> {
+    let growth = stage.api.json(&growth_query("/api/v1/growth?", story))?;
+    let Some(first) = growth["growers"].get(0) else {
+        return Err(format!("nothing, but {}", growth["sentences"]).into());
+    };
+    let name = first["name"].as_str().unwrap_or_default();
+    if !name.contains(PLANTED_LEAK) {
+        return Err(format!("expected {PLANTED_LEAK}, got {name:?}: {}", growth["sentences"]).into());
+    }
+    Ok(format!("{name} by {}, {}", first["delta"], first["trend"].as_str().unwrap_or("?")))
 }
 
 fn alert_headline(stage: &Stage, story: &Story) -> Result<String> {

@@ -12,6 +12,7 @@ pub(crate) struct Links {
     pub(crate) overview: String,
     pub(crate) service: String,
     pub(crate) diff: String,
+    pub(crate) growth: String,
     pub(crate) trace: String,
     pub(crate) alert: String,
     /// The trace that `trace` shows.
@@ -26,6 +27,7 @@ impl Links {
             overview: "/".to_owned(),
             service: format!("/s/checkout?from={}&until={}", story.before.0, story.after.1),
             diff: diff_query("/diff?", story, "cpu"),
+            growth: growth_query("/growth?", story),
             trace: format!("/trace/{trace_id}"),
             alert: story.alert.clone(),
             trace_id,
@@ -37,9 +39,16 @@ impl Links {
         println!("\n  overview      {base}{}", self.overview);
         println!("  flame graph   {base}{}", self.service);
         println!("  v1 → v2       {base}{}", self.diff);
+        println!("  what grew     {base}{}", self.growth);
         println!("  a slow trace  {base}{}", self.trace);
         println!("  the alert     {base}{}", self.alert);
     }
+}
+
+/// What grew in the gateway's memory while v2 ran.
+pub(crate) fn growth_query(page: &str, story: &Story) -> String {
+    let (from, until) = story.after;
+    format!("{page}service=gateway&from={from}&until={until}")
 }
 
 /// v1 against v2, by version.
