@@ -18,6 +18,7 @@ pub struct Row {
     pub value: u64,
     pub samples: u64,
     pub trace_id: Option<[u8; 16]>,
+    pub span_id: Option<[u8; 8]>,
     pub truncated: bool,
 }
 
@@ -46,11 +47,13 @@ impl Window {
                 }
                 let link = series.link.get(i).copied().unwrap_or_default() as usize;
                 let id = |link: usize| links.trace_ids.chunks_exact(16).nth(link).unwrap().try_into().unwrap();
+                let span = |link: usize| links.span_ids.chunks_exact(8).nth(link).unwrap().try_into().unwrap();
                 Row {
                     stack,
                     value: series.value[i],
                     samples: series.samples.get(i).map_or(series.value[i], |samples| u64::from(*samples)),
                     trace_id: link.checked_sub(1).map(id),
+                    span_id: link.checked_sub(1).map(span),
                     truncated: stacks.truncated.contains(&node),
                 }
             })
