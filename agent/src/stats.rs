@@ -15,6 +15,9 @@ use crate::process;
 pub struct Stats {
     /// Samples are being taken: the agent is neither inert, paused, nor stopped.
     pub sampling: bool,
+    /// CPU samples per second of CPU time now. It is halved while handler and agent threads use more than one hundredth
+    /// of the process's CPU time, and doubled again later.
+    pub cpu_hz: u32,
     /// CPU samples taken.
     pub cpu_samples: u64,
     /// Allocation samples taken.
@@ -23,6 +26,10 @@ pub struct Stats {
     pub truncated: u64,
     /// Samples that were lost, by reason.
     pub dropped: Drops,
+    /// Samples that kept their trace and not their span, because the window had used half of its memory.
+    pub without_span: u64,
+    /// Samples that kept neither trace nor span, because the window had used three quarters of its memory.
+    pub without_trace: u64,
     /// Threads sampled now.
     pub threads: u64,
     /// Threads that the kernel gave no timer of their own, as under a low `ulimit -i`. One timer of the whole process
@@ -126,6 +133,11 @@ impl Board {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = (stats, lost);
     }
 
+    /// CPU time of the agent's own threads.
+    pub(crate) fn agent_cpu(&self) -> Duration {
+        self.threads.iter().map(|id| process::thread_cpu(id.load(Ordering::Relaxed))).sum()
+    }
+
     /// Everything, together with the state of the queue.
     pub(crate) fn read(&self, queue: &Queue) -> Stats {
         let (mut stats, lost) = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,7 +145,7 @@ impl Board {
         stats.dropped.add(lost);
         stats.dropped.add(tally.lost);
         Stats {
-            agent_cpu: self.threads.iter().map(|id| process::thread_cpu(id.load(Ordering::Relaxed))).sum(),
+            agent_cpu: self.agent_cpu(),
             windows_delivered: tally.delivered,
             windows_duplicate: tally.duplicates,
             windows_refused: tally.refused,

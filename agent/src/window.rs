@@ -65,7 +65,24 @@ pub(crate) struct Live {
 /// Live heap by stack hash.
 pub(crate) type LiveHeap = HashMap<u64, Live>;
 
-/// The window that is being filled.
+/// Samples that were stored with less of a label than they had, to save memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Coarsened {
+    /// With the trace, but not the span.
+    pub(crate) without_span: u64,
+    /// With neither.
+    pub(crate) without_trace: u64,
+}
+
+impl Coarsened {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.without_span += more.without_span;
+        self.without_trace += more.without_trace;
+    }
+}
+
+/// The window that is being filled. As its memory runs out it first tells spans apart no longer, then traces, and at last
+/// takes no stack or row that it does not know.
 #[derive(Debug)]
 pub(crate) struct Window {
     slot: Slot,
@@ -76,6 +93,7 @@ pub(crate) struct Window {
     link_ids: HashMap<Link, u32>,
     stored: u64,
     table_full: u64,
+    coarsened: Coarsened,
 }
 
 impl Window {
@@ -94,6 +112,7 @@ impl Window {
             link_ids: HashMap::new(),
             stored: 0,
             table_full: 0,
+            coarsened: Coarsened::default(),
         }
     }
 
@@ -105,6 +124,11 @@ impl Window {
     /// Samples added.
     pub(crate) fn stored(&self) -> u64 {
         self.stored
+    }
+
+    /// Samples whose labels were left out.
+    pub(crate) fn coarsened(&self) -> Coarsened {
+        self.coarsened
     }
 
     /// Samples for which there was no room.
@@ -119,9 +143,13 @@ impl Window {
 
     /// Adds a sample, or counts it as dropped when the budget is spent.
     pub(crate) fn add(&mut self, sample: &RawSample<'_>, modules: &dyn Locate) {
+        let coarsened = self.coarsened;
         match self.try_add(sample, modules) {
             Some(()) => self.stored += 1,
-            None => self.table_full += 1,
+            None => {
+                self.table_full += 1;
+                self.coarsened = coarsened;
+            }
         }
     }
 
@@ -134,9 +162,9 @@ impl Window {
                 self.stacks.intern(sample.stack_hash, sample.stack, sample.truncated, allocated, modules)?
             }
         };
-        let link = match &sample.context {
+        let link = match self.label(sample) {
             None => 0,
-            Some(context) => self.link_id(link(context), has_room)? + 1,
+            Some(link) => self.link_id(link, has_room)? + 1,
         };
         let (measure, value, objects) = match sample.kind {
             SampleKind::Cpu { periods } => (Measure::Cpu, f64::from(periods), 0.0),
@@ -153,6 +181,22 @@ impl Window {
         row.samples = row.samples.saturating_add(1);
         row.time_ms = row.time_ms.min(time_ms);
         Some(())
+    }
+
+    /// What is kept of a sample's label. A label that is known already costs nothing, so it stays.
+    fn label(&mut self, sample: &RawSample<'_>) -> Option<Link> {
+        let whole = link(sample.context.as_ref()?);
+        let used = self.bytes();
+        if used < self.budget_bytes / 2 || self.link_ids.contains_key(&whole) {
+            return Some(whole);
+        }
+        let trace_only = (whole.0, [0; 8]);
+        if used < self.budget_bytes / 4 * 3 || self.link_ids.contains_key(&trace_only) {
+            self.coarsened.without_span += 1;
+            return Some(trace_only);
+        }
+        self.coarsened.without_trace += 1;
+        None
     }
 
     fn link_id(&mut self, link: Link, has_room: bool) -> Option<u32> {
@@ -190,6 +234,23 @@ mod tests {
             stack_hash: hash,
             truncated: false,
         }
+    }
+
+    #[test]
+    fn labels_go_before_samples_do() {
+        let mut window = Window::new(Slot::at(10_000, 10_000), 64 << 10);
+        for i in 0..20_000u64 {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&(i / 4 + 1).to_le_bytes());
+            let context = TraceContext { trace_id: id, span_id: (i + 1).to_le_bytes(), flags: 1 };
+            window.add(&RawSample { context: Some(context), ..sample(1, &[0x10000, 0x20000]) }, &TwoModules);
+        }
+        let Coarsened { without_span, without_trace } = window.coarsened();
+        assert_eq!((window.stored(), window.table_full()), (20_000, 0), "no sample was lost for its label");
+        assert!(without_span > 100 && without_trace > 10_000, "{without_span}, {without_trace}");
+        let spans = window.links.iter().filter(|(_, span)| *span != [0; 8]).count();
+        assert!(spans > 100 && window.links.len() > spans, "first whole labels, then traces alone");
+        assert!(window.bytes() < 64 << 10);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tephra_proto::codec;
 use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
@@ -11,11 +11,12 @@ use tephra_proto::v1::{DropCount, DropReason, Label, PushHeader, PushRequest};
 use crate::builder::{Settings, StartError};
 use crate::clock::{self, Slot};
 use crate::export::{Binaries, Binary, Lost, Queue, Sealed};
+use crate::governor::{Governor, Usage};
 use crate::heap::{self, HeapConfig};
 use crate::notice::Notice;
 use crate::sampler::{self, ModuleMap, SamplerConfig};
 use crate::stats::{Board, Drops, Stats};
-use crate::window::{Encoding, LiveHeap, Window};
+use crate::window::{Coarsened, Encoding, LiveHeap, Window};
 use crate::{random, spans};
 
 pub(crate) const THREAD_NAME: &str = "tephra-agent";
@@ -56,6 +57,11 @@ pub(crate) struct Worker {
     window: Window,
     modules: Arc<ModuleMap>,
     paused: bool,
+    governor: Governor,
+    /// What had been used when the governor was last asked.
+    judged: Judged,
+    /// Labels that windows sealed so far left out.
+    coarsened: Coarsened,
     /// Threads without timers were mentioned.
     told_of_timers: bool,
     /// Lost on this side of the queue, in total.
@@ -96,6 +102,9 @@ impl Worker {
         let slot = Slot::at(clock::unix_ms(), settings.window_ms);
         let mut worker = Self {
             window: Window::new(slot, settings.window_bytes),
+            governor: Governor::new(settings.cpu_hz),
+            judged: Judged { at: Instant::now(), process_ns: initial_cpu_ns, agent: Duration::ZERO },
+            coarsened: Coarsened::default(),
             settings,
             encoding,
             queue: Arc::clone(queue),
@@ -197,8 +206,9 @@ impl Worker {
         let cpu_ns = sampler::process_cpu_ns();
         let stored = self.window.stored();
         if why == Seal::Whole || stored > 0 || !spans.is_empty() {
-            let payload = self.encoding.payload(&self.window, (why != Seal::Part).then_some(&live), &spans);
-            let payload = prost::Message::encode_to_vec(&payload);
+            let live = (why != Seal::Part).then_some(&live);
+            // The columns are gone before the bytes are compressed.
+            let payload = prost::Message::encode_to_vec(&self.encoding.payload(&self.window, live, &spans));
             match codec::compress(&payload) {
                 Ok(frame) if payload.len() <= PAYLOAD_BYTES_MAX && frame.len() <= PAYLOAD_COMPRESSED_BYTES_MAX => {
                     let header = self.header(stored, cpu_ns);
@@ -218,8 +228,36 @@ impl Worker {
             }
         }
         let slot = Slot::at(clock::unix_ms(), self.settings.window_ms);
+        self.coarsened.add(self.window.coarsened());
         self.window = self.window.next(slot, &live);
         self.board.write(self.stats(), self.lost_so_far());
+        if why == Seal::Whole {
+            self.govern();
+        }
+    }
+
+    /// Changes the rate between two windows, if the governor says so: a window has one period.
+    fn govern(&mut self) {
+        let counters = sampler::counters();
+        let handler = Duration::from_nanos(counters.handler_ns - self.initial.handler_ns);
+        let now = Judged {
+            at: Instant::now(),
+            process_ns: sampler::process_cpu_ns(),
+            agent: handler + self.board.agent_cpu(),
+        };
+        let before = std::mem::replace(&mut self.judged, now);
+        let usage = Usage {
+            wall: now.at.saturating_duration_since(before.at),
+            process: Duration::from_nanos(now.process_ns.saturating_sub(before.process_ns)),
+            agent: now.agent.saturating_sub(before.agent),
+        };
+        if self.governor.judge(usage) {
+            let hz = self.governor.hz();
+            sampler::set_hz(hz);
+            self.encoding.cpu_period_ns = 1_000_000_000 / u64::from(hz);
+            static CHANGED: Notice = Notice::new();
+            CHANGED.say(&format!("sampling at {hz} Hz now, to use less than 1 % of the process's CPU time"));
+        }
     }
 
     fn header(&mut self, stored: u64, cpu_ns: u64) -> PushHeader {
@@ -264,10 +302,13 @@ impl Worker {
         let process_cpu_ns = sampler::process_cpu_ns().saturating_sub(self.initial_cpu_ns);
         Stats {
             sampling: !self.paused,
+            cpu_hz: self.governor.hz(),
             cpu_samples: now.cpu_taken - initial.cpu_taken,
             alloc_samples: now.alloc_taken - initial.alloc_taken,
             truncated: now.truncated - initial.truncated,
             dropped: Drops::default(),
+            without_span: self.coarsened.without_span + self.window.coarsened().without_span,
+            without_trace: self.coarsened.without_trace + self.window.coarsened().without_trace,
             threads: now.threads,
             timer_failures: now.timer_failures - initial.timer_failures,
             windows_sealed: self.sequence,
@@ -283,6 +324,14 @@ impl Worker {
             ..Stats::default()
         }
     }
+}
+
+/// What had been used at some time.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    at: Instant,
+    process_ns: u64,
+    agent: Duration,
 }
 
 /// Stops whatever still runs, when the agent thread ends for whatever reason.

@@ -178,6 +178,14 @@ pub(crate) fn pause(paused: bool) {
     });
 }
 
+pub(crate) fn set_hz(hz: u32) {
+    RUNNING.with_borrow_mut(|running| {
+        if let Some(running) = running {
+            running.config.hz = hz;
+        }
+    });
+}
+
 pub(crate) fn tick() {
     RUNNING.with_borrow_mut(|running| {
         if let Some(running) = running

@@ -167,6 +167,20 @@ pub(crate) fn pause(paused: bool) {
     }
 }
 
+/// Samples at another rate from now on.
+pub(crate) fn set_hz(hz: u32) {
+    if let Some(mut supervisor) = supervisor()
+        && let Some(supervisor) = supervisor.as_mut()
+    {
+        let period = Duration::from_secs(1).checked_div(hz);
+        capture::set_period(period);
+        supervisor.threads.set_period(period);
+        if !supervisor.paused {
+            supervisor.threads.discover();
+        }
+    }
+}
+
 /// Looks after threads, stack bounds and modules.
 pub(crate) fn tick() {
     if let Some(mut supervisor) = supervisor()

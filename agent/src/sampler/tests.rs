@@ -106,7 +106,7 @@ fn on_sampled_thread(work: impl FnOnce() + Send) -> u32 {
 fn stacks_of_a_recursion_are_whole_and_reach_the_threads_root() {
     let mut sampling = Sampling::start(997);
     let tid = on_sampled_thread(|| {
-        burn_deep(40, Duration::from_millis(300));
+        burn_deep(40, Duration::from_millis(800));
     });
     let samples: Vec<_> = sampling.finish().into_iter().filter(|s| s.tid == tid).collect();
     let deep = range_of(burn_deep as *const () as usize);

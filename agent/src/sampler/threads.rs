@@ -126,6 +126,12 @@ impl Threads {
         }
     }
 
+    /// Stops sampling every thread; from the next discovery on, each is sampled once per `period`.
+    pub(super) fn set_period(&mut self, period: Option<Duration>) {
+        self.clear();
+        self.period = period;
+    }
+
     /// Stops sampling every thread.
     pub(super) fn clear(&mut self) {
         for (_, thread) in self.known.drain() {

@@ -21,7 +21,9 @@ impl Functions {
             let all = self.by_address.iter().filter(|(_, (_, name))| name.contains(part));
             all.map(|(&start, (size, _))| start..start + size).collect::<Vec<_>>()
         };
-        let bias = known.0.wrapping_sub(named(known.1)[0].start);
+        // Its closures have its name too, but do not lie a whole number of pages from where it is.
+        let is_it = |code: &&std::ops::Range<u64>| known.0.wrapping_sub(code.start).is_multiple_of(4096);
+        let bias = known.0.wrapping_sub(named(known.1).iter().find(is_it).expect("a function of this binary").start);
         named(part).into_iter().map(|code| code.start.wrapping_add(bias)..code.end.wrapping_add(bias)).collect()
     }
 
