@@ -16,8 +16,11 @@ use support::symbols::Functions;
 use support::thread_cpu;
 use tephra_agent::bench_hooks::Session;
 
-/// The functions that work, and how much of each round.
-const WORKERS: [(&str, u64, fn(Duration)); 3] = [
+/// A function's name, its parts of each round, and the function.
+type Worker = (&'static str, u64, fn(Duration));
+
+/// The functions that work.
+const WORKERS: [Worker; 3] = [
     ("hashing_worker", 6, hashing_worker),
     ("sorting_worker", 3, sorting_worker),
     ("printing_worker", 1, printing_worker),
