@@ -20,7 +20,8 @@
 //!
 //! # What this can never do to your process
 //! - **Slow it down noticeably.** A thread is interrupted about `cpu_hz` times per second of CPU it *uses*; a sleeping
-//!   thread is left alone. No thread of yours ever waits for the agent: not for a lock, not for the network, not for memory.
+//!   thread is left alone, but for the rare signal that the kernel hands on to it while another thread starts or ends, when the
+//!   C library blocks signals. No thread of yours ever waits for the agent: not for a lock, not for the network, not for memory.
 //!   While the agent uses more than 1 % of the process's CPU time, it halves its rate.
 //! - **Fill its memory.** Every table and queue has a fixed budget, together [`Builder::memory_limit`]. What does not
 //!   fit is dropped, counted by reason, and the counts are shipped, so a profile never under-reports in silence.
