@@ -21,6 +21,8 @@ impl Shop {
         let service = |program: &str, port: u16| {
             let mut command = Command::new(binaries::shop(version, program));
             command.env("TEPHRA_ENDPOINT", collector.endpoint()).env("SHOP_WINDOW_MS", "1000");
+            // Often, so that a leak stands out within seconds.
+            command.env("SHOP_HEAP_MEAN_BYTES", "65536");
             command.env("SHOP_LISTEN", format!("127.0.0.1:{port}"));
             command.env("SHOP_CHECKOUT", format!("http://127.0.0.1:{checkout_port}"));
             let running = Running::start(&mut command);

@@ -16,7 +16,8 @@ use crate::client::Error;
 pub const VERSION: &str = if cfg!(feature = "v2") { "v2" } else { "v1" };
 
 /// Profiles this process as `service`, and lets spans label its samples. `TEPHRA_ENDPOINT` says where the collector is
-/// (by default on this machine), `SHOP_WINDOW_MS` how long a window lasts. Stops and flushes when dropped.
+/// (by default on this machine), `SHOP_WINDOW_MS` how long a window lasts, `SHOP_HEAP_MEAN_BYTES` how far apart samples of the heap
+/// are. Stops and flushes when dropped.
 ///
 /// # Errors
 /// When the agent refuses its settings.
@@ -25,6 +26,9 @@ pub fn profile(service: &str) -> Result<tephra_agent::Agent, Error> {
     let mut agent = tephra_agent::Agent::builder(service).endpoint(&endpoint).label("version", VERSION);
     if let Ok(window) = std::env::var("SHOP_WINDOW_MS") {
         agent = agent.window(Duration::from_millis(window.parse()?));
+    }
+    if let Ok(mean) = std::env::var("SHOP_HEAP_MEAN_BYTES") {
+        agent = agent.heap_mean_bytes(mean.parse()?);
     }
     let agent = agent.start()?;
     tracing_subscriber::registry().with(tephra_agent::tracing_layer()).try_init()?;
