@@ -86,6 +86,8 @@ impl Stage {
     fn shop_command(&self, version: &str, program: &str, port: u16) -> Command {
         let mut command = Command::new(self.binaries.shop(version, program));
         command.env("TEPHRA_ENDPOINT", &self.api.base).env("SHOP_LISTEN", format!("127.0.0.1:{port}"));
+        // Four times as often as a service that runs for days would: the leak has a minute to stand out.
+        command.env("SHOP_HEAP_MEAN_BYTES", "131072");
         command
     }
 
