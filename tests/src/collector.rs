@@ -81,9 +81,33 @@ impl Collector {
     /// # Panics
     /// When the operating system does not say.
     pub fn peak_memory(&self) -> u64 {
+        self.process_bytes("VmHWM:")
+    }
+
+    /// The memory that is resident now, bytes.
+    ///
+    /// # Panics
+    /// When the operating system does not say.
+    pub fn memory(&self) -> u64 {
+        self.process_bytes("VmRSS:")
+    }
+
+    fn process_bytes(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id())).expect("a process status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a line of the process status");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") << 10
+    }
+
+    /// The CPU time it has used, all threads, seconds.
+    ///
+    /// # Panics
+    /// When the operating system does not say.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.running.id())).expect("a process status");
+        let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+        let ticks = |n: usize| fields.split_whitespace().nth(n).and_then(|t| t.parse::<f64>().ok()).expect("ticks");
+        // User and system time, in hundredths on every Linux there is.
+        (ticks(11) + ticks(12)) / 100.0
     }
 
     /// Its port.
