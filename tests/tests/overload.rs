@@ -114,3 +114,40 @@ fn large_window() -> Window {
         window.cpu(&stack, 3)
     })
 }
+
+/// Bodies that are announced as large as can be and then never come, more of them than there is room for; from 127.0.0.2, because a neighbour's
+/// address is what tells them apart.
+#[test]
+fn slow_bodies_of_a_neighbour_and_half_sent_headers_hold_nobody_up() {
+    const SLOW: usize = 40;
+    let collector = Collector::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let port = collector.port();
+    let slow: Vec<_> = (0..SLOW)
+        .map(|i| {
+            let stream = runtime.block_on(async {
+                let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+                socket.bind("127.0.0.2:0".parse().expect("an address")).expect("a local address");
+                socket.connect(([127, 0, 0, 1], port).into()).await.expect("connects")
+            });
+            let mut stream = stream.into_std().expect("a plain socket");
+            stream.set_nonblocking(false).expect("a blocking socket");
+            let head = b"POST /tephra.v1.ProfileService/Push HTTP/1.1\r\nHost: x\r\nContent-Type: application/grpc\r\n\
+                         TE: trailers\r\nContent-Length: 4194304\r\n\r\n\x00\x00\x3f\xff\xfb";
+            // Every other one does not even end its header.
+            let sent = if i % 2 == 0 { &head[..] } else { &head[..60] };
+            std::io::Write::write_all(&mut stream, sent).expect("takes a few bytes");
+            stream
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(300));
+    let pusher = Pusher::new(&collector.endpoint());
+    let mut agent = Agent::new("quiet", 1);
+    let start = aligned(now_ms(), 600_000);
+    for i in 0..10 {
+        pusher.accept(agent.seal(start + i * 10_000, &Window::new().cpu(&["main"], 1)));
+    }
+    assert_eq!(collector.windows(), 10);
+    assert_eq!(collector.api.get("/api/v1/services").status, 200);
+    drop(slow);
+}

@@ -1,6 +1,11 @@
 //! The first gate, before any byte of a message is kept: a body is let in once its size is known to fit.
+//!
+//! Nothing is known yet of whoever sends it but an address. So the room for bodies is shared by address, as the memory for windows is
+//! by service: however many slow bodies one address has begun, there is room for those of another.
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,51 +18,64 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tonic::Status;
 
 use super::MESSAGE_BYTES_MAX;
-use super::admit::{overloaded, retry_after_ms};
+use super::admit::{Budget, Reserved, overloaded, retry_after_ms};
 use super::metrics::Metrics;
 
 /// Bodies that are being read at the same time, in all: 1 000 typical windows, or 15 of the largest.
 const BODIES_BYTES_MAX: usize = 64 << 20;
 
-/// Least that a body is charged.
-const BODY_BYTES_MIN: usize = 4 << 10;
-
 /// How long a request may wait for others to finish reading. Meanwhile its sender is held back by flow control.
 const PLACE_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// One request from its first byte to its ack: a body that dribbles in must not hold its place for ever.
+/// How often it looks whether they have.
+const PLACE_LOOK: Duration = Duration::from_millis(20);
+
+/// A body must be complete by then: one that dribbles in must not hold its place for ever. Agents give up as early.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// One request from its first byte to its ack.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Compression flag and length, before every gRPC message.
 const PREFIX_BYTES: usize = 5;
 
+/// Who is at the other end of a connection, in the extensions of its requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    /// In KiB.
-    bodies: Arc<Semaphore>,
+    bodies: Budget,
     metrics: Arc<Metrics>,
 }
 
 /// The memory of a request's body, on its way through the request's extensions to whoever takes the body over.
 #[derive(Debug, Clone)]
-pub(super) struct BodyPlace(#[expect(dead_code, reason = "held, not used")] Arc<OwnedSemaphorePermit>);
+pub(super) struct BodyPlace(#[expect(dead_code, reason = "held, not used")] Arc<Reserved>);
 
 impl Gate {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX >> 10)), metrics }
+        Self { bodies: Budget::of(BODIES_BYTES_MAX), metrics }
     }
 
-    async fn place(&self, announced: usize) -> Option<BodyPlace> {
+    async fn place(&self, peer: &str, announced: usize) -> Option<BodyPlace> {
         // What is larger than any message is refused by its reader, before it is read.
-        let bytes = announced.clamp(BODY_BYTES_MIN, MESSAGE_BYTES_MAX);
-        let acquired = timeout(PLACE_TIME_MAX, self.bodies.clone().acquire_many_owned((bytes >> 10) as u32 + 1)).await;
-        acquired.ok()?.ok().map(|permit| BodyPlace(Arc::new(permit)))
+        let bytes = announced.min(MESSAGE_BYTES_MAX);
+        let until = Instant::now() + PLACE_TIME_MAX;
+        loop {
+            if let Some(reserved) = self.bodies.reserve(peer, bytes) {
+                return Some(BodyPlace(Arc::new(reserved)));
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            sleep(PLACE_LOOK).await;
+        }
     }
 }
 
@@ -66,7 +84,9 @@ pub async fn through_gate(State(gate): State<Gate>, request: Request, next: Next
     let through = async {
         let (mut parts, body) = request.into_parts();
         let (body, announced) = Replayed::after_prefix(body).await;
-        let Some(place) = gate.place(announced).await else {
+        // Without a connection, as in tests, all are one.
+        let peer = parts.extensions.get::<Peer>().map_or_else(String::new, |peer| peer.0.to_string());
+        let Some(place) = gate.place(&peer, announced).await else {
             gate.metrics.overloaded();
             return overloaded("too much is being received", retry_after_ms()).into_http();
         };
@@ -79,15 +99,17 @@ pub async fn through_gate(State(gate): State<Gate>, request: Request, next: Next
     }
 }
 
-/// A body whose first bytes were looked at.
+/// A body whose first bytes were looked at, and whose last one must come in time.
 struct Replayed {
     seen: VecDeque<Bytes>,
     rest: Body,
+    deadline: Pin<Box<Sleep>>,
 }
 
 impl Replayed {
     /// Reads as far as the length of the first message. A body that ends before has none, which its reader will say.
     async fn after_prefix(mut rest: Body) -> (Self, usize) {
+        let deadline = Box::pin(sleep(BODY_TIME_MAX));
         let mut seen = VecDeque::new();
         let mut prefix = Vec::with_capacity(PREFIX_BYTES);
         while prefix.len() < PREFIX_BYTES {
@@ -103,7 +125,7 @@ impl Replayed {
             [_, a, b, c, d] => u32::from_be_bytes([a, b, c, d]) as usize,
             _ => 0,
         };
-        (Self { seen, rest }, announced)
+        (Self { seen, rest, deadline }, announced)
     }
 }
 
@@ -114,7 +136,12 @@ impl HttpBody for Replayed {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match self.seen.pop_front() {
             Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
-            None => Pin::new(&mut self.rest).poll_frame(cx),
+            None => match Pin::new(&mut self.rest).poll_frame(cx) {
+                Poll::Pending if self.deadline.as_mut().poll(cx).is_ready() => Poll::Ready(Some(Err(
+                    axum::Error::new(Status::deadline_exceeded("the body took longer than 10 s")),
+                ))),
+                polled => polled,
+            },
         }
     }
 
@@ -152,16 +179,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bodies_wait_for_room_and_are_then_sent_back() {
-        let metrics = Arc::new(Metrics::default());
-        let gate = Gate::new(metrics);
+    async fn slow_bodies_of_one_address_leave_room_for_another() {
+        let gate = Gate::new(Arc::new(Metrics::default()));
         let mut places = Vec::new();
-        while let Some(place) = gate.place(MESSAGE_BYTES_MAX).await {
+        while let Some(place) = gate.place("10.0.0.1", MESSAGE_BYTES_MAX).await {
             places.push(place);
         }
-        assert_eq!(places.len(), BODIES_BYTES_MAX / (MESSAGE_BYTES_MAX + 1_024));
-        assert!(gate.place(usize::MAX).await.is_none(), "a claim beyond every limit is no overflow");
+        assert_eq!(places.len(), 8, "half of what there is");
+        assert!(gate.place("10.0.0.2", usize::MAX).await.is_some(), "a claim beyond every limit is no overflow");
         places.pop();
-        assert!(gate.place(MESSAGE_BYTES_MAX).await.is_some());
+        assert!(gate.place("10.0.0.1", MESSAGE_BYTES_MAX).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_is_cut_off() {
+        let first = tokio_stream::iter([Ok::<_, axum::Error>(Frame::data(Bytes::from_static(b"\0\0\0\0\x07pay")))]);
+        let never = tokio_stream::StreamExt::chain(first, tokio_stream::pending());
+        let (body, announced) = Replayed::after_prefix(Body::new(StreamBody::new(never))).await;
+        assert_eq!(announced, 7);
+        let error = body.collect().await.unwrap_err();
+        assert!(error.to_string().contains("10 s"), "{error}");
     }
 }

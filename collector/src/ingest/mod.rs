@@ -35,7 +35,7 @@ use tephra_proto::{codec, v1};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use cardinality::{Caps, OVERFLOW_INSTANCE, Overflow};
-pub use gate::{Gate, through_gate};
+pub use gate::{Gate, Peer, through_gate};
 pub use metrics::{Metrics, MetricsSnapshot};
 
 use crate::profile::decode::{self, Header, Lateness, Opened, Rejection};

@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tower::util::MapRequest;
 use tracing::{debug, warn};
 
 use super::idle::IdleTimeout;
+use crate::ingest::Peer;
 
 /// Connections at the same time: each agent keeps one, a browser six.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -51,8 +55,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, peer)) => (stream, peer.ip()),
             Err(error) => {
                 // Out of file descriptors, most likely: others will finish.
                 warn!(%error, "a connection could not be accepted");
@@ -62,7 +66,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
         };
         match places.clone().try_acquire_owned() {
             Ok(place) => {
-                connections.spawn(connection(stream, router.clone(), stopped.clone(), place));
+                connections.spawn(connection(stream, Peer(peer), router.clone(), stopped.clone(), place));
             }
             Err(_) => warn!(limit = CONNECTIONS_MAX, "too many connections: one was closed"),
         }
@@ -77,6 +81,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
 
 async fn connection(
     stream: TcpStream,
+    peer: Peer,
     router: Router,
     mut stopped: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
@@ -96,7 +101,11 @@ async fn connection(
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     let io = TokioIo::new(IdleTimeout::new(stream, IDLE_MAX));
-    let mut connection = std::pin::pin!(builder.serve_connection(io, TowerToHyperService::new(router)));
+    let service = MapRequest::new(router, move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+    });
+    let mut connection = std::pin::pin!(builder.serve_connection(io, TowerToHyperService::new(service)));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         // An error means that the accept loop is gone, which means the same.
