@@ -32,6 +32,8 @@ pub mod synthetic;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade;
 
 use std::collections::BTreeSet;
 use std::fs::File;
