@@ -7,6 +7,7 @@ mod bench;
 mod binaries;
 mod demo;
 mod dev;
+mod open_data;
 mod process;
 mod servers;
 mod soak;

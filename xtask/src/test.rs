@@ -2,21 +2,28 @@
 
 use crate::servers::{self, Servers};
 use crate::tools::{self, cargo, need_chromium, npm, step};
-use crate::{Result, binaries, web};
+use crate::{Result, binaries, open_data, web};
 
 /// Fails at the first group of tests that does. What this machine cannot run is named at the end.
 pub(crate) fn run() -> Result {
     web::install()?;
     let chromium = need_chromium()?;
     let no_postgres = servers::need_postgres().err();
+    let pyarrow = open_data::need_pyarrow();
     let binaries = binaries::release()?;
     step("the view: types and lints", || tools::run(npm().args(["run", "--silent", "check"])))?;
     step("the view: unit tests", || tools::run(npm().args(["test", "--silent"])))?;
     step("Rust, whole system and browser", || {
         let mut command = cargo();
         command.args(["test", "--workspace", "--locked"]);
+        if let Ok(python) = &pyarrow {
+            command.env("TEPHRA_TEST_PYARROW", python);
+        }
         tools::run(command.env("TEPHRA_BINARIES", &binaries.folder).env("CHROMIUM", &chromium))
     })?;
+    if let Err(why) = pyarrow {
+        eprintln!("skipped: the data folder read by pyarrow. {why}");
+    }
     match no_postgres {
         None => step("the collector again, on PostgreSQL and a bucket", shared_store),
         Some(why) => {

@@ -24,6 +24,8 @@ mod crashes;
 pub mod disk;
 mod folder;
 mod migrations;
+#[cfg(test)]
+mod open_data;
 pub mod place;
 pub mod retain;
 pub mod segment;
