@@ -1,6 +1,7 @@
 //! End to end, in process: windows go in by the door agents use, answers come out of the router.
 
 mod alerts;
+mod allocations;
 mod answers;
 mod caching;
 mod growth;
