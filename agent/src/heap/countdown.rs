@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Bytes a thread allocates before it looks whether profiling was started: often enough to notice, too rarely to cost.
-const IDLE_STEP: i64 = 64 * 1024;
+const IDLE_STEP: i64 = 512 * 1024;
 
 /// Mean bytes between samples.
 static MEAN_BYTES: AtomicU64 = AtomicU64::new(0);
