@@ -28,7 +28,7 @@ function DiffLegend({ model }: { model: Model }) {
         ))}
         <span>×4, more</span>
       </span>
-      <span>▲ grew ▽ shrank ＋ new ▨ gone</span>
+      <span>▲ grew ▽ shrank + new ▨ gone</span>
       <span>{WIDTH_WORDS[model.width.value]}</span>
       <span>Grey: no change, or within noise.</span>
       <label class="choice">

@@ -8,6 +8,8 @@ import { PartialNote } from "../ui/PartialNote";
 /** Below this, percentages say more than the samples know. */
 const SAMPLES_FEW = 500;
 const COVERED_SHARE_OK = 0.97;
+/** Unnamed cost that is worth a line, as a share. */
+const UNNAMED_SHARE_MIN = 0.001;
 
 export function ProfileNotes({ profile }: { profile: Profile }) {
   const { header } = profile;
@@ -58,8 +60,9 @@ function sideNotes(name: string, side: Side, header: FlameHeader) {
 
 function symbolNotes(header: FlameHeader) {
   const { missing } = header.symbols;
-  if (missing.length === 0) return [];
   const share = 1 - header.symbols.share;
+  // Less misleads nobody: a few samples in the kernel's own page, say.
+  if (missing.length === 0 || share < UNNAMED_SHARE_MIN) return [];
   return [
     <details class="note" key="symbols" data-testid="note-symbols">
       <summary>

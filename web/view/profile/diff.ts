@@ -46,7 +46,7 @@ export function stepOf(a: number, b: number, significant: boolean): number {
   return b > a ? STEP_NEUTRAL + steps : STEP_NEUTRAL - steps;
 }
 
-export const CHANGE_MARK: Record<Change, string> = { grew: "▲", shrank: "▽", new: "＋", gone: "▨", unchanged: "·" };
+export const CHANGE_MARK: Record<Change, string> = { grew: "▲", shrank: "▽", new: "+", gone: "▨", unchanged: "·" };
 
 export type WidthMode = "b" | "a" | "union" | "delta";
 
