@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::StoreError;
 
@@ -28,17 +29,27 @@ pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
     synced.map_err(|e| problem(folder, &format!("cannot be synced ({e}): choose another with --data")))
 }
 
-/// Takes the folder for this process. The lock goes with the process, however it ends.
+/// How long a lock may outlive its owner: a child process that is just being started holds all its parent had open until it runs
+/// its own program, and a predecessor that was told to end may still be ending.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Takes the folder for this process. The lock goes with the process, however it ends. Blocks for a moment where somebody else has it.
 pub(super) fn lock(data: &Path) -> Result<File, StoreError> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(data.join("LOCK"));
     let file = file.map_err(|e| problem(data, &format!("cannot be written to ({e}): choose another with --data")))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(problem(data, "another tephra is using it: stop that one, or choose another with --data"))
-        }
-        Err(TryLockError::Error(e)) => {
-            Err(problem(data, &format!("cannot be locked ({e}): is it on a network share?")))
+    let asked = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if asked.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(problem(data, "another tephra is using it: stop that one, or choose another with --data"));
+            }
+            Err(TryLockError::Error(e)) => {
+                return Err(problem(data, &format!("cannot be locked ({e}): is it on a network share?")));
+            }
         }
     }
 }
@@ -51,4 +62,26 @@ pub(super) fn free_bytes(data: &Path) -> Result<u64, StoreError> {
 
 fn problem(data: &Path, problem: &str) -> StoreError {
     StoreError::Folder { path: data.to_owned(), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_a_starting_child_still_holds_is_waited_for_and_a_real_one_is_not() {
+        let data = tempfile::tempdir().unwrap();
+        let first = lock(data.path()).unwrap();
+        // As after fork: the same open file, in other hands.
+        let inherited = first.try_clone().unwrap();
+        drop(first);
+        let child = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(inherited);
+        });
+        let second = lock(data.path()).unwrap();
+        child.join().unwrap();
+        assert!(lock(data.path()).unwrap_err().to_string().contains("another tephra is using it"));
+        drop(second);
+    }
 }
