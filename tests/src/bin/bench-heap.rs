@@ -58,7 +58,7 @@ fn sampled(report: &mut Report) {
     agent.flush();
     let after = agent.stats();
     let taken = after.alloc_samples.saturating_sub(before.alloc_samples);
-    let took = after.handler_time.saturating_sub(before.handler_time);
+    let took = after.alloc_time.saturating_sub(before.alloc_time);
     report.note("allocations sampled", taken as f64, "");
     report.at_most("time in the sampler per sampled allocation", took.as_nanos() as f64 / taken as f64, "ns", 3_000.0);
     drop(agent);
