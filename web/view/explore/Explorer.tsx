@@ -9,7 +9,7 @@ import { Breadcrumb } from "./Breadcrumb";
 import { Details } from "./Details";
 import { FlamePane } from "./FlamePane";
 import { FunctionList } from "./FunctionList";
-import { KeysDialog } from "./KeysDialog";
+import { KeysDialog, showKeys } from "./KeysDialog";
 import { flameKeys } from "./keys";
 import { Legend } from "./Legend";
 import { FrameMenu, type MenuAt } from "./Menu";
@@ -35,7 +35,6 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
   const model = useMemo(() => createModel(current), []);
   const canvas = useRef<FlameCanvas | null>(null);
   const menu = useSignal<MenuAt | null>(null);
-  const help = useSignal(false);
   const zoomText = useMemo(() => param("z"), []);
   const zoom = useComputed(() => parseZoom(zoomText.value));
   const later = useRef(0);
@@ -48,7 +47,7 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
         : model.view.value;
   const pick = (name: ViewName) =>
     setParams({ view: name === "flame" ? null : name, focus: null, z: null, pivot: null });
-  const keys = flameKeys({ model, canvas, tabs: tabs.map((t) => t.name), pick, menu, help });
+  const keys = flameKeys({ model, canvas, tabs: tabs.map((t) => t.name), pick, menu });
 
   useSignalEffect(() => {
     // Chosen by name outside the graph: bring it into sight.
@@ -91,7 +90,7 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
             class="button icon"
             aria-label="Keyboard shortcuts"
             title="Keyboard shortcuts (?)"
-            onClick={() => (help.value = true)}
+            onClick={showKeys}
           >
             ?
           </button>
@@ -136,7 +135,7 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
         {view === "requests" ? null : <Details model={model} />}
       </div>
       <FrameMenu model={model} at={menu} />
-      <KeysDialog open={help} />
+      <KeysDialog />
       <div class="off-screen" role="status" aria-live="polite">
         {loading ? "Loading" : model.announce.value}
       </div>

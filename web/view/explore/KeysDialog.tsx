@@ -1,16 +1,32 @@
-/** The key sheet. */
-import type { Signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
-import { KEY_SHEET } from "./keys";
+/** The key sheet. The browser alone knows whether it is open: a copy of that would lag behind quick fingers. */
+const ID = "keys";
 
-export function KeysDialog({ open }: { open: Signal<boolean> }) {
-  const ref = useRef<HTMLDialogElement>(null);
-  const wanted = open.value;
-  useEffect(() => {
-    if (wanted && !ref.current!.open) ref.current!.showModal();
-  }, [wanted]);
+/** In the order of the sheet; what the keys do is in `keys.ts`. */
+const KEY_SHEET: readonly [string, string][] = [
+  ["↑ ↓ ← →", "caller, widest callee, previous and next in the row"],
+  ["Enter", "focus the selected frame"],
+  ["Backspace", "back"],
+  ["Esc", "clear one level: search, focus, zoom, selection"],
+  ["+ − 0", "zoom in, out, reset"],
+  ["w a s d", "zoom and pan"],
+  ["/", "search; n and N step through matches"],
+  ["1 … 6", "views"],
+  ["f p h x o", "focus, pivot, hide, without, only with the selected frame"],
+  [". ,", "next and previous significant change"],
+  ["r", "swap A and B (comparison)"],
+  ["m", "menu of the selected frame"],
+  ["y", "copy the link to this view"],
+];
+
+/** Opens the sheet. */
+export function showKeys(): void {
+  const sheet = document.getElementById(ID) as HTMLDialogElement | null;
+  if (!sheet?.open) sheet?.showModal();
+}
+
+export function KeysDialog() {
   return (
-    <dialog ref={ref} class="sheet" aria-label="Keyboard shortcuts" onClose={() => (open.value = false)}>
+    <dialog id={ID} class="sheet" aria-label="Keyboard shortcuts">
       <form method="dialog">
         <h2>Keys</h2>
         <dl class="keys">

@@ -6,6 +6,7 @@ import { Q_SIGNIFICANT } from "../profile/diff";
 import { widestChild } from "../profile/tree";
 import { setParams } from "../state/location";
 import { ownsKeys } from "../ui/keyboard";
+import { showKeys } from "./KeysDialog";
 import type { MenuAt } from "./Menu";
 import type { Model, ViewName } from "./model";
 
@@ -15,25 +16,7 @@ interface Context {
   tabs: ViewName[];
   pick(view: ViewName): void;
   menu: Signal<MenuAt | null>;
-  help: Signal<boolean>;
 }
-
-/** Shown by `?`; the order is the order of the sheet. */
-export const KEY_SHEET: readonly [string, string][] = [
-  ["↑ ↓ ← →", "caller, widest callee, previous and next in the row"],
-  ["Enter", "focus the selected frame"],
-  ["Backspace", "back"],
-  ["Esc", "clear one level: search, focus, zoom, selection"],
-  ["+ − 0", "zoom in, out, reset"],
-  ["w a s d", "zoom and pan"],
-  ["/", "search; n and N step through matches"],
-  ["1 … 6", "views"],
-  ["f p h x o", "focus, pivot, hide, without, only with the selected frame"],
-  [". ,", "next and previous significant change"],
-  ["r", "swap A and B (comparison)"],
-  ["m", "menu of the selected frame"],
-  ["y", "copy the link to this view"],
-];
 
 export function flameKeys(ctx: Context): (event: KeyboardEvent, onGraph: boolean) => void {
   const { model, canvas } = ctx;
@@ -51,7 +34,7 @@ export function flameKeys(ctx: Context): (event: KeyboardEvent, onGraph: boolean
     if (name) then(name);
   };
   const anywhere: Record<string, () => void> = {
-    "?": () => (ctx.help.value = true),
+    "?": showKeys,
     "/": () => document.querySelector<HTMLInputElement>("[data-testid=search]")?.focus(),
     n: () => move(nextMatch(model, 1)),
     N: () => move(nextMatch(model, -1)),
