@@ -25,7 +25,7 @@ const RESCAN_AFTER: Duration = Duration::from_millis(250);
 const RESCAN_COST_FACTOR: u32 = 200;
 /// CPU time after which a thread gets a timer of its own: sooner, and what it loses at its end would matter; later, and
 /// how the process's timer shares time out among threads would.
-const SETTLED: Duration = Duration::from_millis(250);
+const SETTLED: Duration = Duration::from_millis(40);
 /// When to ask again for a timer that the kernel refused.
 const TIMER_RETRY: Duration = Duration::from_secs(10);
 /// How long a stack whose bounds could not be found is left alone; it may be a coroutine's.
