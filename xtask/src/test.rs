@@ -4,6 +4,10 @@ use crate::servers::{self, Servers};
 use crate::tools::{self, cargo, need_chromium, npm, step};
 use crate::{Result, binaries, open_data, web};
 
+/// Tests that weigh CPU time against samples of it: they need the machine to themselves, other tests beside them make them
+/// see a sampler that is always late.
+const ACCURACY: &str = "sampler::tests::accuracy::";
+
 /// Fails at the first group of tests that does. What this machine cannot run is named at the end.
 pub(crate) fn run() -> Result {
     web::install()?;
@@ -13,9 +17,13 @@ pub(crate) fn run() -> Result {
     let binaries = binaries::release()?;
     step("the view: types and lints", || tools::run(npm().args(["run", "--silent", "check"])))?;
     step("the view: unit tests", || tools::run(npm().args(["test", "--silent"])))?;
+    step("the sampler's accuracy", || {
+        let accuracy = ["-p", "tephra-agent", "--lib", ACCURACY, "--", "--test-threads=1"];
+        tools::run(cargo().args(["test", "--locked"]).args(accuracy))
+    })?;
     step("Rust, whole system and browser", || {
         let mut command = cargo();
-        command.args(["test", "--workspace", "--locked"]);
+        command.args(["test", "--workspace", "--locked", "--", "--skip", ACCURACY]);
         if let Ok(python) = &pyarrow {
             command.env("TEPHRA_TEST_PYARROW", python);
         }

@@ -1,7 +1,27 @@
 //! Whether samples stand for the CPU time that was used: by many threads, by threads of a few milliseconds, and shared out
 //! as the work was.
+//!
+//! Each test has a process of its own: all CPU time of a process counts here, also that of other tests. `cargo xtask test` runs them
+//! one by one with nothing beside them.
+
+use std::process::Command;
 
 use super::*;
+
+/// Set where a test is alone.
+const ALONE: &str = "TEPHRA_TEST_ALONE";
+
+/// Runs `test`, which is the body of the test `name`, in a process that does nothing else.
+fn alone(name: &str, test: impl FnOnce()) {
+    if std::env::var_os(ALONE).is_some() {
+        return test();
+    }
+    let name = format!("sampler::tests::accuracy::{name}");
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    let done = again.args(["--exact", &name, "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let said = [done.stdout, done.stderr].map(|out| String::from_utf8_lossy(&out).into_owned()).concat();
+    assert!(done.status.success() && said.contains("1 passed"), "{said}");
+}
 
 /// CPU time that samples stand for, per thread, and that all of them stand for.
 struct Account {
@@ -70,44 +90,50 @@ fn assert_covered(sampled: Duration, used: Duration, tolerance: f64) {
 /// The bounds hold the goal of one part in a hundred, and the one period that is open at either end of so short a run.
 #[test]
 fn samples_stand_for_the_cpu_time_of_the_process_however_many_threads_use_it() {
-    for threads in [1, 8, 64] {
-        let (account, used) = account(499, || {
-            burn_side_by_side(threads, Duration::from_millis(1_500) / threads as u32);
-        });
-        assert_covered(account.total, used, 0.02);
-    }
+    alone("samples_stand_for_the_cpu_time_of_the_process_however_many_threads_use_it", || {
+        for threads in [1, 8, 64] {
+            let (account, used) = account(499, || {
+                burn_side_by_side(threads, Duration::from_millis(1_500) / threads as u32);
+            });
+            assert_covered(account.total, used, 0.02);
+        }
+    });
 }
 
 #[test]
 fn threads_that_live_a_millisecond_are_sampled_like_all_others() {
-    for millis in [1, 30] {
-        let (account, used) = account(499, || churn(Duration::from_millis(millis), Duration::from_millis(1_500)));
-        assert_covered(account.total, used, 0.03);
-    }
+    alone("threads_that_live_a_millisecond_are_sampled_like_all_others", || {
+        for millis in [1, 30] {
+            let (account, used) = account(499, || churn(Duration::from_millis(millis), Duration::from_millis(1_500)));
+            assert_covered(account.total, used, 0.03);
+        }
+    });
 }
 
 /// The process's timer finds the worker far more often than the others; the balance makes up for that.
 #[test]
 fn short_lived_threads_get_their_share_beside_a_worker() {
-    let (mut worker, mut worker_cpu) = (0, Duration::ZERO);
-    let (account, used) = account(499, || {
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let working = scope.spawn(|| {
-                register_thread();
-                while !stop.load(Ordering::Relaxed) {
-                    burn(Duration::from_millis(1));
-                }
-                (current_tid(), thread_cpu())
+    alone("short_lived_threads_get_their_share_beside_a_worker", || {
+        let (mut worker, mut worker_cpu) = (0, Duration::ZERO);
+        let (account, used) = account(499, || {
+            let stop = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                let working = scope.spawn(|| {
+                    register_thread();
+                    while !stop.load(Ordering::Relaxed) {
+                        burn(Duration::from_millis(1));
+                    }
+                    (current_tid(), thread_cpu())
+                });
+                churn(Duration::from_millis(2), Duration::from_secs(4));
+                stop.store(true, Ordering::Relaxed);
+                (worker, worker_cpu) = working.join().unwrap();
             });
-            churn(Duration::from_millis(2), Duration::from_secs(4));
-            stop.store(true, Ordering::Relaxed);
-            (worker, worker_cpu) = working.join().unwrap();
         });
+        let of_worker = account.of_threads([&worker]);
+        assert_covered(of_worker, worker_cpu, 0.02);
+        assert_covered(account.total - of_worker, used - worker_cpu, 0.06);
     });
-    let of_worker = account.of_threads([&worker]);
-    assert_covered(of_worker, worker_cpu, 0.02);
-    assert_covered(account.total - of_worker, used - worker_cpu, 0.06);
 }
 
 #[inline(never)]
@@ -127,23 +153,26 @@ fn burn_little(time: Duration) -> u64 {
 
 #[test]
 fn functions_that_use_60_30_and_10_percent_come_back_so_within_two_points() {
-    let mut sampling = Sampling::start(997);
-    let tid = on_sampled_thread(|| {
-        // In long turns: where one ends, a look of the kernel counts for both.
-        for _ in 0..2 {
-            burn_most(Duration::from_millis(720));
-            burn_some(Duration::from_millis(360));
-            burn_little(Duration::from_millis(120));
+    alone("functions_that_use_60_30_and_10_percent_come_back_so_within_two_points", || {
+        let mut sampling = Sampling::start(997);
+        let tid = on_sampled_thread(|| {
+            // In long turns: where one ends, a look of the kernel counts for both.
+            for _ in 0..2 {
+                burn_most(Duration::from_millis(720));
+                burn_some(Duration::from_millis(360));
+                burn_little(Duration::from_millis(120));
+            }
+        });
+        let samples: Vec<_> = sampling.finish().into_iter().filter(|sample| sample.tid == tid).collect();
+        let of = |function| {
+            samples.iter().filter(|sample| function_of(sample) == Some(function)).map(periods_of).sum::<u32>()
+        };
+        let all: u32 = samples.iter().map(periods_of).sum();
+        for (function, expected) in [(0, 0.6), (1, 0.3), (2, 0.1)] {
+            let share = f64::from(of(function)) / f64::from(all);
+            assert!((share - expected).abs() < 0.02, "{share:.3} for {expected}");
         }
     });
-    let samples: Vec<_> = sampling.finish().into_iter().filter(|sample| sample.tid == tid).collect();
-    let of =
-        |function| samples.iter().filter(|sample| function_of(sample) == Some(function)).map(periods_of).sum::<u32>();
-    let all: u32 = samples.iter().map(periods_of).sum();
-    for (function, expected) in [(0, 0.6), (1, 0.3), (2, 0.1)] {
-        let share = f64::from(of(function)) / f64::from(all);
-        assert!((share - expected).abs() < 0.02, "{share:.3} for {expected}");
-    }
 }
 
 /// Which of the three functions a sample was taken in: the one that starts nearest below one of its addresses.
@@ -165,15 +194,17 @@ fn periods_of(sample: &Owned) -> u32 {
 /// Pearson's test over threads that all work the same.
 #[test]
 fn equal_threads_come_back_equal() {
-    let hz = 499;
-    let mut sampling = Sampling::start(hz);
-    let tids = burn_side_by_side(6, Duration::from_millis(1_000));
-    let account = Account::of(&sampling.finish(), hz);
-    let periods = |tid: &u32| account.of_threads([tid]).as_secs_f64() * f64::from(hz);
-    let mean = tids.iter().map(periods).sum::<f64>() / tids.len() as f64;
-    let chi_squared: f64 = tids.iter().map(|tid| (periods(tid) - mean).powi(2) / mean).sum();
-    // The kernel looks once a tick, so periods come in twos. Five degrees of freedom exceed 21 once in a thousand runs
-    // of independent samples.
-    let periods_per_look = 2.0;
-    assert!(chi_squared / periods_per_look < 21.0, "{:?}", tids.iter().map(periods).collect::<Vec<_>>());
+    alone("equal_threads_come_back_equal", || {
+        let hz = 499;
+        let mut sampling = Sampling::start(hz);
+        let tids = burn_side_by_side(6, Duration::from_millis(1_000));
+        let account = Account::of(&sampling.finish(), hz);
+        let periods = |tid: &u32| account.of_threads([tid]).as_secs_f64() * f64::from(hz);
+        let mean = tids.iter().map(periods).sum::<f64>() / tids.len() as f64;
+        let chi_squared: f64 = tids.iter().map(|tid| (periods(tid) - mean).powi(2) / mean).sum();
+        // The kernel looks once a tick, so periods come in twos. Five degrees of freedom exceed 21 once in a thousand runs
+        // of independent samples.
+        let periods_per_look = 2.0;
+        assert!(chi_squared / periods_per_look < 21.0, "{:?}", tids.iter().map(periods).collect::<Vec<_>>());
+    });
 }
