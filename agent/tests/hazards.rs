@@ -118,7 +118,9 @@ fn a_small_stack_is_large_enough() {
     #[repr(align(4096))]
     struct Stack([u8; STACK_BYTES]);
     extern "C" fn work(_: *mut c_void) -> *mut c_void {
-        (0..200).for_each(|_| assert!(cpu_sample_ns(0).is_some()));
+        // Now and then the thread's own timer comes in between, and its signal stands for both.
+        let taken = (0..200).filter(|_| cpu_sample_ns(0).is_some()).count();
+        assert!(taken > 150, "{taken} of 200");
         std::ptr::null_mut()
     }
     let _alone = alone();
