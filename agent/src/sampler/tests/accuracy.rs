@@ -87,13 +87,17 @@ fn assert_covered(sampled: Duration, used: Duration, tolerance: f64) {
     assert!((ratio - 1.0).abs() < tolerance, "samples stand for {ratio:.4} of {used:?}");
 }
 
-/// The bounds hold the goal of one part in a hundred, and the one period that is open at either end of so short a run.
+/// A thread's own timer misses what it does after the kernel's last tick. The next young threads are sampled for that, so
+/// threads come and go three times here, and what stays open is what the last of them did at their ends. The bound holds that
+/// and the goal of one part in a hundred.
 #[test]
 fn samples_stand_for_the_cpu_time_of_the_process_however_many_threads_use_it() {
     alone("samples_stand_for_the_cpu_time_of_the_process_however_many_threads_use_it", || {
         for threads in [1, 8, 64] {
             let (account, used) = account(499, || {
-                burn_side_by_side(threads, Duration::from_millis(1_500) / threads as u32);
+                for _ in 0..3 {
+                    burn_side_by_side(threads, Duration::from_millis(1_500) / threads as u32);
+                }
             });
             assert_covered(account.total, used, 0.02);
         }
