@@ -70,7 +70,9 @@ pub use builder::{Builder, StartError};
 pub use context::tower::{TraceLayer, TracedFuture, TracedService, tower_layer};
 #[cfg(feature = "tracing")]
 pub use context::tracing::{SpanLayer, tracing_layer};
-pub use context::{Guard, InContext, TraceContext, attach, current, in_context};
+pub use context::{
+    Guard, InContext, Labels, TraceContext, attach, attach_labels, current, current_labels, in_context, in_labels,
+};
 pub use heap::ProfAlloc;
 #[doc(hidden)]
 pub use heap::hooks as heap_hooks;

@@ -1,6 +1,6 @@
 //! What the samplers hand to the aggregator: one sample, borrowed from the slot it was written to.
 
-use crate::context::TraceContext;
+use crate::context::{Labels, TraceContext};
 
 /// One sample as it was taken, before any name or module is known.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +13,8 @@ pub(crate) struct RawSample<'a> {
     pub(crate) tid: u32,
     /// The trace the thread was working for.
     pub(crate) context: Option<TraceContext>,
+    /// Its string labels then.
+    pub(crate) labels: Labels,
     /// Code addresses in this process, leaf first. The leaf's is the program counter; every other one is the return address
     /// minus one, so it lies inside the call instruction.
     pub(crate) stack: &'a [u64],

@@ -67,14 +67,9 @@ struct Begun {
 }
 
 impl OpenSpan {
-    /// Starts the clock. `route` is only asked for while an agent is running.
-    pub(crate) fn start(context: TraceContext, route: impl FnOnce() -> String) -> Self {
-        Self(RECORDING.load(Ordering::Relaxed).then(|| Begun {
-            context,
-            route: route(),
-            start_ms: clock::unix_ms(),
-            started: Instant::now(),
-        }))
+    /// Starts the clock. Without a route the request is not reported.
+    pub(crate) fn start(context: TraceContext, route: Option<String>) -> Self {
+        Self(route.map(|route| Begun { context, route, start_ms: clock::unix_ms(), started: Instant::now() }))
     }
 
     /// Reports the request; what follows is not part of it.
@@ -90,6 +85,11 @@ impl Drop for OpenSpan {
     fn drop(&mut self) {
         self.finish(Status::Unset);
     }
+}
+
+/// True while an agent wants to hear of requests.
+pub(crate) fn are_recorded() -> bool {
+    RECORDING.load(Ordering::Relaxed)
 }
 
 /// Turns reporting on or off; off forgets what was reported.

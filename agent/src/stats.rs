@@ -30,6 +30,10 @@ pub struct Stats {
     pub without_span: u64,
     /// Samples that kept neither trace nor span, because the window had used three quarters of its memory.
     pub without_trace: u64,
+    /// Samples that kept no string labels, because the window had used three quarters of its memory.
+    pub without_labels: u64,
+    /// How often a string label could not be kept as it was, because the process has too many: see [`Labels`](crate::Labels).
+    pub labels_refused: u64,
     /// Threads sampled now.
     pub threads: u64,
     /// Threads that the kernel gave no timer of their own, as under a low `ulimit -i`. One timer of the whole process

@@ -11,7 +11,7 @@ pub(crate) use self::encode::Encoding;
 use self::stacks::{Locate, StackTable};
 
 use crate::clock::Slot;
-use crate::context::TraceContext;
+use crate::context::{Labels, TraceContext};
 use crate::sample::{RawSample, SampleKind};
 
 /// An allocation row is written to two series, and live heap comes on top.
@@ -30,6 +30,8 @@ struct RowKey {
     measure: Measure,
     /// Leaf node in the stack table.
     stack: u32,
+    /// String labels.
+    labels: Labels,
     /// Index into `links` plus one; 0: no trace.
     link: u32,
 }
@@ -72,17 +74,20 @@ pub(crate) struct Coarsened {
     pub(crate) without_span: u64,
     /// With neither.
     pub(crate) without_trace: u64,
+    /// Without their string labels.
+    pub(crate) without_labels: u64,
 }
 
 impl Coarsened {
     pub(crate) fn add(&mut self, more: Self) {
         self.without_span += more.without_span;
         self.without_trace += more.without_trace;
+        self.without_labels += more.without_labels;
     }
 }
 
-/// The window that is being filled. As its memory runs out it first tells spans apart no longer, then traces, and at last
-/// takes no stack or row that it does not know.
+/// The window that is being filled. As its memory runs out it first tells spans apart no longer, then traces and string labels,
+/// and at last takes no stack or row that it does not know.
 #[derive(Debug)]
 pub(crate) struct Window {
     slot: Slot,
@@ -170,7 +175,11 @@ impl Window {
             SampleKind::Cpu { periods } => (Measure::Cpu, f64::from(periods), 0.0),
             SampleKind::Alloc { bytes, weight } => (Measure::Alloc, bytes as f64 * weight, weight),
         };
-        let key = RowKey { measure, stack, link };
+        let mut key = RowKey { measure, stack, labels: sample.labels, link };
+        if key.labels != Labels::NONE && self.is_short() && !self.rows.contains_key(&key) {
+            key.labels = Labels::NONE;
+            self.coarsened.without_labels += 1;
+        }
         if !(self.rows.contains_key(&key) || has_room && self.rows.len() < ROWS_MAX) {
             return None;
         }
@@ -183,7 +192,12 @@ impl Window {
         Some(())
     }
 
-    /// What is kept of a sample's label. A label that is known already costs nothing, so it stays.
+    /// Three quarters of the memory are used.
+    fn is_short(&self) -> bool {
+        self.bytes() >= self.budget_bytes / 4 * 3
+    }
+
+    /// What is kept of a sample's trace. A label that is known already costs nothing, so it stays.
     fn label(&mut self, sample: &RawSample<'_>) -> Option<Link> {
         let whole = link(sample.context.as_ref()?);
         let used = self.bytes();
@@ -191,7 +205,7 @@ impl Window {
             return Some(whole);
         }
         let trace_only = (whole.0, [0; 8]);
-        if used < self.budget_bytes / 4 * 3 || self.link_ids.contains_key(&trace_only) {
+        if !self.is_short() || self.link_ids.contains_key(&trace_only) {
             self.coarsened.without_span += 1;
             return Some(trace_only);
         }
@@ -230,6 +244,7 @@ mod tests {
             time_ms: 10_123,
             tid: 1,
             context: None,
+            labels: Labels::NONE,
             stack,
             stack_hash: hash,
             truncated: false,
@@ -245,11 +260,25 @@ mod tests {
             let context = TraceContext { trace_id: id, span_id: (i + 1).to_le_bytes(), flags: 1 };
             window.add(&RawSample { context: Some(context), ..sample(1, &[0x10000, 0x20000]) }, &TwoModules);
         }
-        let Coarsened { without_span, without_trace } = window.coarsened();
+        let Coarsened { without_span, without_trace, .. } = window.coarsened();
         assert_eq!((window.stored(), window.table_full()), (20_000, 0), "no sample was lost for its label");
         assert!(without_span > 100 && without_trace > 10_000, "{without_span}, {without_trace}");
         let spans = window.links.iter().filter(|(_, span)| *span != [0; 8]).count();
         assert!(spans > 100 && window.links.len() > spans, "first whole labels, then traces alone");
+        assert!(window.bytes() < 64 << 10);
+    }
+
+    #[test]
+    fn string_labels_go_before_samples_do() {
+        let mut window = Window::new(Slot::at(10_000, 10_000), 64 << 10);
+        let tenants: Vec<Labels> = (0..100).map(|i| Labels::of("tenant", &format!("t{i}"))).collect();
+        for i in 0..20_000u64 {
+            let labels = tenants[i as usize % tenants.len()];
+            window.add(&RawSample { labels, ..sample(i / 500, &[0x10000 + i / 500, 0x20000]) }, &TwoModules);
+        }
+        assert_eq!((window.stored(), window.table_full()), (20_000, 0), "no sample was lost for its labels");
+        let without = window.coarsened().without_labels;
+        assert!(without > 10_000 && without < 20_000, "{without}");
         assert!(window.bytes() < 64 << 10);
     }
 

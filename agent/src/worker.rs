@@ -10,6 +10,7 @@ use tephra_proto::v1::{DropCount, DropReason, Label, PushHeader, PushRequest};
 
 use crate::builder::{Settings, StartError};
 use crate::clock::{self, Slot};
+use crate::context::labels;
 use crate::export::{Binaries, Binary, Lost, Queue, Sealed};
 use crate::governor::{Governor, Usage};
 use crate::heap::{self, HeapConfig};
@@ -74,6 +75,7 @@ pub(crate) struct Worker {
     initial_durations: sampler::Durations,
     initial_cpu_ns: u64,
     initial_heap_full: u64,
+    initial_labels_refused: u64,
 }
 
 impl Worker {
@@ -123,6 +125,7 @@ impl Worker {
             initial_durations,
             initial_cpu_ns,
             initial_heap_full,
+            initial_labels_refused: labels::refused(),
         };
         worker.collect();
         Ok(worker)
@@ -309,6 +312,8 @@ impl Worker {
             dropped: Drops::default(),
             without_span: self.coarsened.without_span + self.window.coarsened().without_span,
             without_trace: self.coarsened.without_trace + self.window.coarsened().without_trace,
+            without_labels: self.coarsened.without_labels + self.window.coarsened().without_labels,
+            labels_refused: labels::refused() - self.initial_labels_refused,
             threads: now.threads,
             timer_failures: now.timer_failures - initial.timer_failures,
             windows_sealed: self.sequence,

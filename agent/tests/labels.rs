@@ -1,4 +1,4 @@
-//! Every sample carries the trace it worked for, whichever thread the task was on.
+//! Every sample carries the trace it worked for and its labels, whichever thread the task was on.
 #![cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
 
 mod support;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use support::symbols::Functions;
 use support::{Collector, alone, soak_time};
 use tephra_agent::bench_hooks::{Session, storm};
-use tephra_agent::{Agent, TraceContext, attach, in_context};
+use tephra_agent::{Agent, Guard, Labels, TraceContext, attach, attach_labels, in_context, in_labels};
 use tokio::task::yield_now;
 use tracing::{Instrument, info_span};
 use tracing_subscriber::layer::SubscriberExt;
@@ -42,9 +42,17 @@ fn context_of(number: u8) -> TraceContext {
     TraceContext { trace_id: [number; 16], ..TraceContext::root() }
 }
 
-/// Burns under the context with the burner's number, in every way a context can be set.
+fn labels_of(number: u8) -> Labels {
+    Labels::of("burner", BURNERS[usize::from(number) - 1].1)
+}
+
+fn working_for(number: u8) -> (Guard, Guard) {
+    (attach(context_of(number)), attach_labels(labels_of(number)))
+}
+
+/// Burns under the context and the label with the burner's number, in every way they can be set.
 async fn labelled(number: u8, burn: fn()) {
-    in_context(context_of(number), async {
+    let work = in_context(context_of(number), async {
         for _ in 0..10 {
             burn();
             yield_now().await;
@@ -68,12 +76,12 @@ async fn labelled(number: u8, burn: fn()) {
         // A guard that lasts until the next await, in another trace, and back.
         let other = number % BURNERS.len() as u8 + 1;
         {
-            let _label = attach(context_of(other));
+            let _label = working_for(other);
             BURNERS[usize::from(other) - 1].2();
         }
         burn();
         let blocking = move || {
-            let _label = attach(context_of(number));
+            let _label = working_for(number);
             burn();
         };
         tokio::task::spawn_blocking(blocking).await.unwrap();
@@ -82,7 +90,7 @@ async fn labelled(number: u8, burn: fn()) {
         tokio::task::block_in_place(burn);
         burn();
         // Guards that go in the order they came.
-        let (outer, inner) = (attach(context_of(other)), attach(context_of(number)));
+        let (outer, inner) = (working_for(other), working_for(number));
         drop(outer);
         burn();
         drop(inner);
@@ -90,27 +98,22 @@ async fn labelled(number: u8, burn: fn()) {
         // A panic passes through a span and a guard of another trace.
         let panicking = std::panic::catch_unwind(|| {
             let _span = info_span!("panicking").entered();
-            let _label = attach(context_of(other));
+            let _label = working_for(other);
             BURNERS[usize::from(other) - 1].2();
             std::panic::resume_unwind(Box::new("on purpose"));
         });
         assert!(panicking.is_err());
         burn();
         // A pool's threads know nothing of traces until they are told.
-        let context = tephra_agent::current().unwrap();
-        rayon::join(
-            || {
-                let _label = attach(context);
-                burn();
-            },
-            || {
-                let _label = attach(context);
-                burn();
-            },
-        );
+        let (context, labels) = (tephra_agent::current().unwrap(), tephra_agent::current_labels());
+        let told = || {
+            let _label = (attach(context), attach_labels(labels));
+            burn();
+        };
+        rayon::join(told, told);
         burn();
-    })
-    .await;
+    });
+    in_labels(labels_of(number), work).await;
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -159,11 +162,11 @@ fn no_sample_of_a_storm_carries_another_tasks_trace() {
     let verdict = Arc::new(Verdict::default());
     let session = Session::collect(1_000, {
         let verdict = Arc::clone(&verdict);
-        move |stack, trace_id| {
+        move |stack, trace_id, labels| {
             let burning = |pc: &u64| burners.iter().find(|(_, code)| code.iter().any(|code| code.contains(pc)));
             let Some((number, _)) = stack.iter().find_map(burning) else { return };
             let count = match trace_id {
-                Some(id) if id == [*number; 16] => &verdict.right,
+                Some(id) if id == [*number; 16] && labels == labels_of(*number) => &verdict.right,
                 Some(_) => &verdict.wrong,
                 None => &verdict.none,
             };
@@ -205,7 +208,12 @@ fn no_sample_carries_another_tasks_trace() {
         let burning = BURNERS.iter().find(|(_, name, _)| functions.on_stack(&row.stack, name));
         let Some((number, ..)) = burning else { continue };
         match row.trace_id {
-            Some(id) if id == [*number; 16] => right += row.samples,
+            Some(id)
+                if id == [*number; 16]
+                    && row.labels == [("burner".to_owned(), BURNERS[usize::from(*number) - 1].1.to_owned())] =>
+            {
+                right += row.samples
+            }
             Some(_) => wrong += row.samples,
             None => none += row.samples,
         }

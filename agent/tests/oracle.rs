@@ -79,7 +79,7 @@ fn by_us() -> Shares {
     let counts = Arc::new(Mutex::new(BTreeMap::new()));
     let session = Session::collect(250, {
         let counts = Arc::clone(&counts);
-        move |stack, _| {
+        move |stack, _, _| {
             let worker = |pc: &u64| code.iter().find(|(_, code)| code.iter().any(|code| code.contains(pc)));
             if let Some((name, _)) = stack.iter().find_map(worker) {
                 *counts.lock().unwrap().entry(*name).or_default() += 1;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::{TraceContext, stack};
+use super::{Labels, TraceContext, stack};
 
 /// Labels the current thread's samples with `context` until the guard is dropped.
 ///
@@ -20,9 +20,20 @@ use super::{TraceContext, stack};
 /// sendable(tephra_agent::attach(tephra_agent::TraceContext::root()));
 /// ```
 pub fn attach(context: TraceContext) -> Guard {
-    let key = next_key();
-    stack::enter(key, context);
-    Guard { key, stays_on_its_thread: PhantomData }
+    Guard::enter(Some(context), Labels::NONE)
+}
+
+/// Adds `labels` to those of the current thread's samples until the guard is dropped; a label of the same name is replaced until
+/// then. As [`attach`], it is not to be held across an `.await`; [`in_labels`] is for that.
+///
+/// ```
+/// use tephra_agent::{Labels, attach_labels};
+///
+/// let _label = attach_labels(Labels::of("tenant", "acme"));
+/// // … whatever this thread does now, it does for acme …
+/// ```
+pub fn attach_labels(labels: Labels) -> Guard {
+    Guard::enter(None, labels)
 }
 
 /// Takes the label back when dropped; guards may be dropped in any order.
@@ -33,6 +44,14 @@ pub struct Guard {
     stays_on_its_thread: PhantomData<*const ()>,
 }
 
+impl Guard {
+    pub(super) fn enter(context: Option<TraceContext>, labels: Labels) -> Self {
+        let key = next_key();
+        stack::enter(key, context, labels);
+        Self { key, stays_on_its_thread: PhantomData }
+    }
+}
+
 impl Drop for Guard {
     fn drop(&mut self) {
         stack::leave(self.key);
@@ -41,15 +60,30 @@ impl Drop for Guard {
 
 /// Labels whatever `future` does with `context`, on whichever thread it is polled.
 pub fn in_context<F: Future>(context: TraceContext, future: F) -> InContext<F> {
-    InContext { context, future }
+    InContext { context: Some(context), labels: Labels::NONE, future }
+}
+
+/// Adds `labels` to the samples of whatever `future` does, on whichever thread it is polled.
+///
+/// ```
+/// use tephra_agent::{Labels, in_labels};
+///
+/// # async fn serve() {}
+/// # async fn handle() {
+/// in_labels(Labels::of("tenant", "acme").with("plan", "free"), serve()).await
+/// # }
+/// ```
+pub fn in_labels<F: Future>(labels: Labels, future: F) -> InContext<F> {
+    InContext { context: None, labels, future }
 }
 
 pin_project! {
-    /// A future that works for one context: see [`in_context`].
+    /// A future that works for one context or under some labels: see [`in_context`] and [`in_labels`].
     #[must_use = "futures do nothing unless polled"]
     #[derive(Debug)]
     pub struct InContext<F> {
-        context: TraceContext,
+        context: Option<TraceContext>,
+        labels: Labels,
         #[pin]
         future: F,
     }
@@ -60,7 +94,7 @@ impl<F: Future> Future for InContext<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _label = attach(*this.context);
+        let _label = Guard::enter(*this.context, *this.labels);
         this.future.poll(cx)
     }
 }

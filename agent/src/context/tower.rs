@@ -1,9 +1,11 @@
-//! Requests take their trace from the `traceparent` header: a `tower` layer for axum, tonic and hyper services.
+//! Requests take their trace from the `traceparent` header, and their labels from what they ask for: a `tower` layer for axum,
+//! tonic and hyper services.
 
 mod route;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Extensions, HeaderMap, Request, Response};
@@ -11,10 +13,10 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{TraceContext, attach};
-use crate::spans::{OpenSpan, Status};
+use super::{Guard, Labels, TraceContext};
+use crate::spans::{self, OpenSpan, Status};
 
-/// Labels the samples taken while a request is served with the request's trace, and reports how long it took.
+/// Labels the samples taken while a request is served with the request's trace and its `route`, and reports how long it took.
 ///
 /// The trace comes from the `traceparent` header; a request without a valid one starts a new trace.
 ///
@@ -22,17 +24,25 @@ use crate::spans::{OpenSpan, Status};
 /// let app: axum::Router = axum::Router::new().layer(tephra_agent::tower_layer());
 /// ```
 pub fn tower_layer() -> TraceLayer {
-    TraceLayer { route: |_| None }
+    TraceLayer { route: |_| None, labels: Arc::default() }
 }
 
 /// See [`tower_layer()`].
 #[derive(Debug, Clone)]
 pub struct TraceLayer {
     route: RouteOf,
+    labels: Arc<[LabelOf]>,
 }
 
 /// Reads a request's route from what the framework left in its extensions.
 type RouteOf = fn(&Extensions) -> Option<&str>;
+
+/// A label, and how its value is read from a request.
+#[derive(Debug, Clone, Copy)]
+struct LabelOf {
+    name: &'static str,
+    value: for<'a> fn(&'a HeaderMap, &'a Extensions) -> Option<&'a str>,
+}
 
 impl TraceLayer {
     /// Names routes the way the framework does. Without it, a route is the method and the path with whatever looks like
@@ -46,7 +56,23 @@ impl TraceLayer {
     /// ```
     #[must_use]
     pub fn route_by(self, route: fn(&Extensions) -> Option<&str>) -> Self {
-        Self { route }
+        Self { route, ..self }
+    }
+
+    /// Labels samples with something of the request, such as its tenant. Few values: see [`Labels`].
+    ///
+    /// ```
+    /// let layer = tephra_agent::tower_layer().label_by("tenant", |headers, _| headers.get("x-tenant")?.to_str().ok());
+    /// let app: axum::Router = axum::Router::new().layer(layer);
+    /// ```
+    #[must_use]
+    pub fn label_by(
+        self,
+        name: &'static str,
+        value: for<'a> fn(&'a HeaderMap, &'a Extensions) -> Option<&'a str>,
+    ) -> Self {
+        let labels = self.labels.iter().copied().chain([LabelOf { name, value }]).collect();
+        Self { labels, ..self }
     }
 }
 
@@ -54,7 +80,7 @@ impl<S> Layer<S> for TraceLayer {
     type Service = TracedService<S>;
 
     fn layer(&self, inner: S) -> TracedService<S> {
-        TracedService { inner, route: self.route }
+        TracedService { inner, layer: self.clone() }
     }
 }
 
@@ -62,7 +88,7 @@ impl<S> Layer<S> for TraceLayer {
 #[derive(Debug, Clone)]
 pub struct TracedService<S> {
     inner: S,
-    route: RouteOf,
+    layer: TraceLayer,
 }
 
 impl<S, B, R> Service<Request<B>> for TracedService<S>
@@ -79,10 +105,19 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let context = incoming(request.headers()).map_or_else(TraceContext::root, |caller| caller.child());
-        let named = (self.route)(request.extensions());
-        let span = OpenSpan::start(context, || route::name(request.method(), request.uri().path(), named));
-        let _label = attach(context);
-        TracedFuture { future: self.inner.call(request), context, span }
+        // Names cost something, and while no agent runs nobody reads them.
+        let route = spans::are_recorded().then(|| {
+            let named = (self.layer.route)(request.extensions());
+            route::name(request.method(), request.uri().path(), named)
+        });
+        let labels = route.as_ref().map_or(Labels::NONE, |route| {
+            let read = |label: &LabelOf| Some((label.name, (label.value)(request.headers(), request.extensions())?));
+            let others = self.layer.labels.iter().filter_map(read);
+            others.fold(Labels::of("route", route), |labels, (name, value)| labels.with(name, value))
+        });
+        let span = OpenSpan::start(context, route);
+        let _label = Guard::enter(Some(context), labels);
+        TracedFuture { future: self.inner.call(request), context, labels, span }
     }
 }
 
@@ -95,6 +130,7 @@ pin_project! {
         #[pin]
         future: F,
         context: TraceContext,
+        labels: Labels,
         span: OpenSpan,
     }
 }
@@ -107,7 +143,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _label = attach(*this.context);
+        let _label = Guard::enter(Some(*this.context), *this.labels);
         let outcome = ready!(this.future.poll(cx));
         this.span.finish(status(&outcome));
         Poll::Ready(outcome)
@@ -138,7 +174,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-    use crate::context::current;
+    use crate::context::{current, current_labels};
 
     const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -199,5 +235,42 @@ mod tests {
         let grpc = |code: &str| Ok::<_, ()>(Response::builder().header("grpc-status", code).body(()).unwrap());
         assert_eq!(status(&grpc("0")), Status::Ok);
         assert_eq!(status(&grpc("13")), Status::Error);
+    }
+
+    /// Answers with the labels it was called under.
+    #[derive(Clone)]
+    struct EchoLabels;
+
+    impl Service<Request<()>> for EchoLabels {
+        type Response = Response<Labels>;
+        type Error = Infallible;
+        type Future = Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<()>) -> Self::Future {
+            ready(Ok(Response::new(current_labels())))
+        }
+    }
+
+    #[test]
+    fn a_request_is_labelled_with_its_route_and_what_else_the_service_wants() {
+        let layer = tower_layer().label_by("tenant", |headers, _| headers.get("x-tenant")?.to_str().ok());
+        let labels_of = |tenant: &str| {
+            let request = Request::builder().uri("/orders/17").header("x-tenant", tenant).body(()).unwrap();
+            let mut response = Box::pin(layer.layer(EchoLabels).call(request));
+            let Poll::Ready(Ok(response)) = response.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+                panic!("the echo is always ready");
+            };
+            assert_eq!(current_labels(), Labels::NONE, "the labels end with the poll");
+            response.into_body()
+        };
+        assert_eq!(labels_of("acme"), Labels::NONE, "nobody listens");
+        spans::record(true);
+        assert_eq!(labels_of("acme"), Labels::of("route", "GET /orders/{id}").with("tenant", "acme"));
+        assert_eq!(labels_of(""), Labels::of("route", "GET /orders/{id}"));
+        spans::record(false);
     }
 }

@@ -3,11 +3,12 @@
 //! An instrumented future enters its span on every poll, so the label follows the task from thread to thread.
 
 use tracing::Subscriber;
-use tracing::span::{Attributes, Id};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{TraceContext, current, stack};
+use super::{Labels, TraceContext, current, stack};
 
 /// Labels the samples taken inside each span with the span's trace.
 ///
@@ -24,13 +25,14 @@ use super::{TraceContext, current, stack};
 /// assert!(tephra_agent::current().is_none());
 /// ```
 pub fn tracing_layer() -> SpanLayer {
-    SpanLayer { read: None }
+    SpanLayer { read: None, labels: &[] }
 }
 
 /// See [`tracing_layer`].
 #[derive(Debug, Clone)]
 pub struct SpanLayer {
     read: Option<fn() -> Option<TraceContext>>,
+    labels: &'static [&'static str],
 }
 
 impl SpanLayer {
@@ -56,37 +58,102 @@ impl SpanLayer {
     /// ```
     #[must_use]
     pub fn context_by(self, read: fn() -> Option<TraceContext>) -> Self {
-        Self { read: Some(read) }
+        Self { read: Some(read), ..self }
+    }
+
+    /// Makes string labels of the fields with these names, for the span that has them and those inside it.
+    ///
+    /// ```
+    /// use tracing_subscriber::layer::SubscriberExt;
+    /// let layer = tephra_agent::tracing_layer().labels_from(&["tenant"]);
+    /// let subscriber = tracing_subscriber::registry().with(layer);
+    /// tracing::subscriber::with_default(subscriber, || {
+    ///     let _span = tracing::info_span!("checkout", tenant = "acme").entered();
+    ///     assert_eq!(tephra_agent::current_labels(), tephra_agent::Labels::of("tenant", "acme"));
+    /// });
+    /// ```
+    #[must_use]
+    pub fn labels_from(self, fields: &'static [&'static str]) -> Self {
+        Self { labels: fields, ..self }
     }
 }
 
-/// A span's context, kept with the span.
-struct SpanContext(TraceContext);
+/// A span's context and labels, kept with the span.
+#[derive(Clone, Copy)]
+struct SpanContext {
+    /// None where another tracer is asked.
+    context: Option<TraceContext>,
+    labels: Labels,
+}
+
+/// Picks labels out of a span's fields.
+struct FieldLabels {
+    wanted: &'static [&'static str],
+    found: Labels,
+}
+
+impl Visit for FieldLabels {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if let Some(name) = self.wanted.iter().find(|name| **name == field.name()) {
+            self.found = self.found.with(name, value);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if self.wanted.contains(&field.name()) {
+            self.record_str(field, &format!("{value:?}"));
+        }
+    }
+}
 
 impl<S> Layer<S> for SpanLayer
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    fn on_new_span(&self, _: &Attributes<'_>, id: &Id, registry: Context<'_, S>) {
-        if self.read.is_some() {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, registry: Context<'_, S>) {
+        if self.read.is_some() && self.labels.is_empty() {
             return;
         }
         let Some(span) = registry.span(id) else { return };
-        let parent = span.parent().and_then(|parent| parent.extensions().get::<SpanContext>().map(|context| context.0));
-        let context = parent.or_else(current).map_or_else(TraceContext::root, |outer| outer.child());
-        span.extensions_mut().insert(SpanContext(context));
+        let parent = span.parent().and_then(|parent| parent.extensions().get::<SpanContext>().copied());
+        let mut labels =
+            FieldLabels { wanted: self.labels, found: parent.map_or(Labels::NONE, |parent| parent.labels) };
+        if !self.labels.is_empty() {
+            attributes.record(&mut labels);
+        }
+        let context = match self.read {
+            Some(_) => None,
+            None => {
+                let outer = parent.and_then(|parent| parent.context).or_else(current);
+                Some(outer.map_or_else(TraceContext::root, |outer| outer.child()))
+            }
+        };
+        span.extensions_mut().insert(SpanContext { context, labels: labels.found });
+    }
+
+    /// A field may get its value after the span was made; it counts from the next time the span is entered.
+    fn on_record(&self, id: &Id, values: &Record<'_>, registry: Context<'_, S>) {
+        let Some(span) = registry.span(id).filter(|_| !self.labels.is_empty()) else { return };
+        let mut extensions = span.extensions_mut();
+        if let Some(known) = extensions.get_mut::<SpanContext>() {
+            let mut labels = FieldLabels { wanted: self.labels, found: known.labels };
+            values.record(&mut labels);
+            known.labels = labels.found;
+        }
     }
 
     fn on_enter(&self, id: &Id, registry: Context<'_, S>) {
-        if let Some(read) = self.read {
-            if let Some(context) = read() {
-                stack::enter(key(id), context);
-            }
-            return;
-        }
-        let Some(span) = registry.span(id) else { return };
-        if let Some(context) = span.extensions().get::<SpanContext>() {
-            stack::enter(key(id), context.0);
+        let own = match self.read {
+            Some(_) if self.labels.is_empty() => None,
+            _ => registry.span(id).and_then(|span| span.extensions().get::<SpanContext>().copied()),
+        };
+        let labels = own.map_or(Labels::NONE, |own| own.labels);
+        let context = match self.read {
+            Some(read) => read(),
+            None => own.and_then(|own| own.context),
+        };
+        if context.is_some() || labels != Labels::NONE {
+            stack::enter(key(id), context, labels);
         }
     }
 
@@ -107,7 +174,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::context::attach;
+    use crate::context::{attach, current_labels};
 
     fn traced(test: impl FnOnce()) {
         with_default(tracing_subscriber::registry().with(tracing_layer()), test);
@@ -153,6 +220,32 @@ mod tests {
             drop(second);
             assert_eq!(current(), None);
             assert_ne!(a, b);
+        });
+    }
+
+    #[test]
+    fn fields_become_labels_of_the_span_and_those_inside() {
+        let layer = tracing_layer().labels_from(&["tenant", "items"]);
+        with_default(tracing_subscriber::registry().with(layer), || {
+            let order = info_span!("order", tenant = tracing::field::Empty, items = 3, other = "x");
+            assert_eq!(order.in_scope(current_labels), Labels::of("items", "3"));
+            order.record("tenant", "acme");
+            let both = Labels::of("items", "3").with("tenant", "acme");
+            let inside = info_span!(parent: &order, "inside", tenant = "umbrella");
+            assert_eq!(order.in_scope(current_labels), both);
+            assert_eq!(inside.in_scope(current_labels), both.with("tenant", "umbrella"));
+            assert_eq!(current_labels(), Labels::NONE);
+        });
+    }
+
+    #[test]
+    fn another_tracers_ids_and_our_labels_go_together() {
+        const THEIRS: TraceContext = TraceContext { trace_id: [7; 16], span_id: [8; 8], flags: 1 };
+        let layer = tracing_layer().context_by(|| Some(THEIRS)).labels_from(&["tenant"]);
+        with_default(tracing_subscriber::registry().with(layer), || {
+            let span = info_span!("order", tenant = "acme");
+            let seen = span.in_scope(|| (current(), current_labels()));
+            assert_eq!(seen, (Some(THEIRS), Labels::of("tenant", "acme")));
         });
     }
 }

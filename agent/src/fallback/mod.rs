@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use pprof::{Frames, ProfilerGuard};
 
 use crate::clock;
+use crate::context::Labels;
 use crate::sample::{RawSample, SampleKind};
 use crate::window::stacks::{Locate, Symbol};
 
@@ -206,7 +207,16 @@ pub(crate) fn drain(each: &mut dyn FnMut(&RawSample<'_>)) {
     for (stack, periods) in &pending {
         let stack_hash = std::hash::BuildHasher::hash_one(&Fixed::default(), stack);
         let kind = SampleKind::Cpu { periods: *periods };
-        each(&RawSample { kind, time_ms, tid: 0, context: None, stack, stack_hash, truncated: false });
+        each(&RawSample {
+            kind,
+            time_ms,
+            tid: 0,
+            context: None,
+            labels: Labels::NONE,
+            stack,
+            stack_hash,
+            truncated: false,
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{SamplerConfig, counters, current_tid, thread_state, timer};
+use crate::context::Labels;
 
 /// The address of no thread's state.
 const NOBODY: usize = 0;
@@ -36,15 +37,15 @@ impl Session {
         Self::start_with(hz, |_| ())
     }
 
-    /// Starts sampling at `hz`, and hands each sample's stack (leaf first) and trace to `each`, on the agent thread and
+    /// Starts sampling at `hz`, and hands each sample's stack (leaf first), trace and labels to `each`, on the agent thread and
     /// soon: a test may take far more samples than timers do.
     ///
     /// # Panics
     /// When sampling cannot start.
     #[must_use]
-    pub fn collect(hz: u32, mut each: impl FnMut(&[u64], Option<[u8; 16]>) + Send + 'static) -> Self {
+    pub fn collect(hz: u32, mut each: impl FnMut(&[u64], Option<[u8; 16]>, Labels) + Send + 'static) -> Self {
         Self::draining(hz, Duration::from_millis(1), move |sample| {
-            each(sample.stack, sample.context.map(|context| context.trace_id));
+            each(sample.stack, sample.context.map(|context| context.trace_id), sample.labels);
         })
     }
 

@@ -71,6 +71,7 @@ pub(super) fn take(subject: &Subject<'_>) -> Option<u64> {
         time_ms: clock::unix_time_ms(),
         tid: subject.tid,
         context,
+        labels: context_record::labels(),
         stack,
         stack_hash,
         truncated,

@@ -7,9 +7,10 @@
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering, compiler_fence};
 
 use super::published;
-use crate::context::TraceContext;
+use crate::context::{Labels, TraceContext};
 
-/// The first 28 bytes are OTEP 4947's: trace id, span id, valid, flags, size of attributes.
+/// The first 28 bytes are OTEP 4947's: trace id, span id, valid, flags, size of attributes. That is always 0, so what follows is
+/// ours.
 #[repr(C)]
 struct Record {
     trace_id: [AtomicU64; 2],
@@ -17,6 +18,8 @@ struct Record {
     valid: AtomicU8,
     flags: AtomicU8,
     attributes_bytes: AtomicU16,
+    /// Number of the string labels. They hold without a trace too.
+    labels: AtomicU16,
 }
 
 thread_local! {
@@ -27,15 +30,16 @@ thread_local! {
             valid: AtomicU8::new(0),
             flags: AtomicU8::new(0),
             attributes_bytes: AtomicU16::new(0),
+            labels: AtomicU16::new(0),
         }
     };
 }
 
 /// Sets what this thread works for, and returns what it worked for before. Costs a few nanoseconds.
-pub(crate) fn replace(context: Option<TraceContext>) -> Option<TraceContext> {
+pub(crate) fn replace(context: Option<TraceContext>, labels: Labels) -> Option<TraceContext> {
     RECORD.with(|record| {
         let before = record.read();
-        record.write(context);
+        record.write(context, labels);
         if before.is_some() != context.is_some() {
             published::publish(if context.is_some() { std::ptr::from_ref(record) } else { std::ptr::null() });
         }
@@ -48,10 +52,17 @@ pub(crate) fn current() -> Option<TraceContext> {
     RECORD.with(Record::read)
 }
 
+/// The string labels of this thread. Safe in a signal handler.
+pub(crate) fn labels() -> Labels {
+    RECORD.with(|record| Labels::numbered(record.labels.load(Ordering::Relaxed)))
+}
+
 impl Record {
-    fn write(&self, context: Option<TraceContext>) {
+    /// In between there is no trace, so nobody ever sees the labels of one request with the trace of another.
+    fn write(&self, context: Option<TraceContext>, labels: Labels) {
         self.valid.store(0, Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
+        self.labels.store(labels.number(), Ordering::Relaxed);
         let Some(context) = context else { return };
         let (high, low) = halves(context.trace_id);
         self.trace_id[0].store(high, Ordering::Relaxed);
@@ -104,18 +115,18 @@ mod tests {
             span_id: [21, 22, 23, 24, 25, 26, 27, 28],
             flags: 1,
         };
-        assert_eq!(replace(Some(ids)), None);
+        assert_eq!(replace(Some(ids), Labels::NONE), None);
         assert_eq!(current(), Some(ids));
-        assert_eq!(replace(Some(context(7))), Some(ids));
-        assert_eq!(replace(None), Some(context(7)));
+        assert_eq!(replace(Some(context(7)), Labels::NONE), Some(ids));
+        assert_eq!(replace(None, Labels::NONE), Some(context(7)));
         assert_eq!(current(), None);
     }
 
     #[test]
     fn threads_do_not_see_each_other() {
-        replace(Some(context(9)));
+        replace(Some(context(9)), Labels::NONE);
         assert_eq!(std::thread::spawn(current).join().unwrap(), None);
-        assert_eq!(replace(None), Some(context(9)));
+        assert_eq!(replace(None, Labels::NONE), Some(context(9)));
     }
 
     #[test]

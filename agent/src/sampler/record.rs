@@ -1,7 +1,7 @@
 //! A sample's form inside a ring: a fixed header of words, then the stack.
 
 use super::context_record::{halves, whole};
-use crate::context::TraceContext;
+use crate::context::{Labels, TraceContext};
 use crate::sample::{RawSample, SampleKind};
 
 /// Words before the stack.
@@ -12,10 +12,15 @@ const TRUNCATED: u64 = 1 << 1;
 const HAS_CONTEXT: u64 = 1 << 2;
 /// Where W3C trace flags sit in the first word.
 const TRACE_FLAGS_SHIFT: u32 = 8;
+/// Where the number of the labels sits in it.
+const LABELS_SHIFT: u32 = 16;
 
 /// Writes everything but the stack. Used in the signal handler: no allocation, no panic.
 pub(super) fn encode(sample: &RawSample<'_>) -> [u64; HEADER_WORDS] {
-    let mut bits = if sample.truncated { TRUNCATED } else { 0 };
+    let mut bits = u64::from(sample.labels.number()) << LABELS_SHIFT;
+    if sample.truncated {
+        bits |= TRUNCATED;
+    }
     let (value, weight) = match sample.kind {
         SampleKind::Cpu { periods } => (u64::from(periods), 0.0),
         SampleKind::Alloc { bytes, weight } => {
@@ -46,7 +51,9 @@ pub(super) fn decode(record: &[u64]) -> Option<RawSample<'_>> {
         span_id: span.to_ne_bytes(),
         flags: (bits >> TRACE_FLAGS_SHIFT) as u8,
     });
-    Some(RawSample { kind, time_ms, tid: tid as u32, context, stack, stack_hash, truncated: bits & TRUNCATED != 0 })
+    let labels = Labels::numbered((bits >> LABELS_SHIFT) as u16);
+    let truncated = bits & TRUNCATED != 0;
+    Some(RawSample { kind, time_ms, tid: tid as u32, context, labels, stack, stack_hash, truncated })
 }
 
 /// Hashes a stack and whether it is whole. Not keyed: its input is code addresses, which no outsider chooses.
@@ -63,24 +70,25 @@ pub(super) fn stack_hash(stack: &[u64], truncated: bool) -> u64 {
 mod tests {
     use super::*;
 
-    fn check(kind: SampleKind, context: Option<TraceContext>, truncated: bool) {
+    fn check(kind: SampleKind, context: Option<TraceContext>, labels: Labels, truncated: bool) {
         let stack = [0x1000, 0x2000, 0x3000];
         let stack_hash = stack_hash(&stack, truncated);
-        let sample =
-            RawSample { kind, time_ms: 1_700_000_000_123, tid: 4242, context, stack: &stack, stack_hash, truncated };
+        let time_ms = 1_700_000_000_123;
+        let sample = RawSample { kind, time_ms, tid: 4242, context, labels, stack: &stack, stack_hash, truncated };
         let record = [&encode(&sample)[..], &stack].concat();
         let read = decode(&record).unwrap();
         assert_eq!((read.kind, read.time_ms, read.tid), (sample.kind, sample.time_ms, sample.tid));
         assert_eq!((read.context, read.stack, read.truncated), (context, &stack[..], truncated));
+        assert_eq!(read.labels.number(), labels.number());
         assert_eq!(read.stack_hash, stack_hash);
     }
 
     #[test]
     fn samples_read_back_as_written() {
         let context = TraceContext { trace_id: [0xab; 16], span_id: [0xcd; 8], flags: 0xff };
-        check(SampleKind::Cpu { periods: 3 }, None, false);
-        check(SampleKind::Cpu { periods: u32::MAX }, Some(context), true);
-        check(SampleKind::Alloc { bytes: 1 << 40, weight: 1.25 }, Some(context), false);
+        check(SampleKind::Cpu { periods: 3 }, None, Labels::numbered(1), false);
+        check(SampleKind::Cpu { periods: u32::MAX }, Some(context), Labels::numbered(u16::MAX), true);
+        check(SampleKind::Alloc { bytes: 1 << 40, weight: 1.25 }, Some(context), Labels::NONE, false);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::bench_hooks::{Session, cpu_sample_ns};
 use super::*;
-use crate::context::TraceContext;
+use crate::context::{Labels, TraceContext};
 
 mod accuracy;
 #[cfg(target_arch = "x86_64")]
@@ -20,6 +20,7 @@ struct Owned {
     kind: SampleKind,
     tid: u32,
     context: Option<TraceContext>,
+    labels: Labels,
     stack: Vec<u64>,
     truncated: bool,
 }
@@ -41,9 +42,9 @@ impl Sampling {
         let turn = take_turn();
         let (send, samples) = channel();
         let session = Session::start_with(hz, move |sample| {
-            let RawSample { kind, tid, context, stack, truncated, .. } = *sample;
+            let RawSample { kind, tid, context, labels, stack, truncated, .. } = *sample;
             // The test may have seen enough and be gone.
-            let _ = send.send(Owned { kind, tid, context, stack: stack.to_vec(), truncated });
+            let _ = send.send(Owned { kind, tid, context, labels, stack: stack.to_vec(), truncated });
         });
         Self { session: Some(session), samples, _turn: turn }
     }
@@ -154,7 +155,7 @@ fn samples_carry_the_context_their_thread_had() {
     let mut tids = HashMap::new();
     for byte in [1, 2] {
         let tid = on_sampled_thread(|| {
-            context_record::replace(Some(ids(byte)));
+            context_record::replace(Some(ids(byte)), Labels::numbered(byte.into()));
             burn(Duration::from_millis(100));
         });
         tids.insert(tid, ids(byte));
@@ -162,7 +163,10 @@ fn samples_carry_the_context_their_thread_had() {
     let samples = sampling.finish();
     let labelled: Vec<_> = samples.iter().filter(|s| tids.contains_key(&s.tid) && s.context.is_some()).collect();
     assert!(labelled.len() > 20, "{} samples", labelled.len());
-    assert!(labelled.iter().all(|s| s.context == tids.get(&s.tid).copied()));
+    for sample in labelled {
+        let context = tids[&sample.tid];
+        assert_eq!((sample.context, sample.labels.number()), (Some(context), context.trace_id[0].into()));
+    }
 }
 
 #[test]
@@ -184,15 +188,15 @@ fn a_context_that_changes_all_the_time_is_never_mixed() {
             while !stop.load(Ordering::Relaxed) {
                 byte = byte.wrapping_add(1);
                 let context = TraceContext { trace_id: [byte; 16], span_id: [byte; 8], flags: byte };
-                context_record::replace((byte != 0).then_some(context));
+                context_record::replace((byte != 0).then_some(context), Labels::numbered(byte.into()));
             }
         });
     });
     let samples: Vec<_> = sampling.finish().into_iter().filter(|s| s.tid == tid).collect();
     assert!(samples.len() >= 5_000, "{} samples", samples.len());
-    for context in samples.iter().filter_map(|s| s.context) {
+    for (context, labels) in samples.iter().filter_map(|s| Some((s.context?, s.labels))) {
         let byte = context.flags;
-        assert_eq!((context.trace_id, context.span_id), ([byte; 16], [byte; 8]));
+        assert_eq!((context.trace_id, context.span_id, labels.number()), ([byte; 16], [byte; 8], byte.into()));
     }
 }
 

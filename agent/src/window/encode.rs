@@ -1,13 +1,14 @@
 //! A sealed window as the wire's columns, in the order that compresses best: frames by module and address, the tree
 //! depth first with siblings by frame, rows by stack.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tephra_proto::limits::STRING_BYTES_MAX;
 use tephra_proto::v1;
 
 use super::stacks::{CUT_ROOT, Frame, StackTable};
 use super::{Link, Live, LiveHeap, Measure, Row, RowKey, Window, link};
+use crate::context::Labels;
 use crate::spans::{Selected, Status};
 
 /// What the samples mean, which is the same for all windows of an agent.
@@ -36,10 +37,11 @@ impl Encoding {
                     None => 0,
                     Some(link) => index_of(&links, link) + 1,
                 };
-                (RowKey { measure: key.measure, stack: tree.renumbered(key.stack), link }, *row)
+                (RowKey { stack: tree.renumbered(key.stack), link, ..*key }, *row)
             })
             .collect();
-        rows.sort_unstable_by_key(|(key, _)| (key.stack, key.link));
+        let label_sets = LabelSets::of(&rows);
+        rows.sort_unstable_by_key(|(key, _)| (key.stack, label_sets.place(key.labels), key.link));
         let mut live: Vec<LiveRow> = live.into_iter().map(|(stack, live)| (tree.renumbered(stack), live)).collect();
         live.sort_unstable_by_key(|(stack, _)| *stack);
         let spans = span_table(window, spans, &links, &mut strings);
@@ -47,28 +49,28 @@ impl Encoding {
             modules: tree.modules,
             frames: Some(tree.frames),
             stacks: Some(tree.stacks),
-            series: self.series(&rows, reports_live.then_some(&live[..])),
+            series: self.series(&rows, &label_sets, reports_live.then_some(&live[..])),
             links: Some(v1::LinkTable {
                 trace_ids: links.iter().flat_map(|(trace, _)| *trace).collect(),
                 span_ids: links.iter().flat_map(|(_, span)| *span).collect(),
             }),
-            label_sets: vec![v1::LabelSet::default()],
+            label_sets: label_sets.table(&mut strings),
             spans: Some(spans),
             strings: strings.list,
         }
     }
 
-    fn series(&self, rows: &[(RowKey, Row)], live: Option<&[LiveRow]>) -> Vec<v1::Series> {
+    fn series(&self, rows: &[(RowKey, Row)], sets: &LabelSets, live: Option<&[LiveRow]>) -> Vec<v1::Series> {
         let of = |measure| rows.iter().filter(move |(key, _)| key.measure == measure);
         let period = self.cpu_period_ns;
         let mut cpu = series("cpu", "nanoseconds", v1::Kind::Counter, period);
         cpu.scale = period;
-        push_rows(&mut cpu, of(Measure::Cpu), |row| row.value);
+        push_rows(&mut cpu, sets, of(Measure::Cpu), |row| row.value);
         let mean = self.heap_mean_bytes;
         let mut space = series("alloc_space", "bytes", v1::Kind::Counter, mean);
-        push_rows(&mut space, of(Measure::Alloc), |row| row.value);
+        push_rows(&mut space, sets, of(Measure::Alloc), |row| row.value);
         let mut objects = series("alloc_objects", "count", v1::Kind::Counter, mean);
-        push_rows(&mut objects, of(Measure::Alloc), |row| row.objects);
+        push_rows(&mut objects, sets, of(Measure::Alloc), |row| row.objects);
         let mut inuse_space = series("inuse_space", "bytes", v1::Kind::Gauge, mean);
         let mut inuse_objects = series("inuse_objects", "count", v1::Kind::Gauge, mean);
         for (stack, live) in live.into_iter().flatten() {
@@ -103,12 +105,16 @@ fn series(name: &str, unit: &str, kind: v1::Kind, period: u64) -> v1::Series {
 
 fn push_rows<'a>(
     series: &mut v1::Series,
+    sets: &LabelSets,
     rows: impl Iterator<Item = &'a (RowKey, Row)> + Clone,
     value: impl Fn(&Row) -> f64,
 ) {
     for (key, row) in rows.clone() {
         series.stack.push(key.stack);
         series.value.push(value(row).round() as u64);
+    }
+    if rows.clone().any(|(key, _)| key.labels != Labels::NONE) {
+        series.label_set = rows.clone().map(|(key, _)| sets.place(key.labels)).collect();
     }
     if rows.clone().any(|(key, _)| key.link != 0) {
         series.link = rows.clone().map(|(key, _)| key.link).collect();
@@ -118,6 +124,35 @@ fn push_rows<'a>(
     }
     if rows.clone().zip(&series.value).any(|((_, row), &value)| u64::from(row.samples) != value) {
         series.samples = rows.map(|(_, row)| row.samples).collect();
+    }
+}
+
+/// The labels that rows of the window have, by content; none at all come first.
+struct LabelSets {
+    pairs: Vec<Vec<(&'static str, &'static str)>>,
+    places: HashMap<Labels, u32>,
+}
+
+impl LabelSets {
+    fn of(rows: &[(RowKey, Row)]) -> Self {
+        let used: HashSet<Labels> = rows.iter().map(|(key, _)| key.labels).collect();
+        let mut sorted: Vec<_> = used.into_iter().map(|labels| (labels.pairs(), labels)).collect();
+        sorted.retain(|(pairs, _)| !pairs.is_empty());
+        sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let places = sorted.iter().zip(1..).map(|((_, labels), place)| (*labels, place)).collect();
+        Self { pairs: sorted.into_iter().map(|(pairs, _)| pairs).collect(), places }
+    }
+
+    fn place(&self, labels: Labels) -> u32 {
+        self.places.get(&labels).copied().unwrap_or_default()
+    }
+
+    fn table(&self, strings: &mut Strings) -> Vec<v1::LabelSet> {
+        let mut set = |pairs: &Vec<(&'static str, &'static str)>| v1::LabelSet {
+            name: pairs.iter().map(|(name, _)| strings.add(name)).collect(),
+            value: pairs.iter().map(|(_, value)| strings.add(value)).collect(),
+        };
+        std::iter::once(v1::LabelSet::default()).chain(self.pairs.iter().map(&mut set)).collect()
     }
 }
 
@@ -300,7 +335,7 @@ mod tests {
     use super::super::stacks::tests::TwoModules;
     use super::*;
     use crate::clock::Slot;
-    use crate::context::TraceContext;
+    use crate::context::{TraceContext, attach_labels, current_labels};
     use crate::sample::{RawSample, SampleKind};
     use crate::spans::Span;
     use crate::window::Live;
@@ -314,7 +349,8 @@ mod tests {
 
     fn add(window: &mut Window, kind: SampleKind, stack: &[u64], context: Option<TraceContext>) {
         let (stack_hash, truncated) = (hash(stack), stack.len() == 1);
-        let sample = RawSample { kind, time_ms: 12_345, tid: 1, context, stack, stack_hash, truncated };
+        let labels = current_labels();
+        let sample = RawSample { kind, time_ms: 12_345, tid: 1, context, labels, stack, stack_hash, truncated };
         window.add(&sample, &TwoModules);
     }
 
@@ -464,5 +500,26 @@ mod tests {
         assert_eq!((table.link[0], table.start_ms[0], table.duration_us[0]), (0, -1_000, 1_500_000));
         assert_eq!(payload.strings[table.route[0] as usize], "GET /slow");
         assert_eq!(table.status[0], v1::SpanStatus::Error as i32);
+    }
+
+    #[test]
+    fn rows_refer_to_the_labels_they_were_taken_under() {
+        let mut window = window();
+        let stack = &[0x10020, 0x10030];
+        for tenant in ["b", "a", "b"] {
+            let _tenant = attach_labels(Labels::of("tenant", tenant).with("plan", "free"));
+            add(&mut window, CPU, stack, None);
+        }
+        add(&mut window, CPU, stack, None);
+        let payload = ENCODING.payload(&window, None, &[]);
+        let text = |at: &u32| payload.strings[*at as usize].as_str();
+        let sets: Vec<Vec<_>> = payload
+            .label_sets
+            .iter()
+            .map(|set| set.name.iter().map(text).zip(set.value.iter().map(text)).collect())
+            .collect();
+        assert_eq!(sets, [vec![], vec![("plan", "free"), ("tenant", "a")], vec![("plan", "free"), ("tenant", "b")]]);
+        assert_eq!(payload.series[0].label_set, [0, 1, 2]);
+        assert_eq!(payload.series[0].value, [1, 1, 2]);
     }
 }

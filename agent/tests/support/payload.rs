@@ -19,6 +19,8 @@ pub struct Row {
     pub samples: u64,
     pub trace_id: Option<[u8; 16]>,
     pub span_id: Option<[u8; 8]>,
+    /// By name.
+    pub labels: Vec<(String, String)>,
     pub truncated: bool,
 }
 
@@ -35,6 +37,11 @@ impl Window {
         let frames = self.frames();
         let named = |series: &&tephra_proto::v1::Series| series.r#type.as_ref().unwrap().name == profile_type;
         let Some(series) = self.payload.series.iter().find(named) else { return Vec::new() };
+        let text = |at: &u32| self.payload.strings[*at as usize].clone();
+        let labels = |set: usize| {
+            let set = &self.payload.label_sets[set];
+            set.name.iter().map(text).zip(set.value.iter().map(text)).collect()
+        };
         (0..series.stack.len())
             .map(|i| {
                 let (mut stack, mut node) = (Vec::new(), series.stack[i]);
@@ -54,6 +61,7 @@ impl Window {
                     samples: series.samples.get(i).map_or(series.value[i], |samples| u64::from(*samples)),
                     trace_id: link.checked_sub(1).map(id),
                     span_id: link.checked_sub(1).map(span),
+                    labels: labels(series.label_set.get(i).copied().unwrap_or_default() as usize),
                     truncated: stacks.truncated.contains(&node),
                 }
             })

@@ -1,0 +1,334 @@
+//! String labels of samples, such as route and tenant: few, kept for ever, and named by a small number that a signal handler
+//! can copy.
+//!
+//! Nothing here takes a lock: neither who looks up what is known, nor who adds something new.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use tephra_proto::label::{check_name, is_printable};
+use tephra_proto::limits::SAMPLE_LABELS_MAX;
+
+/// Values of one name that are told apart; further ones share [`OTHER`].
+const VALUES_MAX: usize = 128;
+/// Names and values of a process.
+const PAIRS_MAX: usize = 512;
+/// Combinations of them.
+const SETS_MAX: usize = 1024;
+/// Longer values are cut.
+const VALUE_BYTES_MAX: usize = 128;
+/// What values beyond the limits are called.
+const OTHER: &str = "__other__";
+
+static PAIRS: Table<Pair, PAIRS_MAX> = Table::new();
+static SETS: Table<Set, SETS_MAX> = Table::new();
+static UNIONS: Unions = Unions([const { AtomicU64::new(0) }; 512]);
+static REFUSED: AtomicU64 = AtomicU64::new(0);
+
+/// Names and values that samples carry besides their trace, such as the route or the tenant of the request. Copies of a small
+/// number; [`attach_labels`](crate::attach_labels) and [`in_labels`](crate::in_labels) say for how long they hold.
+///
+/// A process can tell 127 values of one name apart, 448 values in all and 896 combinations of them; a sample has 8 labels at most.
+/// A value beyond that is called `__other__`, a combination beyond that keeps what came first, and
+/// [`Stats::labels_refused`](crate::Stats::labels_refused) counts both: the id of a user or an order belongs into the trace.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Labels(u16);
+
+impl Labels {
+    /// No labels.
+    pub const NONE: Self = Self(0);
+
+    /// One label. Names are written as resource labels are: a lower-case letter, then letters, digits, `_` and `.`. A label of the
+    /// service that has the same name wins. An empty value is no label; a value is cut after 128 bytes.
+    pub fn of(name: &'static str, value: &str) -> Self {
+        Self::NONE.with(name, value)
+    }
+
+    /// These and one more, which replaces one of the same name.
+    #[must_use]
+    pub fn with(self, name: &'static str, value: &str) -> Self {
+        pair(name, value).and_then(|pair| Self::intern(&[pair])).map_or(self, |one| self.plus(one))
+    }
+
+    /// The union of both; of a name in both, the value of `inner`.
+    #[must_use]
+    pub(crate) fn plus(self, inner: Self) -> Self {
+        if self == Self::NONE || self == inner {
+            return inner;
+        }
+        if inner == Self::NONE {
+            return self;
+        }
+        if let Some(known) = UNIONS.get(self, inner) {
+            return known;
+        }
+        let [outer_pairs, inner_pairs] = [self, inner].map(Self::pair_ids);
+        let replaced = |&outer: &u16| inner_pairs.iter().any(|&inner| name_of(inner) == name_of(outer));
+        let mut pairs: Vec<u16> = outer_pairs.iter().copied().filter(|outer| !replaced(outer)).collect();
+        pairs.extend_from_slice(inner_pairs);
+        pairs.sort_unstable();
+        let union = Self::intern(&pairs);
+        if let Some(union) = union {
+            UNIONS.set(self, inner, union);
+        }
+        union.unwrap_or(self)
+    }
+
+    /// Names and values, by name.
+    pub(crate) fn pairs(self) -> Vec<(&'static str, &'static str)> {
+        let text = |&pair: &u16| PAIRS.get(pair).map(|pair| (pair.name, &*pair.value));
+        let mut pairs: Vec<_> = self.pair_ids().iter().filter_map(text).collect();
+        pairs.sort_unstable();
+        pairs
+    }
+
+    /// What a signal handler copies.
+    pub(crate) fn number(self) -> u16 {
+        self.0
+    }
+
+    /// The labels with this number; a number that was never given has none.
+    pub(crate) fn numbered(number: u16) -> Self {
+        Self(number)
+    }
+
+    fn pair_ids(self) -> &'static [u16] {
+        SETS.get(self.0).map_or(&[], |set| set)
+    }
+
+    /// The labels of these pairs, which are in ascending order; without room for them `None`, which is counted.
+    fn intern(pairs: &[u16]) -> Option<Self> {
+        let add = || (pairs.len() <= SAMPLE_LABELS_MAX).then(|| pairs.into());
+        let set = SETS.find_or_add(pairs, |set| **set == *pairs, add);
+        if set.is_none() {
+            REFUSED.fetch_add(1, Ordering::Relaxed);
+        }
+        set.map(Self)
+    }
+}
+
+impl std::fmt::Debug for Labels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.pairs()).finish()
+    }
+}
+
+/// How often a label could not be kept as it was.
+pub(crate) fn refused() -> u64 {
+    REFUSED.load(Ordering::Relaxed)
+}
+
+/// A name with a value.
+struct Pair {
+    name: &'static str,
+    value: Box<str>,
+}
+
+/// Numbers of pairs, ascending.
+type Set = Box<[u16]>;
+
+/// The number of a pair. `None`: it is no label.
+fn pair(name: &'static str, value: &str) -> Option<u16> {
+    if value.is_empty() {
+        return None;
+    }
+    let cut = &value[..value.floor_char_boundary(VALUE_BYTES_MAX)];
+    let printed: String;
+    let value = if cut.chars().all(is_printable) {
+        cut
+    } else {
+        printed = cut.chars().map(|c| if is_printable(c) { c } else { '\u{fffd}' }).collect();
+        &printed
+    };
+    let known = |value: &str, most: usize| {
+        let add = || {
+            let values = PAIRS.iter().filter(|pair| pair.name == name).count();
+            (values < most && check_name(name).is_ok()).then(|| Pair { name, value: value.into() })
+        };
+        PAIRS.find_or_add((name, value), |pair| pair.name == name && *pair.value == *value, add)
+    };
+    known(value, VALUES_MAX - 1).or_else(|| {
+        REFUSED.fetch_add(1, Ordering::Relaxed);
+        known(OTHER, VALUES_MAX)
+    })
+}
+
+fn name_of(pair: u16) -> Option<&'static str> {
+    PAIRS.get(pair).map(|pair| pair.name)
+}
+
+/// Values that are added and never taken away, each with a number from 1 on: an open-addressed hash table.
+struct Table<T, const N: usize> {
+    slots: [Slot<T>; N],
+    taken: AtomicUsize,
+}
+
+struct Slot<T> {
+    /// Set by whoever fills it, just before.
+    claimed: AtomicBool,
+    value: OnceLock<T>,
+}
+
+/// How often to look again for a value that another thread is putting in its slot, which takes a few nanoseconds.
+const LOOKS_MAX: usize = 200;
+
+impl<T, const N: usize> Table<T, N> {
+    /// Seven eighths: probing in a fuller table would take long.
+    const TAKEN_MAX: usize = N / 8 * 7;
+
+    const fn new() -> Self {
+        assert!(N.is_power_of_two() && N < u16::MAX as usize, "slots are found by the bits of a hash and named by 16");
+        let slots = [const { Slot { claimed: AtomicBool::new(false), value: OnceLock::new() } }; N];
+        Self { slots, taken: AtomicUsize::new(0) }
+    }
+
+    fn get(&self, number: u16) -> Option<&T> {
+        self.slots.get(usize::from(number).checked_sub(1)?)?.value.get()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.value.get())
+    }
+
+    /// The number of what equals `key`. If there is none, of what `make` makes; `None` when it makes nothing, or there is no room.
+    fn find_or_add(&self, key: impl Hash, is_it: impl Fn(&T) -> bool, make: impl FnOnce() -> Option<T>) -> Option<u16> {
+        let start = BuildHasherDefault::<DefaultHasher>::default().hash_one(key) as usize;
+        let mut make = Some(make);
+        let mut made = None;
+        let (mut step, mut looks) = (0, 0);
+        while step < N && looks < LOOKS_MAX {
+            let at = start.wrapping_add(step) & (N - 1);
+            let slot = self.slots.get(at)?;
+            match slot.value.get() {
+                Some(found) if is_it(found) => return Some(at as u16 + 1),
+                Some(_) => step += 1,
+                None if slot.claimed.load(Ordering::Relaxed) => {
+                    looks += 1;
+                    std::hint::spin_loop();
+                }
+                None => {
+                    if let Some(make) = make.take() {
+                        made = Some(make()?);
+                    }
+                    if self.taken.load(Ordering::Relaxed) >= Self::TAKEN_MAX {
+                        return None;
+                    }
+                    if !slot.claimed.swap(true, Ordering::Relaxed) {
+                        self.taken.fetch_add(1, Ordering::Relaxed);
+                        slot.value.set(made?).ok()?;
+                        return Some(at as u16 + 1);
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Unions that were formed lately: a future that is polled under a label forms the same one each time.
+struct Unions([AtomicU64; 512]);
+
+impl Unions {
+    const KNOWN: u64 = 1 << 63;
+
+    fn key(outer: Labels, inner: Labels) -> u64 {
+        Self::KNOWN | u64::from(outer.0) << 32 | u64::from(inner.0) << 16
+    }
+
+    fn slot(&self, key: u64) -> Option<&AtomicU64> {
+        self.0.get(key.wrapping_mul(0x9e37_79b9_7f4a_7c15) as usize >> 55)
+    }
+
+    fn get(&self, outer: Labels, inner: Labels) -> Option<Labels> {
+        let key = Self::key(outer, inner);
+        let found = self.slot(key)?.load(Ordering::Relaxed);
+        (found & !0xffff == key).then_some(Labels(found as u16))
+    }
+
+    fn set(&self, outer: Labels, inner: Labels, union: Labels) {
+        let key = Self::key(outer, inner);
+        if let Some(slot) = self.slot(key) {
+            slot.store(key | u64::from(union.0), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_pairs_by_name_and_the_inner_value_wins() {
+        let acme = Labels::of("tenant", "acme").with("route", "GET /a");
+        assert_eq!(acme.pairs(), [("route", "GET /a"), ("tenant", "acme")]);
+        assert_eq!(Labels::of("route", "GET /a").with("tenant", "acme"), acme, "whatever the order");
+        assert_eq!(acme.plus(Labels::of("tenant", "umbrella")).pairs(), [("route", "GET /a"), ("tenant", "umbrella")]);
+        assert_eq!(acme.plus(Labels::NONE), acme);
+        assert_eq!(Labels::NONE.plus(acme), acme);
+        assert_eq!(Labels::numbered(acme.number()), acme);
+        assert_eq!(Labels::numbered(9_999).pairs(), []);
+    }
+
+    #[test]
+    fn whatever_a_client_sends_is_short_and_printable() {
+        assert_eq!(Labels::of("client", ""), Labels::NONE);
+        assert_eq!(Labels::of("client", "a\u{202e}\n").pairs(), [("client", "a\u{fffd}\u{fffd}")]);
+        let long = Labels::of("client", &"ß".repeat(1_000)).pairs()[0].1;
+        assert_eq!(long.len(), VALUE_BYTES_MAX);
+        assert_eq!(Labels::of("Not a name", "x"), Labels::NONE);
+    }
+
+    #[test]
+    fn a_flood_of_values_shares_one_and_leaves_other_names_alone() {
+        let before = refused();
+        let known = Labels::of("flooded", "first");
+        for i in 0..100_000 {
+            let labels = known.with("flooded", &format!("user {i}"));
+            assert_eq!(labels.pairs().len(), 1);
+        }
+        assert_eq!(Labels::of("flooded", "one more").pairs(), [("flooded", OTHER)]);
+        assert_eq!(Labels::of("flooded", "first"), known);
+        assert!(refused() - before >= 100_000 - VALUES_MAX as u64);
+        assert_eq!(PAIRS.iter().filter(|pair| pair.name == "flooded").count(), VALUES_MAX);
+        assert_eq!(Labels::of("unflooded", "x").pairs(), [("unflooded", "x")]);
+    }
+
+    #[test]
+    fn beyond_eight_labels_the_first_stay() {
+        let names = ["n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9"];
+        let all = names.iter().fold(Labels::NONE, |labels, name| labels.with(name, "x"));
+        assert_eq!(all.pairs().iter().map(|(name, _)| *name).collect::<Vec<_>>(), names[..8]);
+    }
+
+    #[test]
+    fn threads_agree_on_numbers() {
+        static TABLE: Table<u64, 256> = Table::new();
+        let numbers = || {
+            (0..200u64).map(|i| {
+                loop {
+                    // Another thread may be adding just now.
+                    if let Some(number) = TABLE.find_or_add(i, |known| *known == i, || Some(i)) {
+                        return (number, i);
+                    }
+                }
+            })
+        };
+        let all: Vec<Vec<(u16, u64)>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| numbers().collect())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(all.iter().all(|one| *one == all[0]));
+        assert!(all[0].iter().all(|(number, i)| TABLE.get(*number) == Some(i)));
+    }
+
+    #[test]
+    fn a_full_table_adds_nothing_but_finds_what_it_has() {
+        let table: Table<u64, 64> = Table::new();
+        let add = |i: u64| table.find_or_add(i, |known| *known == i, || Some(i));
+        let added = (0..1_000).filter(|i| add(*i).is_some()).count();
+        assert_eq!(added, 56);
+        assert!(add(0).is_some());
+        assert_eq!(add(1_000), None);
+    }
+}
