@@ -4,13 +4,22 @@
 //! tombstone, no resizing and no lock, and a full run means that a block is not tracked, which is counted. Before all that, a
 //! count of tracked blocks by page says at a glance that a block is none of them: that is what nearly every look-up asks.
 
-use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering, fence};
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+#[cfg(not(loom))]
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 /// 16 GiB of live heap at one sample per 512 KiB. About 1 MiB, of which pages never used cost nothing. An interpreter has less
-/// patience.
-pub(super) const ENTRIES: usize = if cfg!(miri) { 256 } else { 32_768 };
+/// patience, and whoever tries every order of events has none.
+pub(super) const ENTRIES: usize = if cfg!(loom) {
+    1
+} else if cfg!(miri) {
+    256
+} else {
+    32_768
+};
 /// How far from its position an address may be.
-const RUN: usize = 64;
+const RUN: usize = if cfg!(loom) { ENTRIES } else { 64 };
 
 const EMPTY: usize = 0;
 /// Being filled in. No block has this address.
@@ -27,7 +36,10 @@ pub(crate) struct LiveBlock {
     pub(crate) objects: f64,
 }
 
+/// Read by whoever looks at all blocks while others come and go, so it says whether it changed meanwhile.
 struct Body {
+    /// Odd while the rest is being written.
+    version: AtomicU32,
     stack_hash: AtomicU64,
     bytes: AtomicU64,
     objects: AtomicU64,
@@ -43,11 +55,22 @@ pub(super) struct LiveTable {
 
 impl LiveTable {
     /// An empty table.
+    #[cfg(not(loom))]
     pub(super) const fn new() -> Self {
         Self {
             pages: [const { AtomicU16::new(0) }; ENTRIES],
             keys: [const { AtomicUsize::new(EMPTY) }; ENTRIES],
             bodies: [const { Body::empty() }; ENTRIES],
+        }
+    }
+
+    /// The same where atomics cannot be made before the program runs.
+    #[cfg(loom)]
+    pub(super) fn new() -> Self {
+        Self {
+            pages: std::array::from_fn(|_| AtomicU16::new(0)),
+            keys: std::array::from_fn(|_| AtomicUsize::new(EMPTY)),
+            bodies: std::array::from_fn(|_| Body::empty()),
         }
     }
 
@@ -67,28 +90,24 @@ impl LiveTable {
     }
 
     /// What is known of a block.
-    #[inline(always)]
     pub(super) fn get(&self, address: usize) -> Option<LiveBlock> {
-        if self.may_hold(address) { self.find(address).map(|(_, body)| body.read()) } else { None }
+        self.find(address).map(|(_, body)| body.read())
     }
 
     /// Forgets a block; `false` when it was not known. Called by its owner before it is freed, so nobody else can hold it.
-    #[inline(always)]
     pub(super) fn remove(&self, address: usize) -> bool {
-        self.may_hold(address) && self.remove_found(address)
+        let Some((key, _)) = self.find(address) else { return false };
+        // Before the key is cleared: so a count is never above the number of keys there is room for.
+        self.count(address, -1);
+        key.store(EMPTY, Ordering::Release);
+        true
     }
 
     /// Shows every block. One that is freed meanwhile may be shown or not.
     pub(super) fn for_each(&self, each: &mut dyn FnMut(LiveBlock)) {
         for (key, body) in self.keys.iter().zip(&self.bodies) {
-            let address = key.load(Ordering::Acquire);
-            if address > RESERVED {
-                let block = body.read();
-                // Read before the key is looked at again: if it is the same, the block was not another's half way.
-                fence(Ordering::Acquire);
-                if key.load(Ordering::Relaxed) == address {
-                    each(block);
-                }
+            if key.load(Ordering::Acquire) > RESERVED {
+                body.read_unchanged().into_iter().for_each(&mut *each);
             }
         }
     }
@@ -100,20 +119,11 @@ impl LiveTable {
         self.pages.iter().for_each(|count| count.store(0, Ordering::Relaxed));
     }
 
-    /// False when no tracked block starts in such a page, which is nearly always so if this one is not tracked.
+    /// False when no tracked block starts in such a page, which is nearly always so if this one is not tracked. To be asked
+    /// before anything else, as it costs next to nothing.
     #[inline(always)]
-    fn may_hold(&self, address: usize) -> bool {
+    pub(super) fn may_hold(&self, address: usize) -> bool {
         self.pages.get(page(address)).is_some_and(|count| count.load(Ordering::Relaxed) > 0)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn remove_found(&self, address: usize) -> bool {
-        let Some((key, _)) = self.find(address) else { return false };
-        // Before the key is cleared: so a count is never above the number of keys there is room for.
-        self.count(address, -1);
-        key.store(EMPTY, Ordering::Release);
-        true
     }
 
     fn find(&self, address: usize) -> Option<(&AtomicUsize, &Body)> {
@@ -144,16 +154,40 @@ fn run(address: usize) -> impl Iterator<Item = usize> {
 }
 
 impl Body {
+    #[cfg(not(loom))]
     const fn empty() -> Self {
-        Self { stack_hash: AtomicU64::new(0), bytes: AtomicU64::new(0), objects: AtomicU64::new(0) }
+        let [stack_hash, bytes, objects] = [const { AtomicU64::new(0) }; 3];
+        Self { version: AtomicU32::new(0), stack_hash, bytes, objects }
     }
 
+    #[cfg(loom)]
+    fn empty() -> Self {
+        let [stack_hash, bytes, objects] = std::array::from_fn(|_| AtomicU64::new(0));
+        Self { version: AtomicU32::new(0), stack_hash, bytes, objects }
+    }
+
+    /// One writer at a time: whoever reserved the key.
     fn write(&self, block: LiveBlock) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
+        // Whoever sees a word of what follows sees the odd version too.
+        fence(Ordering::Release);
         self.stack_hash.store(block.stack_hash, Ordering::Relaxed);
         self.bytes.store(block.bytes.to_bits(), Ordering::Relaxed);
         self.objects.store(block.objects.to_bits(), Ordering::Relaxed);
+        self.version.store(version.wrapping_add(2), Ordering::Release);
     }
 
+    /// `None` when it was written meanwhile.
+    fn read_unchanged(&self) -> Option<LiveBlock> {
+        let version = self.version.load(Ordering::Acquire);
+        let block = self.read();
+        // All of it was read before the version is looked at again.
+        fence(Ordering::Acquire);
+        (version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version).then_some(block)
+    }
+
+    /// For the block's owner, beside whom nobody writes.
     fn read(&self) -> LiveBlock {
         LiveBlock {
             stack_hash: self.stack_hash.load(Ordering::Relaxed),
@@ -163,7 +197,7 @@ impl Body {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
