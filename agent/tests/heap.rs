@@ -8,13 +8,14 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use support::payload::{Row, Window};
 use support::symbols::Functions;
 use support::{Collector, alone, wait_for};
 use tephra_agent::{Agent, ProfAlloc, TraceContext};
+use tephra_proto::v1::DropReason;
 
 #[global_allocator]
 static ALLOC: ProfAlloc = ProfAlloc::system();
@@ -187,6 +188,58 @@ fn blocks_outlive_agents() {
         assert!((held as f64 / 15e6 - 1.0).abs() < 0.3, "what was allocated under this agent: {held} bytes");
         drop(agent);
     }
+}
+
+/// Allocates at the end of a path that no other number takes.
+#[inline(never)]
+fn left(path: u32, depth: u32) -> Vec<u8> {
+    step(path, depth)
+}
+
+#[inline(never)]
+fn right(path: u32, depth: u32) -> Vec<u8> {
+    black_box(step(path, depth))
+}
+
+#[inline(always)]
+fn step(path: u32, depth: u32) -> Vec<u8> {
+    if depth == 0 {
+        return Vec::with_capacity(1 << 20);
+    }
+    black_box(if path & 1 == 0 { left(path >> 1, depth - 1) } else { right(path >> 1, depth - 1) })
+}
+
+#[test]
+fn an_agent_that_is_out_of_memory_counts_what_it_drops_and_every_allocation_is_served() {
+    const DEPTH: u32 = 20;
+    const LIMIT: usize = 4 << 20;
+    let _alone = alone();
+    let collector = Collector::start();
+    let agent = Agent::builder("heap").endpoint(collector.endpoint()).heap_mean_bytes(64 << 10).memory_limit(LIMIT);
+    let agent = agent.window(Duration::from_secs(60)).start().unwrap();
+    let (stop, stopped) = channel::<()>();
+    let busy = std::thread::spawn(move || {
+        // Every one is sampled, and each has a stack of its own, until there is no room for another.
+        let mut path = 0u32;
+        while stopped.recv_timeout(Duration::from_millis(10)) == Err(RecvTimeoutError::Timeout) {
+            for _ in 0..50 {
+                path = path.wrapping_add(0x9e37_79b9);
+                assert!(left(path >> (32 - DEPTH), DEPTH).capacity() >= 1 << 20);
+            }
+        }
+    });
+    wait_for("the window to be full", || agent.stats().dropped.table_full > 100);
+    stop.send(()).unwrap();
+    busy.join().unwrap();
+    assert!(agent.stats().table_bytes <= LIMIT as u64, "{:?}", agent.stats());
+    let stats = agent.stats();
+    drop(agent);
+    let windows = collector.windows();
+    let drops = windows.iter().flat_map(|window| &window.header.drops);
+    let told: u64 = drops.filter(|drop| drop.reason() == DropReason::TableFull).map(|drop| drop.samples).sum();
+    assert!(told >= stats.dropped.table_full && told > 100, "{told} told, {} counted", stats.dropped.table_full);
+    let stored: u64 = windows.iter().flat_map(|window| window.rows("alloc_space")).map(|row| row.samples).sum();
+    assert!(stored > 1_000, "{stored} samples found room before");
 }
 
 /// What was allocated before `main`.

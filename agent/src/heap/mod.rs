@@ -7,16 +7,15 @@
 mod countdown;
 pub mod hooks;
 mod prof_alloc;
+mod stack;
 mod table;
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::prof_alloc::ProfAlloc;
 pub(crate) use self::table::LiveBlock;
 
 use self::table::LiveTable;
-use crate::sampler::{self, Registers};
 
 /// Fewer bytes between samples would cost more than it tells.
 const MEAN_BYTES_MIN: u64 = 64 * 1024;
@@ -70,11 +69,6 @@ pub(crate) fn counters() -> HeapCounters {
     }
 }
 
-/// Takes a sample of an allocation that stands for `weight` of its kind. Returns its stack's hash.
-fn record(registers: Registers, bytes: u64, weight: f64, own_code: Range<u64>) -> Option<u64> {
-    sampler::record_alloc(registers, bytes, weight, own_code)
-}
-
 /// Starts following a block; `false` when there is no room for it.
 fn track(address: usize, block: LiveBlock) -> bool {
     let tracked = LIVE.insert(address, block);
@@ -83,13 +77,18 @@ fn track(address: usize, block: LiveBlock) -> bool {
     tracked
 }
 
+/// False when a block is certainly not followed, which is nearly always so if it is not. To be asked before all else.
+#[inline(always)]
+fn may_be_tracked(address: usize) -> bool {
+    LIVE.may_hold(address)
+}
+
 /// What is known of a block.
 fn tracked(address: usize) -> Option<LiveBlock> {
     LIVE.get(address)
 }
 
 /// Stops following a block that is about to be freed or moved; `false` when it was not followed.
-#[inline(always)]
 fn untrack(address: usize) -> bool {
     let known = LIVE.remove(address);
     if known {

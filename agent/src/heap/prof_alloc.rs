@@ -3,8 +3,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::Range;
 
-use super::{LiveBlock, countdown, record, track, tracked, untrack};
-use crate::sampler::Registers;
+use super::stack::{Registers, record};
+use super::{LiveBlock, countdown, may_be_tracked, track, tracked, untrack};
 
 /// Small sampled blocks are aligned to this, which is how they are told apart when they are freed.
 const SAMPLED_ALIGN: usize = 4096;
@@ -63,13 +63,17 @@ unsafe extern "C" {
 #[inline(never)]
 #[unsafe(link_section = "tephra_alloc")]
 fn own_code() -> Range<u64> {
+    if cfg!(miri) {
+        return 0..0;
+    }
     &raw const OWN_CODE_START as u64..&raw const OWN_CODE_END as u64
 }
 
-/// Whether a block may be a sampled one.
+/// Whether a block may be a sampled one. Nearly always tells that it is not, at the cost of two tests, or of three and a look
+/// into a small table where it starts a page or is large.
 #[inline(always)]
 fn may_be_sampled(block: *mut u8, bytes: usize) -> bool {
-    (block as usize).is_multiple_of(SAMPLED_ALIGN) || bytes >= LARGE_BYTES
+    ((block as usize).is_multiple_of(SAMPLED_ALIGN) || bytes >= LARGE_BYTES) && may_be_tracked(block as usize)
 }
 
 /// The layout that a sampled block of `layout` is allocated and freed with.
@@ -131,12 +135,11 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for ProfAlloc<A> {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let mut layout = layout;
-        // Forgotten first: once freed, the address may be another thread's.
-        if may_be_sampled(block, layout.size()) && untrack(block as usize) {
-            layout = sampled_layout(layout);
+        if may_be_sampled(block, layout.size()) {
+            // SAFETY: the caller's promises are passed on.
+            return unsafe { self.dealloc_looked_up(block, layout) };
         }
-        // SAFETY: a sampled block was allocated with the sampled form of its layout, every other with the layout itself.
+        // SAFETY: not sampled, so it was allocated with this very layout.
         unsafe { self.inner.dealloc(block, layout) };
     }
 
@@ -176,6 +179,16 @@ impl<A: GlobalAlloc> ProfAlloc<A> {
         }
         // SAFETY: the caller's promises are `inner`'s conditions.
         unsafe { alloc(&self.inner, layout) }
+    }
+
+    /// Frees a block that is sampled or, rarely, lies in the same page as one or in one with the same number.
+    #[cold]
+    #[inline(never)]
+    unsafe fn dealloc_looked_up(&self, block: *mut u8, layout: Layout) {
+        // Forgotten first: once freed, the address may be another thread's.
+        let layout = if untrack(block as usize) { sampled_layout(layout) } else { layout };
+        // SAFETY: a sampled block was allocated with the sampled form of its layout, every other with the layout itself.
+        unsafe { self.inner.dealloc(block, layout) };
     }
 
     /// A growing block that was not sampled becomes a sampled one, which stands for what it grew by.

@@ -3,6 +3,12 @@
 use super::inner::Strict;
 use super::*;
 
+/// Whether all bytes are this one. In pieces that are compared at once, for the patience of interpreters.
+fn holds(bytes: &[u8], byte: u8) -> bool {
+    let pattern = [byte; 4096];
+    bytes.chunks(pattern.len()).all(|chunk| chunk == &pattern[..chunk.len()])
+}
+
 #[test]
 fn every_kind_of_block_keeps_its_bytes_and_returns_its_layout() {
     let bench = Bench::new();
@@ -10,7 +16,7 @@ fn every_kind_of_block_keeps_its_bytes_and_returns_its_layout() {
     let live_before = counters();
     bench.sampled(|pace| {
         let mut held: Vec<(*mut u8, Layout, u8)> = Vec::new();
-        for round in 0..4_000usize {
+        for round in 0..times(4_000) {
             pace.keep();
             let align = 1 << (round % 22);
             let wanted = layout(1 + round * 37 % 200_000, align);
@@ -19,7 +25,7 @@ fn every_kind_of_block_keeps_its_bytes_and_returns_its_layout() {
             assert!(!block.is_null() && (block as usize).is_multiple_of(align));
             // SAFETY: a block of this size, which nobody else has.
             let bytes = unsafe { std::slice::from_raw_parts_mut(block, wanted.size()) };
-            assert!(round % 3 != 0 || bytes.iter().all(|&b| b == 0), "zeroed");
+            assert!(round % 3 != 0 || holds(bytes, 0), "zeroed");
             bytes.fill(round as u8);
             held.push((block, wanted, round as u8));
             if round % 2 == 1 {
@@ -31,7 +37,7 @@ fn every_kind_of_block_keeps_its_bytes_and_returns_its_layout() {
                 let kept = old.size().min(new_size);
                 // SAFETY: a block of this size, which nobody else has.
                 let bytes = unsafe { std::slice::from_raw_parts_mut(block, new_size) };
-                assert!(bytes[..kept].iter().all(|&b| b == fill), "realloc keeps the bytes");
+                assert!(holds(&bytes[..kept], fill), "realloc keeps the bytes");
                 assert!((block as usize).is_multiple_of(old.align()));
                 bytes.fill(fill);
                 held.push((block, new, fill));
@@ -42,7 +48,7 @@ fn every_kind_of_block_keeps_its_bytes_and_returns_its_layout() {
                 unsafe { ALLOC.dealloc(block, layout) };
             }
         }
-        assert!(counters().tracked > live_before.tracked + 500);
+        assert!(counters().tracked > live_before.tracked + times(500) as u64);
         // Freed by another thread, as programs do.
         let held: Vec<_> = held.into_iter().map(|(block, layout, _)| (block as usize, layout)).collect();
         std::thread::scope(|scope| {
@@ -86,7 +92,7 @@ fn an_allocation_that_fails_is_null_and_leaves_no_sample() {
     let samples = bench.sampled(|_| {
         ALLOC.inner.fail(true);
         for size in [8, 4_000, 100_000, 10 * MIB] {
-            for _ in 0..200 {
+            for _ in 0..times(200) {
                 // SAFETY: the size is not zero.
                 unsafe {
                     assert!(ALLOC.alloc(layout(size, 8)).is_null());
@@ -128,7 +134,7 @@ fn a_realloc_that_fails_leaves_the_block_and_its_sample_as_they_were() {
         for (block, layout) in held {
             // SAFETY: allocated with this layout above, and still there.
             unsafe {
-                assert!(std::slice::from_raw_parts(block, layout.size()).iter().all(|&byte| byte == 7));
+                assert!(holds(std::slice::from_raw_parts(block, layout.size()), 7));
                 ALLOC.dealloc(block, layout);
             }
         }
@@ -142,14 +148,14 @@ fn sizes_of_zero_are_passed_on() {
     static ALLOC: ProfAlloc = ProfAlloc::system();
     bench.sampled(|_| {
         let mut held = Vec::new();
-        for size in [0, 1, 30_000, 100_000].repeat(200) {
+        for size in [0, 1, 30_000, 100_000].repeat(times(200)) {
             let layout = layout(size, 16);
             // SAFETY: outside the trait's rules, and inside those of the system's allocator, which C programs rely on.
             let block = unsafe { ALLOC.alloc(layout) };
             assert!(!block.is_null());
             held.push((block, layout));
         }
-        assert!(live().2 > 100);
+        assert!(live().2 > times(100));
         for (block, layout) in held {
             // SAFETY: allocated with this layout above.
             unsafe { ALLOC.dealloc(block, layout) };
@@ -166,7 +172,7 @@ fn blocks_that_outlive_sampling_and_see_it_start_again_are_freed_as_they_came() 
     for round in 0..4 {
         // With sampling on, then off: each frees half of what the rounds before it left.
         let mut work = |pace: Option<&Pace<'_>>| {
-            for i in 0..500usize {
+            for i in 0..times(500) {
                 let layout = layout(1 + (i * 7_919 + round) % 150_000, 1 << (i % 13));
                 held.push((allocate_here(&ALLOC, layout) as usize, layout));
                 let (block, layout) = held.swap_remove(i * 31 % held.len());

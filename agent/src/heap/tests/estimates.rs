@@ -1,9 +1,10 @@
-//! What is estimated against what is.
+//! What is estimated against what is. Statistics need more samples than an interpreter has patience for.
 
 use super::inner::{Ground, Nested, OUTER, Strict};
 use super::*;
 
 #[test]
+#[cfg(not(miri))]
 fn estimates_match_what_was_allocated() {
     let bench = Bench::new();
     static ALLOC: ProfAlloc<Strict> = ProfAlloc::new(Strict::new());
@@ -48,6 +49,7 @@ fn a_gibibyte_in_use_is_told_to_five_percent_and_nothing_when_all_is_freed() {
 }
 
 #[test]
+#[cfg(not(miri))]
 fn live_blocks_add_up_to_what_is_held_however_it_grew() {
     let bench = Bench::new();
     static ALLOC: ProfAlloc = ProfAlloc::system();
@@ -79,6 +81,7 @@ fn live_blocks_add_up_to_what_is_held_however_it_grew() {
 }
 
 #[test]
+#[cfg(not(miri))]
 fn a_block_that_grows_and_shrinks_is_one_block_of_its_last_size() {
     let bench = Bench::new();
     static ALLOC: ProfAlloc<Ground> = ProfAlloc::new(Ground::new());
@@ -117,7 +120,7 @@ fn a_block_that_grows_and_shrinks_is_one_block_of_its_last_size() {
 fn an_inner_allocator_that_allocates_through_the_outer_one_neither_loops_nor_spoils_the_estimate() {
     let bench = Bench::new();
     let samples = bench.sampled(|pace| {
-        for _ in 0..3_000 {
+        for _ in 0..times(3_000) {
             let block = allocate_here::<ProfAlloc<Nested>>(&OUTER, layout(20_000, 8));
             // SAFETY: just allocated with this layout.
             unsafe { OUTER.dealloc(block, layout(20_000, 8)) };
@@ -125,13 +128,15 @@ fn an_inner_allocator_that_allocates_through_the_outer_one_neither_loops_nor_spo
         }
     });
     let outer: f64 = samples.iter().filter(|sample| sample.bytes == 20_000).map(|sample| sample.weight).sum();
-    // p = 0.26, 790 samples: a standard deviation of 3.1 %.
-    assert!((outer / 3_000.0 - 1.0).abs() < 0.16, "{outer} of 3000");
+    // p = 0.26, 790 samples: a standard deviation of 3.1 %, which an interpreter's 40 samples have seven times as much of.
+    let bound = if cfg!(miri) { 0.7 } else { 0.16 };
+    assert!((outer / times(3_000) as f64 - 1.0).abs() < bound, "{outer} of {}", times(3_000));
     assert_eq!(live().2, 0);
 }
 
 #[test]
 fn a_full_table_costs_the_in_use_entry_and_nothing_else() {
+    const BLOCKS: usize = times(2_000);
     let bench = Bench::new();
     static ALLOC: ProfAlloc<Strict> = ProfAlloc::new(Strict::new());
     let block = LiveBlock { stack_hash: 1, bytes: 0.0, objects: 0.0 };
@@ -140,7 +145,7 @@ fn a_full_table_costs_the_in_use_entry_and_nothing_else() {
     let samples = bench.sampled(|pace| {
         let mut filled: Vec<usize> = fill.into_iter().filter(|address| LIVE.insert(*address, block)).collect();
         let mut held = Vec::new();
-        for i in 0..2_000 {
+        for i in 0..BLOCKS {
             let layout = layout(if i % 2 == 0 { 30_000 } else { 120_000 }, 8);
             let block = allocate_here(&ALLOC, layout);
             assert!(!block.is_null());
@@ -160,10 +165,37 @@ fn a_full_table_costs_the_in_use_entry_and_nothing_else() {
         assert!(filled.is_empty());
     });
     let full = counters().table_full - before.table_full;
-    assert!(full > 500, "{full} blocks found no room");
+    assert!(full > times(500) as u64, "{full} blocks found no room");
     let told: f64 = samples.iter().map(|sample| sample.bytes as f64 * sample.weight).sum();
-    let truth = 1_000.0 * (30_000.0 + 120_000.0) * 3.0;
-    // About 3 000 samples of different sizes: well beyond five standard deviations.
-    assert!((told / truth - 1.0).abs() < 0.1, "{told} of {truth} bytes are told all the same");
+    let truth = BLOCKS as f64 / 2.0 * (30_000.0 + 120_000.0) * 3.0;
+    // About 3 000 samples of different sizes: well beyond five standard deviations. An interpreter takes 150.
+    let bound = if cfg!(miri) { 0.45 } else { 0.1 };
+    assert!((told / truth - 1.0).abs() < bound, "{told} of {truth} bytes are told all the same");
     assert_eq!((ALLOC.inner.wrong(), ALLOC.inner.standing()), (0, 0), "every layout came back as it went out");
+}
+
+#[test]
+#[cfg(not(miri))]
+fn samples_that_find_no_room_are_counted_and_the_program_never_waits_for_them() {
+    let bench = Bench::new();
+    static ALLOC: ProfAlloc<Ground> = ProfAlloc::new(Ground::new());
+    const BLOCKS: usize = 30_000;
+    let before = crate::sampler::counters();
+    let samples = bench.sampled(|pace| {
+        // Each is far larger than the mean, so each is to be sampled. The rings hold about a thousand of these on two cores.
+        pace.stall(true);
+        let layout = layout(4 * MIB, 8);
+        let blocks: Vec<usize> = (0..BLOCKS).map(|_| allocate_here(&ALLOC, layout) as usize).collect();
+        assert!(blocks.iter().all(|block| *block != 0), "no allocation fails");
+        for block in blocks {
+            // SAFETY: allocated with this layout.
+            unsafe { ALLOC.dealloc(block as *mut u8, layout) };
+        }
+        pace.stall(false);
+    });
+    let after = crate::sampler::counters();
+    let dropped = (after.dropped_ring_full - before.dropped_ring_full) + (after.dropped_busy - before.dropped_busy);
+    assert!(dropped > 0, "all {} of them found room", samples.len());
+    assert_eq!(samples.len() as u64 + dropped, BLOCKS as u64, "each is either told or counted");
+    assert_eq!(live().2, 0);
 }

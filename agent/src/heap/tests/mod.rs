@@ -3,14 +3,14 @@
 mod blocks;
 mod estimates;
 mod inner;
+#[cfg_attr(miri, path = "noted.rs")]
+mod recording;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::MutexGuard;
-use std::sync::mpsc::channel;
 
+use self::recording::{Pace, Recording};
 use super::*;
-use crate::sample::SampleKind;
-use crate::sampler::bench_hooks::{self, Session};
 use crate::sampler::tests::take_turn;
 
 const KIB: usize = 1024;
@@ -20,22 +20,13 @@ const MIB: usize = 1024 * 1024;
 struct Sample {
     bytes: u64,
     weight: f64,
+    /// Empty under an interpreter.
     stack: Vec<u64>,
 }
 
-/// What a thread that is being sampled waits with for the thread that empties the rings: so that no sample is lost however
-/// busy the machine is.
-struct Pace<'a> {
-    session: &'a Session,
-    taken_before: u64,
-}
-
-impl Pace<'_> {
-    fn keep(&self) {
-        while bench_hooks::totals().0 - self.taken_before > self.session.drained() + 200 {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-    }
+/// How often an interpreter, which has less patience, does what others do so many times.
+const fn times(count: usize) -> usize {
+    if cfg!(miri) { count.div_ceil(20) } else { count }
 }
 
 /// Heap sampling for one test at a time, since what is live is the whole process's.
@@ -50,14 +41,8 @@ impl Bench {
 
     /// Runs `work` on a thread that is sampled every `mean_bytes`, the same ones each time; returns the samples.
     fn sampled_every(&self, mean_bytes: u64, work: impl FnOnce(&Pace<'_>) + Send) -> Vec<Sample> {
-        let (send, samples) = channel();
-        let taken_before = bench_hooks::totals().0;
-        let session = Session::start_with(0, move |sample| {
-            if let SampleKind::Alloc { bytes, weight } = sample.kind {
-                let _ = send.send(Sample { bytes, weight, stack: sample.stack.to_vec() });
-            }
-        });
-        let pace = Pace { session: &session, taken_before };
+        let session = Recording::start();
+        let pace = session.pace();
         std::thread::scope(|scope| {
             // Starting exempts the thread it is done on.
             scope.spawn(|| start(HeapConfig { mean_bytes })).join().unwrap();
@@ -68,8 +53,7 @@ impl Bench {
             scope.spawn(work).join().unwrap();
         });
         stop();
-        drop(session);
-        samples.iter().collect()
+        session.finish()
     }
 
     /// The same, every 64 KiB.
