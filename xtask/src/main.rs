@@ -2,6 +2,7 @@
 //!
 //! Everything a person or a pipeline does with this repository goes through here, so both do the same.
 
+mod aarch64;
 mod api;
 mod bench;
 mod binaries;
@@ -29,6 +30,8 @@ cargo xtask <command>
   web                              builds the view into web/dist
   bench [agent|store|web] [--json] measures what the design promises
   soak --minutes N                 the tests that can go on for ever, for that long
+  aarch64                          the agent's lints and unit tests on AArch64, in an emulator
+  record                           stacks of AArch64 programs, recorded again for the agent's tests
   dev                              the view with hot reload, against a collector on port 4040
   binaries                         release builds of the collector and both shops; prints their folder";
 
@@ -42,6 +45,8 @@ fn main() -> ExitCode {
         Some((&"bench", rest)) => bench::run(rest),
         Some((&"soak", rest)) => soak::run(rest),
         Some((&"dev", [])) => dev::run(),
+        Some((&"aarch64", [])) => aarch64::run(),
+        Some((&"record", [])) => aarch64::record(),
         Some((&"binaries", [])) => binaries::release().map(|built| println!("{}", built.folder.display())),
         _ => Err(USAGE.into()),
     };

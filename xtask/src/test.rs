@@ -2,7 +2,7 @@
 
 use crate::servers::{self, Servers};
 use crate::tools::{self, cargo, need_chromium, npm, step};
-use crate::{Result, binaries, open_data, web};
+use crate::{Result, aarch64, binaries, open_data, web};
 
 /// Tests that weigh CPU time against samples of it: they need the machine to themselves, other tests beside them make them
 /// see a sampler that is always late.
@@ -13,6 +13,7 @@ pub(crate) fn run() -> Result {
     web::install()?;
     let chromium = need_chromium()?;
     let no_postgres = servers::need_postgres().err();
+    let no_aarch64 = aarch64::need_compiler().err();
     let pyarrow = open_data::need_pyarrow();
     let binaries = binaries::release()?;
     step("the view: types and lints", || tools::run(npm().args(["run", "--silent", "check"])))?;
@@ -29,6 +30,10 @@ pub(crate) fn run() -> Result {
         }
         tools::run(command.env("TEPHRA_BINARIES", &binaries.folder).env("CHROMIUM", &chromium))
     })?;
+    match no_aarch64 {
+        None => aarch64::check()?,
+        Some(why) => eprintln!("skipped: the agent on AArch64. {why}"),
+    }
     if let Err(why) = pyarrow {
         eprintln!("skipped: the data folder read by pyarrow. {why}");
     }

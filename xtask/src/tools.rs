@@ -88,6 +88,26 @@ pub(crate) fn find(names: &[&str]) -> Option<PathBuf> {
     names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|file| file.is_file())
 }
 
+/// Makes sure that programs are there; where they are missing and we may, Debian's packages are installed. `Err` says what
+/// to do.
+pub(crate) fn need_packages(programs: &[&str], packages: &[&str]) -> std::result::Result<(), String> {
+    let all_there = || programs.iter().all(|program| find(&[program]).is_some());
+    if all_there() {
+        return Ok(());
+    }
+    let advice = format!("install {}, as by the packages `{}`", programs.join(", "), packages.join(" "));
+    if rustix::process::geteuid().is_root() && find(&["apt-get"]).is_some() {
+        let installed = step(&format!("installing {}", packages.join(" ")), || {
+            run_quietly(Command::new("apt-get").args(["-qq", "update"]))?;
+            let mut install = Command::new("apt-get");
+            install.args(["-qq", "install", "-y", "--no-install-recommends"]).args(packages);
+            run_quietly(install.env("DEBIAN_FRONTEND", "noninteractive"))
+        });
+        installed.map_err(|error| format!("{advice}; installing failed: {error}"))?;
+    }
+    if all_there() { Ok(()) } else { Err(advice) }
+}
+
 /// A browser, if there is one: `CHROMIUM` names it, else the usual names are tried.
 pub(crate) fn chromium() -> Option<PathBuf> {
     match std::env::var_os("CHROMIUM") {

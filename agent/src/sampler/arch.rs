@@ -4,6 +4,54 @@ use std::arch::asm;
 use std::ffi::c_void;
 
 use framehop::UnwindRegsNative;
+#[cfg(target_arch = "aarch64")]
+use framehop::aarch64::PtrAuthMask;
+use framehop::aarch64::UnwindRegsAarch64;
+use framehop::x86_64::UnwindRegsX86_64;
+
+/// What a walk asks of an unwinder's registers, besides to be unwound. For every processor everywhere, so that walks
+/// recorded on one are tested on another.
+pub(super) trait Unwound {
+    /// The stack pointer.
+    fn sp(&self) -> u64;
+
+    /// Makes values harmless that the unwinder would stumble over.
+    fn tame(&mut self);
+
+    /// A return address without the signature that the processor may have put in its upper bits.
+    fn without_signature(&self, return_address: u64) -> u64;
+}
+
+impl Unwound for UnwindRegsX86_64 {
+    fn sp(&self) -> u64 {
+        self.sp()
+    }
+
+    /// A DWARF rule based on a tiny frame pointer would compute an address below zero, and the unwinder's arithmetic is
+    /// checked in debug builds. Zero stays, because it marks the root.
+    fn tame(&mut self) {
+        if (1..4096).contains(&self.bp()) {
+            self.set_bp(4096);
+        }
+    }
+
+    fn without_signature(&self, return_address: u64) -> u64 {
+        return_address
+    }
+}
+
+impl Unwound for UnwindRegsAarch64 {
+    fn sp(&self) -> u64 {
+        self.sp()
+    }
+
+    /// This unwinder checks its own arithmetic.
+    fn tame(&mut self) {}
+
+    fn without_signature(&self, return_address: u64) -> u64 {
+        self.lr_mask().strip_ptr_auth(return_address)
+    }
+}
 
 /// The registers a stack walk starts from.
 #[derive(Debug, Clone, Copy)]
@@ -53,15 +101,6 @@ impl Registers {
     }
 }
 
-/// Makes a frame pointer that cannot be one harmless: a DWARF rule based on a tiny value would compute an address below
-/// zero, and the unwinder's arithmetic is checked in debug builds. Zero stays, because it marks the root.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn tame(registers: &mut UnwindRegsNative) {
-    if (1..4096).contains(&registers.bp()) {
-        registers.set_bp(4096);
-    }
-}
-
 /// Address of the running thread's control block, which C libraries place at the top of the thread's own stack.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn thread_pointer() -> u64 {
@@ -99,13 +138,24 @@ impl Registers {
 
     /// As the unwinder wants them.
     pub(super) fn for_unwinding(&self) -> UnwindRegsNative {
-        UnwindRegsNative::new(self.lr, self.sp, self.fp)
+        UnwindRegsNative::new_with_ptr_auth_mask(address_mask(), self.lr, self.sp, self.fp)
     }
 }
 
-/// See the x86-64 twin; this unwinder checks its own arithmetic.
+/// The bits of a code address that are not part of a signature. How many a signature takes depends on the kernel's
+/// configuration, so the processor is asked to strip one: an instruction that is none where addresses are not signed.
 #[cfg(target_arch = "aarch64")]
-pub(super) fn tame(_registers: &mut UnwindRegsNative) {}
+fn address_mask() -> PtrAuthMask {
+    /// What a signature may occupy, but for bit 55: it tells user space from the kernel and stays.
+    const SIGNED_EVERYWHERE: u64 = !(1 << 55);
+    let mask: u64;
+    // SAFETY: changes the one register named. 7 is the hint for `xpaclri`, by which every assembler knows it.
+    unsafe {
+        asm!("hint #7", inout("x30") SIGNED_EVERYWHERE => mask, options(nomem, nostack, preserves_flags));
+    }
+    // The upper byte is ignored by the processor wherever it is not part of the signature.
+    PtrAuthMask(mask & (u64::MAX >> 8))
+}
 
 /// Address of the running thread's control block, which C libraries place at the top of the thread's own stack.
 #[cfg(target_arch = "aarch64")]

@@ -61,8 +61,9 @@ pub(super) fn take(subject: &Subject<'_>) -> Option<u64> {
     let snapshot = unsafe { modules::snapshot() }?;
     let out = workspace.stack.get_mut(..DEPTH.load(Ordering::Relaxed))?;
     let memory = stack_memory(subject, &mut workspace.copy);
+    let (pc, registers) = (subject.registers.pc, subject.registers.for_unwinding());
     let Walk { depth, truncated } =
-        unwind::walk(snapshot, &mut workspace.cache, &subject.registers, &memory, &subject.skip, out);
+        unwind::walk(snapshot, &mut workspace.cache, pc, registers, &memory, &subject.skip, out);
     let stack = out.get(..depth)?;
     let stack_hash = record::stack_hash(stack, truncated);
     let context = context_record::current();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tephra_proto::ids::BuildId;
 
-use super::build_id;
+use super::{build_id, signed_returns};
 
 /// How often the loader has added and removed modules: unchanged means that nothing has to be read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -196,11 +196,11 @@ impl<'a> Mapped<'a> {
             (1, UDATA4) => u64::from(pointer as u32),
             _ => return None,
         };
-        let frames = frames_length(self.bytes_from(frames_at)?);
+        let frames = self.keep_frames(frames_length(self.bytes_from(frames_at)?));
         let searchable = count_encoding == UDATA4 && table_encoding == DATAREL_SDATA4;
         Some(UnwindTables {
             header: searchable.then(|| (header.p_vaddr, self.keep(header_bytes))),
-            frames: (frames_at, self.keep(frames)),
+            frames: (frames_at, frames),
         })
     }
 
@@ -225,6 +225,11 @@ impl<'a> Mapped<'a> {
 
     fn bytes(&self, address: u64, length: u64) -> Option<&'a [u8]> {
         self.bytes_from(address)?.get(..usize::try_from(length).ok()?)
+    }
+
+    fn keep_frames(&self, frames: &'a [u8]) -> UnwindBytes {
+        let changed = if cfg!(target_arch = "aarch64") { signed_returns::left_out(frames) } else { None };
+        changed.map_or_else(|| self.keep(frames), |frames| UnwindBytes::Copied(frames.into()))
     }
 
     /// Makes bytes outlive the loader's lock.

@@ -21,6 +21,7 @@ mod published;
 mod record;
 mod ring;
 mod signal;
+mod signed_returns;
 mod slots;
 mod stack_bounds;
 mod thread_state;

@@ -21,22 +21,19 @@ const KEEP_UNLOADED: Duration = Duration::from_secs(30);
 /// More unloaded modules than this are forgotten early: a plugin host must not make the agent grow.
 const UNLOADED_MAX: usize = 256;
 
+/// This processor's unwinder.
+pub(super) type Native = UnwinderNative<UnwindBytes, Frugal>;
+
 /// What the handler needs to walk stacks.
-pub(super) struct Snapshot {
-    pub(super) unwinder: UnwinderNative<UnwindBytes, Frugal>,
+pub(super) struct Snapshot<U = Native> {
+    pub(super) unwinder: U,
     /// Executable spans, sorted.
     code: Vec<Range<u64>>,
 }
 
-impl Snapshot {
-    /// Whether an address lies in code of a known module.
-    pub(super) fn is_code(&self, pc: u64) -> bool {
-        let after = self.code.partition_point(|range| range.start <= pc);
-        after.checked_sub(1).and_then(|index| self.code.get(index)).is_some_and(|range| range.contains(&pc))
-    }
-
-    fn new(modules: &[Arc<Loaded>]) -> Self {
-        let mut unwinder = UnwinderNative::new();
+impl<U: Unwinder<Module = framehop::Module<UnwindBytes>> + Default> Snapshot<U> {
+    pub(super) fn new(modules: &[Arc<Loaded>]) -> Self {
+        let mut unwinder = U::default();
         for module in modules {
             if let (Some(first), Some(last)) = (module.code.first(), module.code.last()) {
                 let sections = sections(module);
@@ -48,8 +45,18 @@ impl Snapshot {
         code.sort_by_key(|range| range.start);
         Self { unwinder, code }
     }
+}
 
-    #[cfg(test)]
+impl<U> Snapshot<U> {
+    /// Whether an address lies in code of a known module.
+    pub(super) fn is_code(&self, pc: u64) -> bool {
+        let after = self.code.partition_point(|range| range.start <= pc);
+        after.checked_sub(1).and_then(|index| self.code.get(index)).is_some_and(|range| range.contains(&pc))
+    }
+}
+
+#[cfg(test)]
+impl Snapshot {
     pub(super) fn of_this_process() -> Self {
         Self::new(&loaded::read_all(&[]))
     }

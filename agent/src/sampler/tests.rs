@@ -11,6 +11,7 @@ use super::*;
 use crate::context::{Labels, TraceContext};
 
 mod accuracy;
+mod recorded;
 #[cfg(target_arch = "x86_64")]
 mod steps;
 

@@ -5,9 +5,8 @@ use std::ops::Range;
 
 use framehop::{FrameAddress, Unwinder};
 
-use super::arch::{self, Registers};
+use super::arch::Unwound;
 use super::modules::Snapshot;
-use super::slots::Cache;
 
 /// A span of stack that can be read: the thread's own, in place, or a copy of it.
 #[derive(Clone, Copy)]
@@ -57,15 +56,17 @@ pub(super) struct Walk {
     pub(super) truncated: bool,
 }
 
-/// Writes the code addresses from `registers` outwards to `out`, leaf first. Leading frames inside `skip` are left out.
+/// Writes the code addresses from `pc` and `registers` outwards to `out`, leaf first. Leading frames inside `skip` are left
+/// out.
 ///
 /// Stops, with `truncated`, when `out` is full, when the stack pointer does not rise (so no loop is possible), when memory
 /// outside the bounds is needed, and at the second frame that belongs to no module: one such frame may be generated code,
 /// walked by its frame pointer, but two are more likely nonsense.
-pub(super) fn walk(
-    snapshot: &Snapshot,
-    cache: &mut Cache,
-    registers: &Registers,
+pub(super) fn walk<U: Unwinder<UnwindRegs: Unwound>>(
+    snapshot: &Snapshot<U>,
+    cache: &mut U::Cache,
+    pc: u64,
+    mut registers: U::UnwindRegs,
     memory: &StackMemory<'_>,
     skip: &Range<u64>,
     out: &mut [u64],
@@ -73,8 +74,7 @@ pub(super) fn walk(
     let mut depth = 0;
     let mut strangers = 0;
     let mut first = true;
-    let mut unwind = registers.for_unwinding();
-    let mut address = FrameAddress::from_instruction_pointer(registers.pc);
+    let mut address = FrameAddress::from_instruction_pointer(pc);
     let mut read = |address| memory.read(address);
     loop {
         let pc = address.address_for_lookup();
@@ -88,10 +88,10 @@ pub(super) fn walk(
             *place = pc;
             depth += 1;
         }
-        let sp = unwind.sp();
-        arch::tame(&mut unwind);
-        match snapshot.unwinder.unwind_frame(address, &mut unwind, cache, &mut read) {
-            Ok(Some(return_address)) => match FrameAddress::from_return_address(return_address) {
+        let sp = registers.sp();
+        registers.tame();
+        match snapshot.unwinder.unwind_frame(address, &mut registers, cache, &mut read) {
+            Ok(Some(signed)) => match FrameAddress::from_return_address(registers.without_signature(signed)) {
                 Some(caller) => address = caller,
                 None => return Walk { depth, truncated: !known },
             },
@@ -100,7 +100,7 @@ pub(super) fn walk(
             Err(_) => return Walk { depth, truncated: true },
         }
         // Only a leaf that keeps its return address in a register may stay where it is.
-        if unwind.sp() < sp || (unwind.sp() == sp && !first) {
+        if registers.sp() < sp || (registers.sp() == sp && !first) {
             return Walk { depth, truncated: true };
         }
         first = false;
@@ -110,6 +110,8 @@ pub(super) fn walk(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sampler::arch::Registers;
+    use crate::sampler::slots::Cache;
 
     #[test]
     fn reads_stay_inside_the_bounds() {
@@ -146,7 +148,8 @@ mod tests {
             let mut registers = Registers::here();
             (registers.pc, registers.sp, registers.fp) = (word(sp), sp, word(sp));
             let memory = StackMemory::copied(sp, &words);
-            let walk = walk(&snapshot, &mut cache, &registers, &memory, &(0..0), &mut out);
+            let (pc, unwound) = (registers.pc, registers.for_unwinding());
+            let walk = walk(&snapshot, &mut cache, pc, unwound, &memory, &(0..0), &mut out);
             assert!(walk.depth <= out.len());
         }
     }

@@ -61,7 +61,8 @@ impl Stepper {
         let mut out = [0; DEPTH];
         // SAFETY: the stack is this thread's own from here to its control block.
         let memory = unsafe { StackMemory::in_place(registers.sp & !7, self.stack_end) };
-        let walk = unwind::walk(&self.snapshot, &mut self.cache, &registers, &memory, &(0..0), &mut out);
+        let (pc, unwound) = (registers.pc, registers.for_unwinding());
+        let walk = unwind::walk(&self.snapshot, &mut self.cache, pc, unwound, &memory, &(0..0), &mut out);
         let stack = &out[..walk.depth];
         match self.last {
             // SAFETY: the call has just pushed its return address.
