@@ -47,8 +47,8 @@ pub const WINDOW_LINKS_MAX: usize = 131_072;
 /// Span summaries of one window.
 pub const WINDOW_SPANS_MAX: usize = 16_384;
 
-/// Sets of per-sample labels of one window.
-pub const WINDOW_LABEL_SETS_MAX: usize = 16_384;
+/// Sets of per-sample labels of one window: the agent keeps 896 in all.
+pub const WINDOW_LABEL_SETS_MAX: usize = 1_024;
 
 /// Resource labels of one service instance.
 pub const RESOURCE_LABELS_MAX: usize = 16;

@@ -1,6 +1,6 @@
 //! A window that was checked: what the store needs of it, now that its tables are no longer needed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use tephra_proto::v1;
@@ -22,8 +22,8 @@ pub(super) struct Accepted {
 impl Accepted {
     pub(super) fn new(header: v1::PushHeader, payload: Bytes, payload_bytes: u32, window: &Window) -> Self {
         let checked = &window.header;
-        let labels = checked.labels.iter();
-        let labels = labels.map(|(name, value)| v1::Label { name: name.clone(), value: value.clone() }).collect();
+        let label = |name: &str, value: &str| v1::Label { name: name.to_owned(), value: value.to_owned() };
+        let labels = checked.labels.iter().map(|(name, value)| label(name, value)).collect();
         let info = BatchInfo {
             service: checked.service.as_str().to_owned(),
             instance: checked.instance.as_str().to_owned(),
@@ -37,6 +37,7 @@ impl Accepted {
                     profile_type: Some(write_type(&series.profile_type)),
                     total: series.total(),
                     samples: series.samples(),
+                    labels: series.labels.iter().map(|(name, value)| label(name, value)).collect(),
                 })
                 .collect(),
             spans: window.spans.len() as u32,
@@ -89,18 +90,18 @@ fn account(window: &Window) -> Accounting {
         *accounting.drops.entry(name).or_default() += samples;
     }
     // One sampled allocation is written twice, as bytes and as a count; gauges look at samples that were counted before.
-    let mut allocations = 0;
+    let mut allocations: BTreeMap<&str, u64> = BTreeMap::new();
     for series in window.series.iter().filter(|series| series.profile_type.kind == Kind::Counter) {
         if series.profile_type.name.starts_with("alloc_") {
-            allocations = series.samples().max(allocations);
+            *allocations.entry(&series.profile_type.name).or_default() += series.samples();
         } else {
             accounting.stored += series.samples();
         }
         if series.profile_type.name == "cpu" && series.profile_type.unit == "nanoseconds" {
-            accounting.cpu_ns = series.total();
+            accounting.cpu_ns += series.total();
         }
     }
-    accounting.stored += allocations;
+    accounting.stored += allocations.into_values().max().unwrap_or(0);
     accounting
 }
 

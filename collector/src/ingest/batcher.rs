@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tephra_proto::v1;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, warn};
@@ -270,6 +271,7 @@ fn service_spans(windows: &[&Accepted]) -> Vec<ServiceSpan> {
             windows: 0,
             types: Vec::new(),
             labels: Vec::new(),
+            sample_labels: Vec::new(),
         });
         span.min_ms = span.min_ms.min(info.start_ms);
         span.max_ms = span.max_ms.max(info.start_ms);
@@ -279,8 +281,13 @@ fn service_spans(windows: &[&Accepted]) -> Vec<ServiceSpan> {
             span.types.retain(|known| known.name != found.name);
             span.types.push(found);
         }
-        let labels = info.labels.iter().map(|label| (label.name.clone(), label.value.clone()));
-        for label in labels.chain([("instance".to_owned(), info.instance.clone())]) {
+        let pair = |label: &v1::Label| (label.name.clone(), label.value.clone());
+        for label in info.types.iter().flat_map(|sum| &sum.labels).map(pair) {
+            if !span.sample_labels.contains(&label) {
+                span.sample_labels.push(label);
+            }
+        }
+        for label in info.labels.iter().map(pair).chain([("instance".to_owned(), info.instance.clone())]) {
             if !span.labels.contains(&label) {
                 span.labels.push(label);
             }

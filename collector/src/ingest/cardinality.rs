@@ -2,7 +2,7 @@
 //! catalog nor a query's tables grow with it.
 //!
 //! Beyond the cap on series a window is kept, under one overflow series of its service: its stacks still count, only who sent
-//! them is lost. Each collector counts for itself, and starts anew with its process.
+//! them is lost. Beyond the cap on labels of samples a sample is kept, under one overflow value of its label. Each collector counts for itself, and starts anew with its process.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap};
@@ -12,10 +12,14 @@ use std::sync::{Mutex, PoisonError};
 use tephra_proto::ids::InstanceName;
 use tephra_proto::v1;
 
+use super::relabel::LabelPairs;
 use crate::profile::decode::{Header, Rejection, Window};
 
 /// The instance that windows beyond the cap on series are filed under; they have no labels.
 pub const OVERFLOW_INSTANCE: &str = "__other__";
+
+/// The value of labels of samples beyond the cap.
+pub const OVERFLOW_VALUE: &str = "__other__";
 
 /// How much one collector lets be invented.
 #[derive(Debug, Clone)]
@@ -23,6 +27,8 @@ pub struct Caps {
     /// Series (instance and resource labels) of one service that sent something within the last hour. A service with 500
     /// instances that is deployed three times an hour has 2 000.
     pub series_max: usize,
+    /// Labels of single samples (name and value) of one service within the last hour.
+    pub sample_labels_max: usize,
     /// Services that sent something within the last day.
     pub services_max: usize,
     /// Agents (processes, counted anew at each start) of one service within the last day: each has a row that
@@ -34,7 +40,7 @@ pub struct Caps {
 
 impl Default for Caps {
     fn default() -> Self {
-        Self { series_max: 2_000, services_max: 10_000, agents_max: 50_000, types_max: 128 }
+        Self { series_max: 2_000, sample_labels_max: 1_000, services_max: 10_000, agents_max: 50_000, types_max: 128 }
     }
 }
 
@@ -57,6 +63,14 @@ pub(super) enum Place {
     Own,
     /// In the overflow series of its service.
     Overflow,
+}
+
+/// What becomes of a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) place: Place,
+    /// Labels of its samples that there is no room for.
+    pub(super) beyond: LabelPairs,
 }
 
 /// Rewrites a window's header, as it arrived and as it was checked, to the overflow series.
@@ -84,6 +98,7 @@ pub(super) struct Cardinality {
 #[derive(Debug, Default)]
 struct Service {
     series: Recent<u64, ()>,
+    sample_labels: Recent<u64, ()>,
     agents: Recent<u64, ()>,
     types: BTreeSet<String>,
     overflowed: u64,
@@ -104,7 +119,7 @@ impl Cardinality {
     }
 
     /// Finds the place of a window that was checked.
-    pub(super) fn place(&self, window: &Window, now_ms: u64) -> Result<Place, Rejection> {
+    pub(super) fn place(&self, window: &Window, now_ms: u64) -> Result<Placed, Rejection> {
         let header = &window.header;
         let name = header.service.as_str();
         let full = |what, limit| Rejection::Cardinality { service: name.to_owned(), what, limit };
@@ -124,11 +139,17 @@ impl Cardinality {
             }
         }
         let series = self.hasher.hash_one((header.instance.as_str(), &header.labels));
-        if service.series.seen(&series, self.caps.series_max, now_ms, SERIES_IDLE_MS).is_some() {
-            return Ok(Place::Own);
-        }
-        service.overflowed += 1;
-        Ok(Place::Overflow)
+        let place = match service.series.seen(&series, self.caps.series_max, now_ms, SERIES_IDLE_MS) {
+            Some(()) => Place::Own,
+            None => Place::Overflow,
+        };
+        service.overflowed += u64::from(place == Place::Overflow);
+        let mut labels: LabelPairs = window.series.iter().flat_map(|series| &series.labels).cloned().collect();
+        labels.retain(|label| {
+            let limit = self.caps.sample_labels_max;
+            service.sample_labels.seen(&self.hasher.hash_one(label), limit, now_ms, SERIES_IDLE_MS).is_none()
+        });
+        Ok(Placed { place, beyond: labels })
     }
 
     /// Services with an overflow series, the largest first; at most 100.
@@ -194,7 +215,7 @@ mod tests {
     const NOW: u64 = 1_700_000_000_000;
 
     fn caps() -> Caps {
-        Caps { series_max: 3, services_max: 2, agents_max: 10, types_max: 2 }
+        Caps { series_max: 3, sample_labels_max: 2, services_max: 2, agents_max: 10, types_max: 2 }
     }
 
     fn window(service: &str, agent: u8, zone: &str) -> Window {
@@ -205,7 +226,7 @@ mod tests {
     #[test]
     fn series_beyond_the_cap_overflow_and_those_that_were_there_stay() {
         let cardinality = Cardinality::new(caps());
-        let place = |agent, zone: &str, at| cardinality.place(&window("shop", agent, zone), at).unwrap();
+        let place = |agent, zone: &str, at| cardinality.place(&window("shop", agent, zone), at).unwrap().place;
         assert_eq!([place(1, "a", NOW), place(1, "b", NOW), place(2, "a", NOW)], [Place::Own; 3]);
         assert_eq!([place(2, "b", NOW), place(3, "a", NOW)], [Place::Overflow; 2]);
         assert_eq!(place(1, "b", NOW + 1), Place::Own);
@@ -254,5 +275,20 @@ mod tests {
         let services = cardinality.services.lock().unwrap();
         assert!(services.entries["shop"].1.series.entries.len() <= 3);
         assert_eq!(services.entries["shop"].1.overflowed, 999_997);
+    }
+
+    #[test]
+    fn labels_of_samples_beyond_the_cap_are_named_and_those_that_were_there_stay() {
+        let cardinality = Cardinality::new(caps());
+        let beyond = |tenant: &str, at| {
+            let mut window = window("shop", 1, "");
+            window.series[0].labels = vec![("tenant".into(), tenant.into())];
+            let beyond = cardinality.place(&window, at).unwrap().beyond;
+            beyond.into_iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!([beyond("a", NOW), beyond("b", NOW)], [[""; 0]; 2]);
+        assert_eq!(beyond("c", NOW), ["c"]);
+        assert_eq!(beyond("a", NOW), [""; 0]);
+        assert_eq!(beyond("c", NOW + SERIES_IDLE_MS + SWEEP_MS), [""; 0], "the others were idle for an hour");
     }
 }

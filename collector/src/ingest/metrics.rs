@@ -12,6 +12,7 @@ pub struct Metrics {
     duplicates: AtomicU64,
     overloaded: AtomicU64,
     overflowed: AtomicU64,
+    relabelled: AtomicU64,
     unavailable: AtomicU64,
     segments: AtomicU64,
     received_bytes: AtomicU64,
@@ -32,6 +33,8 @@ pub struct MetricsSnapshot {
     pub overloaded_total: u64,
     /// Windows filed under the overflow series of their service.
     pub overflowed_total: u64,
+    /// Windows in which values of labels of samples were replaced by the overflow value.
+    pub relabelled_total: u64,
     /// Windows sent back because the store did not take them.
     pub unavailable_total: u64,
     /// Segments written.
@@ -54,6 +57,7 @@ impl Metrics {
             duplicates_total: load(&self.duplicates),
             overloaded_total: load(&self.overloaded),
             overflowed_total: load(&self.overflowed),
+            relabelled_total: load(&self.relabelled),
             unavailable_total: load(&self.unavailable),
             segments_total: load(&self.segments),
             received_bytes_total: load(&self.received_bytes),
@@ -72,6 +76,10 @@ impl Metrics {
 
     pub(super) fn duplicate(&self) {
         add(&self.duplicates, 1);
+    }
+
+    pub(super) fn relabelled(&self) {
+        add(&self.relabelled, 1);
     }
 
     pub(super) fn overloaded(&self) {

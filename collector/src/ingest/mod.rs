@@ -17,6 +17,7 @@ pub mod cardinality;
 mod gate;
 pub mod grpc;
 mod metrics;
+mod relabel;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -38,13 +39,13 @@ pub use cardinality::{Caps, OVERFLOW_INSTANCE, Overflow};
 pub use gate::{Gate, Peer, through_gate};
 pub use metrics::{Metrics, MetricsSnapshot};
 
-use crate::profile::decode::{self, Header, Lateness, Opened, Rejection};
+use crate::profile::decode::{self, Header, Lateness, Opened, Rejection, Window};
 use crate::profile::model::Module;
 use crate::store::{Store, now_ms, unique_bytes};
 use accept::Accepted;
 use admit::{Budget, Reserved};
 use batcher::{Batcher, Job, POISONED, Poison};
-use cardinality::{Cardinality, Place};
+use cardinality::{Cardinality, Place, Placed};
 use gate::BodyPlace;
 
 /// Says which of these modules' symbols the collector has no use for yet, and which it wants.
@@ -286,8 +287,8 @@ impl Shared {
         &self,
         mut header: v1::PushHeader,
         checked: Header,
-        payload: Bytes,
-        payload_bytes: u32,
+        mut payload: Bytes,
+        mut payload_bytes: u32,
         mut reserved: Reserved,
     ) -> Result<Option<Decoded>, Rejection> {
         let opened = Opened::open(&payload, payload_bytes)?;
@@ -301,7 +302,14 @@ impl Shared {
             return Ok(None);
         }
         let mut window = opened.read(checked)?;
-        if self.cardinality.place(&window, now_ms())? == Place::Overflow {
+        let Placed { place, beyond } = self.cardinality.place(&window, now_ms())?;
+        if !beyond.is_empty() {
+            self.metrics.relabelled();
+            let Window { header: checked, .. } = window;
+            (payload, payload_bytes) = relabel::replace_values(&payload, payload_bytes, &beyond)?;
+            window = Opened::open(&payload, payload_bytes)?.read(checked)?;
+        }
+        if place == Place::Overflow {
             self.metrics.overflowed();
             cardinality::move_to_overflow(&mut header, &mut window.header);
         }

@@ -13,10 +13,19 @@ pub(crate) struct TestRow {
     pub(crate) value: u64,
     /// First byte of a trace id.
     pub(crate) trace: Option<u8>,
+    /// Labels of the samples.
+    pub(crate) labels: Vec<(&'static str, String)>,
+}
+
+impl TestRow {
+    pub(crate) fn label(mut self, name: &'static str, value: &str) -> Self {
+        self.labels.push((name, value.to_owned()));
+        self
+    }
 }
 
 pub(crate) fn row(stack: &str, value: u64) -> TestRow {
-    TestRow { stack: stack.split(';').map(str::to_owned).collect(), value, trace: None }
+    TestRow { stack: stack.split(';').map(str::to_owned).collect(), value, trace: None, labels: Vec::new() }
 }
 
 pub(crate) fn traced(stack: &str, value: u64, trace: u8) -> TestRow {
@@ -92,10 +101,27 @@ impl TestWindow {
             series.samples.push(1);
             series.time_ms.push(5);
             series.link.push(row.trace.map_or(0, |trace| self.link(trace) + 1));
+            series.label_set.push(self.label_set(&row.labels));
             self.header.sampled += 1;
+        }
+        if series.label_set.iter().all(|set| *set == 0) {
+            series.label_set.clear();
         }
         self.payload.series.push(series);
         self
+    }
+
+    fn label_set(&mut self, labels: &[(&'static str, String)]) -> u32 {
+        if labels.is_empty() {
+            return 0;
+        }
+        let mut set = v1::LabelSet::default();
+        for (name, value) in labels {
+            set.name.push(self.string(name));
+            set.value.push(self.string(value));
+        }
+        self.payload.label_sets.push(set);
+        self.payload.label_sets.len() as u32 - 1
     }
 
     pub(crate) fn span(mut self, trace: u8, route: &str, start_ms: i64, duration_us: u64) -> Self {

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::atomic::AtomicU8;
 
-use tephra_proto::ids::ServiceName;
+use tephra_proto::ids::{ServiceName, TraceId};
 use tephra_proto::v1::profile_service_client::ProfileServiceClient;
 use tokio::net::TcpListener;
 
+use super::cardinality::OVERFLOW_VALUE;
 use super::testing::{TestWindow, recent_ms, row, traced};
 use super::*;
 use crate::query::{QueryEngine, QueryLimits, Selection};
@@ -188,6 +189,36 @@ async fn series_beyond_the_cap_are_kept_as_one_and_counted() {
     // A repeat is recognized in the overflow series too.
     let window = TestWindow::new("shop", 5, 1, recent_ms()).label("zone", "5").cpu(&[row("main", 1)]);
     assert!(ingest.push(window.request()).await.unwrap().duplicate);
+}
+
+#[tokio::test]
+async fn labels_of_samples_beyond_the_cap_are_kept_as_one_and_counted() {
+    let place = TestPlace::new().await;
+    let store = place.open().await;
+    let caps = Caps { sample_labels_max: 2, ..Caps::default() };
+    let ingest =
+        Ingest::start_with(store.clone(), Arc::new(|_| Vec::new()), IngestLimits { caps, ..IngestLimits::default() });
+    for (sequence, user) in (1..).zip(["a", "b", "c", "d", "a"]) {
+        let rows = [row("main", 1).label("user", user), traced("main;a", 2, 7).label("user", user), row("main", 4)];
+        let window = TestWindow::new("shop", 1, sequence, recent_ms()).cpu(&rows);
+        ingest.push(window.request()).await.unwrap();
+    }
+    assert_eq!(total(&store).await, 35, "no value is lost");
+    let users = store.catalog().label_values("shop", "user", 0, u64::MAX >> 2).await.unwrap();
+    assert_eq!(users, [OVERFLOW_VALUE, "a", "b"]);
+    let engine = QueryEngine::new(store, QueryLimits::default());
+    let mut selection = Selection {
+        service: ServiceName::parse("shop").unwrap(),
+        profile_type: "cpu".to_owned(),
+        from_ms: 0,
+        until_ms: u64::MAX >> 2,
+        labels: vec![("user".to_owned(), OVERFLOW_VALUE.to_owned())],
+        trace: None,
+    };
+    assert_eq!(engine.merge(&selection).await.unwrap().total(), 6);
+    selection.trace = TraceId::from_bytes([7; 16]);
+    assert_eq!(engine.merge(&selection).await.unwrap().total(), 4, "traces are not touched");
+    assert_eq!(ingest.metrics().snapshot().relabelled_total, 2);
 }
 
 #[tokio::test]

@@ -33,29 +33,29 @@ pub struct Window {
     pub frames: Vec<Frame>,
     /// The prefix tree, parents first. A stack that was cut hangs below a [`Frame::Truncated`] root.
     pub nodes: Vec<Node>,
-    /// At most one per type.
+    /// At most one per type and labels.
     pub series: Vec<Series>,
     /// Trace contexts.
     pub links: Vec<Link>,
-    /// Labels of single samples; position 0 is the empty set.
-    pub label_sets: Vec<LabelSet>,
     /// Entry spans.
     pub spans: Vec<SpanSummary>,
 }
 
-/// Labels of a sample, as (name, value).
+/// Labels of samples, as (name, value), by name.
 pub type LabelSet = Vec<(Arc<str>, Arc<str>)>;
 
-/// All samples of one type.
+/// All samples of one type that were taken under the same labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// What is measured.
     pub profile_type: ProfileType,
+    /// What the samples are labelled with besides the labels of the window; no name is in both.
+    pub labels: LabelSet,
     /// Its rows.
     pub rows: Vec<SeriesRow>,
 }
 
-/// Samples that share stack, labels and trace context.
+/// Samples that share stack and trace context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeriesRow {
     /// Leaf node.
@@ -64,8 +64,6 @@ pub struct SeriesRow {
     pub value: u64,
     /// How many samples it stands for.
     pub samples: u64,
-    /// Index into the label sets.
-    pub label_set: u32,
     /// Index into the links.
     pub link: Option<u32>,
     /// Milliseconds from the start of the window to the first sample.
@@ -76,6 +74,14 @@ impl Series {
     /// Sum of the values; fits by the checks of [`decode`].
     pub fn total(&self) -> u64 {
         self.rows.iter().map(|row| row.value).sum()
+    }
+
+    /// The labels of `window`, which it belongs to, and its own, by name.
+    pub fn all_labels(&self, window: &Header) -> Vec<(String, String)> {
+        let own = self.labels.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let mut labels: Vec<_> = window.labels.iter().cloned().chain(own).collect();
+        labels.sort_unstable();
+        labels
     }
 
     /// Sum of the samples; fits by the checks of [`decode`].

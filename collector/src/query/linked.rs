@@ -126,7 +126,6 @@ impl Share {
                 node: tree.add(dictionary, row.node),
                 value: row.value,
                 samples: row.samples,
-                label_set: 0,
                 link: Some(link(row.link)),
                 time_ms: u32::try_from(row.time_ms.saturating_sub(header.start_ms)).ok(),
             });
@@ -137,7 +136,8 @@ impl Share {
         }
         let series = series.into_iter().filter_map(|(index, rows)| {
             let profile_type = dictionary.series.get(index as usize)?.profile_type.clone();
-            Some(Series { profile_type, rows })
+            // The window has them all.
+            Some(Series { profile_type, labels: Vec::new(), rows })
         });
         Window {
             header,
@@ -146,7 +146,6 @@ impl Share {
             nodes: tree.nodes,
             series: series.collect(),
             links,
-            label_sets: vec![Vec::new()],
             spans,
         }
     }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use tephra_proto::ids::{BuildId, TraceId};
 
+use super::plan::Matcher;
 use super::slices::Slices;
 use super::{QueryError, QueryLimits, TimeRange};
-use crate::profile::decode::Window;
+use crate::profile::decode::{Series, Window};
 use crate::profile::model::{Frame, Kind, Merged, Module, Node, ProfileType, Row};
 use crate::store::columnar::Dictionary;
 
@@ -54,12 +55,21 @@ impl Merger {
         }
     }
 
-    /// Adds a window's series of this type to a replicate; only rows of one trace where given.
-    pub(super) fn add(&mut self, window: &Window, replicate: u16, trace: Option<TraceId>) -> Result<(), QueryError> {
-        let Some(series) = window.series.iter().find(|series| same_measure(&series.profile_type, &self.profile_type))
-        else {
-            return Ok(());
+    /// Adds a window's series of this type that have the labels to a replicate; only rows of one trace where given.
+    pub(super) fn add(
+        &mut self,
+        window: &Window,
+        replicate: u16,
+        labels: &Matcher<'_>,
+        trace: Option<TraceId>,
+    ) -> Result<(), QueryError> {
+        let wanted = |series: &&Series| {
+            same_measure(&series.profile_type, &self.profile_type) && labels.series(&window.header, series)
         };
+        let wanted: Vec<&Series> = window.series.iter().filter(wanted).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
         for module in &window.modules {
             self.name_module(module.build_id, &module.name);
         }
@@ -68,7 +78,7 @@ impl Merger {
             Kind::Gauge => u128::from(window.header.duration_ms),
         };
         let mut moved = Moved::new(window.frames.len(), window.nodes.len());
-        for row in &series.rows {
+        for row in wanted.into_iter().flat_map(|series| &series.rows) {
             if let Some(wanted) = trace {
                 let link = row.link.and_then(|link| window.links.get(link as usize));
                 if link.is_none_or(|link| link.trace_id != wanted) {

@@ -31,7 +31,7 @@ mod tests;
 mod timeline;
 mod trace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,9 +118,10 @@ impl QueryEngine {
             let slices = slices::replicates(selection.range(), &plan.spans(), plan.coarsest_ms());
             let linked = sources.narrow(store, &mut plan, &selection, cancel)?;
             let mut merger = scan::sum(store, &plan, &slices, &selection, limits, cancel)?;
+            let labels = Matcher::new(&selection.labels);
             for window in &linked {
                 if let Some(replicate) = slices.replicate(window.header.start_ms) {
-                    merger.add(window, replicate, selection.trace)?;
+                    merger.add(window, replicate, &labels, selection.trace)?;
                 }
             }
             let mut merged = merger.finish(selection.range(), &slices, plan.sources())?;
@@ -132,7 +133,7 @@ impl QueryEngine {
         .await
     }
 
-    /// Values over time, in steps of `step_ms` (by default few enough for a picture), split by a resource label where given. Partial as
+    /// Values over time, in steps of `step_ms` (by default few enough for a picture), split by a label where given. Partial as
     /// [`QueryEngine::merge`] is.
     ///
     /// # Errors
@@ -180,10 +181,8 @@ impl QueryEngine {
             };
             let mut windows = sources.narrow(store, &mut plan, &selection, cancel)?.into_iter().map(Arc::new).collect();
             plan.open_carriers(store, &mut windows, cancel)?;
-            let measured: Vec<Measured> = windows
-                .iter()
-                .map(|window| plan.measure(window, trace_value(window, &plan.profile_type, trace)))
-                .collect();
+            let measured: Vec<Measured> =
+                windows.iter().flat_map(|window| plan.measure(window, &selection.labels, trace)).collect();
             timeline::draw(&plan, grid, by.as_deref(), &measured)
         })
         .await
@@ -212,7 +211,7 @@ impl QueryEngine {
         self.run(deadline, move |store, limits, cancel| {
             let wish = Wish::points(range, None, SPARK_POINTS as u64, false);
             let pieces = wish.cover(range, &horizons);
-            let wanted = Wanted { service: None, labels: &[], pieces: &pieces };
+            let wanted = Wanted { service: None, labels: &[], sample_labels: &BTreeSet::new(), pieces: &pieces };
             let gathered = gather(store, &segments, &wanted, &SUM_TABLES, limits, cancel)?;
             let cpu = gathered.sums(store, overview::is_cpu, cancel)?;
             Ok(overview::overview(services, &types, &gathered.received, &cpu, range))
@@ -229,7 +228,7 @@ impl QueryEngine {
         Ok(self.store.catalog().profile_types(service.as_str()).await.map_err(StoreError::from)?)
     }
 
-    /// Names of a service's resource labels seen in the range; `instance` is one of them.
+    /// Names of a service's labels seen in the range, those of single samples among them; `instance` is one of them.
     ///
     /// # Errors
     /// When the service is unknown or the store fails.
@@ -240,7 +239,7 @@ impl QueryEngine {
         Ok(names.map_err(StoreError::from)?)
     }
 
-    /// Values of one resource label seen in the range.
+    /// Values of one label seen in the range.
     ///
     /// # Errors
     /// When the service is unknown or the store fails.
@@ -313,7 +312,16 @@ impl QueryEngine {
     ) -> Result<Vec<SpanSummary>, QueryError> {
         let segments = self.segments_of(service, range).await?;
         let deleted = self.store.catalog().deleted_traces().await.map_err(StoreError::from)?;
-        let (service, labels) = (service.as_str().to_owned(), labels.to_vec());
+        let of_samples = self.sample_labels(service).await?;
+        let service = service.as_str().to_owned();
+        // Of the labels that samples have, a span has one: its route.
+        let (routes, labels): (Vec<_>, Vec<_>) = labels
+            .iter()
+            .filter(|(name, _)| name == ROUTE || !of_samples.contains(name))
+            .cloned()
+            .partition(|(name, _)| name == ROUTE && of_samples.contains(name));
+        let on_route =
+            move |span: &SpanSummary| routes.is_empty() || routes.iter().any(|(_, route)| **route == *span.route);
         self.run(deadline, move |store, limits, cancel| {
             let mut spans = Vec::new();
             let too_many = || QueryError::TooLarge { what: "spans", limit: limits.spans_max as u64 };
@@ -323,12 +331,13 @@ impl QueryEngine {
                 .filter(|s| matches!(s.segment.level, 0 | TRACES))
                 .partition(|s| s.segment.level == TRACES);
             let pieces = [Piece { range, level: 0 }];
-            let wanted = Wanted { service: Some(&service), labels: &labels, pieces: &pieces };
+            let wanted =
+                Wanted { service: Some(&service), labels: &labels, sample_labels: &of_samples, pieces: &pieces };
             let gathered = gather(store, &arrived, &wanted, &[], limits, cancel)?;
             for pick in gathered.picks.iter().filter(|pick| pick.info().spans > 0) {
                 cancel.check()?;
                 let Some(window) = store.window(&pick.segment, pick.info())? else { continue };
-                spans.extend(window.spans.iter().cloned());
+                spans.extend(window.spans.iter().filter(|span| on_route(span)).cloned());
                 if spans.len() > limits.spans_max {
                     return Err(too_many());
                 }
@@ -341,7 +350,7 @@ impl QueryEngine {
                     let read = segment.spans(store.bulk().as_ref(), part, &(range.from_ms..range.until_ms));
                     let Some(read) = store.checked(&row.segment.id, read)? else { break };
                     let matching = read.into_iter().filter(|span| matcher.matches(&span.instance, &span.labels));
-                    spans.extend(matching.map(|span| span.span));
+                    spans.extend(matching.map(|span| span.span).filter(&on_route));
                     if spans.len() > limits.spans_max {
                         return Err(too_many());
                     }
@@ -386,13 +395,20 @@ impl QueryEngine {
             Some(trace) => catalog.is_deleted(&trace).await.map_err(StoreError::from)?,
             None => false,
         };
-        Ok(Sources { segments, horizons, fallback, deleted })
+        let sample_labels = self.sample_labels(&selection.service).await?;
+        Ok(Sources { segments, horizons, sample_labels, fallback, deleted })
     }
 
     async fn segments_of(&self, service: &ServiceName, range: TimeRange) -> Result<Vec<LevelSegment>, QueryError> {
         let catalog = self.store.catalog();
         let segments = catalog.levels_of(service.as_str(), range.from_ms, range.until_ms).await;
         Ok(segments.map_err(StoreError::from)?)
+    }
+
+    /// Names of the labels that single samples of a service have.
+    async fn sample_labels(&self, service: &ServiceName) -> Result<BTreeSet<String>, QueryError> {
+        let names = self.store.catalog().sample_label_names(service.as_str()).await;
+        Ok(names.map_err(StoreError::from)?)
     }
 
     async fn know(&self, service: &ServiceName) -> Result<(), QueryError> {
@@ -425,6 +441,9 @@ fn check_range(range: TimeRange) -> Result<(), QueryError> {
     if from_ms < until_ms { Ok(()) } else { Err(QueryError::EmptyRange { from_ms, until_ms }) }
 }
 
+/// The label that agents give samples and spans alike.
+const ROUTE: &str = "route";
+
 /// Tables that a merged profile is read from, …
 const MERGE_TABLES: [Table; 5] = [Table::Samples, Table::Windows, Table::Series, Table::Stacks, Table::Frames];
 /// … and those of answers over time.
@@ -435,6 +454,7 @@ const SUM_TABLES: [Table; 3] = [Table::Totals, Table::Windows, Table::Series];
 struct Sources {
     segments: Vec<LevelSegment>,
     horizons: Horizons,
+    sample_labels: BTreeSet<String>,
     fallback: ProfileType,
     /// The selected trace was deleted.
     deleted: bool,
@@ -451,10 +471,16 @@ impl Sources {
         cancel: &Cancel,
     ) -> Result<Plan, QueryError> {
         let pieces = wish.cover(selection.range(), &self.horizons);
-        let wanted = Wanted { service: Some(selection.service.as_str()), labels: &selection.labels, pieces: &pieces };
+        let wanted = Wanted {
+            service: Some(selection.service.as_str()),
+            labels: &selection.labels,
+            sample_labels: &self.sample_labels,
+            pieces: &pieces,
+        };
         let gathered = gather(store, &self.segments, &wanted, tables, limits, cancel)?;
         let mut plan = Plan::new(gathered, selection, self.fallback.clone());
         plan.misses_instances = wish.misses_instances(&pieces);
+        plan.sample_labels.clone_from(&self.sample_labels);
         Ok(plan)
     }
 
@@ -481,14 +507,4 @@ impl Sources {
         });
         Ok(windows)
     }
-}
-
-/// What one trace contributed to one window.
-fn trace_value(window: &Window, profile_type: &ProfileType, trace: TraceId) -> u64 {
-    let series = window.series.iter().find(|series| merge::same_measure(&series.profile_type, profile_type));
-    let rows = series.map(|series| series.rows.as_slice()).unwrap_or_default();
-    let of_trace = |link: Option<u32>| {
-        link.and_then(|link| window.links.get(link as usize)).is_some_and(|link| link.trace_id == trace)
-    };
-    rows.iter().filter(|row| of_trace(row.link)).map(|row| row.value).sum()
 }

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use tephra_proto::ids::TraceId;
+use tephra_proto::v1;
 
 use super::cancel::Cancel;
 use super::levels::Piece;
 use super::merge::{Sources, same_measure};
 use super::slices::Span;
 use super::{QueryError, QueryLimits, Selection};
-use crate::profile::decode::Window;
+use crate::profile::decode::{Header, Series, Window};
 use crate::profile::model::{Kind, ProfileType};
 use crate::store::Store;
 use crate::store::catalog::{LevelSegment, SegmentRow};
@@ -37,9 +38,9 @@ impl Pick {
         self.footer.batches.get(self.number).unwrap_or(&NOTHING)
     }
 
-    /// Its sum of the type, if it carries it.
-    pub(super) fn sum_of(&self, profile_type: &ProfileType) -> Option<&TypeSum> {
-        self.info().types.iter().find(|sum| sum.read_type().is_some_and(|found| same_measure(&found, profile_type)))
+    /// Whether it has samples of the type.
+    fn carries(&self, profile_type: &ProfileType) -> bool {
+        self.info().types.iter().any(|sum| sum.read_type().is_some_and(|found| same_measure(&found, profile_type)))
     }
 }
 
@@ -122,6 +123,8 @@ pub(super) struct Wanted<'a> {
     /// One service, or all.
     pub(super) service: Option<&'a str>,
     pub(super) labels: &'a [(String, String)],
+    /// Names of labels that single samples have: whole windows are not chosen by them.
+    pub(super) sample_labels: &'a BTreeSet<String>,
     pub(super) pieces: &'a [Piece],
 }
 
@@ -135,7 +138,7 @@ pub(super) fn gather(
     cancel: &Cancel,
 ) -> Result<Gathered, QueryError> {
     let mut gathered = Gathered::default();
-    let labels = Matcher::new(wanted.labels);
+    let labels = Matcher::new(wanted.labels).without(wanted.sample_labels);
     let mut found = 0;
     let mut names = Names::default();
     for row in segments {
@@ -217,13 +220,22 @@ impl Names {
         shared
     }
 
+    /// By name.
+    fn labels<'a>(&mut self, labels: impl Iterator<Item = &'a v1::Label>) -> Labels {
+        let mut labels: Vec<_> = labels.map(|label| (label.name.clone(), label.value.clone())).collect();
+        labels.sort_unstable();
+        if let Some(known) = self.labels.get(labels.as_slice()) {
+            return known.clone();
+        }
+        let labels = Labels::from(labels);
+        self.labels.insert(labels.clone());
+        labels
+    }
+
     fn received(&mut self, info: &BatchInfo) -> Received {
-        let labels: Labels = info.labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect();
-        let labels = self.labels.get(&labels).cloned().unwrap_or_else(|| {
-            self.labels.insert(labels.clone());
-            labels
-        });
-        let types: Vec<ProfileType> = info.types.iter().filter_map(TypeSum::read_type).collect();
+        let labels = self.labels(info.labels.iter());
+        let mut types: Vec<ProfileType> = info.types.iter().filter_map(TypeSum::read_type).collect();
+        types.dedup();
         let types = self.types.entry(types).or_insert_with_key(|types| types.as_slice().into()).clone();
         Received {
             service: self.text(&info.service),
@@ -257,13 +269,46 @@ impl<'a> Matcher<'a> {
         self.wanted.iter().all(|(name, values)| values.contains(&label(instance, labels, name)))
     }
 
-    pub(super) fn info(&self, info: &BatchInfo) -> bool {
-        let value = |name: &str| match name {
-            "instance" => info.instance.as_str(),
-            _ => info.labels.iter().find(|label| label.name == name).map_or("", |label| label.value.as_str()),
-        };
-        self.wanted.iter().all(|(name, values)| values.contains(&value(name)))
+    /// The same without these names.
+    fn without(mut self, names: &BTreeSet<String>) -> Self {
+        self.wanted.retain(|name, _| !names.contains(*name));
+        self
     }
+
+    fn info(&self, info: &BatchInfo) -> bool {
+        self.every(|name| match name {
+            "instance" => Some(&info.instance),
+            _ => value_of(&info.labels, name),
+        })
+    }
+
+    /// A sum of an arrived window.
+    fn sum(&self, info: &BatchInfo, sum: &TypeSum) -> bool {
+        self.every(|name| match name {
+            "instance" => Some(&info.instance),
+            _ => value_of(&info.labels, name).or_else(|| value_of(&sum.labels, name)),
+        })
+    }
+
+    /// A series of a window.
+    pub(super) fn series(&self, header: &Header, series: &Series) -> bool {
+        self.every(|name| match name {
+            "instance" => Some(header.instance.as_str()),
+            _ => {
+                let of_window = header.labels.iter().map(|(name, value)| (&**name, &**value));
+                let own = series.labels.iter().map(|(name, value)| (&**name, &**value));
+                of_window.chain(own).find(|(known, _)| *known == name).map(|(_, value)| value)
+            }
+        })
+    }
+
+    fn every<'b>(&self, value: impl Fn(&str) -> Option<&'b str>) -> bool {
+        self.wanted.iter().all(|(name, values)| values.contains(&value(name).unwrap_or_default()))
+    }
+}
+
+fn value_of<'a>(labels: &'a [v1::Label], name: &str) -> Option<&'a str> {
+    labels.iter().find(|label| label.name == name).map(|label| label.value.as_str())
 }
 
 /// A window's value of a label; empty where it has none.
@@ -290,6 +335,8 @@ pub(super) struct Plan {
     pub(super) windows_in_range: u64,
     /// Instances were asked for where they are no longer kept.
     pub(super) misses_instances: bool,
+    /// Names of labels that single samples have.
+    pub(super) sample_labels: BTreeSet<String>,
 }
 
 impl Plan {
@@ -301,9 +348,17 @@ impl Plan {
         let carries = |received: &Received| received.types.iter().any(|found| same_measure(found, &profile_type));
         let senders: HashSet<Arc<str>> =
             received.iter().filter(|received| carries(received)).map(|received| received.instance.clone()).collect();
-        let carriers = picks.into_iter().filter(|pick| pick.sum_of(&profile_type).is_some()).collect();
+        let carriers = picks.into_iter().filter(|pick| pick.carries(&profile_type)).collect();
         let covering = received.into_iter().filter(|received| senders.contains(&received.instance)).collect();
-        Self { profile_type, covering, carriers, parts, windows_in_range, misses_instances: false }
+        Self {
+            profile_type,
+            covering,
+            carriers,
+            parts,
+            windows_in_range,
+            misses_instances: false,
+            sample_labels: BTreeSet::new(),
+        }
     }
 
     /// Leaves only the arrived windows that may hold the trace to be opened.
@@ -374,6 +429,9 @@ impl Plan {
         if self.covering.is_empty() {
             return format!("{service} sent {} windows in this range, none of them with {name}", self.windows_in_range);
         }
+        if selection.labels.iter().any(|(name, _)| self.sample_labels.contains(name)) {
+            return format!("no {name} sample of {service} in this range has these labels");
+        }
         match selection.trace {
             Some(trace) => format!("no {name} sample of {service} in this range carries trace {trace}"),
             None if self.misses_instances => {
@@ -394,15 +452,31 @@ impl Plan {
         sums(store, &self.carriers, &self.parts, labels, is_wanted, cancel)
     }
 
-    /// A value of a window.
-    pub(super) fn measure(&self, of: &Window, value: u64) -> Measured {
-        Measured {
-            service: of.header.service.as_str().into(),
-            window_ms: of.header.start_ms,
-            instance: of.header.instance.as_str().into(),
-            labels: of.header.labels.as_slice().into(),
-            value: weighted(&self.profile_type, value, of.header.duration_ms),
-        }
+    /// What one trace contributed to a window, by labels.
+    pub(super) fn measure<'a>(
+        &'a self,
+        window: &'a Window,
+        labels: &'a [(String, String)],
+        trace: TraceId,
+    ) -> impl Iterator<Item = Measured> + 'a {
+        let header = &window.header;
+        let matcher = Matcher::new(labels);
+        let wanted = move |series: &&Series| {
+            same_measure(&series.profile_type, &self.profile_type) && matcher.series(header, series)
+        };
+        let of_trace = move |link: Option<u32>| {
+            link.and_then(|link| window.links.get(link as usize)).is_some_and(|link| link.trace_id == trace)
+        };
+        window.series.iter().filter(wanted).filter_map(move |series| {
+            let value = series.rows.iter().filter(|row| of_trace(row.link)).map(|row| row.value).sum();
+            (value > 0).then(|| Measured {
+                service: header.service.as_str().into(),
+                window_ms: header.start_ms,
+                instance: header.instance.as_str().into(),
+                labels: series.all_labels(header).into(),
+                value: weighted(&self.profile_type, value, header.duration_ms),
+            })
+        })
     }
 }
 
@@ -437,16 +511,16 @@ fn sums(
 ) -> Result<Vec<Measured>, QueryError> {
     let mut names = Names::default();
     let mut all = Vec::new();
+    let matcher = Matcher::new(labels);
     for pick in picks {
         let info = pick.info();
-        for sum in &info.types {
+        for sum in info.types.iter().filter(|sum| matcher.sum(info, sum)) {
             let Some(found) = sum.read_type().filter(&is_wanted) else { continue };
-            let of = names.received(info);
             all.push(Measured {
-                service: of.service,
-                window_ms: of.window_ms,
-                instance: of.instance,
-                labels: of.labels,
+                service: names.text(&info.service),
+                window_ms: info.start_ms,
+                instance: names.text(&info.instance),
+                labels: names.labels(info.labels.iter().chain(&sum.labels)),
                 value: weighted(&found, sum.total, info.duration_ms),
             });
         }

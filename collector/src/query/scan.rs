@@ -3,12 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use tephra_proto::ids::TraceId;
-
 use super::cancel::Cancel;
 use super::columns::Columns;
 use super::merge::Merger;
-use super::plan::{Pick, Plan};
+use super::plan::{Matcher, Plan};
 use super::slices::Slices;
 use super::{QueryError, QueryLimits, Selection};
 use crate::store::Store;
@@ -26,6 +24,7 @@ pub(super) fn sum(
     cancel: &Cancel,
 ) -> Result<Merger, QueryError> {
     let next = AtomicUsize::new(0);
+    let labels = Matcher::new(&selection.labels);
     let columns = Columns::of(plan, selection);
     let threads = limits.threads.min(plan.carriers.len().div_ceil(CHUNK) + columns.len()).max(1);
     let work = |thread: usize| -> Result<Merger, QueryError> {
@@ -38,7 +37,10 @@ pub(super) fn sum(
             };
             for pick in rest.iter().take(CHUNK) {
                 cancel.check()?;
-                add(store, pick, slices, selection.trace, &mut merger)?;
+                let Some(replicate) = slices.replicate(pick.info().start_ms) else { continue };
+                if let Some(window) = store.window(&pick.segment, pick.info())? {
+                    merger.add(&window, replicate, &labels, selection.trace)?;
+                }
             }
         }
     };
@@ -63,18 +65,4 @@ pub(super) fn sum(
         merged.absorb(part?)?;
     }
     Ok(merged)
-}
-
-fn add(
-    store: &Store,
-    pick: &Pick,
-    slices: &Slices,
-    trace: Option<TraceId>,
-    merger: &mut Merger,
-) -> Result<(), QueryError> {
-    let Some(replicate) = slices.replicate(pick.info().start_ms) else { return Ok(()) };
-    match store.window(&pick.segment, pick.info())? {
-        Some(window) => merger.add(&window, replicate, trace),
-        None => Ok(()),
-    }
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use tephra_proto::ids::{ServiceName, TraceId};
 
 use super::merge::{Merger, Sources};
+use super::plan::Matcher;
 use super::slices::{Span, replicates};
 use super::*;
 use crate::ingest::Ingest;
@@ -64,7 +65,7 @@ fn merge_in_parts(windows: &[&Window], parts: usize, kind: Kind) -> Merged {
     for part in windows.chunks(windows.len().div_ceil(parts)) {
         let mut merger = Merger::new(profile_type.clone(), &QueryLimits::default());
         for window in part {
-            merger.add(window, slices.replicate(window.header.start_ms).unwrap(), None).unwrap();
+            merger.add(window, slices.replicate(window.header.start_ms).unwrap(), &Matcher::new(&[]), None).unwrap();
         }
         whole.absorb(merger).unwrap();
     }
@@ -232,6 +233,47 @@ async fn labels_and_instances_select() {
     let range = bench.select("shop", 10).range();
     assert_eq!(bench.query.labels(&shop, range).await.unwrap(), ["instance", "version"]);
     assert_eq!(bench.query.label_values(&shop, "version", range).await.unwrap(), ["v1", "v2"]);
+}
+
+#[tokio::test]
+async fn labels_of_samples_select_and_split() {
+    let t = recent_ms();
+    let bench = Bench::new(&[
+        TestWindow::new("shop", 1, 1, t).label("version", "v1").cpu(&[
+            row("main;a", 10_000_000).label("route", "/a"),
+            row("main;b", 20_000_000).label("route", "/b").label("tenant", "acme"),
+            row("main", 5_000_000),
+        ]),
+        TestWindow::new("shop", 2, 1, t).cpu(&[row("main;a", 40_000_000).label("route", "/a").label("version", "x")]),
+        TestWindow::new("shop", 2, 2, t + 10_000).label("route", "fixed").cpu(&[row("main", 7).label("route", "/a")]),
+    ])
+    .await;
+    let with = |labels: &[(&str, &str)]| Selection {
+        labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        ..bench.select("shop", 10)
+    };
+    let total = async |labels: &[(&str, &str)]| bench.query.merge(&with(labels)).await.unwrap().total() / 1_000_000;
+    assert_eq!(total(&[]).await, 75);
+    assert_eq!(total(&[("route", "/a")]).await, 50);
+    assert_eq!(total(&[("route", "/a"), ("route", "/b")]).await, 70);
+    assert_eq!(total(&[("route", "/b"), ("tenant", "acme")]).await, 20);
+    assert_eq!(total(&[("route", "/a"), ("version", "v1")]).await, 10);
+    assert_eq!(total(&[("route", "")]).await, 5, "without a route");
+    let narrow = bench.query.merge(&with(&[("route", "/a")])).await.unwrap();
+    assert_eq!((narrow.covered_seconds, narrow.windows), (10.0, 2), "a window counts, whatever the routes in it");
+    let none = bench.query.merge(&with(&[("route", "/c")])).await.unwrap();
+    assert_eq!(none.empty_because.as_deref(), Some("no cpu sample of shop in this range has these labels"));
+
+    let shop = ServiceName::parse("shop").unwrap();
+    let range = TimeRange { from_ms: t, until_ms: t + 20_000 };
+    assert_eq!(bench.query.labels(&shop, range).await.unwrap(), ["instance", "route", "tenant", "version"]);
+    assert_eq!(bench.query.label_values(&shop, "route", range).await.unwrap(), ["/a", "/b", "fixed"]);
+    let all = bench.select("shop", 20);
+    let lines = bench.query.timeline(&all, Some(10_000), Some("route")).await.unwrap();
+    let line = |name: &str| lines.series.iter().find(|line| line.label == name).unwrap().points[0].1.unwrap();
+    assert_eq!([line("/a"), line("/b"), line("")], [5e6, 2e6, 5e5]);
+    let fixed = Selection { labels: vec![("route".to_owned(), "fixed".to_owned())], ..all };
+    assert_eq!(bench.query.merge(&fixed).await.unwrap().total(), 7, "a label of the window says more than a sample's");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Values over time, from sums by window: no samples are opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{Measured, Plan, label};
 use super::slices::{Span, coverage};
@@ -59,8 +59,15 @@ impl Grid {
 pub(super) fn draw(plan: &Plan, grid: Grid, by: Option<&str>, measured: &[Measured]) -> Result<Timeline, QueryError> {
     let covered = coverage(grid.start_ms, grid.step_ms, grid.points, &plan.spans());
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
-    let received = plan.covering.iter().map(|r| (r.window_ms, &r.instance, &r.labels, 0));
-    let measured = measured.iter().map(|m| (m.window_ms, &m.instance, &m.labels, m.value));
+    // Where a label is one of single samples, a window that was received is a point of every line.
+    let of_samples = by.is_some_and(|by| plan.sample_labels.contains(by));
+    let everywhere: BTreeSet<usize> = match of_samples {
+        true => plan.covering.iter().map(|received| grid.place(received.window_ms)).collect(),
+        false => BTreeSet::new(),
+    };
+    let by_window = plan.covering.iter().filter(|_| !of_samples);
+    let received = by_window.map(|r| (r.window_ms, &r.instance, &r.labels, 0));
+    let measured = measured.iter().filter(|m| m.value > 0).map(|m| (m.window_ms, &m.instance, &m.labels, m.value));
     for (window_ms, instance, labels, value) in received.chain(measured) {
         let name = by.map_or("", |by| label(instance, labels, by));
         let line = match lines.get_mut(name) {
@@ -68,6 +75,12 @@ pub(super) fn draw(plan: &Plan, grid: Grid, by: Option<&str>, measured: &[Measur
             None => lines.entry(name.to_owned()).or_insert_with(|| Line::new(grid.points)),
         };
         line.add(grid.place(window_ms), value);
+    }
+    if lines.is_empty() && !everywhere.is_empty() {
+        lines.insert(String::new(), Line::new(grid.points));
+    }
+    for line in lines.values_mut() {
+        everywhere.iter().for_each(|at| line.add(*at, 0));
     }
     let mut lines: Vec<(String, Line)> = lines.into_iter().collect();
     // Stable, so that equal ones stay in the order of their names.

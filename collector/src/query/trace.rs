@@ -1,6 +1,6 @@
 //! One trace across services: found by index, so only what holds it is opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use tephra_proto::ids::TraceId;
@@ -8,6 +8,7 @@ use tephra_proto::ids::TraceId;
 use super::cancel::Cancel;
 use super::linked;
 use super::merge::{Merger, Sources};
+use super::plan::Matcher;
 use super::slices::{Span, replicates};
 use super::{QueryError, QueryLimits, TRACE_SAMPLES_MAX, TimeRange, TraceSample, TraceService, TraceView};
 use crate::profile::decode::Window;
@@ -87,6 +88,7 @@ fn one_service(
     let mut spans = Vec::new();
     let mut samples = Vec::new();
     let mut types = BTreeMap::new();
+    let mut labels = BTreeSet::new();
     for window in windows {
         spans.extend(window.spans.iter().filter(|span| span.link.trace_id == trace_id).cloned());
         for series in &window.series {
@@ -102,6 +104,7 @@ fn one_service(
                 });
             }
             if samples.len() > before {
+                labels.extend(series.all_labels(&window.header));
                 let newest =
                     types.entry(series.profile_type.name.clone()).or_insert_with(|| (0, series.profile_type.clone()));
                 if window.header.start_ms >= newest.0 {
@@ -118,7 +121,9 @@ fn one_service(
     let times: Vec<Span> =
         windows.iter().map(|window| Span::window(window.header.start_ms, window.header.duration_ms)).collect();
     let slices = replicates(range, &times, 0);
-    let mut sources = Sources { windows: windows.len() as u64, ..Sources::default() };
+    // Compacted segments answer with one window for each combination of labels.
+    let distinct: HashSet<_> = windows.iter().map(|w| (w.header.start_ms, w.header.instance.as_str())).collect();
+    let mut sources = Sources { windows: distinct.len() as u64, labels, ..Sources::default() };
     for window in windows {
         sources.instances.insert(window.header.instance.as_str().to_owned());
         sources.labels.extend(window.header.labels.iter().cloned());
@@ -129,7 +134,7 @@ fn one_service(
             let mut merger = Merger::new(profile_type, limits);
             for window in windows {
                 if let Some(replicate) = slices.replicate(window.header.start_ms) {
-                    merger.add(window, replicate, Some(trace_id))?;
+                    merger.add(window, replicate, &Matcher::new(&[]), Some(trace_id))?;
                 }
             }
             merger.finish(range, &slices, sources.clone())

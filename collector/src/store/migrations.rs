@@ -4,7 +4,7 @@
 //! TEXT columns, `$1` parameters, `ON CONFLICT`. Binary values are kept as hexadecimal text.
 
 /// Step `i` leads from version `i` to `i + 1`. Statements of one step run in one transaction.
-pub(super) const MIGRATIONS: &[&[&str]] = &[FIRST, COMPACTED, SHARED, DELETIONS];
+pub(super) const MIGRATIONS: &[&[&str]] = &[FIRST, COMPACTED, SHARED, DELETIONS, SAMPLE_LABELS];
 
 const FIRST: &[&str] = &[
     // Segments: immutable objects. `state` is live, or dropped: unlisted, its object is removed a little later, so that a
@@ -176,4 +176,9 @@ const DELETIONS: &[&str] = &[
      SELECT r.pin, l.level, r.service, r.from_ms - r.from_ms % 3600000, r.until_ms - r.until_ms % 3600000 + 3600000
      FROM pin_ranges r
      CROSS JOIN (SELECT 1 AS level UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4) l",
+];
+
+const SAMPLE_LABELS: &[&str] = &[
+    // Single samples have it, not whole windows: a window is not chosen by it.
+    "ALTER TABLE labels ADD COLUMN of_samples BIGINT NOT NULL DEFAULT 0",
 ];

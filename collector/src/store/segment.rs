@@ -74,7 +74,7 @@ pub struct BatchInfo {
     pub spans: u32,
 }
 
-/// Sum of one series.
+/// Sum of one series. A type that was sampled under several labels has several.
 #[derive(Clone, PartialEq, Message)]
 pub struct TypeSum {
     /// Name, unit, kind, period.
@@ -86,6 +86,9 @@ pub struct TypeSum {
     /// Samples behind it.
     #[prost(uint64, tag = "3")]
     pub samples: u64,
+    /// Labels of the samples, besides those of the window, by name.
+    #[prost(message, repeated, tag = "4")]
+    pub labels: Vec<v1::Label>,
 }
 
 impl TypeSum {

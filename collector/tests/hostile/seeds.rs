@@ -190,7 +190,7 @@ fn segments() -> Vec<Vec<u8>> {
         payload_bytes: payload.len() as u32,
         info: BatchInfo {
             service: "shop".into(),
-            types: vec![TypeSum { profile_type, total: 180, samples: 18 }],
+            types: vec![TypeSum { profile_type, total: 180, samples: 18, labels: Vec::new() }],
             ..BatchInfo::default()
         },
         traces: vec![7, 9],

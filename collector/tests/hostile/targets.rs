@@ -82,11 +82,11 @@ fn check(window: &Window) {
     }
     for row in window.series.iter().flat_map(|series| &series.rows) {
         assert!((row.node as usize) < window.nodes.len());
-        assert!((row.label_set as usize) < window.label_sets.len());
         assert!(row.link.is_none_or(|link| (link as usize) < window.links.len()));
     }
     for series in &window.series {
         assert!(series.total() <= 1 << 53 && series.samples() <= 1 << 53);
+        assert!(series.labels.windows(2).all(|pair| pair[0].0 < pair[1].0), "by name, each once");
     }
     assert!(window.spans.iter().all(|span| span.weight.is_finite() && span.weight >= 1.0));
 }

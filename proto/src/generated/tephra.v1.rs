@@ -183,7 +183,7 @@ pub struct LinkTable {
     #[prost(bytes = "vec", tag = "2")]
     pub span_ids: ::prost::alloc::vec::Vec<u8>,
 }
-/// Labels of single samples (route, tenant): never part of any index.
+/// Labels of single samples (route, tenant): few sets of few values.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LabelSet {
     /// Indices into strings.

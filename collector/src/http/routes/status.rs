@@ -62,6 +62,7 @@ pub(super) async fn status(State(state): State<AppState>, params: Params) -> Res
             "overloaded_total": ingest.overloaded_total,
             "unavailable_total": ingest.unavailable_total,
             "overflowed_total": ingest.overflowed_total,
+            "relabelled_total": ingest.relabelled_total,
             "overflows": overflows,
             "series_max": state.ingest.caps().series_max,
             "memory_bytes": memory_bytes,

@@ -81,7 +81,9 @@ impl Seen {
             (longest(&self.frames), GROWTH * 24 + size_of::<Frame>()),
             (longest(&self.nodes), GROWTH * 12 + size_of::<Node>() + 6),
             (self.series, GROWTH * size_of::<v1::Series>() + size_of::<Series>() + 256),
-            (longest(&self.rows), GROWTH * 28 + size_of::<SeriesRow>()),
+            (longest(&self.rows), GROWTH * 28 + 3 * size_of::<SeriesRow>()),
+            // What was taken under other labels is a series of its own.
+            (longest(&self.rows).min(self.series * self.label_sets), size_of::<Series>() + 256),
             (self.link_bytes / 8, GROWTH * 8 + size_of::<Link>()),
             (self.label_sets, GROWTH * size_of::<v1::LabelSet>() + size_of::<LabelSet>() + 64),
             (longest(&self.labels), GROWTH * 8 + 2 * size_of::<Arc<str>>()),

@@ -230,7 +230,7 @@ impl Rejection {
         }
     }
 
-    pub(super) fn malformed(problem: impl Into<String>) -> Self {
+    pub(crate) fn malformed(problem: impl Into<String>) -> Self {
         Self::Malformed { problem: problem.into() }
     }
 }

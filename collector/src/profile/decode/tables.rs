@@ -1,5 +1,6 @@
 //! The tables of a decoded payload: every index checked, every column as long as its siblings, every sum in range.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use tephra_proto::ids::{BuildId, SpanId, TraceId};
@@ -21,24 +22,26 @@ pub(super) fn read(header: Header, wire: v1::WindowPayload) -> Result<Window, Re
     let mut frames = read_frames(&wire.frames.unwrap_or_default(), &modules, &strings)?;
     let tree = Tree::read(&wire.stacks.unwrap_or_default(), &mut frames)?;
     let links = read_links(&wire.links.unwrap_or_default())?;
-    let label_sets = read_label_sets(&wire.label_sets, &strings)?;
+    let label_sets = read_label_sets(&wire.label_sets, &strings, &header)?;
     let mut series: Vec<Series> = Vec::with_capacity(wire.series.len());
+    let mut names = HashSet::new();
     let mut rows_left = WINDOW_SAMPLES_MAX;
     for wire in wire.series {
-        let read = read_series(wire, &tree, label_sets.len(), links.len(), &header)?;
-        let rows = read.rows.len();
+        let read = read_series(wire, &tree, &label_sets, links.len(), &header)?;
+        let rows = read.iter().map(|series| series.rows.len()).sum();
         rows_left = rows_left.checked_sub(rows).ok_or(Rejection::TooMany {
             what: "samples",
             count: WINDOW_SAMPLES_MAX - rows_left + rows,
             limit: WINDOW_SAMPLES_MAX,
         })?;
-        if series.iter().any(|other| other.profile_type.name == read.profile_type.name) {
-            return Err(Rejection::RepeatedType { profile_type: read.profile_type.name });
+        let name = |series: &[Series]| series.first().map(|series| series.profile_type.name.clone());
+        if let Some(repeated) = name(&read).filter(|name| !names.insert(name.clone())) {
+            return Err(Rejection::RepeatedType { profile_type: repeated });
         }
-        series.push(read);
+        series.extend(read);
     }
     let spans = read_spans(&wire.spans.unwrap_or_default(), &links, &strings, &header)?;
-    Ok(Window { header, modules, frames, nodes: tree.nodes, series, links, label_sets, spans })
+    Ok(Window { header, modules, frames, nodes: tree.nodes, series, links, spans })
 }
 
 struct Strings(Vec<Arc<str>>);
@@ -199,7 +202,8 @@ fn read_links(wire: &v1::LinkTable) -> Result<Vec<Link>, Rejection> {
         .collect()
 }
 
-fn read_label_sets(wire: &[v1::LabelSet], strings: &Strings) -> Result<Vec<LabelSet>, Rejection> {
+/// A label of the window says more than a sample's of the same name: the sample's is left out.
+fn read_label_sets(wire: &[v1::LabelSet], strings: &Strings, header: &Header) -> Result<Vec<LabelSet>, Rejection> {
     let mut sets = Vec::with_capacity(wire.len().max(1));
     for (at, set) in wire.iter().enumerate() {
         same_length("values of label set", set.value.len(), set.name.len())?;
@@ -213,7 +217,16 @@ fn read_label_sets(wire: &[v1::LabelSet], strings: &Strings) -> Result<Vec<Label
                 (strings.get("name in label set", at, *name)?, strings.get("value in label set", at, *value)?);
             check_name(name)?;
             check_value(value)?;
-            labels.push((name.clone(), value.clone()));
+            let of_window = |name: &str| {
+                matches!(name, "instance" | "service") || header.labels.iter().any(|(known, _)| known == name)
+            };
+            if !value.is_empty() && !of_window(name) {
+                labels.push((name.clone(), value.clone()));
+            }
+        }
+        labels.sort_unstable();
+        if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(Rejection::BadLabel { name: pair[0].0.to_string(), problem: "is written twice" });
         }
         sets.push(labels);
     }
@@ -245,10 +258,10 @@ fn read_type(wire: Option<v1::ProfileType>) -> Result<ProfileType, Rejection> {
 fn read_series(
     wire: v1::Series,
     tree: &Tree,
-    label_sets: usize,
+    label_sets: &[LabelSet],
     links: usize,
     header: &Header,
-) -> Result<Series, Rejection> {
+) -> Result<Vec<Series>, Rejection> {
     let profile_type = read_type(wire.r#type)?;
     let rows = wire.stack.len();
     same_length("values of series", wire.value.len(), rows)?;
@@ -265,17 +278,15 @@ fn read_series(
     let too_much = || Rejection::TooMuch { profile_type: profile_type.name.clone(), limit: COUNT_MAX };
     let scale = wire.scale.max(1);
     let (mut total, mut samples_total) = (0u64, 0u64);
-    let mut read = Vec::with_capacity(rows);
+    // Sets that say the same are one.
+    let mut read: BTreeMap<&LabelSet, Vec<SeriesRow>> = BTreeMap::new();
     for (at, (stack, steps)) in wire.stack.iter().zip(&wire.value).enumerate() {
         let value = steps.checked_mul(scale).ok_or_else(too_much)?;
         let samples = wire.samples.get(at).map_or(*steps, |samples| u64::from(*samples));
         total = total.checked_add(value).filter(|total| *total <= COUNT_MAX).ok_or_else(too_much)?;
         samples_total = samples_total.checked_add(samples).filter(|sum| *sum <= COUNT_MAX).ok_or_else(too_much)?;
         let label_set = wire.label_set.get(at).copied().unwrap_or(0);
-        if label_set as usize >= label_sets {
-            let what = "label set of row";
-            return Err(Rejection::Dangling { what, at, index: label_set.into(), len: label_sets });
-        }
+        let label_set = lookup(label_sets, "label set of row", at, label_set)?;
         let link = wire.link.get(at).and_then(|link| link.checked_sub(1));
         if let Some(index) = link.filter(|index| *index as usize >= links) {
             return Err(Rejection::Dangling { what: "link of row", at, index: index.into(), len: links });
@@ -290,9 +301,18 @@ fn read_series(
             Some(time) => Some((*time).min(header.duration_ms)),
         };
         let node = *lookup(&tree.moved, "stack of row", at, *stack)?;
-        read.push(SeriesRow { node, value, samples, label_set, link, time_ms });
+        read.entry(label_set).or_default().push(SeriesRow { node, value, samples, link, time_ms });
     }
-    Ok(Series { profile_type, rows: read })
+    if read.is_empty() {
+        // Nothing was sampled, which is not the same as nothing being said.
+        return Ok(vec![Series { profile_type, labels: LabelSet::new(), rows: Vec::new() }]);
+    }
+    let series = |(labels, rows): (&LabelSet, Vec<SeriesRow>)| Series {
+        profile_type: profile_type.clone(),
+        labels: labels.clone(),
+        rows,
+    };
+    Ok(read.into_iter().map(series).collect())
 }
 
 fn read_spans(

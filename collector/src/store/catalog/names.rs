@@ -1,4 +1,6 @@
-//! Names: the services there are, their profile types, and a bounded index of their resource labels.
+//! Names: the services there are, their profile types, and a bounded index of their labels.
+
+use std::collections::BTreeSet;
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -92,6 +94,18 @@ impl Catalog {
         sorted(&rows, "name")
     }
 
+    /// Names of the labels that single samples of a service have, and not whole windows alone.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sample_label_names(&self, service: &str) -> Result<BTreeSet<String>, CatalogError> {
+        let rows = sqlx::query("SELECT DISTINCT name FROM labels WHERE service = $1 AND of_samples = 1")
+            .bind(service)
+            .fetch_all(&self.read)
+            .await?;
+        Ok(rows.iter().map(|row| row.try_get("name")).collect::<Result<_, _>>()?)
+    }
+
     /// Values of one label seen in the range, sorted; at most 2000.
     ///
     /// # Errors
@@ -160,10 +174,11 @@ pub(super) async fn remember(tx: &mut Tx, span: &ServiceSpan) -> Result<(), Cata
     for kind in types {
         remember_type(tx, span, kind).await?;
     }
-    let mut labels: Vec<_> = span.labels.iter().collect();
+    let of_windows = span.labels.iter().map(|label| (label, false));
+    let mut labels: Vec<_> = of_windows.chain(span.sample_labels.iter().map(|label| (label, true))).collect();
     labels.sort();
-    for (name, value) in labels {
-        remember_label(tx, span, name, value).await?;
+    for ((name, value), of_samples) in labels {
+        remember_label(tx, span, name, value, of_samples).await?;
     }
     Ok(())
 }
@@ -197,11 +212,18 @@ async fn remember_type(tx: &mut Tx, span: &ServiceSpan, kind: &ProfileType) -> R
     Ok(())
 }
 
-async fn remember_label(tx: &mut Tx, span: &ServiceSpan, name: &str, value: &str) -> Result<(), CatalogError> {
+async fn remember_label(
+    tx: &mut Tx,
+    span: &ServiceSpan,
+    name: &str,
+    value: &str,
+    of_samples: bool,
+) -> Result<(), CatalogError> {
     let known = sqlx::query(
         "UPDATE labels SET
          first_seen_ms = CASE WHEN first_seen_ms > $4 THEN $4 ELSE first_seen_ms END,
-         last_seen_ms = CASE WHEN last_seen_ms < $5 THEN $5 ELSE last_seen_ms END
+         last_seen_ms = CASE WHEN last_seen_ms < $5 THEN $5 ELSE last_seen_ms END,
+         of_samples = CASE WHEN of_samples < $6 THEN $6 ELSE of_samples END
          WHERE service = $1 AND name = $2 AND value = $3",
     )
     .bind(&span.service)
@@ -209,14 +231,15 @@ async fn remember_label(tx: &mut Tx, span: &ServiceSpan, name: &str, value: &str
     .bind(value)
     .bind(to_sql(span.min_ms))
     .bind(to_sql(span.max_ms))
+    .bind(i64::from(of_samples))
     .execute(&mut **tx)
     .await?;
     if known.rows_affected() > 0 {
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO labels (service, name, value, first_seen_ms, last_seen_ms)
-         SELECT $1, $2, $3, $4, $5 WHERE (SELECT COUNT(*) FROM labels WHERE service = $1 AND name = $2) < $6
+        "INSERT INTO labels (service, name, value, first_seen_ms, last_seen_ms, of_samples)
+         SELECT $1, $2, $3, $4, $5, $7 WHERE (SELECT COUNT(*) FROM labels WHERE service = $1 AND name = $2) < $6
          ON CONFLICT (service, name, value) DO NOTHING",
     )
     .bind(&span.service)
@@ -225,6 +248,7 @@ async fn remember_label(tx: &mut Tx, span: &ServiceSpan, name: &str, value: &str
     .bind(to_sql(span.min_ms))
     .bind(to_sql(span.max_ms))
     .bind(LABEL_VALUES_MAX)
+    .bind(i64::from(of_samples))
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -45,6 +45,8 @@ pub struct ServiceSpan {
     pub types: Vec<ProfileType>,
     /// Their labels, `instance` included, as (name, value).
     pub labels: Vec<(String, String)>,
+    /// Labels of single samples in them.
+    pub sample_labels: Vec<(String, String)>,
 }
 
 /// Everything that becomes visible at once when a segment is committed.

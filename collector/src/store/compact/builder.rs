@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::profile::decode::Window;
+use crate::profile::decode::{Series, Window};
 use crate::profile::model::{Frame, Kind, Module, Node, ProfileType};
 use crate::store::columnar::{Part, PartRow, PartSeries, PartSpan, PartTotal, PartTrace, PartWindow};
 
@@ -119,7 +119,7 @@ impl PartBuilder {
                     let profile_type = &series.profile_type;
                     types.insert(type_key(profile_type));
                     let weight = if profile_type.kind == Kind::Gauge { u64::from(len_ms) } else { 1 };
-                    let index = self.series_index(profile_type, &instance, &labels);
+                    let index = self.series_index(profile_type, &instance, &labels_of(series, window, &labels));
                     for row in &series.rows {
                         self.add_row(PartRow {
                             series: index,
@@ -141,7 +141,7 @@ impl PartBuilder {
                 }
                 let nodes = self.intern(&window.modules, &window.frames, &window.nodes, Some(used));
                 for series in &window.series {
-                    let index = self.series_index(&series.profile_type, &instance, &labels);
+                    let index = self.series_index(&series.profile_type, &instance, &labels_of(series, window, &labels));
                     for row in &series.rows {
                         let Some(link) = row.link.and_then(|link| window.links.get(link as usize)) else { continue };
                         self.part.traces.push(PartTrace {
@@ -367,6 +367,11 @@ impl PartBuilder {
         });
         self.summed_rows = self.part.rows.len();
     }
+}
+
+/// The labels of a window, and those of a series' samples.
+fn labels_of(series: &Series, window: &Window, labels: &Labels) -> Labels {
+    if series.labels.is_empty() { labels.clone() } else { series.all_labels(&window.header).into() }
 }
 
 fn type_key(t: &ProfileType) -> TypeKey {

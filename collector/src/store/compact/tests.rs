@@ -35,8 +35,15 @@ fn window((agent, slot, rows, with_trace): &Pushed, sequence: u64, base_ms: u64)
             Some(trace) if stack % 2 == 0 => traced(STACKS[*stack as usize], *value, trace),
             _ => row(STACKS[*stack as usize], *value),
         })
+        .zip(*slot..)
+        .map(|(row, i)| match i % 3 {
+            0 => row,
+            1 => row.label("route", "/a"),
+            _ => row.label("route", "/b").label("tenant", "acme"),
+        })
         .collect();
-    let live: Vec<TestRow> = rows.iter().map(|row| TestRow { trace: None, ..row.clone() }).collect();
+    let live = rows.iter().map(|row| TestRow { trace: None, labels: Vec::new(), ..row.clone() });
+    let live: Vec<TestRow> = live.collect();
     let window = TestWindow::new(service, *agent, sequence, base_ms + slot * 10_000)
         .label("version", if slot % 2 == 0 { "v1" } else { "v2" })
         .cpu(&rows)
@@ -104,7 +111,13 @@ async fn answers(store: &Arc<Store>, base_ms: u64, exact_types: &[&str]) -> Answ
         (hour + 60_000, hour + 120_000),
         (0, u64::MAX >> 2),
     ];
-    let filters: [&[(&str, &str)]; 3] = [&[], &[("version", "v1")], &[("instance", "host-2")]];
+    let filters: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("version", "v1")],
+        &[("instance", "host-2")],
+        &[("route", "/a")],
+        &[("route", "/b"), ("tenant", "acme"), ("version", "v2")],
+    ];
     let (mut merged, mut timelines) = (Vec::new(), Vec::new());
     for (from_ms, until_ms) in ranges {
         for labels in filters {
@@ -122,7 +135,7 @@ async fn answers(store: &Arc<Store>, base_ms: u64, exact_types: &[&str]) -> Answ
                 let of_trace = Selection { trace: Some(trace(2)), ..selection.clone() };
                 merged.push(profile(&engine.merge(&of_trace).await.unwrap()));
                 if until_ms < base_ms + 24 * HOUR {
-                    for by in [None, Some("version"), Some("instance")] {
+                    for by in [None, Some("version"), Some("instance"), Some("route")] {
                         // Not the default step: that follows the length of the windows.
                         let timeline = engine.timeline(&selection, Some(600_000), by).await.unwrap();
                         timelines.push(format!("{:?}", timeline.series));
