@@ -163,8 +163,10 @@ impl Builder {
         self
     }
 
-    /// What the agent's tables and queues may take, 4 to 64 MiB: half of it for the window that is being filled, a
-    /// quarter for windows that wait for the collector, the rest for samples on their way. Default: 16 MiB.
+    /// What the agent may hold, 4 to 64 MiB. Three eighths are for the window that is being filled, half as much again is kept
+    /// free to encode it, three sixteenths are for windows that wait for the collector; samples, requests and live blocks on
+    /// their way share the rest. When half of the window's part is used, samples lose their span; at three quarters their trace and
+    /// string labels; when it is full, stacks that are new. [`Stats`](crate::Stats) counts all of it. Default: 16 MiB.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_bytes = bytes;
         self
@@ -219,8 +221,8 @@ impl Builder {
             cpu_hz: self.cpu_hz,
             heap_mean_bytes: self.heap_mean_bytes,
             stack_depth: self.stack_depth,
-            window_bytes: self.memory_bytes / 2,
-            queue_bytes: self.memory_bytes / 4,
+            window_bytes: self.memory_bytes / 8 * 3,
+            queue_bytes: self.memory_bytes / 16 * 3,
             window_ms,
         })
     }

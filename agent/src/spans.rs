@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Instant;
 
 use crate::context::TraceContext;
@@ -49,7 +49,7 @@ pub(crate) struct Span {
 /// A span that was selected, and how many of its route it stands for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Selected {
-    pub(crate) route: String,
+    pub(crate) route: Arc<str>,
     pub(crate) span: Span,
     pub(crate) weight: f32,
 }
@@ -105,8 +105,10 @@ pub(crate) fn take() -> Vec<Selected> {
     let mut selected = Vec::new();
     for shard in &SHARD {
         let routes = shard.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        for (route, spans) in routes.unwrap_or_default() {
-            spans.select(&route, &mut selected);
+        let routes = routes.unwrap_or_default();
+        selected.reserve_exact(routes.values().map(|spans| spans.slowest.len() + spans.rest.len()).sum());
+        for (route, spans) in routes {
+            spans.select(&route.into(), &mut selected);
         }
     }
     selected
@@ -174,9 +176,9 @@ impl RouteSpans {
         }
     }
 
-    fn select(self, route: &str, selected: &mut Vec<Selected>) {
+    fn select(self, route: &Arc<str>, selected: &mut Vec<Selected>) {
         let weight = self.offered as f32 / self.rest.len().max(1) as f32;
-        let weighted = |span, weight| Selected { route: route.to_owned(), span, weight };
+        let weighted = |span, weight| Selected { route: Arc::clone(route), span, weight };
         selected.extend(self.slowest.into_iter().map(|span| weighted(span, 1.0)));
         selected.extend(self.rest.into_iter().map(|span| weighted(span, weight)));
     }
@@ -197,7 +199,7 @@ mod tests {
             spans.add(span(duration));
         }
         let mut selected = Vec::new();
-        spans.select("r", &mut selected);
+        spans.select(&"r".into(), &mut selected);
         selected
     }
 

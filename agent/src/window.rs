@@ -3,12 +3,12 @@
 mod encode;
 pub(crate) mod stacks;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use tephra_proto::limits::{WINDOW_LINKS_MAX, WINDOW_SAMPLES_MAX, WINDOW_SPANS_MAX};
 
 pub(crate) use self::encode::Encoding;
-use self::stacks::{Locate, StackTable};
+use self::stacks::{Locate, StackTable, in_map};
 
 use crate::clock::Slot;
 use crate::context::{Labels, TraceContext};
@@ -32,7 +32,7 @@ struct RowKey {
     stack: u32,
     /// String labels.
     labels: Labels,
-    /// Index into `links` plus one; 0: no trace.
+    /// Number of the link plus one; 0: no trace.
     link: u32,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Live {
 }
 
 /// Live heap by stack hash.
-pub(crate) type LiveHeap = HashMap<u64, Live>;
+pub(crate) type LiveHeap = BTreeMap<u64, Live>;
 
 /// Samples that were stored with less of a label than they had, to save memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,8 +94,7 @@ pub(crate) struct Window {
     budget_bytes: usize,
     stacks: StackTable,
     rows: HashMap<RowKey, Row>,
-    links: Vec<Link>,
-    link_ids: HashMap<Link, u32>,
+    links: HashMap<Link, u32>,
     stored: u64,
     table_full: u64,
     coarsened: Coarsened,
@@ -113,8 +112,7 @@ impl Window {
             budget_bytes,
             stacks,
             rows: HashMap::new(),
-            links: Vec::new(),
-            link_ids: HashMap::new(),
+            links: HashMap::new(),
             stored: 0,
             table_full: 0,
             coarsened: Coarsened::default(),
@@ -141,9 +139,9 @@ impl Window {
         self.table_full
     }
 
-    /// An upper bound of what the tables hold, in bytes; the factors are as in [`StackTable::bytes`].
+    /// An upper bound of what the tables hold, in bytes. While a map grows, half of what it holds comes on top.
     pub(crate) fn bytes(&self) -> usize {
-        self.stacks.bytes() + self.rows.len() * 92 + self.links.len() * 84
+        self.stacks.bytes() + self.rows.len() * in_map::<(RowKey, Row)>() + self.links.len() * in_map::<(Link, u32)>()
     }
 
     /// Adds a sample, or counts it as dropped when the budget is spent.
@@ -201,11 +199,11 @@ impl Window {
     fn label(&mut self, sample: &RawSample<'_>) -> Option<Link> {
         let whole = link(sample.context.as_ref()?);
         let used = self.bytes();
-        if used < self.budget_bytes / 2 || self.link_ids.contains_key(&whole) {
+        if used < self.budget_bytes / 2 || self.links.contains_key(&whole) {
             return Some(whole);
         }
         let trace_only = (whole.0, [0; 8]);
-        if !self.is_short() || self.link_ids.contains_key(&trace_only) {
+        if !self.is_short() || self.links.contains_key(&trace_only) {
             self.coarsened.without_span += 1;
             return Some(trace_only);
         }
@@ -214,20 +212,21 @@ impl Window {
     }
 
     fn link_id(&mut self, link: Link, has_room: bool) -> Option<u32> {
-        if let Some(&known) = self.link_ids.get(&link) {
+        if let Some(&known) = self.links.get(&link) {
             return Some(known);
         }
         if !has_room || self.links.len() >= WINDOW_LINKS_MAX - WINDOW_SPANS_MAX {
             return None;
         }
         let id = self.links.len() as u32;
-        self.links.push(link);
-        self.link_ids.insert(link, id);
+        self.links.insert(link, id);
         Some(id)
     }
 
-    /// The window that follows this one: empty, but it knows the stacks that live heap blocks refer to.
-    pub(crate) fn next(&self, slot: Slot, live: &LiveHeap) -> Self {
+    /// The window that follows this one, once it was encoded: empty, but it knows the stacks that live heap blocks refer to.
+    pub(crate) fn next(mut self, slot: Slot, live: &LiveHeap) -> Self {
+        self.stacks.close();
+        (self.rows, self.links) = Default::default();
         let stacks = self.stacks.carry_over(|hash| live.contains_key(&hash));
         Self::with_stacks(slot, self.budget_bytes, stacks)
     }
@@ -263,7 +262,7 @@ mod tests {
         let Coarsened { without_span, without_trace, .. } = window.coarsened();
         assert_eq!((window.stored(), window.table_full()), (20_000, 0), "no sample was lost for its label");
         assert!(without_span > 100 && without_trace > 10_000, "{without_span}, {without_trace}");
-        let spans = window.links.iter().filter(|(_, span)| *span != [0; 8]).count();
+        let spans = window.links.keys().filter(|(_, span)| *span != [0; 8]).count();
         assert!(spans > 100 && window.links.len() > spans, "first whole labels, then traces alone");
         assert!(window.bytes() < 64 << 10);
     }

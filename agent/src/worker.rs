@@ -211,10 +211,13 @@ impl Worker {
         if why == Seal::Whole || stored > 0 || !spans.is_empty() {
             let live = (why != Seal::Part).then_some(&live);
             // The columns are gone before the bytes are compressed.
-            let payload = prost::Message::encode_to_vec(&self.encoding.payload(&self.window, live, &spans));
+            let payload = prost::Message::encode_to_vec(&self.encoding.payload(&mut self.window, live, &spans));
+            drop(spans);
             match codec::compress(&payload) {
-                Ok(frame) if payload.len() <= PAYLOAD_BYTES_MAX && frame.len() <= PAYLOAD_COMPRESSED_BYTES_MAX => {
+                Ok(mut frame) if payload.len() <= PAYLOAD_BYTES_MAX && frame.len() <= PAYLOAD_COMPRESSED_BYTES_MAX => {
                     let header = self.header(stored, cpu_ns);
+                    // It was made with room for content that does not compress.
+                    frame.shrink_to_fit();
                     let request = PushRequest {
                         header: Some(header),
                         payload: frame.into(),
@@ -232,7 +235,8 @@ impl Worker {
         }
         let slot = Slot::at(clock::unix_ms(), self.settings.window_ms);
         self.coarsened.add(self.window.coarsened());
-        self.window = self.window.next(slot, &live);
+        let sealed = std::mem::replace(&mut self.window, Window::new(slot, 0));
+        self.window = sealed.next(slot, &live);
         self.board.write(self.stats(), self.lost_so_far());
         if why == Seal::Whole {
             self.govern();

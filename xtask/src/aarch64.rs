@@ -20,8 +20,11 @@ const SYSROOT: &str = "/usr/aarch64-linux-gnu";
 const UNFIT: &[&str] = &[
     // Weigh CPU time, of which the emulator uses most.
     "sampler::tests::accuracy::",
-    // Takes the first sample of a thread, whose stack is copied by a call that the emulator does not have.
+    // Look at the first samples of a thread, whose stack is copied by a call that the emulator does not have.
     "deeper_stacks_than_asked_for",
+    "stacks_begin_at_the_allocators_caller",
+    // Asks the kernel's list for the CPU time of the process, which the emulator shows as zero.
+    "work_shows_in_both_clocks",
     // Millions of signals, each of which costs a thousand times more here.
     "late_and_foreign_signals",
 ];

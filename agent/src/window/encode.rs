@@ -22,24 +22,28 @@ pub(crate) struct Encoding {
 
 impl Encoding {
     /// The window's payload. `live` is the heap at its end; `None` when this window is not to report it.
-    pub(crate) fn payload(&self, window: &Window, live: Option<&LiveHeap>, spans: &[Selected]) -> v1::WindowPayload {
+    ///
+    /// Takes the window's rows and whatever is of no use to the next window, as early as it can: what is built here finds
+    /// room where they were.
+    pub(crate) fn payload(
+        &self,
+        window: &mut Window,
+        live: Option<&LiveHeap>,
+        spans: &[Selected],
+    ) -> v1::WindowPayload {
+        window.stacks.close();
         let mut strings = Strings::default();
         let reports_live = live.is_some() && self.heap_mean_bytes > 0;
         let live = live.map_or_else(Vec::new, |live| live_rows(&window.stacks, live));
         let leaves = window.rows.keys().map(|key| key.stack).chain(live.iter().map(|(stack, _)| *stack));
         let tree = Tree::build(&window.stacks, leaves, &mut strings);
-        let links = sorted_links(window, spans);
-        let mut rows: Vec<(RowKey, Row)> = window
-            .rows
-            .iter()
-            .map(|(key, row)| {
-                let link = match key.link.checked_sub(1).and_then(|at| window.links.get(at as usize)) {
-                    None => 0,
-                    Some(link) => index_of(&links, link) + 1,
-                };
-                (RowKey { stack: tree.renumbered(key.stack), link, ..*key }, *row)
-            })
-            .collect();
+        let (links, places) = sorted_links(std::mem::take(&mut window.links), spans);
+        let mut rows: Vec<(RowKey, Row)> = std::mem::take(&mut window.rows).into_iter().collect();
+        for (key, _) in &mut rows {
+            let place = key.link.checked_sub(1).and_then(|id| places.get(id as usize));
+            (key.stack, key.link) = (tree.renumbered(key.stack), place.map_or(0, |place| place + 1));
+        }
+        drop(places);
         let label_sets = LabelSets::of(&rows);
         rows.sort_unstable_by_key(|(key, _)| (key.stack, label_sets.place(key.labels), key.link));
         let mut live: Vec<LiveRow> = live.into_iter().map(|(stack, live)| (tree.renumbered(stack), live)).collect();
@@ -185,8 +189,9 @@ impl Tree {
         let parent_of = |node: u32| nodes.get(node as usize).map_or(CUT_ROOT, |n| n.parent);
 
         // Children of one parent stand together, roots last, and are pushed in reverse so that they come out by frame.
-        let mut by_parent: Vec<u32> =
-            (0..nodes.len() as u32).filter(|&n| used.get(n as usize) == Some(&true)).collect();
+        let count = used.iter().filter(|used| **used).count();
+        let mut by_parent = Vec::with_capacity(count);
+        by_parent.extend((0..nodes.len() as u32).filter(|&n| used.get(n as usize) == Some(&true)));
         by_parent.sort_unstable_by_key(|&node| (parent_of(node), std::cmp::Reverse(frame_of(node))));
         let children = |parent: u32| {
             let from = by_parent.partition_point(|&node| parent_of(node) < parent);
@@ -197,7 +202,11 @@ impl Tree {
         let first_root = by_parent.partition_point(|&node| parent_of(node) < CUT_ROOT);
         let mut pending: Vec<u32> = by_parent.get(first_root..).unwrap_or_default().to_vec();
 
-        let mut stacks = v1::StackTree::default();
+        let mut stacks = v1::StackTree {
+            parent: Vec::with_capacity(count),
+            frame: Vec::with_capacity(count),
+            ..v1::StackTree::default()
+        };
         let mut renumbered = vec![UNUSED; nodes.len()];
         while let Some(node) = pending.pop() {
             let id = stacks.frame.len() as u32;
@@ -273,13 +282,19 @@ fn cut(text: &str) -> &str {
     text.get(..text.floor_char_boundary(STRING_BYTES_MAX)).unwrap_or_default()
 }
 
-/// All contexts of the window, sorted, so that the spans of one trace stand together.
-fn sorted_links(window: &Window, spans: &[Selected]) -> Vec<Link> {
-    let mut links: Vec<Link> =
-        window.links.iter().copied().chain(spans.iter().map(|selected| link(&selected.span.context))).collect();
+/// All contexts of the window, sorted, so that the spans of one trace stand together; and the place of each that had a number.
+fn sorted_links(numbered: HashMap<Link, u32>, spans: &[Selected]) -> (Vec<Link>, Vec<u32>) {
+    let mut links = Vec::with_capacity(numbered.len() + spans.len());
+    links.extend(numbered.keys().copied().chain(spans.iter().map(|selected| link(&selected.span.context))));
     links.sort_unstable();
     links.dedup();
-    links
+    let mut places = vec![0; numbered.len()];
+    for (link, id) in numbered {
+        if let Some(place) = places.get_mut(id as usize) {
+            *place = index_of(&links, &link);
+        }
+    }
+    (links, places)
 }
 
 fn index_of(links: &[Link], link: &Link) -> u32 {
@@ -393,7 +408,7 @@ mod tests {
         }
         add(&mut window, SampleKind::Cpu { periods: 2 }, &[0x10040, 0x10030], None);
         add(&mut window, CPU, &[0x5, 0x10030], None);
-        let payload = ENCODING.payload(&window, None, &[]);
+        let payload = ENCODING.payload(&mut window, None, &[]);
         let [cpu] = &payload.series[..] else { panic!("{:?}", payload.series) };
         let mut read: Vec<_> = cpu.stack.iter().map(|&s| read_stack(&payload, s)).zip(cpu.value.clone()).collect();
         read.sort();
@@ -414,7 +429,7 @@ mod tests {
         for i in 0..500u64 {
             add(&mut window, CPU, &[0x10000 + i * 7 % 400, 0x20000 + i % 13, 0x10000 + i % 3, 0x10fff], None);
         }
-        let payload = ENCODING.payload(&window, None, &[]);
+        let payload = ENCODING.payload(&mut window, None, &[]);
         let (stacks, frames) = (payload.stacks.unwrap(), payload.frames.unwrap());
         assert!(stacks.parent.iter().enumerate().all(|(id, &back)| back as usize <= id));
         assert_eq!(stacks.parent.iter().filter(|&&back| back == 0).count(), 1, "all stacks have one root");
@@ -429,7 +444,7 @@ mod tests {
         for context in [Some(a), Some(b), Some(a), None] {
             add(&mut window, CPU, &[0x10020, 0x10030], context);
         }
-        let payload = ENCODING.payload(&window, None, &[]);
+        let payload = ENCODING.payload(&mut window, None, &[]);
         let cpu = &payload.series[0];
         let links = payload.links.unwrap();
         let of = |context: TraceContext| {
@@ -446,7 +461,7 @@ mod tests {
         let mut window = window();
         add(&mut window, CPU, &[0x10020], None);
         add(&mut window, CPU, &[0x10020, 0x10030], None);
-        let stacks = ENCODING.payload(&window, None, &[]).stacks.unwrap();
+        let stacks = ENCODING.payload(&mut window, None, &[]).stacks.unwrap();
         assert_eq!(stacks.truncated.len(), 1);
         assert_eq!(stacks.parent[stacks.truncated[0] as usize], 0);
     }
@@ -456,13 +471,13 @@ mod tests {
         let mut first = window();
         add(&mut first, SampleKind::Alloc { bytes: 1_000, weight: 524.8 }, &[0x10020, 0x10030], None);
         let live = LiveHeap::from([(hash(&[0x10020, 0x10030]), Live { bytes: 524_800.0, objects: 524.8, samples: 1 })]);
-        let payload = ENCODING.payload(&first, Some(&live), &[]);
+        let payload = ENCODING.payload(&mut first, Some(&live), &[]);
         let names: Vec<_> = payload.series.iter().map(|s| s.r#type.as_ref().unwrap().name.as_str()).collect();
         assert_eq!(names, ["alloc_space", "alloc_objects", "inuse_space", "inuse_objects"]);
         let values: Vec<_> = payload.series.iter().map(|s| s.value[0]).collect();
         assert_eq!(values, [524_800, 525, 524_800, 525]);
-        let second = first.next(Slot::at(20_000, 10_000), &live);
-        let payload = ENCODING.payload(&second, Some(&live), &[]);
+        let mut second = first.next(Slot::at(20_000, 10_000), &live);
+        let payload = ENCODING.payload(&mut second, Some(&live), &[]);
         assert_eq!(payload.series.len(), 2, "only what lives is left");
         assert_eq!(read_stack(&payload, payload.series[0].stack[0]), [0x20, 0x30]);
     }
@@ -473,17 +488,21 @@ mod tests {
         add(&mut first, SampleKind::Alloc { bytes: 1_000, weight: 524.8 }, &[0x10020, 0x10030], None);
         let live =
             LiveHeap::from([(hash(&[0x10020, 0x10030]), Live { bytes: 1_574_400.0, objects: 1_574.4, samples: 3 })]);
-        let payload = ENCODING.payload(&first, Some(&live), &[]);
+        let payload = ENCODING.payload(&mut first, Some(&live), &[]);
         let of = |payload: &v1::WindowPayload, name: &str| {
             payload.series.iter().find(|series| series.r#type.as_ref().is_some_and(|t| t.name == name)).cloned()
         };
         for name in ["inuse_space", "inuse_objects"] {
             assert_eq!(of(&payload, name).unwrap().samples, [3], "blocks, not {name}");
-            let freed = ENCODING.payload(&first, Some(&LiveHeap::new()), &[]);
+            let freed = ENCODING.payload(&mut first, Some(&LiveHeap::new()), &[]);
             assert!(of(&freed, name).unwrap().stack.is_empty(), "nothing is live, and that is told");
-            assert_eq!(of(&ENCODING.payload(&first, None, &[]), name), None, "nobody looked");
+            assert_eq!(of(&ENCODING.payload(&mut first, None, &[]), name), None, "nobody looked");
             let off = Encoding { heap_mean_bytes: 0, ..ENCODING };
-            assert_eq!(of(&off.payload(&first, Some(&LiveHeap::new()), &[]), name), None, "the heap is not sampled");
+            assert_eq!(
+                of(&off.payload(&mut first, Some(&LiveHeap::new()), &[]), name),
+                None,
+                "the heap is not sampled"
+            );
         }
     }
 
@@ -493,8 +512,8 @@ mod tests {
         let context = TraceContext::root();
         add(&mut window, CPU, &[0x10020, 0x10030], Some(context));
         let span = Span { context, start_ms: 9_000, duration_us: 1_500_000, status: Status::Error };
-        let spans = [Selected { route: "GET /slow".to_owned(), span, weight: 1.0 }];
-        let payload = ENCODING.payload(&window, None, &spans);
+        let spans = [Selected { route: "GET /slow".into(), span, weight: 1.0 }];
+        let payload = ENCODING.payload(&mut window, None, &spans);
         let table = payload.spans.unwrap();
         assert_eq!(payload.links.unwrap().trace_ids, context.trace_id);
         assert_eq!((table.link[0], table.start_ms[0], table.duration_us[0]), (0, -1_000, 1_500_000));
@@ -511,7 +530,7 @@ mod tests {
             add(&mut window, CPU, stack, None);
         }
         add(&mut window, CPU, stack, None);
-        let payload = ENCODING.payload(&window, None, &[]);
+        let payload = ENCODING.payload(&mut window, None, &[]);
         let text = |at: &u32| payload.strings[*at as usize].as_str();
         let sets: Vec<Vec<_>> = payload
             .label_sets

@@ -64,6 +64,17 @@ struct Known {
     allocated: bool,
 }
 
+/// The most that an entry of a list costs: lists grow by doubling.
+pub(super) const fn in_list<T>() -> usize {
+    2 * size_of::<T>()
+}
+
+/// The most that an entry of a hash map costs, in bytes: maps are filled to seven eighths, have a byte more per place, and grow
+/// by doubling.
+pub(super) const fn in_map<T>() -> usize {
+    ((size_of::<T>() + 1) * 16).div_ceil(7)
+}
+
 /// All stacks of a window, and those of live heap blocks from earlier ones.
 #[derive(Debug, Default)]
 pub(crate) struct StackTable {
@@ -129,23 +140,30 @@ impl StackTable {
         Some(node)
     }
 
-    /// An upper bound of what the tables hold, in bytes: hash maps grow by doubling, so an entry may cost twice its size.
+    /// An upper bound of what the tables hold, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.frames.len() * 88
-            + self.nodes.len() * 42
-            + self.by_hash.len() * 36
+        let frame = in_list::<Frame>() + in_map::<(Frame, u32)>();
+        let node = in_list::<Node>() + in_map::<(Node, u32)>();
+        self.frames.len() * frame
+            + self.nodes.len() * node
+            + self.by_hash.len() * in_map::<(u64, Known)>()
             + self.modules.len() * 128
             + self.symbols.len() * 512
     }
 
+    /// Takes no more stacks, so what finds frames and nodes can go: most of the memory.
+    pub(crate) fn close(&mut self) {
+        self.symbol_ids = HashMap::new();
+        self.frame_ids = HashMap::new();
+        self.node_ids = HashMap::new();
+    }
+
     /// A table with only the stacks that live heap blocks refer to, now or as soon as the sampler is asked again.
     pub(crate) fn carry_over(&self, is_live: impl Fn(u64) -> bool) -> Self {
-        let mut next = Self {
-            modules: self.modules.clone(),
-            symbols: self.symbols.clone(),
-            symbol_ids: self.symbol_ids.clone(),
-            ..Self::default()
-        };
+        let mut next = Self { modules: self.modules.clone(), ..Self::default() };
+        for symbol in &self.symbols {
+            next.symbol(symbol);
+        }
         let mut path = Vec::new();
         for (&hash, known) in &self.by_hash {
             if !known.allocated && !is_live(hash) {
