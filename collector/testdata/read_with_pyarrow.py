@@ -14,6 +14,6 @@ def tables(name, where):
 def total(files, column):
     return sum(pc.sum(t.filter(pc.equal(t["type"], "cpu"))[column]).as_py() or 0 for t in files)
 
-answer = {f"level {n}": total(tables("samples", f"(s.level = {n} OR s.level BETWEEN 1 AND {n} AND s.rolled = 0)"), "value") for n in (1, 2, 3, 4)}
+answer = {f"level {n}": total(tables("samples", f"(s.level = {n} OR s.level BETWEEN 1 AND {n} AND s.rolled = 0)"), "value") for n in (1, 2, 3, 4, 5)}
 answer["traced"] = sum(t.num_rows for t in tables("traces", "s.level = 10"))
 print(json.dumps(answer))

@@ -9,6 +9,7 @@
 //! | [`pages`] | the web view |
 //! | [`error`], [`respond`] | what is sent back |
 //! | `revision` | answers that need not be computed again |
+//! | `timing` | where the time of an answer went |
 
 pub mod body;
 pub mod error;
@@ -20,6 +21,7 @@ mod revision;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod timing;
 pub mod work;
 
 use std::ops::Deref;

@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`model`], [`decode`] | the vocabulary, and windows from the wire in its terms |
+//! | `union` | many prefix trees as one, by content |
 //! | [`resolution`], [`names`] | what frames turned out to be, and names that compare across builds |
 //! | [`tree`], [`prune`] | one tree over one or two profiles, and the part of it worth showing |
 //! | [`diff`], [`stats`] | making two sides comparable, and what is noise |
@@ -24,6 +25,7 @@ pub mod speedscope;
 pub mod stats;
 pub mod svg;
 pub mod tree;
+pub(crate) mod union;
 
 #[cfg(test)]
 mod export_tests;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tephra_proto::ids::{BuildId, SpanId, TraceId};
 
@@ -122,6 +123,23 @@ pub struct Merged {
     pub empty_because: Option<String>,
     /// Which part of the range is in it, where the limits of a query did not allow all of it.
     pub partial: Option<Partial>,
+    /// What it took to sum it.
+    pub cost: Cost,
+}
+
+/// What a sum took: for whoever wonders where the time went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Finding out what to read.
+    pub plan: Duration,
+    /// Reading it and adding it up.
+    pub scan: Duration,
+    /// Putting the sum into its order.
+    pub order: Duration,
+    /// Rows of compacted segments that were read.
+    pub rows: u64,
+    /// Windows that were read as they had arrived.
+    pub windows: u64,
 }
 
 /// The part of a range that an answer is about, where it is not all of it. Values, covered time and windows are those of this part.

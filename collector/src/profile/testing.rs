@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::model::{Frame, Kind, Merged, Node, ProfileType, Row};
+use super::model::{Cost, Frame, Kind, Merged, Node, ProfileType, Row};
 use super::resolution::{Resolution, Symbol};
 
 /// A profile being written down, one stack at a time.
@@ -88,6 +88,7 @@ impl Sketch {
             labels: BTreeSet::from([("version".to_owned(), "v1".to_owned())]),
             empty_because: self.rows.is_empty().then(|| "nothing was sent".to_owned()),
             partial: None,
+            cost: Cost::default(),
         };
         let mut resolutions = vec![];
         for ((stack, replicate), (value, samples)) in self.rows {

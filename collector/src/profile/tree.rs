@@ -343,11 +343,8 @@ impl Growth {
             let (parent, end) = (nodes[i].parent as usize, nodes[i].end);
             nodes[parent].end = nodes[parent].end.max(end);
         }
-        let sides = self.cells.into_iter().zip(facts).map(|(mut cells, facts)| {
-            for cell in &mut cells {
-                cell.node = place[cell.node as usize];
-            }
-            cells.sort_unstable_by_key(|c| (c.node, c.replicate));
+        let sides = self.cells.into_iter().zip(facts).map(|(cells, facts)| {
+            let mut cells = sorted(cells, &place);
             cells.dedup_by(|next, kept| {
                 let same = next.node == kept.node && next.replicate == kept.replicate;
                 if same {
@@ -366,6 +363,32 @@ impl Growth {
         let sides = sides.collect();
         Tree { profile_type, frames, nodes, sides }
     }
+}
+
+/// Cells by the place of their node, and then by replicate. Most come by replicate already, so counting does nearly all of it.
+fn sorted(cells: Vec<Cell>, place: &[u32]) -> Vec<Cell> {
+    let mut ends = vec![0usize; place.len()];
+    cells.iter().for_each(|cell| ends[place[cell.node as usize] as usize] += 1);
+    let mut before = 0;
+    for end in &mut ends {
+        before += std::mem::replace(end, before);
+    }
+    let mut sorted = vec![Cell { node: 0, replicate: 0, value: 0, samples: 0 }; cells.len()];
+    for cell in cells {
+        let node = place[cell.node as usize];
+        let end = &mut ends[node as usize];
+        sorted[*end] = Cell { node, ..cell };
+        *end += 1;
+    }
+    let mut start = 0;
+    for end in ends {
+        let of_node = &mut sorted[start..end];
+        if !of_node.is_sorted_by_key(|cell| cell.replicate) {
+            of_node.sort_unstable_by_key(|cell| cell.replicate);
+        }
+        start = end;
+    }
+    sorted
 }
 
 /// Node indexes in preorder, siblings by (function, module).

@@ -5,11 +5,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::cancel::Cancel;
-use super::merge::{Merger, Moved, same_measure};
+use super::levels::Piece;
+use super::merge::{Merger, same_measure};
 use super::plan::{Matcher, PartPick, Plan};
 use super::slices::Slices;
 use super::{QueryError, Selection};
 use crate::profile::model::ProfileType;
+use crate::profile::union::Moved;
 use crate::store::Store;
 use crate::store::columnar::Dictionary;
 
@@ -18,23 +20,33 @@ pub(super) struct Columns<'a> {
     parts: &'a [PartPick],
     profile_type: &'a ProfileType,
     labels: Matcher<'a>,
-    /// (part, row group), by part.
-    groups: Vec<(usize, usize)>,
+    groups: Vec<Group>,
+    rows: usize,
+}
+
+/// A row group, and how many rows those before it have.
+struct Group {
+    part: usize,
+    group: usize,
+    rows_before: usize,
 }
 
 impl<'a> Columns<'a> {
     /// Those of a plan that may hold windows of its pieces.
     pub(super) fn of(plan: &'a Plan, selection: &'a Selection) -> Self {
-        let mut groups = Vec::new();
+        let (mut groups, mut rows) = (Vec::new(), 0);
         for (at, part) in plan.parts.iter().enumerate() {
-            for (group, first, last) in part.segment.sample_groups(part.part, &plan.profile_type.name) {
-                if part.pieces.iter().any(|piece| piece.range.from_ms <= last && first < piece.range.until_ms) {
-                    groups.push((at, group));
+            for found in part.segment.sample_groups(part.part, &plan.profile_type.name) {
+                let may_hold =
+                    |piece: &Piece| piece.range.from_ms <= found.last_ms && found.first_ms < piece.range.until_ms;
+                if part.pieces.iter().any(may_hold) {
+                    groups.push(Group { part: at, group: found.group, rows_before: rows });
+                    rows += found.rows;
                 }
             }
         }
         let labels = Matcher::new(&selection.labels);
-        Self { parts: &plan.parts, profile_type: &plan.profile_type, labels, groups }
+        Self { parts: &plan.parts, profile_type: &plan.profile_type, labels, groups, rows }
     }
 
     /// How many row groups there are.
@@ -42,7 +54,12 @@ impl<'a> Columns<'a> {
         self.groups.len()
     }
 
-    /// Adds one thread's share. Neighbours stay together: they share dictionaries.
+    /// How many rows they have.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds one thread's share: as many rows as the others have. Neighbours stay together: they share dictionaries.
     pub(super) fn sum(
         &self,
         store: &Store,
@@ -52,18 +69,18 @@ impl<'a> Columns<'a> {
         merger: &mut Merger,
         cancel: &Cancel,
     ) -> Result<(), QueryError> {
-        let share = self.groups.len() * thread / threads..self.groups.len() * (thread + 1) / threads;
+        let share = self.rows * thread / threads..self.rows * (thread + 1) / threads;
         let mut open: Option<Open<'_>> = None;
-        for (at, group) in self.groups.get(share).unwrap_or_default() {
+        for group in self.groups.iter().filter(|group| share.contains(&group.rows_before)) {
             cancel.check()?;
-            if open.as_ref().is_none_or(|open| open.at != *at) {
-                open = self.open(store, *at)?;
+            if open.as_ref().is_none_or(|open| open.at != group.part) {
+                open = self.open(store, group.part)?;
                 if let Some(open) = &open {
                     merger.name_modules(&open.dictionary);
                 }
             }
             if let Some(open) = &mut open {
-                open.add(store, *group, slices, merger)?;
+                open.add(store, group.group, slices, merger)?;
             }
         }
         Ok(())

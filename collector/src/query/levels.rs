@@ -2,7 +2,7 @@
 
 use super::TimeRange;
 use crate::store::catalog::Horizons;
-use crate::store::compact::levels::{COARSEST_MS, LEVELS, Level};
+use crate::store::compact::levels::{HORIZON_MS, LEVELS, Level};
 
 /// A part of a range, and the level whose windows are read for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +61,11 @@ impl Wish {
         let mut from_ms = range.from_ms;
         while from_ms < range.until_ms {
             let level = self.level_at(from_ms, horizons);
-            let mut until_ms = next_multiple(from_ms, COARSEST_MS);
+            let mut until_ms = next_multiple(from_ms, HORIZON_MS);
             // Horizons are whole hours.
             let last = range.until_ms.min(horizons.last_change().saturating_add(1));
             while until_ms < last && self.level_at(until_ms, horizons) == level {
-                until_ms = until_ms.saturating_add(COARSEST_MS);
+                until_ms = until_ms.saturating_add(HORIZON_MS);
             }
             if until_ms >= last && self.level_at(until_ms, horizons) == level {
                 until_ms = range.until_ms;
@@ -169,8 +169,8 @@ mod tests {
 
     #[test]
     fn short_ranges_are_fine_enough_for_replicates() {
-        for (minutes, level) in [(5, 1), (20, 2), (200, 3), (1_200, 4)] {
-            let asked = range(100 * HOUR, 100 * HOUR + minutes * 60_000);
+        for (minutes, level) in [(5, 1), (20, 2), (200, 3), (1_200, 4), (20 * 1_440, 5)] {
+            let asked = range(96 * HOUR, 96 * HOUR + minutes * 60_000);
             let pieces = cover(asked, &Horizons::default());
             assert_eq!(pieces.first().map(|piece| piece.2), Some(level), "{minutes} minutes");
         }
@@ -209,7 +209,7 @@ mod tests {
                 let level = Level::of(piece.level).unwrap();
                 let complete = horizons.complete(piece.level, piece.range.from_ms)
                     && horizons.complete(piece.level, piece.range.until_ms - 1);
-                prop_assert!(complete || level.number == 4, "{:?}", piece);
+                prop_assert!(complete || level.number == 5, "{:?}", piece);
                 let inner = piece.range.from_ms != from;
                 prop_assert!(!inner || piece.range.from_ms % u64::from(level.window_ms) == 0, "{:?}", piece);
             }

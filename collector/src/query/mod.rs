@@ -6,7 +6,8 @@
 //! | [`selection`], [`answers`] | what can be asked, and what is answered |
 //! | [`levels`], [`plan`] | which level answers for which part of the range, and what of its segments is needed |
 //! | [`slices`] | replicates and covered time |
-//! | [`scan`], [`columns`], [`merge`] | opens windows and parts on several threads; the exact sum of prefix trees |
+//! | [`scan`], [`columns`] | opens windows and parts on several threads |
+//! | [`merge`], [`sums`] | the exact sum of prefix trees, and the canonical order of the answer |
 //! | [`linked`] | windows of single traces, from compacted segments |
 //! | [`timeline`], [`overview`], [`trace`] | answers other than one merged profile |
 //! | [`fit`] | what does not fit the limits is answered for the newest part of the range that does |
@@ -26,6 +27,7 @@ mod plan;
 mod scan;
 mod selection;
 mod slices;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -44,7 +46,7 @@ pub use selection::{QueryError, QueryLimits, Selection, TimeRange};
 pub use timeline::REST_LABEL;
 
 use crate::profile::decode::Window;
-use crate::profile::model::{Merged, Partial, ProfileType, SpanSummary};
+use crate::profile::model::{Cost, Merged, Partial, ProfileType, SpanSummary};
 use crate::store::catalog::{Horizons, LevelSegment};
 use crate::store::columnar::schema::Table;
 use crate::store::compact::levels::TRACES;
@@ -114,17 +116,27 @@ impl QueryEngine {
         self.run(deadline, move |store, limits, cancel| {
             let by_instance = selection.labels.iter().any(|(name, _)| name == "instance");
             let wish = Wish::replicates(selection.range(), by_instance);
+            let started = Instant::now();
             let mut plan = sources.plan(store, &selection, wish, &MERGE_TABLES, limits, cancel)?;
             let slices = slices::replicates(selection.range(), &plan.spans(), plan.coarsest_ms());
             let linked = sources.narrow(store, &mut plan, &selection, cancel)?;
-            let mut merger = scan::sum(store, &plan, &slices, &selection, limits, cancel)?;
+            let planned = Instant::now();
+            let (mut merger, rows) = scan::sum(store, &plan, &slices, &selection, limits, cancel)?;
             let labels = Matcher::new(&selection.labels);
             for window in &linked {
                 if let Some(replicate) = slices.replicate(window.header.start_ms) {
                     merger.add(window, replicate, &labels, selection.trace)?;
                 }
             }
+            let scanned = Instant::now();
             let mut merged = merger.finish(selection.range(), &slices, plan.sources())?;
+            merged.cost = Cost {
+                plan: planned - started,
+                scan: scanned - planned,
+                order: scanned.elapsed(),
+                rows,
+                windows: (plan.carriers.len() + linked.len()) as u64,
+            };
             if merged.rows.is_empty() {
                 merged.empty_because = Some(plan.why_empty(&selection));
             }

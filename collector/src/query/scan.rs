@@ -14,7 +14,7 @@ use crate::store::Store;
 /// Windows that a thread takes at a time: neighbours in one segment.
 const CHUNK: usize = 32;
 
-/// Sums all that a plan opens.
+/// Sums all that a plan opens; answers the rows of compacted segments that it read, too.
 pub(super) fn sum(
     store: &Store,
     plan: &Plan,
@@ -22,7 +22,7 @@ pub(super) fn sum(
     selection: &Selection,
     limits: &QueryLimits,
     cancel: &Cancel,
-) -> Result<Merger, QueryError> {
+) -> Result<(Merger, u64), QueryError> {
     let next = AtomicUsize::new(0);
     let labels = Matcher::new(&selection.labels);
     let columns = Columns::of(plan, selection);
@@ -44,8 +44,9 @@ pub(super) fn sum(
             }
         }
     };
+    let rows = columns.rows() as u64;
     if threads == 1 {
-        return work(0);
+        return Ok((work(0)?, rows));
     }
     let parts: Vec<Result<Merger, QueryError>> = thread::scope(|scope| {
         let handles: Vec<_> = (0..threads)
@@ -64,5 +65,5 @@ pub(super) fn sum(
     for part in parts {
         merged.absorb(part?)?;
     }
-    Ok(merged)
+    Ok((merged, rows))
 }

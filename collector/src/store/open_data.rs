@@ -47,7 +47,7 @@ async fn pyarrow_reads_the_same_sums_at_every_level() {
     let output = Command::new(python).arg(script).arg(dir.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let read: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    for level in 1..=4 {
+    for level in 1..=5 {
         assert_eq!(read[format!("level {level}")], total, "{read}");
     }
     assert_eq!(read["traced"], 40, "{read}");

@@ -10,7 +10,7 @@ use tephra_proto::limits::{WINDOW_AHEAD_MS_MAX, WINDOW_LATE_MS_MAX};
 use tracing::{info, warn};
 
 use super::catalog::Lease;
-use super::compact::levels::{COARSEST_MS, LEVELS};
+use super::compact::levels::{HORIZON_MS, LEVELS};
 use super::{Store, StoreError, now_ms};
 
 /// How often it looks.
@@ -99,7 +99,7 @@ async fn round_without_orphans(store: &Store, now_ms: u64) -> Result<Round, Stor
     let mut expired = 0;
     for (level, kept) in LEVELS.iter().zip([keep.windows, keep.minutes, keep.ten_minutes]) {
         let before_ms = now_ms.saturating_sub(kept.as_millis() as u64).max(oldest_ms);
-        expired += catalog.expire_level(level.number, before_ms - before_ms % COARSEST_MS, now_ms).await?;
+        expired += catalog.expire_level(level.number, before_ms - before_ms % HORIZON_MS, now_ms).await?;
     }
     let before_ms = now_ms.saturating_sub(keep.traces.as_millis() as u64).max(oldest_ms);
     expired += catalog.expire_traces(before_ms, now_ms).await?;

@@ -10,6 +10,7 @@ use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::respond::Payload;
 use crate::http::revision::Revision;
+use crate::http::timing::Timing;
 use crate::http::work::blocking;
 use crate::profile::diff::Basis;
 use crate::profile::flame::MEDIA_TYPE;
@@ -83,23 +84,25 @@ pub(super) async fn flamegraph(
         let service = selection.service.to_string();
         let name = format!("{service}-{}-{}", selection.profile_type, selection.from_ms);
         let payload = blocking(move || {
+            let mut timing = Timing::of(&[merged.cost]);
             if format == Format::Pprof {
                 // Already gzipped, and the file is expected to be.
                 let content = analysis::pprof(&merged, &symbols);
-                return Ok(Payload::attachment(
-                    &HeaderMap::new(),
-                    "application/octet-stream",
-                    content,
-                    &format!("{name}.pb.gz"),
-                ));
+                let name = format!("{name}.pb.gz");
+                let file = Payload::attachment(&HeaderMap::new(), "application/octet-stream", content, &name);
+                return Ok((file, timing));
             }
             let view = analysis::flamegraph(&service, &merged, &symbols, options);
-            write(&headers, &view, format, &name)
+            timing.step("view");
+            let payload = write(&headers, &view, format, &name)?;
+            timing.step("write");
+            Ok::<_, ApiError>((payload, timing))
         });
-        Ok((payload.await??, partial))
+        let (payload, timing) = payload.await??;
+        Ok((payload, timing, partial))
     };
-    let (payload, partial) = state.bench.run(answer).await?;
-    Ok(finish(payload, revision, partial))
+    let (payload, timing, partial) = state.bench.run(answer).await?;
+    Ok(timing.mark(finish(payload, revision, partial)))
 }
 
 /// Only a whole answer may be kept: a part of it may be a larger part the next time.
@@ -148,13 +151,18 @@ pub(super) async fn diff(
         let service = b.service.to_string();
         let name = format!("{service}-{}-diff-{}", b.profile_type, b.from_ms);
         let payload = blocking(move || {
+            let mut timing = Timing::of(&[of_a.cost, of_b.cost]);
             let view = analysis::compare(&service, &of_a, &of_b, &symbols, options);
-            write(&headers, &view, format, &name)
+            timing.step("view");
+            let payload = write(&headers, &view, format, &name)?;
+            timing.step("write");
+            Ok::<_, ApiError>((payload, timing))
         });
-        Ok((payload.await??, partial))
+        let (payload, timing) = payload.await??;
+        Ok((payload, timing, partial))
     };
-    let (payload, partial) = state.bench.run(answer).await?;
-    Ok(finish(payload, revision, partial))
+    let (payload, timing, partial) = state.bench.run(answer).await?;
+    Ok(timing.mark(finish(payload, revision, partial)))
 }
 
 fn write(asked: &HeaderMap, view: &View, format: Format, name: &str) -> Result<Payload, ApiError> {

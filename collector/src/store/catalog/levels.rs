@@ -11,7 +11,7 @@ use tephra_proto::ids::TraceId;
 
 use super::segments::read_segment;
 use super::{Catalog, CatalogError, Lease, SegmentRow, Tx, from_sql, is_conflict, to_sql};
-use crate::store::compact::levels::{COARSEST_MS, LEVELS, TRACES};
+use crate::store::compact::levels::{HORIZON_MS, LEVELS, TRACES};
 
 /// A live segment, with what compaction and queries need to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,7 +236,7 @@ impl Catalog {
     }
 
     /// Unlists segments of a level that ended before `before_ms`, whose content is in the next level too, and that no pin needs; from
-    /// then on queries leave this level alone before that time. `before_ms` is a whole multiple of the coarsest window. Answers how
+    /// then on queries leave this level alone before that time. `before_ms` is a whole multiple of [`HORIZON_MS`]. Answers how
     /// many.
     ///
     /// # Errors
@@ -361,7 +361,7 @@ pub(super) async fn pin_levels(
     until_ms: u64,
 ) -> Result<(), CatalogError> {
     let (from_ms, until_ms) =
-        (from_ms - from_ms % COARSEST_MS, until_ms.div_ceil(COARSEST_MS).saturating_mul(COARSEST_MS));
+        (from_ms - from_ms % HORIZON_MS, until_ms.div_ceil(HORIZON_MS).saturating_mul(HORIZON_MS));
     for level in LEVELS {
         let row = sqlx::query("SELECT from_ms FROM horizons WHERE level = $1")
             .bind(i64::from(level.number))

@@ -42,6 +42,19 @@ pub(crate) struct Dictionary {
     first_series: i32,
 }
 
+/// What is known of a row group of samples before it is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SampleGroup {
+    /// Its number in the table.
+    pub(crate) group: usize,
+    /// First and last start of a window in it, unix milliseconds.
+    pub(crate) first_ms: u64,
+    /// See above.
+    pub(crate) last_ms: u64,
+    /// How many rows it has.
+    pub(crate) rows: usize,
+}
+
 /// The values of one row group of samples; all of equal length.
 #[derive(Debug, Default)]
 pub(crate) struct SampleColumns {
@@ -95,10 +108,13 @@ impl Segment {
         Ok(local)
     }
 
-    /// Row groups of samples of one type, with the first and last start of a window in each.
-    pub(crate) fn sample_groups(&self, part: usize, type_name: &str) -> Vec<(usize, u64, u64)> {
-        let of_type = self.groups(Table::Samples, part).filter(|(_, _, name)| *name == type_name);
-        of_type.map(|(file, group, _)| (group, file.window_range(group, 3))).map(|(g, (a, b))| (g, a, b)).collect()
+    /// Row groups of samples of one type.
+    pub(crate) fn sample_groups(&self, part: usize, type_name: &str) -> impl Iterator<Item = SampleGroup> {
+        let of_type = self.groups(Table::Samples, part).filter(move |(_, _, name)| *name == type_name);
+        of_type.map(|(file, group, _)| {
+            let (first_ms, last_ms) = file.window_range(group, 3);
+            SampleGroup { group, first_ms, last_ms, rows: file.rows(group).unwrap_or(0) }
+        })
     }
 
     /// One row group of samples.

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::profile::decode::{Series, Window};
 use crate::profile::model::{Frame, Kind, Module, Node, ProfileType};
+use crate::profile::union::{Moved, Union};
 use crate::store::columnar::{Part, PartRow, PartSeries, PartSpan, PartTotal, PartTrace, PartWindow};
 
 use super::levels::Level;
@@ -46,12 +47,27 @@ pub(crate) struct PartBuilder {
     rollup: Rollup,
     part: Part,
     modules: FxHashMap<Module, ()>,
-    frames: FxHashMap<Frame, u32>,
-    nodes: FxHashMap<Node, u32>,
+    stacks: Union,
     series: FxHashMap<PartSeries, u32>,
     totals: FxHashMap<(u32, u64, u32), (u128, u128)>,
     windows: BTreeMap<(u64, u32, Arc<str>, Labels), Received>,
     summed_rows: usize,
+}
+
+/// A part on its way into one builder, or into several where it is large.
+pub(crate) struct Incoming {
+    part: Part,
+    /// Where its nodes went in the builder it is being added to.
+    moved: Moved,
+    rows_done: usize,
+    traces_done: usize,
+}
+
+impl Incoming {
+    pub(crate) fn new(part: Part) -> Self {
+        let moved = Moved::new(part.frames.len(), part.nodes.len());
+        Self { part, moved, rows_done: 0, traces_done: 0 }
+    }
 }
 
 /// What was received of an instance in a window.
@@ -72,8 +88,7 @@ impl PartBuilder {
             rollup,
             part: Part { service: service.to_owned(), ..Part::default() },
             modules: FxHashMap::default(),
-            frames: FxHashMap::default(),
-            nodes: FxHashMap::default(),
+            stacks: Union::default(),
             series: FxHashMap::default(),
             totals: FxHashMap::default(),
             windows: BTreeMap::new(),
@@ -96,8 +111,8 @@ impl PartBuilder {
     pub(crate) fn bytes(&self) -> usize {
         const PER_FRAME: usize = 2 * size_of::<Frame>() + 64;
         const PER_NODE: usize = 2 * size_of::<Node>() + 3 * size_of::<(Node, u32)>();
-        self.part.frames.len() * PER_FRAME
-            + self.part.nodes.len() * PER_NODE
+        self.stacks.frames() * PER_FRAME
+            + self.stacks.len() * PER_NODE
             + self.part.rows.capacity() * size_of::<PartRow>()
             + self.part.traces.capacity() * size_of::<PartTrace>()
             + self.part.spans.capacity() * (size_of::<PartSpan>() + 32)
@@ -112,20 +127,22 @@ impl PartBuilder {
         let instance: Arc<str> = header.instance.as_str().into();
         let labels: Labels = header.labels.as_slice().into();
         let mut types = BTreeSet::new();
+        let mut moved = Moved::new(window.frames.len(), window.nodes.len());
+        self.add_modules(&window.modules);
         match self.rollup {
             Rollup::Level(_) => {
-                let nodes = self.intern(&window.modules, &window.frames, &window.nodes, None);
                 for series in &window.series {
                     let profile_type = &series.profile_type;
                     types.insert(type_key(profile_type));
                     let weight = if profile_type.kind == Kind::Gauge { u64::from(len_ms) } else { 1 };
                     let index = self.series_index(profile_type, &instance, &labels_of(series, window, &labels));
                     for row in &series.rows {
+                        let node = self.stacks.node(&window.frames, &window.nodes, row.node, &mut moved);
                         self.add_row(PartRow {
                             series: index,
                             window_ms: start_ms,
                             window_len_ms: len_ms,
-                            node: nodes[row.node as usize],
+                            node,
                             value: row.value.saturating_mul(weight).min(i64::MAX as u64),
                             samples: row.samples.saturating_mul(weight).min(i64::MAX as u64),
                         });
@@ -135,11 +152,6 @@ impl PartBuilder {
                 self.add_received(start_ms, len_ms, instance, labels, (start_ms, end_ms, 1), types);
             }
             Rollup::Traces => {
-                let mut used = vec![false; window.nodes.len()];
-                for row in window.series.iter().flat_map(|series| &series.rows).filter(|row| row.link.is_some()) {
-                    used[row.node as usize] = true;
-                }
-                let nodes = self.intern(&window.modules, &window.frames, &window.nodes, Some(used));
                 for series in &window.series {
                     let index = self.series_index(&series.profile_type, &instance, &labels_of(series, window, &labels));
                     for row in &series.rows {
@@ -150,7 +162,7 @@ impl PartBuilder {
                             window_ms: start_ms,
                             window_len_ms: len_ms,
                             series: index,
-                            node: nodes[row.node as usize],
+                            node: self.stacks.node(&window.frames, &window.nodes, row.node, &mut moved),
                             value: row.value,
                             samples: row.samples,
                         });
@@ -167,25 +179,37 @@ impl PartBuilder {
         }
     }
 
-    /// Adds a part of a finer level, or of the same one.
-    pub(crate) fn add_part(&mut self, part: Part) {
-        let nodes = self.intern(&part.modules, &part.frames, &part.nodes, None);
+    /// Adds a part of a finer level, or of the same one: all that is left of it, or as much as fits into `budget` bytes. Answers
+    /// true when nothing is left; what is goes to a [`PartBuilder::successor`].
+    pub(crate) fn add_part(&mut self, from: &mut Incoming, budget: usize) -> bool {
+        let Incoming { part, moved, rows_done, traces_done } = from;
+        moved.reset();
+        self.add_modules(&part.modules);
         let series: Vec<u32> =
             part.series.iter().map(|own| self.series_index(&own.profile_type, &own.instance, &own.labels)).collect();
-        for row in &part.rows {
-            self.add_row(PartRow { series: series[row.series as usize], node: nodes[row.node as usize], ..*row });
+        let mut node = |union: &mut Union, node| union.node(&part.frames, &part.nodes, node, moved);
+        while let Some(row) = part.rows.get(*rows_done).filter(|_| self.bytes() < budget) {
+            let node = node(&mut self.stacks, row.node);
+            self.add_row(PartRow { series: series[row.series as usize], node, ..*row });
+            *rows_done += 1;
         }
-        self.part.traces.extend(part.traces.iter().map(|row| PartTrace {
-            series: series[row.series as usize],
-            node: nodes[row.node as usize],
-            ..*row
-        }));
-        self.part.spans.extend(part.spans);
-        for window in part.windows {
+        while let Some(row) = part.traces.get(*traces_done).filter(|_| self.bytes() < budget) {
+            let node = node(&mut self.stacks, row.node);
+            self.part.traces.push(PartTrace { series: series[row.series as usize], node, ..*row });
+            *traces_done += 1;
+        }
+        let all = *rows_done == part.rows.len() && *traces_done == part.traces.len();
+        for window in &part.windows {
+            // Each builder knows the time that its rows are about; the windows count once.
+            let stretch = (window.from_ms, window.until_ms, if all { window.windows } else { 0 });
+            let (instance, labels) = (window.instance.clone(), window.labels.clone());
             let types = window.types.iter().map(type_key).collect();
-            let stretch = (window.from_ms, window.until_ms, window.windows);
-            self.add_received(window.window_ms, window.window_len_ms, window.instance, window.labels, stretch, types);
+            self.add_received(window.window_ms, window.window_len_ms, instance, labels, stretch, types);
         }
+        if all {
+            self.part.spans.append(&mut part.spans);
+        }
+        all
     }
 
     /// Leaves out what belongs to these traces.
@@ -230,50 +254,12 @@ impl PartBuilder {
         part
     }
 
-    /// Maps another tree's nodes to ours, adding what is new. With `used`, only these nodes and their ancestors.
-    fn intern(&mut self, modules: &[Module], frames: &[Frame], nodes: &[Node], used: Option<Vec<bool>>) -> Vec<u32> {
+    fn add_modules(&mut self, modules: &[Module]) {
         for module in modules {
             if self.modules.insert(module.clone(), ()).is_none() {
                 self.part.modules.push(module.clone());
             }
         }
-        let used = used.map(|mut used| {
-            for (i, node) in nodes.iter().enumerate().rev() {
-                if used[i] && node.parent != Node::ROOT {
-                    used[node.parent as usize] = true;
-                }
-            }
-            used
-        });
-        let mut places = vec![u32::MAX; frames.len()];
-        let mut ours = vec![u32::MAX; nodes.len()];
-        for (i, node) in nodes.iter().enumerate() {
-            if used.as_ref().is_some_and(|used| !used[i]) {
-                continue;
-            }
-            let place = &mut places[node.frame as usize];
-            if *place == u32::MAX {
-                let frame = &frames[node.frame as usize];
-                *place = match self.frames.get(frame) {
-                    Some(known) => *known,
-                    None => {
-                        let next = self.part.frames.len() as u32;
-                        self.frames.insert(frame.clone(), next);
-                        self.part.frames.push(frame.clone());
-                        next
-                    }
-                };
-            }
-            let parent = if node.parent == Node::ROOT { Node::ROOT } else { ours[node.parent as usize] };
-            let node = Node { parent, frame: *place };
-            let next = self.part.nodes.len() as u32;
-            let index = *self.nodes.entry(node).or_insert(next);
-            if index == next {
-                self.part.nodes.push(node);
-            }
-            ours[i] = index;
-        }
-        ours
     }
 
     fn series_index(&mut self, profile_type: &ProfileType, instance: &Arc<str>, labels: &Labels) -> u32 {
@@ -317,8 +303,9 @@ impl PartBuilder {
     /// the same content gives the same bytes.
     fn arrange(&mut self) {
         // The maps hold copies of what is sorted now; nothing is added any more.
-        (self.frames, self.nodes, self.series) = Default::default();
+        self.series = FxHashMap::default();
         let part = &mut self.part;
+        (part.frames, part.nodes) = std::mem::take(&mut self.stacks).into_parts();
         part.modules.sort_unstable_by(|a, b| (a.build_id, &a.name).cmp(&(b.build_id, &b.name)));
         let frames = order(&mut part.frames, Frame::cmp);
         let series = order(&mut part.series, |a, b| {

@@ -18,16 +18,18 @@ const MINUTE: u32 = 60_000;
 const HOUR: u64 = 3_600_000;
 
 /// All levels, finest first.
-pub const LEVELS: [Level; 4] = [
+pub const LEVELS: [Level; 5] = [
     Level { number: 1, window_ms: 10_000, folds_instances: false, block_ms: HOUR },
     Level { number: 2, window_ms: MINUTE, folds_instances: false, block_ms: 6 * HOUR },
     Level { number: 3, window_ms: 10 * MINUTE, folds_instances: true, block_ms: 24 * HOUR },
     Level { number: 4, window_ms: 60 * MINUTE, folds_instances: true, block_ms: 8 * 24 * HOUR },
+    // Months are answered by these. The blocks are no longer: what is too old goes a block at a time.
+    Level { number: 5, window_ms: 24 * 60 * MINUTE, folds_instances: true, block_ms: 8 * 24 * HOUR },
 ];
 
-/// The longest window of any level. What retention lets go of at once ends at a whole multiple of it, and so no coarse window
-/// is ever half there.
-pub const COARSEST_MS: u64 = HOUR;
+/// What retention lets go of at one level and not at the others ends at a whole multiple of this, so that no window that stands in for it
+/// is half needed: of an hour, because hours and days are let go of together.
+pub const HORIZON_MS: u64 = HOUR;
 
 /// The level number of segments that hold traces and spans: apart from profiles, with a retention of their own.
 pub const TRACES: u32 = 10;

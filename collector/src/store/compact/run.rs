@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use tephra_proto::ids::TraceId;
 
-use super::builder::{PartBuilder, Rollup};
+use super::builder::{Incoming, PartBuilder, Rollup};
 use super::levels::{LEVELS, Level, TRACES, block_of};
 use super::output::{Output, OutputError};
 use super::plan::Job;
@@ -141,10 +141,16 @@ fn rewrite(
                 let Some(part) = store.checked(&input.segment.id, segment.whole(bulk.as_ref(), part))? else {
                     return Ok(Made { then, outputs: Vec::new(), damaged: true });
                 };
-                builder.add_part(part);
-                if builder.bytes() >= budget.part {
-                    builder.retain_traces(|id| !deleted.contains(id));
-                    end(&mut output, &mut builder)?;
+                let mut part = Incoming::new(part);
+                loop {
+                    let all = builder.add_part(&mut part, budget.part);
+                    if builder.bytes() >= budget.part {
+                        builder.retain_traces(|id| !deleted.contains(id));
+                        end(&mut output, &mut builder)?;
+                    }
+                    if all {
+                        break;
+                    }
                 }
             }
         }

@@ -11,8 +11,8 @@ use crate::ingest::Ingest;
 use crate::ingest::testing::{TestRow, TestWindow, row, traced};
 use crate::profile::model::{Frame, Merged, Node, SpanSummary};
 use crate::query::{QueryEngine, QueryLimits, Selection, TimeRange};
-use crate::store::now_ms;
-use crate::store::testing::TestPlace;
+use crate::store::testing::{TestPlace, options};
+use crate::store::{Options, now_ms};
 
 const HOUR: u64 = 3_600_000;
 
@@ -184,10 +184,11 @@ proptest! {
             let (left, right) = (TestPlace::new().await, TestPlace::new().await);
             let (plain, compacted) = (left.open().await, right.open().await);
             let base_ms = now_ms() / 10_000 * 10_000 - 10 * HOUR;
-            let mut windows: Vec<TestWindow> =
-                all.iter().enumerate().map(|(i, pushed)| window(pushed, i as u64 + 1, base_ms)).collect();
-            // Whatever is asked for, it was heard of.
-            windows.push(window(&(1, 7, vec![(0, 5)], true), 100, base_ms));
+            // Whatever is asked for, it was heard of. A process sends one window at a time: of two, a trace would keep one.
+            let mut sent = BTreeSet::new();
+            let all = all.into_iter().chain([(1, 7, vec![(0, 5)], true)]).filter(|p| sent.insert((p.0, p.1)));
+            let windows: Vec<TestWindow> =
+                all.enumerate().map(|(i, pushed)| window(&pushed, i as u64 + 1, base_ms)).collect();
             let (early, late) = windows.split_at(split.min(windows.len()));
             for (store, compacts) in [(&plain, false), (&compacted, true)] {
                 let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
@@ -212,12 +213,45 @@ proptest! {
             }
             let live = compacted.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
             prop_assert!(live.iter().all(|row| row.segment.level > 0), "nothing is left as it arrived");
-            prop_assert!(live.iter().any(|row| row.segment.level == 4), "and all levels are there");
+            prop_assert!(live.iter().any(|row| row.segment.level == 5), "and all levels are there");
             let (a, b) = (plain.catalog().totals().await.unwrap(), compacted.catalog().totals().await.unwrap());
             prop_assert_eq!((a.windows, a.samples), (b.windows, b.samples));
             Ok(())
         })?;
     }
+}
+
+#[tokio::test]
+async fn with_next_to_no_memory_parts_are_taken_in_pieces_and_say_the_same() {
+    let place = TestPlace::new().await;
+    let store = place.open_with(Options { compaction_bytes: 24 << 10, ..options() }).await;
+    let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+    let base_ms = now_ms() / HOUR * HOUR - 12 * HOUR;
+    for slot in 0..30u64 {
+        let all: Vec<(u8, u64)> = (0..6).map(|stack| (stack, 100 * slot + 1)).collect();
+        ingest
+            .push(window(&((slot % 3) as u8 + 1, slot, all, slot % 4 == 0), slot + 1, base_ms).request())
+            .await
+            .unwrap();
+    }
+    let expected = answers(&store, base_ms, &["cpu"]).await;
+    // What is so small is merged again and again: as often as it takes to reach every level.
+    for _ in 0..40 {
+        step(&store, now_ms() + 30 * 24 * HOUR, 0, None).await.unwrap();
+    }
+    let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
+    let of_shop = live.iter().filter(|row| row.services.iter().any(|name| name == "shop"));
+    let parts: Vec<(u32, usize)> = of_shop
+        .map(|row| {
+            let segment = store.columnar(row, &[crate::store::columnar::schema::Table::Windows]).unwrap().unwrap();
+            (row.segment.level, segment.parts_of("shop").count())
+        })
+        .collect();
+    for level in 1..=5 {
+        let of_level: usize = parts.iter().filter(|(of, _)| *of == level).map(|(_, parts)| parts).sum();
+        assert!(of_level > 1, "level {level} is in pieces: {parts:?}");
+    }
+    assert_eq!(answers(&store, base_ms, &["cpu"]).await, expected);
 }
 
 /// Gauges are rounded by replicate, so other replicates round otherwise: the sums are equal to within one unit each.
@@ -339,15 +373,15 @@ async fn fine_windows_go_first_and_coarse_ones_answer_for_them() {
     };
     let minute = (hour_ms + 960_000, hour_ms + 1_020_000);
     crate::store::retain::round(&store, now_ms() + 16 * 24 * HOUR).await.unwrap();
-    assert_eq!(levels().await, BTreeSet::from([1, 2, 3, 4]), "a pin keeps all of it");
+    assert_eq!(levels().await, BTreeSet::from([1, 2, 3, 4, 5]), "a pin keeps all of it");
     assert_eq!(total(&store, "shop", minute.0, minute.1).await, 1_100);
     crate::store::retain::round(&store, now_ms() + 25 * 24 * HOUR).await.unwrap();
-    assert_eq!(levels().await, BTreeSet::from([3, 4]));
+    assert_eq!(levels().await, BTreeSet::from([3, 4, 5]));
     assert_eq!(total(&store, "shop", hour_ms, hour_ms + HOUR).await, whole);
     assert_eq!(total(&store, "shop", minute.0, minute.1).await, 0, "a window belongs where it starts");
     assert_eq!(total(&store, "shop", hour_ms + 600_000, hour_ms + 1_200_000).await, 1_100);
     crate::store::retain::round(&store, now_ms() + 60 * 24 * HOUR).await.unwrap();
-    assert_eq!(levels().await, BTreeSet::from([4]));
+    assert_eq!(levels().await, BTreeSet::from([4, 5]));
     assert_eq!(total(&store, "shop", hour_ms, hour_ms + HOUR).await, whole);
     crate::store::retain::round(&store, now_ms() + 120 * 24 * HOUR).await.unwrap();
     assert_eq!(levels().await, BTreeSet::new());
