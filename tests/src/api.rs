@@ -20,6 +20,8 @@ pub struct Answer {
     pub status: u16,
     /// Content type, empty if there was none.
     pub content_type: String,
+    /// Where the time went, by step, in milliseconds: what `Server-Timing` says.
+    pub timing: Vec<(String, f64)>,
     /// The body's bytes.
     pub body: Vec<u8>,
 }
@@ -99,8 +101,14 @@ impl Api {
 
 fn read(mut answer: ureq::http::Response<ureq::Body>) -> Answer {
     let status = answer.status().as_u16();
-    let content_type =
-        answer.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let (content_type, timing) = (header("content-type"), steps(&header("server-timing")));
     let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().expect("a whole answer");
-    Answer { status, content_type, body }
+    Answer { status, content_type, timing, body }
+}
+
+/// `name;dur=1.5, …`
+fn steps(timing: &str) -> Vec<(String, f64)> {
+    let steps = timing.split(", ").filter_map(|step| step.split_once(";dur="));
+    steps.filter_map(|(name, ms)| Some((name.to_owned(), ms.parse().ok()?))).collect()
 }

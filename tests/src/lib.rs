@@ -10,6 +10,7 @@ pub mod collector;
 pub mod load;
 pub mod process;
 pub mod push;
+pub mod recorded;
 pub mod servers;
 pub mod sink;
 pub mod soak;

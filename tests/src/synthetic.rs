@@ -52,6 +52,13 @@ impl Agent {
         self.header(start_ms, window)
     }
 
+    /// The header of a window that was numbered for another agent, as this one's next.
+    pub fn renumbered(&mut self, start_ms: u64, header: PushHeader) -> PushHeader {
+        self.sequence += 1;
+        let empty = self.header(start_ms, &Window::default());
+        PushHeader { sampled: header.sampled, process_cpu_ns: header.process_cpu_ns, ..empty }
+    }
+
     fn header(&self, start_ms: u64, window: &Window) -> PushHeader {
         PushHeader {
             agent_id: self.id.to_vec(),

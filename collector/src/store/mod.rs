@@ -9,7 +9,7 @@
 //! | [`columnar`] | compacted segments: Parquet tables that any reader can open |
 //! | [`compact`] | from arrived windows to Parquet, from fine windows to coarse ones |
 //! | [`retain`] | lets go of what is old |
-//! | [`synthetic`] | made-up stores for benchmarks |
+//! | [`synthetic`], [`replay`] | made-up stores for benchmarks, and recorded windows as if many more had come |
 //! | [`cache`] | footers and windows that were read lately |
 
 pub mod bucket;
@@ -27,6 +27,7 @@ mod migrations;
 #[cfg(test)]
 mod open_data;
 pub mod place;
+pub mod replay;
 pub mod retain;
 pub mod segment;
 pub mod synthetic;

@@ -257,10 +257,10 @@ fn cpu() -> ProfileType {
 }
 
 /// SplitMix64: equal seeds make equal stores.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -278,7 +278,7 @@ impl Random {
         ((f64::from(limit).powf(self.unit()) - 1.0) as u32).min(limit.saturating_sub(1))
     }
 
-    fn poisson(&mut self, mean: f64) -> u64 {
+    pub(super) fn poisson(&mut self, mean: f64) -> u64 {
         if mean > 30.0 {
             let normal = (-2.0 * self.unit().ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos();
             return (mean + normal * mean.sqrt()).round().max(0.0) as u64;

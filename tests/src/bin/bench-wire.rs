@@ -11,20 +11,16 @@ use tephra_proto::limits::PAYLOAD_BYTES_MAX;
 use tephra_proto::v1::{FrameTable, LinkTable, PushRequest, Series, StackTree, WindowPayload};
 use tephra_tests::bench::Report;
 use tephra_tests::binaries;
-use tephra_tests::clock::eventually;
 use tephra_tests::collector::Collector;
-use tephra_tests::process::{Running, free_port};
 use tephra_tests::push::Pusher;
-use tephra_tests::sink::Sink;
+use tephra_tests::recorded;
 
 /// Whole windows of two services.
 const WATCH: Duration = Duration::from_secs(55);
-/// Requests per second between bursts.
-const RATE: &str = "300";
 
 fn main() {
     let mut report = Report::default();
-    let windows = record();
+    let windows = recorded::shop(WATCH);
     let collector = Collector::start();
     for program in ["shop-checkout", "shop-gateway"] {
         let mut upload = Command::new(binaries::collector());
@@ -70,30 +66,6 @@ fn main() {
     report.note("shop: share of samples with a trace", labelled as f64 / samples as f64, "");
     report.at_most("trace-labelled samples on the wire, stacks included", bytes as f64 / samples as f64, "B", 40.0);
     report.print();
-}
-
-/// What the agents of a shop under load send.
-fn record() -> Vec<PushRequest> {
-    let sink = Sink::start();
-    let (gateway_port, checkout_port) = (free_port(), free_port());
-    let service = |program: &str, port: u16| {
-        let mut command = Command::new(binaries::shop("v2", program));
-        command.env("TEPHRA_ENDPOINT", sink.endpoint()).env("SHOP_LISTEN", format!("127.0.0.1:{port}"));
-        command.env("SHOP_CHECKOUT", format!("http://127.0.0.1:{checkout_port}"));
-        let running = Running::start(&mut command);
-        eventually("the shop opens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-        running
-    };
-    let shop = [service("shop-checkout", checkout_port), service("shop-gateway", gateway_port)];
-    let mut load = Command::new(binaries::shop("v2", "shop-load"));
-    load.args(["--target", &format!("http://127.0.0.1:{gateway_port}"), "--rate", RATE]);
-    let load = Running::start(&mut load);
-    std::thread::sleep(WATCH);
-    drop(load);
-    for service in shop {
-        assert!(service.terminate().success(), "the shop delivers its last window");
-    }
-    sink.windows()
 }
 
 fn payload_of(window: &PushRequest) -> WindowPayload {

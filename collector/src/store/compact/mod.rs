@@ -26,7 +26,7 @@ use super::{Store, StoreError, now_ms};
 use plan::Job;
 use run::{Budget, Deleted};
 
-pub(crate) use builder::Rollup;
+pub(crate) use builder::{PartBuilder, Rollup};
 pub(crate) use output::{Output, OutputError};
 
 /// How often it looks for work.

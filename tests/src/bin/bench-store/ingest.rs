@@ -17,7 +17,7 @@ use tonic::transport::Endpoint;
 
 const STACKS: u64 = 2_000;
 const DEPTH: u64 = 24;
-const SAMPLES_PER_WINDOW: u64 = 990;
+pub(crate) const SAMPLES_PER_WINDOW: u64 = 990;
 const TRACES_PER_WINDOW: u64 = 64;
 
 /// A day of one instance, as far as a collector takes windows this late: 23.5 hours.
@@ -28,7 +28,7 @@ const DAY_WINDOWS: u64 = 8_460;
 const CONNECTIONS: usize = 256;
 
 /// Distinct windows; each is sent many times under different numbers and times, so that making them costs nothing.
-const VARIANTS: u64 = 256;
+pub(crate) const VARIANTS: u64 = 256;
 
 pub(crate) fn measure(report: &mut Report) {
     let collector = Collector::start();
@@ -53,7 +53,8 @@ pub(crate) fn measure(report: &mut Report) {
         samples / (collector.cpu_seconds() - cpu_before),
         "1/s",
     );
-    report.at_most("ack p99", percentile_ms(&mut acks, 0.99), "ms", 500.0);
+    // At full speed an ack takes as long as the queue is.
+    report.note("ack p99 at full speed", percentile_ms(&mut acks, 0.99), "ms");
     for (name, memory) in ["a third", "two thirds", "all of it"].iter().zip(memory) {
         report.note(&format!("resident memory after {name}"), memory, "MiB");
     }
@@ -103,7 +104,7 @@ fn day(end: u64) -> Vec<PushRequest> {
         .collect()
 }
 
-fn window(random: &mut Random, variant: u64) -> Window {
+pub(crate) fn window(random: &mut Random, variant: u64) -> Window {
     (0..SAMPLES_PER_WINDOW).fold(Window::new(), |window, i| {
         let stack = stack(random.skewed(STACKS));
         let stack: Vec<&str> = stack.iter().map(String::as_str).collect();

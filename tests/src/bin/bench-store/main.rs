@@ -1,10 +1,14 @@
 //! Measures the store: through the doors of a real collector, and on stores as large as months of ingest leave behind.
 //!
-//! Without arguments everything is measured; `ingest`, `large` and `memory` name parts of it.
+//! Without arguments everything is measured; `ingest`, `acks`, `large`, `memory` and `shop` name parts of it. `large=FOLDER` leaves the large
+//! store in a folder, and asks the one that is there already; `shop=HOURS` replays less than a day.
 
+mod acks;
+mod ask;
 mod ingest;
 mod large;
 mod memory;
+mod shop;
 
 use tephra_tests::bench::Report;
 
@@ -18,11 +22,23 @@ fn main() {
     if wanted("ingest") {
         ingest::measure(&mut report);
     }
+    if wanted("acks") {
+        acks::measure(&mut report);
+    }
     if wanted("large") {
-        large::measure(&mut report);
+        large::measure(&mut report, None);
+    }
+    if let Some(folder) = named.iter().find_map(|name| name.strip_prefix("large=")) {
+        large::measure(&mut report, Some(folder));
     }
     if wanted("memory") {
         memory::measure(&mut report);
+    }
+    if wanted("shop") {
+        shop::measure(&mut report, 24);
+    }
+    if let Some(hours) = named.iter().find_map(|name| name.strip_prefix("shop=")) {
+        shop::measure(&mut report, hours.parse().expect("a number of hours"));
     }
     report.print();
 }

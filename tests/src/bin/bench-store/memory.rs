@@ -17,9 +17,14 @@ const STACKS: u32 = 500_000;
 
 pub(crate) fn measure(report: &mut Report) {
     let data = tempfile::tempdir().expect("a temporary folder");
-    run("write", data.path());
+    write(data.path());
     let peak = run("compact", data.path());
     report.at_most("memory of compacting 10 M distinct stacks, peak of the process", peak, "MB", 512.0);
+}
+
+/// Leaves ten million stacks in a folder, to be compacted.
+pub(crate) fn write(data: &Path) {
+    run("write", data);
 }
 
 fn run(what: &str, data: &Path) -> f64 {

@@ -1,0 +1,164 @@
+//! Recorded windows, as if many instances had sent such windows for hours: for benchmarks of what real profiles weigh.
+//!
+//! Each instance sends, window by window, one of those that were recorded. How often a stack was seen is drawn anew around what was
+//! recorded (Poisson), and traces get ids of their own. What is written is what a flush of arrived windows writes, by the same code.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tephra_proto::ids::{InstanceName, SpanId, TraceId};
+use tephra_proto::v1;
+
+use super::catalog::{Inputs, Swap};
+use super::compact::levels::LEVELS;
+use super::compact::{Output, OutputError, PartBuilder, Rollup};
+use super::synthetic::Random;
+use super::{Store, StoreError, now_ms};
+use crate::profile::decode::{self, Lateness, Rejection, Window};
+use crate::profile::model::{Kind, Link};
+
+/// The windows of one service.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    windows: Arc<Vec<Window>>,
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Windows.
+    pub windows: u64,
+    /// Samples of CPU and of allocation.
+    pub samples: u64,
+    /// Rows of samples with a trace.
+    pub traced: u64,
+}
+
+/// Memory of a part, as compaction has it by default.
+const PART_BYTES: usize = (512 << 20) / 6;
+/// Size of a segment, about.
+const SEGMENT_BYTES: usize = 64 << 20;
+const WINDOW_MS: u64 = 10_000;
+const HOUR_MS: u64 = 3_600_000;
+
+impl Recorded {
+    /// Reads what agents sent, by service.
+    ///
+    /// # Errors
+    /// When a window is not valid.
+    pub fn read(requests: &[v1::PushRequest]) -> Result<Vec<Self>, Rejection> {
+        let mut services: BTreeMap<String, Vec<Window>> = BTreeMap::new();
+        for request in requests {
+            let header = request.header.as_ref().ok_or(Rejection::NoHeader)?;
+            let window = decode::decode(header, &request.payload, request.payload_bytes, Lateness::Stored)?;
+            services.entry(header.service.clone()).or_default().push(window);
+        }
+        Ok(services.into_values().map(|windows| Self { windows: windows.into() }).collect())
+    }
+
+    /// Writes an hour, from `from_ms` on, of so many instances: values, and traces.
+    ///
+    /// # Errors
+    /// When the disk or the catalog fail.
+    pub async fn write_hour(&self, store: &Arc<Store>, from_ms: u64, instances: u32) -> Result<Written, StoreError> {
+        let (recorded, keeper) = (self.clone(), store.clone());
+        let work = move || recorded.hour(&keeper, from_ms, instances);
+        let (outputs, written) =
+            tokio::task::spawn_blocking(work).await?.map_err(|error| StoreError::Task(error.to_string()))?;
+        let then = Inputs::Replace;
+        store.catalog().swap(&Swap { inputs: Vec::new(), then, outputs, now_ms: now_ms(), lease: None }).await?;
+        Ok(written)
+    }
+
+    fn hour(
+        &self,
+        store: &Store,
+        from_ms: u64,
+        instances: u32,
+    ) -> Result<(Vec<super::catalog::NewSegment>, Written), OutputError> {
+        let service = self.windows.first().map_or("", |window| window.header.service.as_str());
+        let mut written = Written::default();
+        let mut outputs = Vec::new();
+        for rollup in [Rollup::Level(LEVELS[0]), Rollup::Traces] {
+            // The same windows for both.
+            let mut random = Random(from_ms ^ 0x5eed);
+            let mut output = Output::new(store.bulk().as_ref(), rollup, SEGMENT_BYTES);
+            let mut builder = PartBuilder::new(service, rollup);
+            for start_ms in (from_ms..from_ms + HOUR_MS).step_by(WINDOW_MS as usize) {
+                for instance in 0..instances {
+                    let Some(window) = self.vary(start_ms, instance, &mut random) else { continue };
+                    builder.add_window(&window);
+                    if rollup == Rollup::Traces {
+                        written.count(&window);
+                    }
+                    if builder.bytes() >= PART_BYTES {
+                        let next = builder.successor();
+                        output.add(&std::mem::replace(&mut builder, next).finish())?;
+                    }
+                }
+            }
+            if !builder.is_empty() {
+                output.add(&builder.finish())?;
+            }
+            outputs.extend(output.finish()?);
+        }
+        Ok((outputs, written))
+    }
+
+    /// One of the windows, as that instance might have sent it.
+    fn vary(&self, start_ms: u64, instance: u32, random: &mut Random) -> Option<Window> {
+        let recorded = self.windows.get((random.next() % self.windows.len().max(1) as u64) as usize)?;
+        let mut window = recorded.clone();
+        window.header.start_ms = start_ms;
+        window.header.instance = InstanceName::parse(&format!("shop-{instance:03}")).ok()?;
+        for series in &mut window.series {
+            // What is in use changes little between windows; what is counted is counted anew.
+            if series.profile_type.kind == Kind::Gauge {
+                continue;
+            }
+            for row in &mut series.rows {
+                let samples = random.poisson(row.samples as f64);
+                row.value = (u128::from(row.value) * u128::from(samples) / u128::from(row.samples.max(1))) as u64;
+                row.samples = samples;
+            }
+            series.rows.retain(|row| row.samples > 0);
+        }
+        let mut traces: BTreeMap<TraceId, TraceId> = BTreeMap::new();
+        let mut fresh = |link: &mut Link| {
+            let known = *traces.entry(link.trace_id).or_insert_with(|| {
+                let half = |n: u64| (n | 1).to_be_bytes();
+                let mut id = [0; 16];
+                id[..8].copy_from_slice(&half(random.next()));
+                id[8..].copy_from_slice(&half(random.next()));
+                TraceId::from_bytes(id).unwrap_or(link.trace_id)
+            });
+            link.trace_id = known;
+            link.span_id = SpanId::from_bytes((random.next() | 1).to_be_bytes());
+        };
+        window.links.iter_mut().for_each(&mut fresh);
+        window.spans.iter_mut().for_each(|span| fresh(&mut span.link));
+        Some(window)
+    }
+}
+
+impl Written {
+    fn count(&mut self, window: &Window) {
+        self.windows += 1;
+        for series in &window.series {
+            if ["cpu", "alloc_space"].contains(&series.profile_type.name.as_str()) {
+                self.samples += series.samples();
+            }
+            self.traced += series.rows.iter().filter(|row| row.link.is_some()).count() as u64;
+        }
+    }
+
+    /// With more.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            windows: self.windows + other.windows,
+            samples: self.samples + other.samples,
+            traced: self.traced + other.traced,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What a day of the demo shop weighs, with a hundred instances of each of its services: real windows, recorded under load and replayed
+//! with counts and traces drawn anew, compacted as the collector compacts them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tephra_collector::store::replay::{Recorded, Written};
+use tephra_collector::store::{Options, Store, compact};
+use tephra_tests::bench::Report;
+use tephra_tests::clock::now_ms;
+use tephra_tests::collector::Collector;
+use tephra_tests::{binaries, recorded};
+
+const HOUR: u64 = 3_600_000;
+const DAY: u64 = 24 * HOUR;
+const INSTANCES: u32 = 100;
+/// The longer, the more of its rare stacks are seen.
+const WATCH: Duration = Duration::from_secs(125);
+
+/// Replays so many hours of a day; what they weigh at the finest levels grows with them, and is counted for all of it.
+pub(crate) fn measure(report: &mut Report, hours: u64) {
+    let windows = recorded::shop(WATCH);
+    report.note("shop: windows recorded", windows.len() as f64, "");
+    let services = Recorded::read(&windows).expect("agents send valid windows");
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let start = now_ms() / DAY * DAY - 9 * DAY;
+    let written = runtime.block_on(async {
+        let store = Arc::new(Store::open(data.path(), Options::default()).await.expect("a store"));
+        let mut written = Written::default();
+        for hour in 0..hours {
+            for service in &services {
+                let more = service.write_hour(&store, start + hour * HOUR, INSTANCES).await;
+                written = written.plus(more.expect("a writable folder"));
+            }
+            // As an hour later.
+            while compact::step(&store, start + (hour + 2) * HOUR, 0, None).await.expect("compaction") {}
+        }
+        while compact::step(&store, start + 20 * DAY, 0, None).await.expect("compaction") {}
+        let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.expect("segments");
+        let bytes_of = |level: u32| -> f64 {
+            live.iter().filter(|row| row.segment.level == level).map(|row| row.segment.bytes as f64).sum()
+        };
+        let samples = written.samples as f64;
+        for (level, name) in [(1, "10 s"), (2, "1 min"), (3, "10 min"), (4, "1 h"), (5, "1 d")] {
+            let name = format!("shop × {INSTANCES}, {hours} h: bytes per sample in windows of {name}");
+            report.note(&name, bytes_of(level) / samples, "B");
+        }
+        let symbols = symbols_bytes();
+        let merged: f64 = (1..=5).map(bytes_of).sum();
+        report.note("shop: symbols of both services", symbols, "B");
+        let name = format!("shop × {INSTANCES}, {hours} h: bytes per sample, all levels and symbols");
+        report.at_most(&name, (merged + symbols) / samples, "B", 2.0);
+        let name = format!("shop × {INSTANCES}, {hours} h: bytes per trace-labelled row, spans included");
+        report.at_most(&name, bytes_of(10) / written.traced as f64, "B", 24.0);
+        store.catalog().close().await;
+        written
+    });
+    report.note("shop: windows replayed", written.windows as f64, "");
+    report.note("shop: samples in them", written.samples as f64, "");
+    report.note("shop: rows with a trace", written.traced as f64, "");
+}
+
+/// What a collector keeps of the names of both services.
+fn symbols_bytes() -> f64 {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let collector = Collector::start_on(data.path());
+    for program in ["shop-checkout", "shop-gateway"] {
+        let mut upload = Command::new(binaries::collector());
+        upload.args(["symbols", "upload", "--server", &collector.endpoint()]).arg(binaries::shop("v2", program));
+        assert!(upload.output().expect("it starts").status.success(), "the shop's names are taken");
+    }
+    folder_bytes(&data.path().join("symbols"))
+}
+
+fn folder_bytes(folder: &Path) -> f64 {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries
+        .map(|path| if path.is_dir() { folder_bytes(&path) } else { path.metadata().expect("a file").len() as f64 })
+        .sum()
+}
