@@ -6,6 +6,7 @@ pub(crate) mod stacks;
 use std::collections::{BTreeMap, HashMap};
 
 use tephra_proto::limits::{WINDOW_LINKS_MAX, WINDOW_SAMPLES_MAX, WINDOW_SPANS_MAX};
+use tephra_proto::v1;
 
 pub(crate) use self::encode::Encoding;
 use self::stacks::{Locate, StackTable, in_map};
@@ -79,6 +80,12 @@ pub(crate) struct Coarsened {
 }
 
 impl Coarsened {
+    /// As it is told to the collector.
+    pub(crate) fn to_wire(self) -> Option<v1::Coarsened> {
+        let Self { without_span, without_trace, without_labels } = self;
+        (self != Self::default()).then_some(v1::Coarsened { without_span, without_trace, without_labels })
+    }
+
     pub(crate) fn add(&mut self, more: Self) {
         self.without_span += more.without_span;
         self.without_trace += more.without_trace;
@@ -262,6 +269,8 @@ mod tests {
         let Coarsened { without_span, without_trace, .. } = window.coarsened();
         assert_eq!((window.stored(), window.table_full()), (20_000, 0), "no sample was lost for its label");
         assert!(without_span > 100 && without_trace > 10_000, "{without_span}, {without_trace}");
+        let told = v1::Coarsened { without_span, without_trace, without_labels: 0 };
+        assert_eq!(window.coarsened().to_wire(), Some(told));
         let spans = window.links.keys().filter(|(_, span)| *span != [0; 8]).count();
         assert!(spans > 100 && window.links.len() > spans, "first whole labels, then traces alone");
         assert!(window.bytes() < 64 << 10);

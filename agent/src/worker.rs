@@ -290,6 +290,7 @@ impl Worker {
             drops: drops.iter().map(|(reason, samples)| DropCount { reason: reason.into(), samples }).collect(),
             process_cpu_ns,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            coarsened: self.window.coarsened().to_wire(),
         }
     }
 

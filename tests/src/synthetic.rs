@@ -77,6 +77,7 @@ impl Agent {
             drops: Vec::new(),
             process_cpu_ns: window.cpu_ns(),
             agent_version: "0.0.0-test".to_owned(),
+            coarsened: None,
         }
     }
 }

@@ -189,7 +189,11 @@ impl Batcher {
         };
         let registered = self.store.catalog().register(&registration).await;
         match registered {
-            Ok(Outcome::Done) => self.metrics.stored(count, samples, received as u64, encoded.bytes.len() as u64),
+            Ok(Outcome::Done) => {
+                self.metrics.stored(count, samples, received as u64, encoded.bytes.len() as u64);
+                let coarsened = windows.iter().filter_map(|window| window.batch.header.coarsened.as_ref());
+                coarsened.for_each(|coarsened| self.metrics.coarsened(coarsened));
+            }
             // Nobody will ever refer to it. Should this fail too, the sweep finds it.
             Ok(Outcome::Overtaken) | Err(CatalogError::Database(_)) => {
                 let bulk = self.store.bulk().clone();

@@ -2,7 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tephra_proto::v1;
+
 use crate::profile::decode::Rejection;
+
+/// More samples than a window can hold are not believed.
+const SAMPLES_MAX: u64 = 1 << 32;
+
+/// What a sample may have lost of its labels, in the order that [`Metrics::coarsened`] counts them.
+const COARSENED: [&str; 3] = ["span", "trace", "labels"];
 
 /// Counters since the start of the process.
 #[derive(Debug, Default)]
@@ -17,6 +25,7 @@ pub struct Metrics {
     segments: AtomicU64,
     received_bytes: AtomicU64,
     segment_bytes: AtomicU64,
+    coarsened: [AtomicU64; COARSENED.len()],
     refused: [AtomicU64; Rejection::REASONS.len()],
 }
 
@@ -43,6 +52,8 @@ pub struct MetricsSnapshot {
     pub received_bytes_total: u64,
     /// Bytes of the segments written.
     pub segment_bytes_total: u64,
+    /// Samples that agents stored without some of their labels, for lack of memory, by what is missing; each is there.
+    pub coarsened_total: Vec<(&'static str, u64)>,
     /// Windows refused, by [`Rejection::reason`]; every reason is there.
     pub refused_total: Vec<(&'static str, u64)>,
 }
@@ -62,6 +73,7 @@ impl Metrics {
             segments_total: load(&self.segments),
             received_bytes_total: load(&self.received_bytes),
             segment_bytes_total: load(&self.segment_bytes),
+            coarsened_total: COARSENED.into_iter().zip(self.coarsened.iter().map(load)).collect(),
             refused_total: Rejection::REASONS.into_iter().zip(self.refused.iter().map(load)).collect(),
         }
     }
@@ -72,6 +84,14 @@ impl Metrics {
         add(&self.received_bytes, received_bytes);
         add(&self.segment_bytes, segment_bytes);
         add(&self.segments, 1);
+    }
+
+    /// What the agents of stored windows say that memory ran short for.
+    pub(super) fn coarsened(&self, samples: &v1::Coarsened) {
+        let v1::Coarsened { without_span, without_trace, without_labels } = *samples;
+        for (counter, samples) in self.coarsened.iter().zip([without_span, without_trace, without_labels]) {
+            add(counter, samples.min(SAMPLES_MAX));
+        }
     }
 
     pub(super) fn duplicate(&self) {

@@ -222,6 +222,20 @@ async fn labels_of_samples_beyond_the_cap_are_kept_as_one_and_counted() {
 }
 
 #[tokio::test]
+async fn what_agents_had_no_memory_for_is_counted_once_per_window() {
+    let place = TestPlace::new().await;
+    let ingest = Ingest::start(place.open().await, Arc::new(|_| Vec::new()));
+    let mut request = window(1).request();
+    let coarsened = v1::Coarsened { without_span: 5, without_trace: u64::MAX, without_labels: 0 };
+    request.header.as_mut().unwrap().coarsened = Some(coarsened);
+    for _ in 0..2 {
+        ingest.push(request.clone()).await.unwrap();
+    }
+    let counted = ingest.metrics().snapshot().coarsened_total;
+    assert_eq!(counted, [("span", 5), ("trace", 1 << 32), ("labels", 0)], "what cannot be is not believed");
+}
+
+#[tokio::test]
 async fn a_window_that_could_never_fit_is_refused_and_not_told_to_come_again() {
     let place = TestPlace::new().await;
     let store = place.open().await;

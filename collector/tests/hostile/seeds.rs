@@ -76,6 +76,7 @@ fn header() -> v1::PushHeader {
         drops: vec![v1::DropCount { reason: 1, samples: 2 }],
         process_cpu_ns: 5,
         agent_version: "0.1.0".into(),
+        coarsened: Some(v1::Coarsened { without_span: 3, without_trace: 2, without_labels: 1 }),
     }
 }
 

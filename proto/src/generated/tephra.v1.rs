@@ -50,6 +50,23 @@ pub struct PushHeader {
     /// Version of the agent library.
     #[prost(string, tag = "12")]
     pub agent_version: ::prost::alloc::string::String,
+    /// What memory ran short for. Absent: nothing.
+    #[prost(message, optional, tag = "13")]
+    pub coarsened: ::core::option::Option<Coarsened>,
+}
+/// Samples of the window that are stored with less than they were labelled with, because its memory ran short. They are not lost:
+/// their values are in the profile, but not in that of their trace, span or label.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Coarsened {
+    /// Their trace is there, and not the span.
+    #[prost(uint64, tag = "1")]
+    pub without_span: u64,
+    /// Neither is.
+    #[prost(uint64, tag = "2")]
+    pub without_trace: u64,
+    /// Their string labels are missing.
+    #[prost(uint64, tag = "3")]
+    pub without_labels: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Label {

@@ -96,6 +96,14 @@ fn ingest(state: &AppState, out: &mut Exposition) {
     for (reason, count) in &ingest.refused_total {
         out.sample("ingest_refused_total", &[("reason", reason)], *count as f64);
     }
+    out.family(
+        "ingest_coarsened_total",
+        "counter",
+        "Samples that agents short of memory stored without span, trace or labels.",
+    );
+    for (missing, samples) in &ingest.coarsened_total {
+        out.sample("ingest_coarsened_total", &[("missing", missing)], *samples as f64);
+    }
     let (in_use, limit) = state.ingest.memory();
     out.single("ingest_memory_bytes", "gauge", "Memory reserved by windows between arrival and ack.", in_use as f64);
     out.single("ingest_memory_max_bytes", "gauge", "What they may reserve.", limit as f64);
