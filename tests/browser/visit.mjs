@@ -1,7 +1,7 @@
 // Walks through the view in a real browser: every page, both themes, a phone, the keyboard, hostile names.
 //
-// node visit.mjs <visit.json>: {"base", "chromium", "pages": [{"name", "path", "shows": [text…]}], "flame": {"path", "names"},
-// "hostile": {"word", "paths"}}.
+// node visit.mjs <visit.json>: {"base", "chromium", "pages": [{"name", "path", "shows": [text…], "draws": [function…]}],
+// "flames": [{"name", "path", "names"}], "growth": {"path", "leak", "standing"}, "hostile": {"word", "paths"}}.
 // Prints one line per claim; exits 1 if one does not hold.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -73,6 +73,17 @@ async function shows(page, text) {
   await page.getByText(text).first().waitFor({ state: "attached", timeout: 20_000 });
 }
 
+/** Waits until a page says and draws what it should. */
+async function isThere(page, { shows: texts, draws = [] }) {
+  for (const text of texts) await shows(page, text);
+  for (const name of draws) await frames(page, name).first().waitFor({ state: "attached", timeout: 20_000 });
+}
+
+/** Where the flame graph draws a function: what is on a canvas is told in a list beside it. */
+function frames(page, name) {
+  return page.locator(`[data-testid=flame-mirror] li[data-name="${name}"]`);
+}
+
 async function fitsTheScreen(page) {
   const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
   must(wide <= screen + 1, `scrolls sideways: ${wide} px on a screen of ${screen}`);
@@ -86,11 +97,11 @@ function paper() {
 
 async function everyPage(browser, theme) {
   const background = [];
-  for (const { name, path, shows: texts } of visit.pages) {
+  for (const { name, path, ...expected } of visit.pages) {
     await claim(`${name}, ${theme}`, async () => {
       const tab = await open(browser, { colorScheme: theme });
       await goto(tab.page, path);
-      for (const text of texts) await shows(tab.page, text);
+      await isThere(tab.page, expected);
       await quiet(tab);
       background.push(await tab.page.evaluate(paper));
       await tab.context.close();
@@ -105,11 +116,11 @@ async function themesDiffer(light, dark) {
 }
 
 async function phone(browser) {
-  for (const { name, path, shows: texts } of visit.pages) {
+  for (const { name, path, ...expected } of visit.pages) {
     await claim(`${name} on a phone`, async () => {
       const tab = await open(browser, { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
       await goto(tab.page, path);
-      for (const text of texts) await shows(tab.page, text);
+      await isThere(tab.page, expected);
       await fitsTheScreen(tab.page);
       await quiet(tab);
       await tab.context.close();
@@ -117,18 +128,19 @@ async function phone(browser) {
   }
 }
 
-async function keyboard(browser) {
+/** The keys, on a page with a flame graph. */
+async function keyboard(browser, flame) {
   const tab = await open(browser);
   const { page } = tab;
-  await goto(page, visit.flame.path);
-  await page.locator(`[data-testid=flame-mirror] li[data-name="${visit.flame.names[0]}"]`).first().waitFor({ state: "attached" });
-  await claim("the flame graph draws every function of the profile", async () => {
-    for (const name of visit.flame.names) {
-      const count = await page.locator(`[data-testid=flame-mirror] li[data-name="${name}"]`).count();
+  await goto(page, flame.path);
+  await frames(page, flame.names[0]).first().waitFor({ state: "attached" });
+  await claim(`${flame.name}: the flame graph draws every function of the profile`, async () => {
+    for (const name of flame.names) {
+      const count = await frames(page, name).count();
       must(count > 0, `${name} is not drawn`);
     }
   });
-  await claim("the first stop of the Tab key can be seen", async () => {
+  await claim(`${flame.name}: the first stop of the Tab key can be seen`, async () => {
     await page.keyboard.press("Tab");
     const seen = await page.evaluate(() => {
       const box = document.activeElement?.getBoundingClientRect();
@@ -136,7 +148,7 @@ async function keyboard(browser) {
     });
     must(seen, "nothing visible has the focus");
   });
-  await claim("? opens the keys, Escape closes them, and / searches at once", async () => {
+  await claim(`${flame.name}: ? opens the keys, Escape closes them, and / searches at once`, async () => {
     const search = "[data-testid=search]";
     // A dialog that just closed holds the focus for some milliseconds: often enough to be met by one of these.
     for (let round = 1; round <= 30; round += 1) {
@@ -149,19 +161,56 @@ async function keyboard(browser) {
       const reached = await page.evaluate((box) => document.activeElement?.matches(box), search);
       must(reached, `round ${round}: the search box has not got the focus`);
     }
-    await page.keyboard.type(visit.flame.names[0]);
+    await page.keyboard.type(flame.names[0]);
     await page.waitForFunction(() => new URLSearchParams(location.search).get("q"));
   });
-  await claim("Enter on a selected frame focuses it, and the focus is in the URL", async () => {
+  await claim(`${flame.name}: Enter on a selected frame focuses it, and the focus is in the URL`, async () => {
     await page.keyboard.press("Escape");
-    await goto(page, visit.flame.path);
+    await goto(page, flame.path);
     const graph = page.locator("[data-testid=flame]");
     await graph.waitFor();
     await graph.focus();
     for (const key of ["ArrowDown", "ArrowDown", "ArrowDown", "Enter"]) await page.keyboard.press(key);
     await page.waitForFunction(() => new URLSearchParams(location.search).get("focus"));
   });
-  await claim("the keyboard leaves no complaint behind", () => quiet(tab));
+  await claim(`${flame.name}: the keyboard leaves no complaint behind`, () => quiet(tab));
+  await tab.context.close();
+}
+
+/** What grew, by what a person does there: reads who it was, and follows it with the keyboard alone. */
+async function growth(browser) {
+  const { path, leak, standing } = visit.growth;
+  const tab = await open(browser);
+  const { page } = tab;
+  await goto(page, path);
+  const growers = page.locator("[data-testid=growers] li");
+  await growers.first().waitFor();
+  await claim("growth: the leak is the one that grew, steadily, and what stands or comes and goes is not in the list", async () => {
+    const listed = await growers.evaluateAll((all) => all.map((li) => [li.dataset.name, li.dataset.trend].join(" ")));
+    must(listed.join() === `${leak} steady`, `listed: ${listed}`);
+    await frames(page, standing).first().waitFor({ state: "attached" });
+  });
+  await claim("growth: the headline, its rate and the comparison of both ends are there", async () => {
+    const total = await page.locator("[data-testid=growth-total]").innerText();
+    must(/\+[\d.,]+ [KMG]iB .*\+[\d.,]+ [KMG]iB an hour/.test(total.replaceAll("\u00a0", " ")), `says: ${total}`);
+    const diff = await page.locator("[data-testid=growth-diff]").getAttribute("href");
+    must(diff.startsWith("/diff?service=sessions&type=inuse_space"), `leads to ${diff}`);
+  });
+  await claim("growth: Tab reaches the leak's name, and Enter selects it in the graph", async () => {
+    for (let stop = 0; stop < 60; stop += 1) {
+      await page.keyboard.press("Tab");
+      const on = await page.evaluate(() => document.activeElement?.closest("[data-testid=growers] li")?.dataset.name);
+      if (on === leak) break;
+    }
+    await page.keyboard.press("Enter");
+    await page.waitForFunction((name) => new URLSearchParams(location.search).get("fn") === name, leak, { timeout: 5_000 });
+  });
+  await claim("growth: blocks instead of bytes are one click away, and in the URL", async () => {
+    await page.locator("[data-type=inuse_objects]").click();
+    await page.waitForFunction(() => new URLSearchParams(location.search).get("type") === "inuse_objects");
+    await page.locator(`[data-testid=growers] li[data-name="${leak}"]`).getByText(/\+[\d.]+ k? ·/).waitFor();
+  });
+  await claim("growth: nothing is complained of", () => quiet(tab));
   await tab.context.close();
 }
 
@@ -191,7 +240,8 @@ try {
   const dark = await everyPage(browser, "dark");
   await claim("light and dark are different", () => themesDiffer(light, dark));
   await phone(browser);
-  await keyboard(browser);
+  for (const flame of visit.flames) await keyboard(browser, flame);
+  await growth(browser);
   await hostile(browser);
 } finally {
   await browser.close();

@@ -12,6 +12,12 @@ use tephra_proto::v1::{
 /// Nanoseconds of CPU that one sample stands for at 99 Hz.
 pub const CPU_PERIOD: u64 = 10_101_010;
 
+/// Mean bytes between two allocation samples.
+pub const HEAP_PERIOD: u64 = 512 * 1024;
+
+/// Blocks that a sampled live one stands for.
+pub const LIVE_OBJECTS: u64 = 64;
+
 /// Some agent in some process: numbers its windows.
 #[derive(Debug, Clone)]
 pub struct Agent {
@@ -94,6 +100,8 @@ pub struct Window {
     payload: WindowPayload,
     cpu: Series,
     alloc: Series,
+    live_space: Series,
+    live_objects: Series,
     strings: HashMap<String, u32>,
     frames: HashMap<u32, u32>,
     nodes: HashMap<(Option<u32>, u32), u32>,
@@ -114,15 +122,17 @@ impl Window {
             label_sets: vec![LabelSet::default()],
             ..WindowPayload::default()
         };
-        let series = |name: &str, unit: &str, period, scale| Series {
-            r#type: Some(ProfileType { name: name.into(), unit: unit.into(), kind: Kind::Counter.into(), period }),
+        let series = |name: &str, unit: &str, kind: Kind, period, scale| Series {
+            r#type: Some(ProfileType { name: name.into(), unit: unit.into(), kind: kind.into(), period }),
             scale,
             ..Series::default()
         };
         Self {
             payload,
-            cpu: series("cpu", "nanoseconds", CPU_PERIOD, CPU_PERIOD),
-            alloc: series("alloc_space", "bytes", 524_288, 1),
+            cpu: series("cpu", "nanoseconds", Kind::Counter, CPU_PERIOD, CPU_PERIOD),
+            alloc: series("alloc_space", "bytes", Kind::Counter, HEAP_PERIOD, 1),
+            live_space: series("inuse_space", "bytes", Kind::Gauge, HEAP_PERIOD, 1),
+            live_objects: series("inuse_objects", "count", Kind::Gauge, HEAP_PERIOD, 1),
             ..Self::default()
         }
     }
@@ -146,11 +156,32 @@ impl Window {
 
     /// Adds one allocation sample of so many bytes.
     #[must_use]
-    pub fn alloc(mut self, stack: &[&str], bytes: u64) -> Self {
+    pub fn alloc(self, stack: &[&str], bytes: u64) -> Self {
+        self.alloc_in(stack, bytes, None)
+    }
+
+    /// Adds one allocation sample that was made for a trace.
+    #[must_use]
+    pub fn alloc_in(mut self, stack: &[&str], bytes: u64, link: Option<Link>) -> Self {
         let leaf = self.stack(stack);
+        let link = self.link(link);
         self.alloc.stack.push(leaf);
         self.alloc.value.push(bytes);
         self.alloc.samples.push(1);
+        self.alloc.link.push(link);
+        self
+    }
+
+    /// Adds sampled blocks that one stack allocated and that live at the window's end. Each stands for [`HEAP_PERIOD`] bytes
+    /// in [`LIVE_OBJECTS`] blocks.
+    #[must_use]
+    pub fn live(mut self, stack: &[&str], sampled: u32) -> Self {
+        let leaf = self.stack(stack);
+        for (series, each) in [(&mut self.live_space, HEAP_PERIOD), (&mut self.live_objects, LIVE_OBJECTS)] {
+            series.stack.push(leaf);
+            series.value.push(u64::from(sampled) * each);
+            series.samples.push(sampled);
+        }
         self
     }
 
@@ -169,7 +200,7 @@ impl Window {
         self
     }
 
-    /// CPU and allocation samples in it.
+    /// CPU and allocation samples in it. Blocks that live were counted when they were allocated.
     pub fn samples(&self) -> u64 {
         self.cpu.value.iter().sum::<u64>() + self.alloc.samples.iter().map(|n| u64::from(*n)).sum::<u64>()
     }
@@ -177,7 +208,8 @@ impl Window {
     /// The payload, for tests that want to damage it.
     pub fn payload(&self) -> WindowPayload {
         let mut payload = self.payload.clone();
-        payload.series = [&self.cpu, &self.alloc].into_iter().filter(|s| !s.stack.is_empty()).cloned().collect();
+        let series = [&self.cpu, &self.alloc, &self.live_space, &self.live_objects];
+        payload.series = series.into_iter().filter(|series| !series.stack.is_empty()).cloned().collect();
         payload
     }
 

@@ -33,6 +33,7 @@ fn the_view_works_in_a_browser() {
     let middle = end - WINDOWS * 10_000;
     let start = middle - WINDOWS * 10_000;
     fill(&pusher, start, middle);
+    fill_leaking(&pusher, start, end);
     fill_hostile(&pusher, start, middle);
     let deploy = json!({"kind": "deploy", "service": "checkout", "title": "checkout v2", "at": middle});
     collector.api.post_json("/api/v1/events", &deploy);
@@ -48,12 +49,29 @@ fn the_view_works_in_a_browser() {
             {"name": "service", "path": format!("/s/checkout?{range}"), "shows": ["checkout"]},
             {"name": "diff", "path": format!("/diff?service=checkout&{range}&{versions}"), "shows": ["tax::rate_for"]},
             {"name": "trace", "path": format!("/trace/{trace}"), "shows": ["gateway", "checkout"]},
+            {"name": "trace, by memory", "path": format!("/trace/{trace}?svc=checkout&type=alloc_space"), "shows": ["12 allocation samples"], "draws": ["cart::copy_lines"]},
             {"name": "alert", "path": format!("/alert?service=checkout&at={end}&w=2m"), "shows": ["rate_for"]},
+            // Two instances, 51.7 MiB each on average over the time.
+            {"name": "heap in use", "path": format!("/s/sessions?type=inuse_space&{range}"), "shows": ["103 MiB"], "draws": ["catalog::load"]},
+            {"name": "growth", "path": format!("/growth?service=sessions&{range}"), "shows": ["grew steadily", "sessions::remember"], "draws": ["sessions::remember"]},
             {"name": "status", "path": "/status", "shows": ["checkout"]},
         ],
-        "flame": {
-            "path": format!("/s/checkout?{range}"),
-            "names": ["tax::rate_for", "json::parse", "handle_order"],
+        "flames": [
+            {
+                "name": "service",
+                "path": format!("/s/checkout?{range}"),
+                "names": ["tax::rate_for", "json::parse", "handle_order"],
+            },
+            {
+                "name": "growth",
+                "path": format!("/growth?service=sessions&{range}"),
+                "names": ["sessions::remember", "catalog::load", "main"],
+            },
+        ],
+        "growth": {
+            "path": format!("/growth?service=sessions&{range}"),
+            "leak": "sessions::remember",
+            "standing": "catalog::load",
         },
         "hostile": {
             "word": WORD,
@@ -62,6 +80,7 @@ fn the_view_works_in_a_browser() {
                 format!("/diff?service=hostile&{range}&{versions}"),
                 format!("/trace/{}", "66".repeat(16)),
                 format!("/alert?service=hostile&at={end}&w=2m"),
+                format!("/growth?service=hostile&{range}"),
             ],
         },
     });
@@ -89,9 +108,26 @@ fn fill(pusher: &Pusher, start: u64, middle: u64) {
         let (early, late) = (start + i * 10_000, middle + i * 10_000);
         pusher.accept(v1.seal(early, &work(100 + i % 3, 20 + i % 2)));
         let traced = work(100 + i % 2, 90 + i % 3).cpu_in(&["main", "handle_order"], 5, Some(link(2)));
+        let traced = traced.alloc_in(&["main", "handle_order", "cart::copy_lines"], 3 << 20, Some(link(2)));
         pusher.accept(v2.seal(late, &traced.span("/orders", 200_000, link(2))));
         let forward = Window::new().cpu_in(&["main", "forward"], 7, Some(link(1))).span("/checkout", 250_000, link(1));
         pusher.accept(gateway.seal(late, &forward));
+    }
+}
+
+/// A service that forgets nothing it is told, beside a catalog it loaded once and what it frees again.
+fn fill_leaking(pusher: &Pusher, start: u64, end: u64) {
+    let mut instances = [Agent::new("sessions", 6), Agent::new("sessions", 7)];
+    for (i, at) in (start..end).step_by(10_000).enumerate() {
+        let i = i as u32;
+        let window = Window::new()
+            .cpu(&["main", "serve"], 20)
+            .live(&["main", "serve", "sessions::remember"], 6 + 3 * i)
+            .live(&["main", "catalog::load"], 60)
+            .live(&["main", "serve", "report::render"], 1 + i * 7 % 5);
+        for instance in &mut instances {
+            pusher.accept(instance.seal(at, &window));
+        }
     }
 }
 
@@ -104,8 +140,10 @@ fn fill_hostile(pusher: &Pusher, start: u64, middle: u64) {
         |number: u8, version: &str| Agent::new("hostile", number).label("version", version).label("zone", &names[0]);
     let (mut v1, mut v2) = (agent(4, "v1"), agent(5, "v2"));
     for i in 0..WINDOWS {
-        let window =
-            |samples: u64| Window::new().cpu_in(&stack, samples + i % 3, Some(link)).span(&names[1], 250_000, link);
+        let window = |samples: u64| {
+            let traced = Window::new().cpu_in(&stack, samples + i % 3, Some(link)).span(&names[1], 250_000, link);
+            traced.live(&stack, samples as u32)
+        };
         pusher.accept(v1.seal(start + i * 10_000, &window(50)));
         pusher.accept(v2.seal(middle + i * 10_000, &window(150)));
     }

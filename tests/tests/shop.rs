@@ -72,6 +72,7 @@ fn the_shop_is_profiled_by_name_trace_and_release() {
     names_are_real(&collector);
     the_release_that_regressed_is_told_by_function(&collector);
     a_slow_request_is_seen_in_both_services(&collector);
+    requests_show_what_they_allocated(&collector);
     every_sample_is_accounted_for(&collector);
 }
 
@@ -124,6 +125,23 @@ fn a_slow_request_is_seen_in_both_services(collector: &Collector) {
         answer.status == 200 && answer.text().contains("\"gateway\"") && answer.text().contains("\"checkout\"")
     });
     assert!(both.is_some(), "no slow order was sampled in both services: {slowest:?}");
+}
+
+/// The planted waste again, this time in the requests it was done for.
+fn requests_show_what_they_allocated(collector: &Collector) {
+    let query = format!("service=checkout&from=now-10m&until={}&label.version=v2", now_ms());
+    let requests = collector.api.json(&format!("/api/v1/requests?{query}"));
+    let routes = requests["routes"].as_array().expect("routes");
+    let slowest = routes.iter().filter_map(|route| route["slowest"].as_array()).flatten();
+    let traces: Vec<&str> = slowest.filter_map(|request| request["trace_id"].as_str()).collect();
+    let wasteful = traces.iter().find(|trace| {
+        let trace = collector.api.json(&format!("/api/v1/traces/{trace}"));
+        let services = trace["services"].as_array().expect("services").iter();
+        let types = services.filter_map(|service| service["types"].as_array()).flatten();
+        let mut of_heap = types.filter(|kind| kind["type"]["name"] == "alloc_space");
+        of_heap.any(|kind| kind["flame"]["names"].to_string().contains("receipt::render"))
+    });
+    assert!(wasteful.is_some(), "none of {} requests shows that receipts were allocated for it", traces.len());
 }
 
 fn every_sample_is_accounted_for(collector: &Collector) {

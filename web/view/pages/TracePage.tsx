@@ -47,7 +47,9 @@ function Trace({ trace }: { trace: TraceAnswer }) {
   const profile = useMemo(() => (chosen ? inTotals(flameFromJson(chosen.flame)) : null), [chosen]);
   const spans = trace.services.flatMap((s) => s.spans);
   const longest = Math.max(0, ...spans.map((s) => s.duration_us)) / 1000;
-  const cpuSamples = trace.services.reduce((n, s) => n + (s.types.find((t) => t.type.name === "cpu")?.samples ?? 0), 0);
+  const samplesOf = (type: string) =>
+    trace.services.reduce((n, s) => n + (s.types.find((t) => t.type.name === type)?.samples ?? 0), 0);
+  const allocSamples = samplesOf("alloc_space");
   return (
     <>
       <div class="page-head">
@@ -56,7 +58,8 @@ function Trace({ trace }: { trace: TraceAnswer }) {
         </h1>
         <p class="quiet">
           {fmt.plural(trace.services.length, "service")} · {fmt.plural(spans.length, "span")}
-          {longest > 0 ? ` · longest ${fmt.duration(longest)}` : ""} · {fmt.plural(cpuSamples, "CPU sample")} ·{" "}
+          {longest > 0 ? ` · longest ${fmt.duration(longest)}` : ""} · {fmt.plural(samplesOf("cpu"), "CPU sample")}
+          {allocSamples > 0 ? ` · ${fmt.plural(allocSamples, "allocation sample")}` : ""} ·{" "}
           {fmt.range(trace.from, trace.until)}
         </p>
       </div>

@@ -64,6 +64,8 @@ export function Timeline(props: Props) {
   const shownB = live?.side === "b" ? snapped(live.from, live.to) : b;
   const emit = (side: "a" | "b", range: Range) => (side === "a" ? props.onA?.(range) : props.onB(range));
   const single = data?.series.length === 1;
+  const ticks = timeTicks(context.from, context.until, Math.max(2, w / 110));
+  const inSeconds = ticks.length > 1 && ticks[1]! - ticks[0]! < 60e3;
   return (
     <div class={`timeline${props.loading ? " is-loading" : ""}`} data-testid="timeline">
       <svg
@@ -101,11 +103,11 @@ export function Timeline(props: Props) {
           </g>
         ))}
         <line class="tl-floor" x1={0} x2={w} y1={FLOOR} y2={FLOOR} />
-        {timeTicks(context.from, context.until, Math.max(2, w / 110)).map((t) => (
+        {ticks.map((t) => (
           <g key={t} class="tl-tick">
             <line x1={x(t)} x2={x(t)} y1={FLOOR} y2={FLOOR + 4} />
             <text x={x(t)} y={FLOOR + 17} text-anchor={x(t) < 24 ? "start" : x(t) > w - 24 ? "end" : "middle"}>
-              {fmt.time(t, context.until)}
+              {fmt.time(t, context.until, inSeconds)}
             </text>
           </g>
         ))}
