@@ -10,6 +10,7 @@ mod demo;
 mod dev;
 mod open_data;
 mod process;
+mod sanitize;
 mod servers;
 mod soak;
 mod stop;
@@ -32,6 +33,7 @@ cargo xtask <command>
   soak --minutes N                 the tests that can go on for ever, for that long
   aarch64                          the agent's lints and unit tests on AArch64, in an emulator
   record                           stacks of AArch64 programs, recorded again for the agent's tests
+  sanitize [address|thread|miri]   the heap profiler under tools that see what tests cannot
   dev                              the view with hot reload, against a collector on port 4040
   binaries                         release builds of the collector and both shops; prints their folder";
 
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Some((&"web", [])) => web::build(),
         Some((&"bench", rest)) => bench::run(rest),
         Some((&"soak", rest)) => soak::run(rest),
+        Some((&"sanitize", rest)) => sanitize::run(rest),
         Some((&"dev", [])) => dev::run(),
         Some((&"aarch64", [])) => aarch64::run(),
         Some((&"record", [])) => aarch64::record(),

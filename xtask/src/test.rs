@@ -24,7 +24,16 @@ pub(crate) fn run() -> Result {
     })?;
     step("Rust, whole system and browser", || {
         let mut command = cargo();
-        command.args(["test", "--workspace", "--locked", "--", "--skip", ACCURACY]);
+        command.args([
+            "test",
+            "--workspace",
+            "--locked",
+            "--features",
+            "tephra-tests/jemalloc",
+            "--",
+            "--skip",
+            ACCURACY,
+        ]);
         if let Ok(python) = &pyarrow {
             command.env("TEPHRA_TEST_PYARROW", python);
         }

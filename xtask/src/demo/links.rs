@@ -12,6 +12,8 @@ pub(crate) struct Links {
     pub(crate) overview: String,
     pub(crate) service: String,
     pub(crate) diff: String,
+    /// The same comparison by what was allocated.
+    pub(crate) allocations: String,
     pub(crate) growth: String,
     pub(crate) trace: String,
     pub(crate) alert: String,
@@ -27,6 +29,7 @@ impl Links {
             overview: "/".to_owned(),
             service: format!("/s/checkout?from={}&until={}", story.before.0, story.after.1),
             diff: diff_query("/diff?", story, "cpu"),
+            allocations: diff_query("/diff?", story, "alloc_space"),
             growth: growth_query("/growth?", story),
             trace: format!("/trace/{trace_id}"),
             alert: story.alert.clone(),
@@ -39,6 +42,7 @@ impl Links {
         println!("\n  overview      {base}{}", self.overview);
         println!("  flame graph   {base}{}", self.service);
         println!("  v1 → v2       {base}{}", self.diff);
+        println!("  by memory     {base}{}", self.allocations);
         println!("  what grew     {base}{}", self.growth);
         println!("  a slow trace  {base}{}", self.trace);
         println!("  the alert     {base}{}", self.alert);

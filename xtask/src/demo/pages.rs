@@ -7,11 +7,12 @@ use crate::demo::links::Links;
 use crate::tools::{chromium, run_quietly};
 
 /// What each page must show: a claim, its path, and words on it.
-pub(crate) fn expectations(links: &Links) -> [(&'static str, &str, &'static [&'static str]); 6] {
+pub(crate) fn expectations(links: &Links) -> [(&'static str, &str, &'static [&'static str]); 7] {
     [
         ("the overview lists both services", &links.overview, &["gateway", "checkout"]),
         ("the service page opens", &links.service, &["checkout", "cpu"]),
         ("the diff page names the slow function", &links.diff, &["rate_for"]),
+        ("the diff page of allocations names the wasteful one", &links.allocations, &["receipt::render"]),
         ("the page of what grew names the leak", &links.growth, &["sessions::"]),
         ("the trace page shows both services", &links.trace, &["gateway", "checkout"]),
         ("the alert page says it in words", &links.alert, &["rate_for"]),
