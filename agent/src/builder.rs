@@ -164,8 +164,8 @@ impl Builder {
     }
 
     /// What the agent may hold, 4 to 64 MiB. Three eighths are for the window that is being filled, half as much again is kept
-    /// free to encode it, three sixteenths are for windows that wait for the collector; samples, requests and live blocks on
-    /// their way share the rest. When half of the window's part is used, samples lose their span; at three quarters their trace and
+    /// free to encode it, three sixteenths are for windows that wait for the collector, an eighth is for unwind tables of shared
+    /// libraries; samples, requests and live blocks on their way share the rest. When half of the window's part is used, samples lose their span; at three quarters their trace and
     /// string labels; when it is full, stacks that are new. [`Stats`](crate::Stats) counts all of it. Default: 16 MiB.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_bytes = bytes;
@@ -223,6 +223,7 @@ impl Builder {
             stack_depth: self.stack_depth,
             window_bytes: self.memory_bytes / 8 * 3,
             queue_bytes: self.memory_bytes / 16 * 3,
+            tables_bytes: self.memory_bytes / 8,
             window_ms,
         })
     }
@@ -242,6 +243,8 @@ pub(crate) struct Settings {
     pub(crate) window_bytes: usize,
     /// Budget of the windows that wait.
     pub(crate) queue_bytes: usize,
+    /// Budget of copied unwind tables.
+    pub(crate) tables_bytes: usize,
     pub(crate) window_ms: u32,
 }
 

@@ -36,6 +36,9 @@ pub struct Stats {
     pub labels_refused: u64,
     /// Threads sampled now.
     pub threads: u64,
+    /// Libraries loaded now whose unwind tables are larger than the memory left for them, an eighth of the limit together: stacks
+    /// in their code are followed by frame pointers, and cut where there are none.
+    pub modules_without_tables: u64,
     /// Threads that the kernel gave no timer of their own, as under a low `ulimit -i`. One timer of the whole process
     /// samples them, where the kernel has it (Linux 6.4).
     pub timer_failures: u64,

@@ -90,6 +90,7 @@ impl Worker {
         let initial_durations = sampler::Durations::read();
         let initial_cpu_ns = sampler::process_cpu_ns();
         let initial_heap_full = heap::counters().table_full;
+        sampler::limit_tables(settings.tables_bytes);
         sampler::start(SamplerConfig { hz: settings.cpu_hz, depth: settings.stack_depth })
             .map_err(|why| StartError::Sampler { reason: why.to_string() })?;
         if settings.heap_mean_bytes > 0 {
@@ -320,6 +321,7 @@ impl Worker {
             without_labels: self.coarsened.without_labels + self.window.coarsened().without_labels,
             labels_refused: labels::refused() - self.initial_labels_refused,
             threads: now.threads,
+            modules_without_tables: now.modules_without_tables,
             timer_failures: now.timer_failures - initial.timer_failures,
             windows_sealed: self.sequence,
             table_bytes: self.window.bytes() as u64,

@@ -84,11 +84,19 @@ impl Labels {
     }
 
     /// What a signal handler copies.
+    #[cfg_attr(
+        any(not(target_os = "linux"), feature = "pprof-fallback"),
+        allow(dead_code, reason = "the stand-in sampler's samples have no labels")
+    )]
     pub(crate) fn number(self) -> u16 {
         self.0
     }
 
     /// The labels with this number; a number that was never given has none.
+    #[cfg_attr(
+        any(not(target_os = "linux"), feature = "pprof-fallback"),
+        allow(dead_code, reason = "the stand-in sampler's samples have no labels")
+    )]
     pub(crate) fn numbered(number: u16) -> Self {
         Self(number)
     }

@@ -51,6 +51,7 @@ pub(crate) struct Counters {
     pub(crate) handler_ns: u64,
     pub(crate) alloc_ns: u64,
     pub(crate) threads: u64,
+    pub(crate) modules_without_tables: u64,
 }
 
 /// How long samples kept their threads: not known.
@@ -116,6 +117,9 @@ impl Registers {
         Self
     }
 }
+
+/// This sampler has no tables of its own.
+pub(crate) fn limit_tables(_: usize) {}
 
 /// There is nothing but a process's timer.
 pub(crate) fn has_process_timer() -> bool {

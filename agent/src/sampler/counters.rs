@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// A reading of all counters. They only grow, except `threads`.
+        /// A reading of all counters. They only grow, but for the last two.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub(crate) struct Counters { $($(#[$doc])* pub(crate) $name: u64),* }
 
@@ -45,6 +45,8 @@ counters! {
     alloc_ns,
     /// Threads sampled now.
     threads,
+    /// Modules loaded now whose unwind tables found no room.
+    modules_without_tables,
 }
 
 /// Adds to a counter. Safe in a signal handler.

@@ -8,10 +8,19 @@ use std::ops::{Deref, Range};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tephra_proto::ids::BuildId;
 
 use super::{build_id, signed_returns};
+
+/// The most that copies of unwind tables may take, in bytes.
+static TABLES_BYTES_MAX: AtomicUsize = AtomicUsize::new(2 << 20);
+
+/// Sets how much copies of unwind tables may take. What does not fit is not copied: its code is walked by frame pointers.
+pub(crate) fn limit_tables(bytes: usize) {
+    TABLES_BYTES_MAX.store(bytes, Ordering::Relaxed);
+}
 
 /// How often the loader has added and removed modules: unchanged means that nothing has to be read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +41,21 @@ pub(super) struct Loaded {
     /// The build id came from a note, not from hashing the file.
     pub(super) noted: bool,
     pub(super) unwind: Option<UnwindTables>,
+    /// It has tables, but there was no room to copy them.
+    pub(super) left_out: bool,
+}
+
+impl Loaded {
+    /// What is left to know of a module that was unloaded.
+    pub(super) fn without_tables(&self) -> Self {
+        let Self { bias, ref code, ref path, build_id, noted, .. } = *self;
+        Self { bias, code: code.clone(), path: path.clone(), build_id, noted, unwind: None, left_out: false }
+    }
+
+    /// Bytes that copies of its tables take.
+    fn copied(&self) -> usize {
+        self.unwind.as_ref().map_or(0, UnwindTables::copied)
+    }
 }
 
 /// `.eh_frame_hdr` and `.eh_frame` with their addresses in the file's terms.
@@ -40,6 +64,13 @@ pub(super) struct UnwindTables {
     /// `None` when its search table cannot be used; the unwinder then builds one.
     pub(super) header: Option<(u64, UnwindBytes)>,
     pub(super) frames: (u64, UnwindBytes),
+}
+
+impl UnwindTables {
+    fn copied(&self) -> usize {
+        let header = self.header.as_ref().map(|(_, bytes)| bytes);
+        header.into_iter().chain([&self.frames.1]).map(UnwindBytes::copied).sum()
+    }
 }
 
 /// Bytes of an unwind table.
@@ -52,6 +83,15 @@ pub(super) enum UnwindBytes {
 impl Default for UnwindBytes {
     fn default() -> Self {
         Self::Borrowed(&[])
+    }
+}
+
+impl UnwindBytes {
+    fn copied(&self) -> usize {
+        match self {
+            Self::Borrowed(_) => 0,
+            Self::Copied(bytes) => bytes.len(),
+        }
     }
 }
 
@@ -85,20 +125,24 @@ pub(super) fn read_all(known: &[Arc<Loaded>]) -> Vec<Arc<Loaded>> {
         known: &'a [Arc<Loaded>],
         found: Vec<Found>,
         vdso: u64,
+        room: usize,
     }
     unsafe extern "C" fn each(info: *mut libc::dl_phdr_info, _size: usize, collect: *mut c_void) -> c_int {
         // SAFETY: the loader passes a valid record; `collect` is the local below, borrowed by nothing else meanwhile.
         let (info, collect) = unsafe { (&*info, &mut *collect.cast::<Collect<'_>>()) };
         let is_main = collect.found.is_empty();
         // SAFETY: the record is the loader's, and its lock is held until this callback returns.
-        if let Some(found) = unsafe { Mapped::new(info, is_main, collect.vdso) }.and_then(|m| m.read(collect.known)) {
+        let mapped = unsafe { Mapped::new(info, is_main, collect.vdso) };
+        if let Some(found) = mapped.and_then(|mapped| mapped.read(collect.known, &mut collect.room)) {
             collect.found.push(found);
         }
         0
     }
     // SAFETY: reads a word the kernel gave the process; 0 when there is no vDSO.
     let vdso = unsafe { libc::getauxval(libc::AT_SYSINFO_EHDR) };
-    let mut collect = Collect { known, found: Vec::new(), vdso };
+    let taken = known.iter().map(|loaded| loaded.copied()).sum();
+    let room = TABLES_BYTES_MAX.load(Ordering::Relaxed).saturating_sub(taken);
+    let mut collect = Collect { known, found: Vec::new(), vdso, room };
     // SAFETY: the callback matches the declared type and `collect` lives until the call returns.
     unsafe { libc::dl_iterate_phdr(Some(each), (&raw mut collect).cast()) };
     collect.found.into_iter().map(Found::finish).collect()
@@ -107,23 +151,36 @@ pub(super) fn read_all(known: &[Arc<Loaded>]) -> Vec<Arc<Loaded>> {
 /// What one call of the loader's callback yields; files are read only after the loader's lock is free again.
 enum Found {
     Known(Arc<Loaded>),
-    New { bias: u64, code: Vec<Range<u64>>, path: PathBuf, build_id: Option<BuildId>, unwind: Option<UnwindTables> },
+    New {
+        bias: u64,
+        code: Vec<Range<u64>>,
+        path: PathBuf,
+        build_id: Option<BuildId>,
+        unwind: Option<UnwindTables>,
+        left_out: bool,
+    },
 }
 
 impl Found {
     fn finish(self) -> Arc<Loaded> {
         match self {
             Self::Known(loaded) => loaded,
-            Self::New { bias, code, path, build_id, unwind } => {
+            Self::New { bias, code, path, build_id, unwind, left_out } => {
                 let noted = build_id.is_some();
                 // A file that is gone cannot be named by content. Its path at least keeps it apart from other modules.
                 let build_id = build_id
                     .or_else(|| build_id::of_file(&path).ok())
                     .unwrap_or_else(|| build_id::hash(path.as_os_str().as_bytes()));
-                Arc::new(Loaded { bias, code, path, build_id, noted, unwind })
+                Arc::new(Loaded { bias, code, path, build_id, noted, unwind, left_out })
             }
         }
     }
+}
+
+/// Tables where the loader mapped them.
+struct MappedTables<'a> {
+    header: Option<(u64, &'a [u8])>,
+    frames: (u64, &'a [u8]),
 }
 
 /// One loader record while the loader's lock is held.
@@ -157,8 +214,8 @@ impl<'a> Mapped<'a> {
         Some(Self { bias: info.dlpi_addr, headers, path, permanent: is_main || is_vdso })
     }
 
-    /// Reads the module, or recognizes it. `None` when it has no code.
-    fn read(&self, known: &[Arc<Loaded>]) -> Option<Found> {
+    /// Reads the module, or recognizes it. `None` when it has no code. `room`: how much may be copied.
+    fn read(&self, known: &[Arc<Loaded>], room: &mut usize) -> Option<Found> {
         let executable = self.loads().filter(|h| h.p_flags & libc::PF_X != 0);
         let code: Vec<_> = executable.map(|h| self.at(h.p_vaddr)..self.at(h.p_vaddr.wrapping_add(h.p_memsz))).collect();
         if code.is_empty() {
@@ -174,8 +231,10 @@ impl<'a> Mapped<'a> {
         if let Some(loaded) = known.iter().find(same) {
             return Some(Found::Known(Arc::clone(loaded)));
         }
-        let unwind = self.unwind_tables();
-        Some(Found::New { bias: self.bias, code, path: self.path.clone(), build_id, unwind })
+        let found = self.find_tables();
+        let unwind = found.as_ref().and_then(|tables| self.keep_tables(tables, room));
+        let left_out = found.is_some() && unwind.is_none();
+        Some(Found::New { bias: self.bias, code, path: self.path.clone(), build_id, unwind, left_out })
     }
 
     fn build_id(&self) -> Option<BuildId> {
@@ -183,7 +242,7 @@ impl<'a> Mapped<'a> {
         notes.filter_map(|h| self.bytes(h.p_vaddr, h.p_memsz)).find_map(build_id::in_notes)
     }
 
-    fn unwind_tables(&self) -> Option<UnwindTables> {
+    fn find_tables(&self) -> Option<MappedTables<'a>> {
         let header = self.headers.iter().find(|h| h.p_type == libc::PT_GNU_EH_FRAME)?;
         let header_bytes = self.bytes(header.p_vaddr, header.p_memsz)?;
         let &[version, pointer_encoding, count_encoding, table_encoding, ref rest @ ..] = header_bytes else {
@@ -196,12 +255,26 @@ impl<'a> Mapped<'a> {
             (1, UDATA4) => u64::from(pointer as u32),
             _ => return None,
         };
-        let frames = self.keep_frames(frames_length(self.bytes_from(frames_at)?));
+        let frames = frames_length(self.bytes_from(frames_at)?);
         let searchable = count_encoding == UDATA4 && table_encoding == DATAREL_SDATA4;
-        Some(UnwindTables {
-            header: searchable.then(|| (header.p_vaddr, self.keep(header_bytes))),
-            frames: (frames_at, frames),
-        })
+        Some(MappedTables { header: searchable.then_some((header.p_vaddr, header_bytes)), frames: (frames_at, frames) })
+    }
+
+    /// Makes tables outlive the loader's lock; `None` when that takes more than there is room for.
+    fn keep_tables(&self, tables: &MappedTables<'a>, room: &mut usize) -> Option<UnwindTables> {
+        let MappedTables { header, frames: (frames_at, frames) } = *tables;
+        let bytes = frames.len() + header.map_or(0, |(_, header)| header.len());
+        if !self.permanent && bytes > *room {
+            return None;
+        }
+        let fits = frames.len() <= *room;
+        let changed = if cfg!(target_arch = "aarch64") && fits { signed_returns::left_out(frames) } else { None };
+        let kept = UnwindTables {
+            header: header.map(|(at, header)| (at, self.keep(header))),
+            frames: (frames_at, changed.map_or_else(|| self.keep(frames), |frames| UnwindBytes::Copied(frames.into()))),
+        };
+        *room -= kept.copied();
+        Some(kept)
     }
 
     fn loads(&self) -> impl Iterator<Item = &'a libc::Elf64_Phdr> {
@@ -225,11 +298,6 @@ impl<'a> Mapped<'a> {
 
     fn bytes(&self, address: u64, length: u64) -> Option<&'a [u8]> {
         self.bytes_from(address)?.get(..usize::try_from(length).ok()?)
-    }
-
-    fn keep_frames(&self, frames: &'a [u8]) -> UnwindBytes {
-        let changed = if cfg!(target_arch = "aarch64") { signed_returns::left_out(frames) } else { None };
-        changed.map_or_else(|| self.keep(frames), |frames| UnwindBytes::Copied(frames.into()))
     }
 
     /// Makes bytes outlive the loader's lock.
@@ -287,6 +355,25 @@ mod tests {
         let second = read_all(&first);
         assert_eq!(first.len(), second.len());
         assert!(first.iter().zip(&second).all(|(a, b)| Arc::ptr_eq(a, b)));
+    }
+
+    #[test]
+    fn tables_without_room_are_left_out_and_that_is_known() {
+        let all = read_all(&[]);
+        let copied: usize = all.iter().map(|module| module.copied()).sum();
+        assert!(copied > 0 && all.iter().all(|module| !module.left_out), "{copied} bytes");
+        let mut room = copied - 1;
+        let again: Vec<_> = all.iter().map(|module| keep_again(module, &mut room)).collect();
+        assert_eq!(again.iter().filter(|kept| !**kept).count(), 1, "one of them did not fit");
+    }
+
+    /// Whether a module's copied tables find room.
+    fn keep_again(module: &Loaded, room: &mut usize) -> bool {
+        let Some(UnwindTables { header, frames }) = &module.unwind else { return true };
+        let permanent = module.copied() == 0;
+        let mapped = Mapped { bias: 0, headers: &[], path: PathBuf::new(), permanent };
+        let header = header.as_ref().map(|(at, bytes)| (*at, &**bytes));
+        mapped.keep_tables(&MappedTables { header, frames: (frames.0, &frames.1) }, room).is_some()
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(crate) use self::arch::Registers;
 pub(crate) use self::clock::process_cpu_ns;
 pub(crate) use self::counters::{Counters, read as counters};
 pub(crate) use self::durations::Durations;
+pub(crate) use self::loaded::limit_tables;
 pub(crate) use self::modules::ModuleMap;
 
 use self::capture::Subject;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use framehop::{ExplicitModuleSectionInfo, Unwinder, UnwinderNative};
 use tephra_proto::ids::BuildId;
 
+use super::counters::COUNTERS;
 use super::frugal::Frugal;
 use super::loaded::{self, Loaded, LoaderGeneration, UnwindBytes};
 use super::slots::{self, Cache};
@@ -182,12 +183,14 @@ impl Tracker {
         let now = Instant::now();
         let loaded = loaded::read_all(&self.loaded);
         let gone = self.loaded.iter().filter(|old| !loaded.iter().any(|new| Arc::ptr_eq(new, old)));
-        let gone: Vec<_> = gone.map(|old| (now, Arc::clone(old))).collect();
+        let gone: Vec<_> = gone.map(|old| (now, Arc::new(old.without_tables()))).collect();
         self.unloaded.retain(|(since, _)| now.duration_since(*since) < KEEP_UNLOADED);
         self.unloaded.splice(0..0, gone);
         self.unloaded.truncate(UNLOADED_MAX);
         publish(Snapshot::new(&loaded));
         self.map = Arc::new(ModuleMap::new(loaded.iter().chain(self.unloaded.iter().map(|(_, old)| old))));
+        let left_out = loaded.iter().filter(|module| module.left_out).count();
+        COUNTERS.modules_without_tables.store(left_out as u64, Ordering::Relaxed);
         self.loaded = loaded;
         self.generation = Some(generation);
     }
@@ -204,7 +207,15 @@ mod tests {
 
     fn module(path: &str, bias: u64, code: Range<u64>) -> Arc<Loaded> {
         let build_id = super::super::build_id::hash(path.as_bytes());
-        Arc::new(Loaded { bias, code: vec![code], path: path.into(), build_id, noted: true, unwind: None })
+        Arc::new(Loaded {
+            bias,
+            code: vec![code],
+            path: path.into(),
+            build_id,
+            noted: true,
+            unwind: None,
+            left_out: false,
+        })
     }
 
     #[test]

@@ -45,7 +45,8 @@ fn replay(recording: &[u8], mut each: impl FnMut(&Snapshot<Unwinder>, &Moment<'_
                 stack = vec![0; (range.end - range.start) as usize / 8];
                 let unwind = Some(UnwindTables { header: header.take(), frames: frames.take().unwrap() });
                 let (code, build_id) = (std::mem::take(&mut code), build_id::hash(b"recorded"));
-                let loaded = Loaded { bias: 0, code, path: "recorded".into(), build_id, noted: true, unwind };
+                let loaded =
+                    Loaded { bias: 0, code, path: "recorded".into(), build_id, noted: true, unwind, left_out: false };
                 snapshot = Some(Snapshot::<Unwinder>::new(&[loaded.into()]));
             }
             "word" => {
