@@ -71,6 +71,7 @@ fn the_shop_is_profiled_by_name_trace_and_release() {
     }
     names_are_real(&collector);
     the_release_that_regressed_is_told_by_function(&collector);
+    work_is_told_apart_by_route(&collector);
     a_slow_request_is_seen_in_both_services(&collector);
     requests_show_what_they_allocated(&collector);
     every_sample_is_accounted_for(&collector);
@@ -113,6 +114,19 @@ fn the_leak_is_told_by_function(collector: &Collector, opened: u64) {
         assert_eq!(first["state"], "grew", "{growth}");
         first["name"].as_str()?.contains("shop::sessions::").then_some(())
     });
+}
+
+/// Only orders are fingerprinted, taxes are for quotes too; and it was the tower layer that said which is which.
+fn work_is_told_apart_by_route(collector: &Collector) {
+    let routes = collector.api.json("/api/v1/labels/route/values?service=checkout&from=now-10m");
+    assert_eq!(routes["values"], serde_json::json!(["POST /orders", "POST /quote"]));
+    let works_in = |route: &str, function: &str| {
+        let flame = flame(collector, "checkout", &format!("&label.route=POST%20/{route}")).expect("a flame graph");
+        let names = flame["names"].as_array().expect("names").iter().filter_map(Value::as_str);
+        names.into_iter().any(|name| name.contains(function))
+    };
+    assert!(works_in("orders", "shop::fingerprint::of") && works_in("orders", "shop::tax::"));
+    assert!(works_in("quote", "shop::tax::") && !works_in("quote", "shop::fingerprint::of"));
 }
 
 fn a_slow_request_is_seen_in_both_services(collector: &Collector) {

@@ -44,6 +44,7 @@ pub(crate) fn judge(stage: &Stage, story: &Story, links: &Links) -> Result {
     claim("what grew starts with the leak", first_grower(stage, story));
     claim("the alert names the slow function", alert_headline(stage, story));
     claim("a slow trace shows both services", trace_services(stage, story, links));
+    claim("routes tell work apart", by_route(stage, story));
     claim("functions have names", symbol_share(stage, story));
     claim("every sample is accounted for", accounting(stage));
     claim("exports are readable", exports(stage, story));
@@ -109,6 +110,28 @@ fn trace_services(stage: &Stage, story: &Story, links: &Links) -> Result<String>
         sampled(0),
         sampled(1)
     ))
+}
+
+/// Most CPU of the service is somebody's request, and the routes add up to what is labelled.
+fn by_route(stage: &Stage, story: &Story) -> Result<String> {
+    let (from, until) = story.after;
+    let query = format!("service=checkout&from={from}&until={until}");
+    let values = stage.api.json(&format!("/api/v1/labels/route/values?{query}"))?;
+    let routes: Vec<&str> = values["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let total = |route: &str| -> Result<f64> {
+        let flame = stage.api.json(&format!("/api/v1/flamegraph?{query}&type=cpu&format=json{route}"))?;
+        flame.pointer("/a/total").and_then(Value::as_f64).ok_or_else(|| format!("no total in {flame}").into())
+    };
+    let all = total("")?;
+    let mut shares = Vec::new();
+    for route in &routes {
+        shares.push(total(&format!("&label.route={}", route.replace(' ', "%20")))? / all);
+    }
+    let labelled: f64 = shares.iter().sum();
+    if routes.len() < 2 || !(0.5..=1.0 + 1e-9).contains(&labelled) {
+        return Err(format!("{routes:?} have {shares:?} of the CPU time").into());
+    }
+    Ok(format!("{labelled:.0$} of the CPU time is of {routes:?}", 2))
 }
 
 /// Samples of each service in a trace; fails if one of them is not part of it.
