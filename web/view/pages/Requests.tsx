@@ -2,6 +2,7 @@
 import { apiPath, getJson } from "../api/client";
 import type { RequestsAnswer } from "../api/contract";
 import { useResource } from "../api/resource";
+import { setParams } from "../state/location";
 import type { Range } from "../state/time";
 import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
@@ -43,7 +44,20 @@ export function Requests({ service, range }: { service: string; range: Range }) 
         <tbody>
           {value.routes.map((r) => (
             <tr key={r.route}>
-              <th scope="row">{r.route || "no route"}</th>
+              <th scope="row">
+                {r.route === "" ? (
+                  "no route"
+                ) : (
+                  <button
+                    type="button"
+                    class="link"
+                    title="What is sampled in these requests"
+                    onClick={() => setParams({ "label.route": r.route, z: null })}
+                  >
+                    {r.route}
+                  </button>
+                )}
+              </th>
               <td class="num">{fmt.count(r.count)}</td>
               <td class="num">{r.error_share > 0 ? fmt.percent(r.error_share) : "–"}</td>
               <td class="num">{us(r.p50_us)}</td>

@@ -11,7 +11,7 @@ import { PartialNote } from "../ui/PartialNote";
 import { Shell } from "../ui/Shell";
 import { Empty, Failure, Loading, Progress } from "../ui/States";
 import { Timeline } from "../ui/Timeline";
-import { ExportMenu, LabelFilters, PinButton, ServiceSwitch, TypeSwitch } from "./parts";
+import { ExportMenu, LabelFilters, PinButton, ServiceSwitch, SplitBy, TypeSwitch } from "./parts";
 import { Requests } from "./Requests";
 import { compareParams, contextOf, detail, labelsOf, now, refresh } from "./selection";
 
@@ -70,19 +70,7 @@ export function ServicePage({ service }: { service: string }) {
           <TypeSwitch service={service} value={type} />
           <LabelFilters service={service} range={context} />
           <div class="bar-end">
-            <Choice
-              label="Split by"
-              minor
-              testId="by"
-              value={by}
-              options={[
-                ["", "nothing"],
-                ["version", "version"],
-                ["instance", "instance"],
-                ["zone", "zone"],
-              ]}
-              onChange={(v) => setParams({ by: v })}
-            />
+            <SplitBy service={service} range={context} value={by} />
             <Choice
               label="Range"
               testId="range"

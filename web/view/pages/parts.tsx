@@ -1,9 +1,10 @@
 /** Controls that several pages share: service, type, labels, export, pin. */
 import { useSignal } from "@preact/signals";
-import { getJson, postJson } from "../api/client";
+import { apiPath, getJson, postJson } from "../api/client";
 import type { Pin, ProfileType, Service } from "../api/contract";
 import { useResource } from "../api/resource";
 import { go, here, href, setParams } from "../state/location";
+import { Choice } from "../ui/Choice";
 import * as fmt from "../ui/format";
 import { Popover } from "../ui/Popover";
 
@@ -60,12 +61,34 @@ interface FilterProps {
   range: { from: number; until: number };
 }
 
+/** By which label the timeline is split. */
+export function SplitBy({ service, range, value }: Omit<FilterProps, "prefix"> & { value: string }) {
+  const labels = useLabels(service, range);
+  const names = value === "" || labels.includes(value) ? labels : [...labels, value];
+  return (
+    <Choice
+      label="Split by"
+      minor
+      testId="by"
+      value={value}
+      options={[["", "nothing"] as const, ...names.map((name) => [name, name] as const)]}
+      onChange={(by) => setParams({ by })}
+    />
+  );
+}
+
+function useLabels(service: string, range: { from: number; until: number }): string[] {
+  const path = apiPath("/api/v1/labels", { service, from: Math.round(range.from), until: Math.round(range.until) });
+  const labels = useResource(path, (p, signal) => getJson<{ labels: string[] }>(p, signal));
+  return labels.state.value.value?.labels ?? [];
+}
+
 /** Label filters as chips, with a list of what there is to choose. */
 export function LabelFilters({ service, prefix = "", range }: FilterProps) {
   const params = here.value.params;
   const name = useSignal("");
   const window = `service=${encodeURIComponent(service)}&from=${Math.round(range.from)}&until=${Math.round(range.until)}`;
-  const labels = useResource(`/api/v1/labels?${window}`, (path, signal) => getJson<{ labels: string[] }>(path, signal));
+  const labels = useLabels(service, range);
   const values = useResource(
     name.value === "" ? null : `/api/v1/labels/${encodeURIComponent(name.value)}/values?${window}`,
     (path, signal) => getJson<{ values: string[] }>(path, signal),
@@ -91,7 +114,7 @@ export function LabelFilters({ service, prefix = "", range }: FilterProps) {
           <span>Label</span>
           <select value={name.value} onChange={(e) => (name.value = e.currentTarget.value)}>
             <option value="">Choose…</option>
-            {(labels.state.value.value?.labels ?? []).map((l) => (
+            {labels.map((l) => (
               <option key={l}>{l}</option>
             ))}
           </select>
