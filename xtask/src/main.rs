@@ -8,6 +8,7 @@ mod bench;
 mod binaries;
 mod demo;
 mod dev;
+mod fuzz;
 mod open_data;
 mod process;
 mod sanitize;
@@ -31,6 +32,7 @@ cargo xtask <command>
   web                              builds the view into web/dist
   bench [agent|store|web] [--json] measures what the design promises
   soak --minutes N                 the tests that can go on for ever, for that long
+  fuzz --seconds N                 every door for strangers' bytes, attacked by coverage, each for that long
   aarch64                          the agent's lints and unit tests on AArch64, in an emulator
   record                           stacks of AArch64 programs, recorded again for the agent's tests
   sanitize [address|thread|miri]   the heap profiler under tools that see what tests cannot
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Some((&"soak", rest)) => soak::run(rest),
         Some((&"sanitize", rest)) => sanitize::run(rest),
         Some((&"dev", [])) => dev::run(),
+        Some((&"fuzz", rest)) => fuzz::run(rest),
         Some((&"aarch64", [])) => aarch64::run(),
         Some((&"record", [])) => aarch64::record(),
         Some((&"binaries", [])) => binaries::release().map(|built| println!("{}", built.folder.display())),

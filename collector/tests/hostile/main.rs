@@ -1,8 +1,8 @@
 //! Hostile input: every door that bytes from strangers come through is fed with thousands of damaged inputs, and with all that ever
 //! broke it (`corpus/<door>/`). None may panic, hang, or take more memory than its limits say.
 //!
-//! `TEPHRA_FUZZ_ROUNDS=1000000 cargo test -p tephra-collector --test hostile` looks longer; `collector/fuzz` has the same doors for
-//! cargo-fuzz, which finds its way by coverage.
+//! `TEPHRA_FUZZ_ROUNDS=1000000 cargo test -p tephra-collector --test hostile` looks longer; `cargo xtask fuzz` attacks the same doors
+//! with libFuzzer, which finds its way by coverage and starts from what is written to the folder `TEPHRA_FUZZ_SEEDS`.
 
 mod memory;
 mod mutate;
@@ -34,6 +34,9 @@ fn attack(name: &str) {
     let seeds = seeds::of(name);
     assert!(!seeds.is_empty());
     let corpus = corpus(name);
+    if let Some(folder) = std::env::var_os("TEPHRA_FUZZ_SEEDS") {
+        return write_seeds(&Path::new(&folder).join(name), seeds.iter().chain(corpus.iter().map(|(_, input)| input)));
+    }
     let rounds = std::env::var("TEPHRA_FUZZ_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS);
     for (path, input) in &corpus {
         run(target, input, || format!("{}", path.display()));
@@ -51,6 +54,14 @@ fn attack(name: &str) {
             std::fs::write(&saved, &input).ok();
             format!("round {round}, saved as {}: put it into collector/tests/hostile/corpus/{name}", saved.display())
         });
+    }
+}
+
+/// For libFuzzer to start from.
+fn write_seeds<'a>(folder: &Path, seeds: impl Iterator<Item = &'a Vec<u8>>) {
+    std::fs::create_dir_all(folder).expect("a folder for seeds");
+    for (i, seed) in seeds.enumerate() {
+        std::fs::write(folder.join(format!("seed-{i}")), seed).expect("room for a seed");
     }
 }
 
