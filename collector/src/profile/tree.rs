@@ -401,17 +401,25 @@ fn preorder(nodes: &[Node], frames: &[FrameInfo]) -> Vec<u32> {
         rank[frame as usize] = position as u32;
     }
     // Children grouped by parent, last name first: they leave a stack in the opposite order.
-    let mut grouped: Vec<u32> = (1..nodes.len() as u32).collect();
-    grouped.sort_unstable_by_key(|&i| {
-        let node = nodes[i as usize];
-        (node.parent, u32::MAX - rank[node.frame as usize])
-    });
     let mut first = vec![0usize; nodes.len() + 1];
-    for &i in &grouped {
-        first[nodes[i as usize].parent as usize + 1] += 1;
+    for node in nodes.iter().skip(1) {
+        first[node.parent as usize + 1] += 1;
     }
     for i in 0..nodes.len() {
         first[i + 1] += first[i];
+    }
+    let mut ends = first.clone();
+    let mut grouped = vec![0u32; nodes.len().saturating_sub(1)];
+    for (node, i) in nodes.iter().zip(0u32..).skip(1) {
+        let end = &mut ends[node.parent as usize];
+        grouped[*end] = i;
+        *end += 1;
+    }
+    for i in 0..nodes.len() {
+        let siblings = &mut grouped[first[i]..first[i + 1]];
+        if siblings.len() > 1 {
+            siblings.sort_unstable_by_key(|&i| u32::MAX - rank[nodes[i as usize].frame as usize]);
+        }
     }
     let mut order = Vec::with_capacity(nodes.len());
     let mut stack = vec![0u32];

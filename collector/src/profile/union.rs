@@ -14,6 +14,8 @@ pub(crate) struct Union {
     nodes: Vec<Node>,
     frame_index: FxHashMap<Frame, u32>,
     node_index: FxHashMap<Node, u32>,
+    /// The node that was asked for last. Trees that are alike come in the same order: the next one is likely to stand behind it.
+    last: u32,
     /// The way up from a foreign node; kept for its memory.
     path: Vec<(u32, Node)>,
 }
@@ -85,11 +87,17 @@ impl Union {
     }
 
     fn add_node(&mut self, node: Node) -> u32 {
+        let likely = self.last.wrapping_add(1);
+        if self.nodes.get(likely as usize) == Some(&node) {
+            self.last = likely;
+            return likely;
+        }
         let next = self.nodes.len() as u32;
         let index = *self.node_index.entry(node).or_insert(next);
         if index == next {
             self.nodes.push(node);
         }
+        self.last = index;
         index
     }
 

@@ -101,7 +101,8 @@ impl<'a> Columns<'a> {
         let all = (0..wanted.len()).filter(|i| of_type(*i)).all(|i| wanted[i]);
         let moved = Moved::new(dictionary.frames.len(), dictionary.nodes.len());
         let sums = vec![(0, 0); dictionary.nodes.len()];
-        Ok(Some(Open { at, part, dictionary, wanted, all, moved, sums, touched: Vec::new() }))
+        let touched = vec![0; dictionary.nodes.len().div_ceil(64)];
+        Ok(Some(Open { at, part, dictionary, wanted, all, moved, sums, touched }))
     }
 }
 
@@ -117,8 +118,8 @@ struct Open<'a> {
     moved: Moved,
     /// Value and samples by node, of one replicate.
     sums: Vec<(u64, u64)>,
-    /// Nodes whose sums are not zero.
-    touched: Vec<u32>,
+    /// A bit for each node whose sums may not be zero: so they are taken in their order, which other parts have them in, too.
+    touched: Vec<u64>,
 }
 
 impl Open<'_> {
@@ -162,8 +163,8 @@ impl Open<'_> {
             }
             let Some(node) = self.dictionary.node_index(*stack) else { continue };
             let Some(sum) = self.sums.get_mut(node as usize) else { continue };
-            if *sum == (0, 0) {
-                self.touched.push(node);
+            if let Some(word) = self.touched.get_mut(node as usize / 64) {
+                *word |= 1 << (node % 64);
             }
             let (value, samples) = (*value as u64, *samples as u64);
             match (sum.0.checked_add(value), sum.1.checked_add(samples)) {
@@ -180,8 +181,16 @@ impl Open<'_> {
     fn flush(&mut self, replicate: Option<u16>, merger: &mut Merger) -> Result<(), QueryError> {
         let Some(replicate) = replicate else { return Ok(()) };
         let sums = &mut self.sums;
-        let taken = self.touched.drain(..).map(|node| {
-            let (value, samples) = std::mem::take(&mut sums[node as usize]);
+        let nodes = self.touched.iter_mut().zip(0u32..).flat_map(|(word, at)| {
+            let mut left = std::mem::take(word);
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(at * 64 + bit)
+            })
+        });
+        let taken = nodes.map(|node| {
+            let (value, samples) = sums.get_mut(node as usize).map(std::mem::take).unwrap_or_default();
             (node, u128::from(value), u128::from(samples))
         });
         merger.add_sums(&self.dictionary, &mut self.moved, replicate, taken)
