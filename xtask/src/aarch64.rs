@@ -31,19 +31,14 @@ const UNFIT: &[&str] = &[
 
 /// Makes sure that there are a compiler and a standard library. `Err` says what to do.
 pub(crate) fn need_compiler() -> std::result::Result<(), String> {
-    need_packages(&[COMPILER], &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"])?;
-    if has_standard_library() {
-        return Ok(());
-    }
-    if find(&["rustup"]).is_some() {
+    if !has_standard_library() && find(&["rustup"]).is_some() {
         // Fails where there is no network.
         let _ = run_quietly(Command::new("rustup").args(["target", "add", TARGET]));
     }
-    if has_standard_library() {
-        Ok(())
-    } else {
-        Err(format!("Rust's standard library is missing: rustup target add {TARGET}"))
+    if !has_standard_library() {
+        return Err(format!("Rust's standard library for it is missing: rustup target add {TARGET}"));
     }
+    need_packages(&[COMPILER], &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"])
 }
 
 fn has_standard_library() -> bool {
