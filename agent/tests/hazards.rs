@@ -118,6 +118,11 @@ fn a_small_stack_is_large_enough() {
     #[repr(align(4096))]
     struct Stack([u8; STACK_BYTES]);
     extern "C" fn work(_: *mut c_void) -> *mut c_void {
+        // Nobody waits for the agent while it goes through the list of threads, so a new one may have to ask again.
+        let started = Instant::now();
+        while cpu_sample_ns(0).is_none() && started.elapsed() < Duration::from_secs(20) {
+            std::thread::yield_now();
+        }
         // Now and then the thread's own timer comes in between, and its signal stands for both.
         let taken = (0..2_000).filter(|_| cpu_sample_ns(0).is_some()).take(200).count();
         assert_eq!(taken, 200, "of 2 000");
