@@ -65,6 +65,7 @@ impl Large {
     /// The curve: the same question, while more and more is stored.
     fn make(&self, report: &mut Report) {
         let bench = shape("bench");
+        self.hear_of(&bench.service);
         self.with_store(async |store| {
             for (level, length) in [(3, 2 * DAY), (2, 2 * HOUR), (1, HOUR)] {
                 bench.write_level(&store, level, self.end - length, self.end, true).await.expect("a level");
@@ -141,7 +142,10 @@ impl Large {
     }
 
     fn ask_traces(&self, report: &mut Report) {
-        let known = fs::read_to_string(self.data.join("made-up-traces")).expect("what was made up");
+        let Ok(known) = fs::read_to_string(self.data.join("made-up-traces")) else {
+            eprintln!("no traces were made up in {}", self.data.display());
+            return;
+        };
         let known: Vec<&str> = known.lines().collect();
         let collector = self.start();
         let mut random = Random::seeded(7);
@@ -172,15 +176,17 @@ impl Large {
         })
     }
 
-    /// A collector on that folder, which has just heard of the service.
+    /// A collector on that folder, which has nothing else to do.
     fn start(&self) -> Collector {
-        let collector = Collector::start_on(&self.data);
-        // Far from what is asked about.
+        Collector::start_on(&self.data)
+    }
+
+    /// Has a service be heard of, with a window far from what is asked about.
+    fn hear_of(&self, service: &str) {
         let at = aligned(self.end, 5 * HOUR);
-        let boot = (now_ms() % 200) as u8;
         let window = Window::new().cpu(&["main"], 1);
-        Pusher::new(&collector.endpoint()).push(Agent::new("bench", boot).seal(at, &window)).expect("an ack");
-        collector
+        Pusher::new(&self.start().endpoint()).push(Agent::new(service, 1).seal(at, &window)).expect("an ack");
+        self.with_store(async |_| ());
     }
 }
 
