@@ -92,6 +92,7 @@ fn live() -> (f64, f64, usize) {
 }
 
 #[test]
+#[cfg(not(miri))]
 fn stacks_begin_at_the_allocators_caller() {
     static ALLOC: ProfAlloc = ProfAlloc::system();
     let bench = Bench::new();
@@ -119,7 +120,7 @@ fn nothing_is_sampled_unless_started() {
     let _bench = Bench::new();
     let before = counters();
     std::thread::spawn(|| {
-        for _ in 0..1_000 {
+        for _ in 0..times(1_000) {
             let block = allocate_here(&ALLOC, layout(1 << 20, 8));
             // SAFETY: just allocated with this layout.
             unsafe { ALLOC.dealloc(block, layout(1 << 20, 8)) };
