@@ -32,6 +32,8 @@ pub struct Written {
     pub samples: u64,
     /// Rows of samples with a trace.
     pub traced: u64,
+    /// Entry spans.
+    pub spans: u64,
 }
 
 /// Memory of a part, as compaction has it by default.
@@ -56,13 +58,19 @@ impl Recorded {
         Ok(services.into_values().map(|windows| Self { windows: windows.into() }).collect())
     }
 
-    /// Writes an hour, from `from_ms` on, of so many instances: values, and traces.
+    /// Writes an hour, from `from_ms` on, of so many instances: values, and where asked traces and spans, which are many times as large.
     ///
     /// # Errors
     /// When the disk or the catalog fail.
-    pub async fn write_hour(&self, store: &Arc<Store>, from_ms: u64, instances: u32) -> Result<Written, StoreError> {
+    pub async fn write_hour(
+        &self,
+        store: &Arc<Store>,
+        from_ms: u64,
+        instances: u32,
+        traces: bool,
+    ) -> Result<Written, StoreError> {
         let (recorded, keeper) = (self.clone(), store.clone());
-        let work = move || recorded.hour(&keeper, from_ms, instances);
+        let work = move || recorded.hour(&keeper, from_ms, instances, traces);
         let (outputs, written) =
             tokio::task::spawn_blocking(work).await?.map_err(|error| StoreError::Task(error.to_string()))?;
         let then = Inputs::Replace;
@@ -75,11 +83,13 @@ impl Recorded {
         store: &Store,
         from_ms: u64,
         instances: u32,
+        traces: bool,
     ) -> Result<(Vec<super::catalog::NewSegment>, Written), OutputError> {
         let service = self.windows.first().map_or("", |window| window.header.service.as_str());
         let mut written = Written::default();
         let mut outputs = Vec::new();
-        for rollup in [Rollup::Level(LEVELS[0]), Rollup::Traces] {
+        let rollups = [Some(Rollup::Level(LEVELS[0])), traces.then_some(Rollup::Traces)];
+        for rollup in rollups.into_iter().flatten() {
             // The same windows for both.
             let mut random = Random(from_ms ^ 0x5eed);
             let mut output = Output::new(store.bulk().as_ref(), rollup, SEGMENT_BYTES);
@@ -88,9 +98,7 @@ impl Recorded {
                 for instance in 0..instances {
                     let Some(window) = self.vary(start_ms, instance, &mut random) else { continue };
                     builder.add_window(&window);
-                    if rollup == Rollup::Traces {
-                        written.count(&window);
-                    }
+                    written.count(&window, rollup);
                     if builder.bytes() >= PART_BYTES {
                         let next = builder.successor();
                         output.add(&std::mem::replace(&mut builder, next).finish())?;
@@ -142,14 +150,17 @@ impl Recorded {
 }
 
 impl Written {
-    fn count(&mut self, window: &Window) {
-        self.windows += 1;
-        for series in &window.series {
-            if ["cpu", "alloc_space"].contains(&series.profile_type.name.as_str()) {
-                self.samples += series.samples();
-            }
-            self.traced += series.rows.iter().filter(|row| row.link.is_some()).count() as u64;
+    fn count(&mut self, window: &Window, rollup: Rollup) {
+        if rollup == Rollup::Traces {
+            self.spans += window.spans.len() as u64;
+            let rows = window.series.iter().flat_map(|series| &series.rows);
+            self.traced += rows.filter(|row| row.link.is_some()).count() as u64;
+            return;
         }
+        self.windows += 1;
+        let sampled = |name: &str| ["cpu", "alloc_space"].contains(&name);
+        let series = window.series.iter().filter(|series| sampled(&series.profile_type.name));
+        self.samples += series.map(decode::Series::samples).sum::<u64>();
     }
 
     /// With more.
@@ -159,6 +170,7 @@ impl Written {
             windows: self.windows + other.windows,
             samples: self.samples + other.samples,
             traced: self.traced + other.traced,
+            spans: self.spans + other.spans,
         }
     }
 }
