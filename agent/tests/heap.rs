@@ -14,7 +14,7 @@ use std::time::Duration;
 use support::payload::{Row, Window};
 use support::symbols::Functions;
 use support::{Collector, alone, wait_for};
-use tephra_agent::{Agent, ProfAlloc, TraceContext};
+use tephra_agent::{Agent, Builder, ProfAlloc, StartError, TraceContext};
 use tephra_proto::v1::DropReason;
 
 #[global_allocator]
@@ -22,8 +22,20 @@ static ALLOC: ProfAlloc = ProfAlloc::system();
 
 /// Sampled often, in windows that end soon.
 fn start(collector: &Collector) -> Agent {
-    let agent = Agent::builder("heap").endpoint(collector.endpoint()).heap_mean_bytes(64 << 10);
-    agent.window(Duration::from_secs(1)).start().unwrap()
+    start_as(|| {
+        let agent = Agent::builder("heap").endpoint(collector.endpoint()).heap_mean_bytes(64 << 10);
+        agent.window(Duration::from_secs(1))
+    })
+}
+
+/// The agent of the test before stops by itself, but on a busy machine its drop does not wait for that long.
+fn start_as(builder: impl Fn() -> Builder) -> Agent {
+    let mut started = Err(StartError::AlreadyRunning);
+    wait_for("the agent before to be gone", || {
+        started = builder().start();
+        !matches!(started, Err(StartError::AlreadyRunning))
+    });
+    started.unwrap()
 }
 
 #[inline(never)]
@@ -215,8 +227,10 @@ fn an_agent_that_is_out_of_memory_counts_what_it_drops_and_every_allocation_is_s
     const LIMIT: usize = 4 << 20;
     let _alone = alone();
     let collector = Collector::start();
-    let agent = Agent::builder("heap").endpoint(collector.endpoint()).heap_mean_bytes(64 << 10).memory_limit(LIMIT);
-    let agent = agent.window(Duration::from_secs(60)).start().unwrap();
+    let agent = start_as(|| {
+        let agent = Agent::builder("heap").endpoint(collector.endpoint()).heap_mean_bytes(64 << 10);
+        agent.memory_limit(LIMIT).window(Duration::from_secs(60))
+    });
     let (stop, stopped) = channel::<()>();
     let busy = std::thread::spawn(move || {
         // Every one is sampled, and each has a stack of its own, until there is no room for another.
