@@ -39,11 +39,12 @@ pub(super) fn enter(key: u64, context: Option<TraceContext>, labels: Labels) {
 /// Takes back the latest `enter` with this key. A key that is not there is ignored.
 pub(super) fn leave(key: u64) {
     with_entries(|entries| {
-        let Some(at) = entries.iter().rposition(|entry| entry.key == key) else { return };
-        entries.remove(at);
-        if at == entries.len() {
+        // Nearly always the topmost.
+        if entries.pop_if(|entry| entry.key == key).is_some() {
             let (context, labels) = top(entries);
             context_record::replace(context, labels);
+        } else if let Some(at) = entries.iter().rposition(|entry| entry.key == key) {
+            entries.remove(at);
         }
     });
 }

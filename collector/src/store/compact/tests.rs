@@ -184,11 +184,10 @@ proptest! {
             let (left, right) = (TestPlace::new().await, TestPlace::new().await);
             let (plain, compacted) = (left.open().await, right.open().await);
             let base_ms = now_ms() / 10_000 * 10_000 - 10 * HOUR;
-            // Whatever is asked for, it was heard of. A process sends one window at a time: of two, a trace would keep one.
-            let mut sent = BTreeSet::new();
-            let all = all.into_iter().chain([(1, 7, vec![(0, 5)], true)]).filter(|p| sent.insert((p.0, p.1)));
-            let windows: Vec<TestWindow> =
-                all.enumerate().map(|(i, pushed)| window(&pushed, i as u64 + 1, base_ms)).collect();
+            let mut windows: Vec<TestWindow> =
+                all.iter().enumerate().map(|(i, pushed)| window(pushed, i as u64 + 1, base_ms)).collect();
+            // Whatever is asked for, it was heard of.
+            windows.push(window(&(1, 7, vec![(0, 5)], true), 100, base_ms));
             let (early, late) = windows.split_at(split.min(windows.len()));
             for (store, compacts) in [(&plain, false), (&compacted, true)] {
                 let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
