@@ -81,7 +81,7 @@ pub struct Stats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drops {
-    /// Every unwinding slot was in use.
+    /// Every unwinding slot was in use. A later sample stands for their CPU time.
     pub busy: u64,
     /// The slot's ring had no room before the next drain.
     pub ring_full: u64,

@@ -138,8 +138,11 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut
         Sender::Thread(state) => {
             process_timer::counted_elsewhere(periods);
             if !super::is_exempt() {
+                let periods = periods.saturating_add(state.take_missed());
                 // SAFETY: `context` is this handler's third argument.
-                sample(state.tid(), Some(state), periods, unsafe { Registers::interrupted(context) });
+                if !sample(state.tid(), Some(state), periods, unsafe { Registers::interrupted(context) }) {
+                    state.miss(periods);
+                }
             }
         }
         Sender::Process => {
@@ -149,7 +152,9 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut
                 process_timer::landed_elsewhere(periods);
             } else if let periods @ 1.. = process_timer::due(periods) {
                 // SAFETY: as above.
-                sample(tid, state, periods, unsafe { Registers::interrupted(context) });
+                if !sample(tid, state, periods, unsafe { Registers::interrupted(context) }) {
+                    process_timer::landed_elsewhere(periods);
+                }
             }
         }
     }
@@ -166,12 +171,14 @@ impl Sender {
     }
 }
 
-fn sample(tid: u32, state: Option<&ThreadState>, periods: u32, registers: Registers) {
+/// `false`: there was no room for it, and a later one is to stand for its time.
+fn sample(tid: u32, state: Option<&ThreadState>, periods: u32, registers: Registers) -> bool {
     let started = clock::monotonic_ns();
-    capture::take(&Subject { kind: SampleKind::Cpu { periods }, tid, state, registers, skip: 0..0 });
+    let taken = capture::take(&Subject { kind: SampleKind::Cpu { periods }, tid, state, registers, skip: 0..0 });
     let took = clock::monotonic_ns().wrapping_sub(started);
     counters::add(&COUNTERS.handler_ns, took);
     durations::add(took);
+    taken.is_some()
 }
 
 /// Gives a signal that is not ours to whoever handled it before. With nobody there it is ignored: a timer of ours may have

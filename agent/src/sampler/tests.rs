@@ -201,6 +201,23 @@ fn a_context_that_changes_all_the_time_is_never_mixed() {
     }
 }
 
+#[test]
+fn the_time_of_samples_without_room_is_in_the_next_one() {
+    let mut sampling = Sampling::start(0);
+    let tid = on_sampled_thread(|| {
+        let me = current_tid();
+        let before = counters().dropped_busy;
+        let held: Vec<_> = slots::all().iter().filter_map(slots::Slot::try_claim).collect();
+        (0..3).for_each(|_| signal_thread(me));
+        assert_eq!(counters().dropped_busy - before, 3);
+        drop(held);
+        (0..2).for_each(|_| signal_thread(me));
+    });
+    let samples = sampling.finish();
+    let kinds: Vec<_> = samples.iter().filter(|sample| sample.tid == tid).map(|sample| sample.kind).collect();
+    assert_eq!(kinds, [SampleKind::Cpu { periods: 4 }, SampleKind::Cpu { periods: 1 }]);
+}
+
 /// Sends `tid` the signal its timer would.
 fn signal_thread(tid: u32) {
     let Some(address) = thread_state::of(tid).map(thread_state::ThreadState::address) else { return };

@@ -13,6 +13,9 @@ pub(super) const THREADS_MAX: usize = 8192;
 /// How far from the place its number says an entry may lie. Thread numbers are handed out in sequence, so most are there.
 const PROBES: usize = 16;
 
+/// Periods that a sample stands for besides its own.
+const MISSED_MAX: u32 = 32;
+
 const FREE: u32 = 0;
 const LIVE: u32 = 0x5452_4550;
 
@@ -25,6 +28,8 @@ pub(super) struct ThreadState {
     tid: AtomicU32,
     /// The thread has a timer of its own.
     timed: AtomicBool,
+    /// Periods of its samples that found no room: its next one stands for them.
+    missed: AtomicU32,
     /// The validated stack: `low..high` is one readable mapping as long as the thread with that control block lives.
     low: AtomicU64,
     /// 0: not validated.
@@ -83,6 +88,7 @@ impl ThreadState {
             cookie: AtomicU32::new(FREE),
             tid: AtomicU32::new(0),
             timed: AtomicBool::new(false),
+            missed: AtomicU32::new(0),
             low: AtomicU64::new(0),
             high: AtomicU64::new(0),
             control_block: AtomicU64::new(0),
@@ -111,10 +117,21 @@ impl ThreadState {
         self.timed.store(timed, Ordering::Relaxed);
     }
 
+    /// Leaves periods to the thread's next sample. Beyond a few they stay unsampled: they are too long ago to say what it does now.
+    pub(super) fn miss(&self, periods: u32) {
+        self.missed.store(periods.min(MISSED_MAX), Ordering::Relaxed);
+    }
+
+    /// Takes what [`ThreadState::miss`] left.
+    pub(super) fn take_missed(&self) -> u32 {
+        self.missed.swap(0, Ordering::Relaxed)
+    }
+
     fn assign(&self, tid: u32) {
         self.high.store(0, Ordering::Relaxed);
         self.asked_sp.store(0, Ordering::Relaxed);
         self.timed.store(false, Ordering::Relaxed);
+        self.missed.store(0, Ordering::Relaxed);
         self.tid.store(tid, Ordering::Relaxed);
         self.cookie.store(LIVE, Ordering::Release);
     }
