@@ -157,7 +157,7 @@ fn samples_carry_the_context_their_thread_had() {
     for byte in [1, 2] {
         let tid = on_sampled_thread(|| {
             context_record::replace(Some(ids(byte)), Labels::numbered(byte.into()));
-            burn(Duration::from_millis(100));
+            burn(Duration::from_millis(400));
         });
         tids.insert(tid, ids(byte));
     }
