@@ -53,16 +53,17 @@ impl Labels {
 
     /// The union of both; of a name in both, the value of `inner`.
     #[must_use]
+    #[inline]
     pub(crate) fn plus(self, inner: Self) -> Self {
-        if self == Self::NONE || self == inner {
-            return inner;
+        match (self, inner) {
+            (labels, Self::NONE) | (Self::NONE, labels) => labels,
+            _ if self == inner => self,
+            _ => UNIONS.get(self, inner).unwrap_or_else(|| self.unite(inner)),
         }
-        if inner == Self::NONE {
-            return self;
-        }
-        if let Some(known) = UNIONS.get(self, inner) {
-            return known;
-        }
+    }
+
+    #[cold]
+    fn unite(self, inner: Self) -> Self {
         let [outer_pairs, inner_pairs] = [self, inner].map(Self::pair_ids);
         let replaced = |&outer: &u16| inner_pairs.iter().any(|&inner| name_of(inner) == name_of(outer));
         let mut pairs: Vec<u16> = outer_pairs.iter().copied().filter(|outer| !replaced(outer)).collect();

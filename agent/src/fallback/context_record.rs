@@ -8,9 +8,9 @@ thread_local! {
     static CURRENT: Cell<(Option<TraceContext>, Labels)> = const { Cell::new((None, Labels::NONE)) };
 }
 
-/// Sets what this thread works for, and returns what it worked for before.
-pub(crate) fn replace(context: Option<TraceContext>, labels: Labels) -> Option<TraceContext> {
-    CURRENT.replace((context, labels)).0
+/// Sets what this thread works for.
+pub(crate) fn replace(context: Option<TraceContext>, labels: Labels) {
+    CURRENT.set((context, labels));
 }
 
 /// What this thread works for.
