@@ -176,7 +176,7 @@ pub fn storm(name_starts_with: &str, stop: &AtomicBool) -> u64 {
         let tids: Vec<u32> =
             tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).filter(is_named).collect();
         for tid in tids.iter().cycle().take(tids.len() * 200) {
-            sent += u64::from(thread_state::of(*tid).is_some_and(|state| signal(*tid, state.address())));
+            sent += u64::from(signal_thread(*tid));
         }
     }
     sent
@@ -202,6 +202,11 @@ fn raise(address: usize) -> u64 {
     let started = Instant::now();
     signal(tid, address);
     started.elapsed().as_nanos() as u64
+}
+
+/// Sends a sampled thread the signal that its timer would; `false` when it is not sampled.
+pub(super) fn signal_thread(tid: u32) -> bool {
+    thread_state::of(tid).is_some_and(|state| signal(tid, state.address()))
 }
 
 fn signal(tid: u32, address: usize) -> bool {

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::bench_hooks::{Session, cpu_sample_ns};
+use super::bench_hooks::{Session, cpu_sample_ns, signal_thread};
 use super::*;
 use crate::context::{Labels, TraceContext};
 
@@ -208,25 +208,14 @@ fn the_time_of_samples_without_room_is_in_the_next_one() {
         let me = current_tid();
         let before = counters().dropped_busy;
         let held: Vec<_> = slots::all().iter().filter_map(slots::Slot::try_claim).collect();
-        (0..3).for_each(|_| signal_thread(me));
+        (0..3).for_each(|_| assert!(signal_thread(me)));
         assert_eq!(counters().dropped_busy - before, 3);
         drop(held);
-        (0..2).for_each(|_| signal_thread(me));
+        (0..2).for_each(|_| assert!(signal_thread(me)));
     });
     let samples = sampling.finish();
     let kinds: Vec<_> = samples.iter().filter(|sample| sample.tid == tid).map(|sample| sample.kind).collect();
     assert_eq!(kinds, [SampleKind::Cpu { periods: 4 }, SampleKind::Cpu { periods: 1 }]);
-}
-
-/// Sends `tid` the signal its timer would.
-fn signal_thread(tid: u32) {
-    let Some(address) = thread_state::of(tid).map(thread_state::ThreadState::address) else { return };
-    let mut info = [0u64; 16];
-    info[0] = libc::SIGPROF as u64;
-    info[1] = u64::from(libc::SI_TIMER as u32);
-    info[3] = address as u64;
-    // SAFETY: signals a thread of this process, which handles it; `info` is as large as the kernel reads.
-    unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, libc::getpid(), tid, libc::SIGPROF, info.as_ptr()) };
 }
 
 #[test]
