@@ -63,7 +63,7 @@ pub(super) fn take(subject: &Subject<'_>) -> Option<u64> {
     let memory = stack_memory(subject, &mut workspace.copy);
     let (pc, registers) = (subject.registers.pc, subject.registers.for_unwinding());
     let Walk { depth, truncated } =
-        unwind::walk(snapshot, &mut workspace.cache, pc, registers, &memory, &subject.skip, out);
+        unwind::walk(snapshot, &mut workspace.rules, pc, registers, &memory, &subject.skip, out);
     let stack = out.get(..depth)?;
     let stack_hash = record::stack_hash(stack, truncated);
     let context = context_record::current();

@@ -20,6 +20,7 @@ mod process_timer;
 mod published;
 mod record;
 mod ring;
+mod rules;
 mod signal;
 mod signed_returns;
 mod slots;

@@ -15,7 +15,8 @@ use tephra_proto::ids::BuildId;
 use super::counters::COUNTERS;
 use super::frugal::Frugal;
 use super::loaded::{self, Loaded, LoaderGeneration, UnwindBytes};
-use super::slots::{self, Cache};
+use super::rules::Rules;
+use super::slots;
 
 /// Longer than a window with its jitter, so that samples of a module that was unloaded can still be named.
 const KEEP_UNLOADED: Duration = Duration::from_secs(30);
@@ -92,7 +93,7 @@ fn publish(snapshot: Snapshot) {
     let old = SNAPSHOT.swap(Box::into_raw(Box::new(snapshot)), Ordering::AcqRel);
     for slot in slots::all() {
         // The rules in an old cache are told apart by a 16-bit generation only; a fresh cache cannot be mistaken.
-        slot.wait_and_claim().parts().0.cache = Cache::new_in();
+        slot.wait_and_claim().parts().0.rules = Rules::default();
     }
     if !old.is_null() {
         // SAFETY: it came from `Box::into_raw` above, is no longer published, and every reader has finished.

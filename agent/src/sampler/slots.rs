@@ -1,4 +1,4 @@
-//! A few unwinding slots shared by all threads: each is an unwinder cache, a place to copy stack to, and a ring.
+//! A few unwinding slots shared by all threads: each has the unwinder's caches, a place to copy stack to, and a ring.
 //!
 //! A sample takes whichever slot it gets without waiting, or is dropped and counted. A handler that interrupts an
 //! allocation's sample finds that slot taken and uses another one. Slots are made once and never freed, because a late
@@ -8,24 +8,22 @@ use std::cell::UnsafeCell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use framehop::CacheNative;
-
-use super::frugal::Frugal;
 use super::ring::Ring;
+use super::rules::Rules;
 
 /// Deepest stack that can be asked for.
 pub(super) const DEPTH_MAX: usize = 512;
 /// 16 KiB: how much of a stack is copied while its bounds are not known.
 pub(super) const COPY_WORDS: usize = 2048;
+/// Each takes 190 KiB. A sample holds one for some microseconds, hundreds of times in a second of a processor, so few are in
+/// use at once, however many processors there are.
+const SLOTS_MAX: usize = 16;
 /// Slots tried before a sample is dropped.
 const PROBES: usize = 3;
 
-/// The unwinder's cache in the form that never allocates after its creation.
-pub(super) type Cache = CacheNative<Frugal>;
-
 /// What the holder of a slot works with.
 pub(super) struct Workspace {
-    pub(super) cache: Cache,
+    pub(super) rules: Rules,
     pub(super) copy: Box<[u64; COPY_WORDS]>,
     pub(super) stack: Box<[u64; DEPTH_MAX]>,
 }
@@ -51,7 +49,7 @@ static SLOTS: OnceLock<Box<[Slot]>> = OnceLock::new();
 pub(super) fn init() {
     SLOTS.get_or_init(|| {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        (0..(2 * cores).clamp(4, 32)).map(|_| Slot::new()).collect()
+        (0..(2 * cores).clamp(4, SLOTS_MAX)).map(|_| Slot::new()).collect()
     });
 }
 
@@ -72,7 +70,7 @@ impl Slot {
         Self {
             taken: AtomicBool::new(false),
             workspace: UnsafeCell::new(Workspace {
-                cache: Cache::new_in(),
+                rules: Rules::default(),
                 copy: Box::new([0; COPY_WORDS]),
                 stack: Box::new([0; DEPTH_MAX]),
             }),

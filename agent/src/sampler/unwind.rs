@@ -7,6 +7,7 @@ use framehop::{FrameAddress, Unwinder};
 
 use super::arch::Unwound;
 use super::modules::Snapshot;
+use super::rules::Rules;
 
 /// A span of stack that can be read: the thread's own, in place, or a copy of it.
 #[derive(Clone, Copy)]
@@ -64,7 +65,7 @@ pub(super) struct Walk {
 /// walked by its frame pointer, but two are more likely nonsense.
 pub(super) fn walk<U: Unwinder<UnwindRegs: Unwound>>(
     snapshot: &Snapshot<U>,
-    cache: &mut U::Cache,
+    rules: &mut Rules<U::Cache>,
     pc: u64,
     mut registers: U::UnwindRegs,
     memory: &StackMemory<'_>,
@@ -90,7 +91,7 @@ pub(super) fn walk<U: Unwinder<UnwindRegs: Unwound>>(
         }
         let sp = registers.sp();
         registers.tame();
-        match snapshot.unwinder.unwind_frame(address, &mut registers, cache, &mut read) {
+        match snapshot.unwinder.unwind_frame(address, &mut registers, rules.of(pc), &mut read) {
             Ok(Some(signed)) => match FrameAddress::from_return_address(registers.without_signature(signed)) {
                 Some(caller) => address = caller,
                 None => return Walk { depth, truncated: !known },
@@ -111,7 +112,6 @@ pub(super) fn walk<U: Unwinder<UnwindRegs: Unwound>>(
 mod tests {
     use super::*;
     use crate::sampler::arch::Registers;
-    use crate::sampler::slots::Cache;
 
     #[test]
     fn reads_stay_inside_the_bounds() {
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn random_registers_and_stacks_end_quietly() {
         let snapshot = Snapshot::of_this_process();
-        let mut cache = Cache::new_in();
+        let mut rules = Rules::default();
         let mut out = [0; 128];
         let code = random_registers_and_stacks_end_quietly as *const () as u64;
         let mut random = 0x1234_5678_9abc_def1u64;
@@ -149,7 +149,7 @@ mod tests {
             (registers.pc, registers.sp, registers.fp) = (word(sp), sp, word(sp));
             let memory = StackMemory::copied(sp, &words);
             let (pc, unwound) = (registers.pc, registers.for_unwinding());
-            let walk = walk(&snapshot, &mut cache, pc, unwound, &memory, &(0..0), &mut out);
+            let walk = walk(&snapshot, &mut rules, pc, unwound, &memory, &(0..0), &mut out);
             assert!(walk.depth <= out.len());
         }
     }

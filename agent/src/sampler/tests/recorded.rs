@@ -6,6 +6,7 @@ use framehop::aarch64::{CacheAarch64, PtrAuthMask, UnwindRegsAarch64, UnwinderAa
 use super::frugal::Frugal;
 use super::loaded::{Loaded, UnwindBytes, UnwindTables};
 use super::modules::Snapshot;
+use super::rules::Rules;
 use super::unwind::{self, StackMemory};
 use super::{build_id, signed_returns};
 
@@ -81,12 +82,12 @@ fn bytes(words: &mut std::str::Split<'_, char>) -> Vec<u8> {
 /// Walks every moment and compares every address with what the program really had called.
 #[track_caller]
 fn check(recording: &[u8], least_moments: usize) {
-    let mut cache = CacheAarch64::<Frugal>::new_in();
+    let mut rules = Rules::new(CacheAarch64::<Frugal>::new_in);
     let mut out = [0; 128];
     let (mut moments, mut wrong) = (0, Vec::new());
     replay(recording, |snapshot, moment| {
         let Moment { pc, registers, memory, callers } = moment;
-        let walk = unwind::walk(snapshot, &mut cache, *pc, *registers, memory, &(0..0), &mut out);
+        let walk = unwind::walk(snapshot, &mut rules, *pc, *registers, memory, &(0..0), &mut out);
         // A call is where its return address is, less one.
         let expected: Vec<u64> = std::iter::once(*pc).chain(callers.iter().map(|caller| caller - 1)).collect();
         moments += 1;

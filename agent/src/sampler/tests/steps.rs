@@ -6,7 +6,7 @@ use std::ffi::{c_int, c_void};
 use std::sync::atomic::AtomicUsize;
 
 use super::modules::Snapshot;
-use super::slots::Cache;
+use super::rules::Rules;
 use super::unwind::{self, StackMemory};
 use super::*;
 
@@ -18,7 +18,7 @@ const FAILURES_KEPT: usize = 12;
 /// Everything the trap handler needs, made before the first step: code that is stepped through may hold any lock.
 struct Stepper {
     snapshot: Snapshot,
-    cache: Cache,
+    rules: Rules,
     stack_end: u64,
     /// Return addresses of the calls under way, outermost first, as the walk writes them.
     callers: Vec<u64>,
@@ -62,7 +62,7 @@ impl Stepper {
         // SAFETY: the stack is this thread's own from here to its control block.
         let memory = unsafe { StackMemory::in_place(registers.sp & !7, self.stack_end) };
         let (pc, unwound) = (registers.pc, registers.for_unwinding());
-        let walk = unwind::walk(&self.snapshot, &mut self.cache, pc, unwound, &memory, &(0..0), &mut out);
+        let walk = unwind::walk(&self.snapshot, &mut self.rules, pc, unwound, &memory, &(0..0), &mut out);
         let stack = &out[..walk.depth];
         match self.last {
             // SAFETY: the call has just pushed its return address.
@@ -126,7 +126,7 @@ fn step_through(mut work: impl FnMut()) -> Stepper {
     work();
     let mut stepper = Stepper {
         snapshot: Snapshot::of_this_process(),
-        cache: Cache::new_in(),
+        rules: Rules::default(),
         stack_end: arch::thread_pointer() & !7,
         callers: Vec::with_capacity(1 << 16),
         depth_outside: 0,

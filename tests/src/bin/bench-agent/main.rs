@@ -13,18 +13,33 @@ use tephra_tests::bench::Report;
 #[global_allocator]
 static ALLOC: tephra_agent::ProfAlloc = tephra_agent::ProfAlloc::system();
 
+/// All parts, or those that are named.
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some(sink::ARGUMENT) {
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    if parts.first().is_some_and(|part| part == sink::ARGUMENT) {
         return sink::serve();
     }
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let mut report = Report::default();
-    handler::measure(&mut report);
-    labels::measure(&mut report);
-    accuracy::measure(&mut report);
-    shop::measure(&mut report);
-    let ours = footprint::agent(&mut report);
-    // Last, because its memory stays.
-    footprint::pprof_crate(&mut report, ours);
-    handler::pprof_crate(&mut report);
+    if wanted("handler") {
+        handler::measure(&mut report);
+    }
+    if wanted("labels") {
+        labels::measure(&mut report);
+    }
+    if wanted("accuracy") {
+        accuracy::measure(&mut report);
+    }
+    if wanted("shop") {
+        shop::measure(&mut report);
+    }
+    if wanted("footprint") {
+        let ours = footprint::agent(&mut report);
+        // Near the end, because its memory stays.
+        footprint::pprof_crate(&mut report, ours);
+    }
+    if wanted("handler") {
+        handler::pprof_crate(&mut report);
+    }
     report.print();
 }
