@@ -56,6 +56,19 @@ pub fn current_labels() -> Labels {
     crate::sampler::context_record::labels()
 }
 
+/// Splits a trace id into the two words it is kept in. The bytes keep their order in memory.
+pub(crate) fn halves(id: [u8; 16]) -> (u64, u64) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = id;
+    (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p]))
+}
+
+/// Undoes [`halves`].
+pub(crate) fn whole(high: u64, low: u64) -> [u8; 16] {
+    let [a, b, c, d, e, f, g, h] = high.to_ne_bytes();
+    let [i, j, k, l, m, n, o, p] = low.to_ne_bytes();
+    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+}
+
 /// W3C reserves all zeros for "none".
 fn nonzero_id<const N: usize>() -> [u8; N] {
     loop {

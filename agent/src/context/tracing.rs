@@ -2,13 +2,16 @@
 //!
 //! An instrumented future enters its span on every poll, so the label follows the task from thread to thread.
 
+mod open_spans;
+
 use tracing::Subscriber;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{Labels, TraceContext, current, stack};
+use self::open_spans::{OpenSpans, Words};
+use super::{Labels, TraceContext, current, halves, stack, whole};
 
 /// Labels the samples taken inside each span with the span's trace.
 ///
@@ -25,14 +28,23 @@ use super::{Labels, TraceContext, current, stack};
 /// assert!(tephra_agent::current().is_none());
 /// ```
 pub fn tracing_layer() -> SpanLayer {
-    SpanLayer { read: None, labels: &[] }
+    SpanLayer { read: None, labels: &[], open: None }
 }
 
 /// See [`tracing_layer`].
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct SpanLayer {
     read: Option<fn() -> Option<TraceContext>>,
     labels: &'static [&'static str],
+    /// Made when the layer is added to a registry, for its keys are that registry's.
+    open: Option<OpenSpans>,
+}
+
+/// A layer with the same settings, for another registry.
+impl Clone for SpanLayer {
+    fn clone(&self) -> Self {
+        Self { open: None, ..*self }
+    }
 }
 
 impl SpanLayer {
@@ -86,6 +98,44 @@ struct SpanContext {
     labels: Labels,
 }
 
+impl SpanContext {
+    fn words(self) -> Words {
+        let labels = u64::from(self.labels.number()) << 16;
+        let Some(context) = self.context else { return [0, 0, 0, labels] };
+        let (high, low) = halves(context.trace_id);
+        let flags = u64::from(context.flags) << 8 | 1;
+        [high, low, u64::from_ne_bytes(context.span_id), labels | flags]
+    }
+
+    fn of_words([high, low, span_id, rest]: Words) -> Self {
+        let context =
+            TraceContext { trace_id: whole(high, low), span_id: span_id.to_ne_bytes(), flags: (rest >> 8) as u8 };
+        Self { context: (rest & 1 == 1).then_some(context), labels: Labels::numbered((rest >> 16) as u16) }
+    }
+}
+
+impl SpanLayer {
+    /// Whether spans have something that the layer keeps.
+    fn keeps_some(&self) -> bool {
+        self.read.is_none() || !self.labels.is_empty()
+    }
+
+    fn kept<S>(&self, id: &Id, registry: &Context<'_, S>) -> Option<SpanContext>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        let at_hand = self.open.as_ref().and_then(|open| open.get(id.into_u64()));
+        at_hand.map(SpanContext::of_words).or_else(|| registry.span(id)?.extensions().get().copied())
+    }
+
+    /// The caller holds the span's extensions, where this is kept in any case.
+    fn keep_at_hand(&self, id: &Id, context: SpanContext) {
+        if let Some(open) = &self.open {
+            open.set(id.into_u64(), context.words());
+        }
+    }
+}
+
 /// Picks labels out of a span's fields.
 struct FieldLabels {
     wanted: &'static [&'static str],
@@ -110,8 +160,12 @@ impl<S> Layer<S> for SpanLayer
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
+    fn on_layer(&mut self, _: &mut S) {
+        self.open = self.keeps_some().then(OpenSpans::new);
+    }
+
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, registry: Context<'_, S>) {
-        if self.read.is_some() && self.labels.is_empty() {
+        if !self.keeps_some() {
             return;
         }
         let Some(span) = registry.span(id) else { return };
@@ -128,7 +182,10 @@ where
                 Some(outer.map_or_else(TraceContext::root, |outer| outer.child()))
             }
         };
-        span.extensions_mut().insert(SpanContext { context, labels: labels.found });
+        let context = SpanContext { context, labels: labels.found };
+        let mut extensions = span.extensions_mut();
+        extensions.insert(context);
+        self.keep_at_hand(id, context);
     }
 
     /// A field may get its value after the span was made; it counts from the next time the span is entered.
@@ -139,14 +196,12 @@ where
             let mut labels = FieldLabels { wanted: self.labels, found: known.labels };
             values.record(&mut labels);
             known.labels = labels.found;
+            self.keep_at_hand(id, *known);
         }
     }
 
     fn on_enter(&self, id: &Id, registry: Context<'_, S>) {
-        let own = match self.read {
-            Some(_) if self.labels.is_empty() => None,
-            _ => registry.span(id).and_then(|span| span.extensions().get::<SpanContext>().copied()),
-        };
+        let own = if self.keeps_some() { self.kept(id, &registry) } else { None };
         let labels = own.map_or(Labels::NONE, |own| own.labels);
         let context = match self.read {
             Some(read) => read(),
@@ -160,6 +215,12 @@ where
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
         stack::leave(key(id));
     }
+
+    fn on_close(&self, id: Id, _: Context<'_, S>) {
+        if let Some(open) = &self.open {
+            open.remove(id.into_u64());
+        }
+    }
 }
 
 /// Guards have the topmost bit; see `attach`.
@@ -169,6 +230,8 @@ fn key(id: &Id) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use tracing::subscriber::with_default;
     use tracing::{Span, info_span};
     use tracing_subscriber::layer::SubscriberExt;
@@ -236,6 +299,34 @@ mod tests {
             assert_eq!(inside.in_scope(current_labels), both.with("tenant", "umbrella"));
             assert_eq!(current_labels(), Labels::NONE);
         });
+    }
+
+    #[test]
+    fn a_span_is_itself_among_more_than_are_kept_at_hand() {
+        let layer = tracing_layer().labels_from(&["number"]);
+        with_default(tracing_subscriber::registry().with(layer), || {
+            let spans: Vec<Span> = (0..5_000).map(|number| info_span!("one", number = number % 50)).collect();
+            let contexts: HashSet<[u8; 8]> = spans.iter().map(|span| context_in(span).span_id).collect();
+            assert_eq!(contexts.len(), spans.len());
+            for (number, span) in spans.iter().enumerate() {
+                let label = Labels::of("number", &(number % 50).to_string());
+                assert_eq!(span.in_scope(current_labels), label);
+            }
+        });
+    }
+
+    #[test]
+    fn spans_of_two_registries_are_strangers_however_alike_their_numbers() {
+        let layer = tracing_layer();
+        let both = [layer.clone(), layer].map(|layer| tracing_subscriber::registry().with(layer));
+        let seen = both.map(|registry| {
+            with_default(registry, || {
+                let span = info_span!("first");
+                (span.id(), context_in(&span).span_id)
+            })
+        });
+        assert_eq!(seen[0].0, seen[1].0, "else this shows nothing");
+        assert_ne!(seen[0].1, seen[1].1);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering, compiler_fence};
 
 use super::published;
-use crate::context::{Labels, TraceContext};
+use crate::context::{Labels, TraceContext, halves, whole};
 
 /// The first 28 bytes are OTEP 4947's: trace id, span id, valid, flags, size of attributes. That is always 0, so what follows is
 /// ours.
@@ -84,19 +84,6 @@ impl Record {
             flags: self.flags.load(Ordering::Relaxed),
         })
     }
-}
-
-/// Splits a trace id into the two words it is kept in. The bytes keep their order in memory.
-pub(super) fn halves(id: [u8; 16]) -> (u64, u64) {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = id;
-    (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p]))
-}
-
-/// Undoes [`halves`].
-pub(super) fn whole(high: u64, low: u64) -> [u8; 16] {
-    let [a, b, c, d, e, f, g, h] = high.to_ne_bytes();
-    let [i, j, k, l, m, n, o, p] = low.to_ne_bytes();
-    [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
 }
 
 #[cfg(test)]

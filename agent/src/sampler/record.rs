@@ -1,7 +1,6 @@
 //! A sample's form inside a ring: a fixed header of words, then the stack.
 
-use super::context_record::{halves, whole};
-use crate::context::{Labels, TraceContext};
+use crate::context::{Labels, TraceContext, halves, whole};
 use crate::sample::{RawSample, SampleKind};
 
 /// Words before the stack.

@@ -6,6 +6,8 @@
 #![allow(dead_code, reason = "each model uses a part of what the agent uses")]
 #![allow(clippy::modulo_one, reason = "a table with one entry is what threads meet in")]
 
+#[path = "../../../agent/src/context/tracing/open_spans.rs"]
+mod open_spans;
 #[path = "../../../agent/src/sampler/ring.rs"]
 mod ring;
 #[path = "../../../agent/src/heap/table.rs"]
@@ -13,3 +15,4 @@ mod table;
 
 mod live_blocks;
 mod records;
+mod spans;
