@@ -20,12 +20,12 @@ struct Stepper {
     snapshot: Snapshot,
     rules: Rules,
     stack_end: u64,
-    /// Return addresses of the calls under way, outermost first, as the walk writes them.
-    callers: Vec<u64>,
+    /// The calls under way, outermost first.
+    calls: Vec<Call>,
     /// How many there were before the work began.
     depth_outside: usize,
-    /// What the last instruction was.
-    last: Last,
+    /// Where the last instruction was, if it was a call.
+    calling: Option<u64>,
     started: bool,
     steps: u64,
     wrong_leaf: u64,
@@ -34,12 +34,17 @@ struct Stepper {
     failures: Vec<(u64, usize, usize)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Last {
-    Call,
-    Return,
-    Other,
+/// A call that has not returned.
+struct Call {
+    /// The return address, as the walk writes it.
+    caller: u64,
+    /// Where on the stack that is. The call has returned when the stack pointer is above: between two traps may be more than one
+    /// instruction, after a system call for example.
+    kept_at: u64,
 }
+
+/// The longest instruction there is.
+const INSTRUCTION_MAX: u64 = 15;
 
 /// The stepper of the one test that runs.
 static STEPPER: AtomicUsize = AtomicUsize::new(0);
@@ -64,50 +69,47 @@ impl Stepper {
         let (pc, unwound) = (registers.pc, registers.for_unwinding());
         let walk = unwind::walk(&self.snapshot, &mut self.rules, pc, unwound, &memory, &(0..0), &mut out);
         let stack = &out[..walk.depth];
-        match self.last {
-            // SAFETY: the call has just pushed its return address.
-            Last::Call => self.callers.push(unsafe { *(registers.sp as *const u64) } - 1),
-            Last::Return => drop(self.callers.pop()),
-            Last::Other => {}
+        // SAFETY: the program's own stack pointer.
+        let top = unsafe { *(registers.sp as *const u64) };
+        // A trap may come twice for one instruction, when a signal comes with it: then this call is still to be made.
+        if self.calling.is_some_and(|at| registers.pc != at && (at..=at + INSTRUCTION_MAX).contains(&top)) {
+            self.calls.push(Call { caller: top - 1, kept_at: registers.sp });
         }
+        let under_way = self.calls.len();
+        while self.calls.pop_if(|call| call.kept_at < registers.sp).is_some() {}
+        let done = self.calls.len() < under_way && self.calls.len() == self.depth_outside;
         if !std::mem::replace(&mut self.started, true) {
-            self.callers.extend(stack[1..].iter().rev());
-            self.depth_outside = self.callers.len();
+            self.calls.extend(stack[1..].iter().rev().map(|&caller| Call { caller, kept_at: u64::MAX }));
+            self.depth_outside = self.calls.len();
         }
-        let done = self.last == Last::Return && self.callers.len() == self.depth_outside;
-        let callers_right = stack.iter().skip(1).eq(self.callers.iter().rev());
+        let callers_right = stack.iter().skip(1).eq(self.calls.iter().rev().map(|call| &call.caller));
         self.steps += 1;
         self.cut += u64::from(walk.truncated);
         self.wrong_leaf += u64::from(stack.first() != Some(&registers.pc));
         if !callers_right {
             self.wrong_callers += 1;
             if self.failures.len() < FAILURES_KEPT {
-                self.failures.push((registers.pc, walk.depth, self.callers.len() + 1));
+                self.failures.push((registers.pc, walk.depth, self.calls.len() + 1));
             }
         }
         // SAFETY: the program is about to execute these bytes; instructions this short do not cross into another page.
-        self.last = unsafe { kind_of(registers.pc as *const u8) };
+        self.calling = unsafe { is_call(registers.pc as *const u8) }.then_some(registers.pc);
         done
     }
 }
 
-/// Whether an instruction calls or returns.
+/// Whether an instruction is a call.
 ///
 /// # Safety
 /// `code` is an instruction that is about to be executed.
-unsafe fn kind_of(mut code: *const u8) -> Last {
+unsafe fn is_call(mut code: *const u8) -> bool {
     // SAFETY: reads the instruction only, byte by byte.
     unsafe {
         // Prefixes: repeat, no-track, address size, and the register extensions.
         while matches!(*code, 0xf2 | 0xf3 | 0x3e | 0x66 | 0x67 | 0x40..=0x4f) {
             code = code.add(1);
         }
-        match *code {
-            0xe8 => Last::Call,
-            0xff if *code.add(1) >> 3 & 7 == 2 => Last::Call,
-            0xc3 | 0xc2 => Last::Return,
-            _ => Last::Other,
-        }
+        *code == 0xe8 || *code == 0xff && *code.add(1) >> 3 & 7 == 2
     }
 }
 
@@ -128,9 +130,9 @@ fn step_through(mut work: impl FnMut()) -> Stepper {
         snapshot: Snapshot::of_this_process(),
         rules: Rules::default(),
         stack_end: arch::thread_pointer() & !7,
-        callers: Vec::with_capacity(1 << 16),
+        calls: Vec::with_capacity(1 << 16),
         depth_outside: 0,
-        last: Last::Other,
+        calling: None,
         started: false,
         steps: 0,
         wrong_leaf: 0,
