@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
-use crate::tools::{self, cargo, root, step, target_dir};
+use crate::tools::{self, cargo, need_packages, root, step, target_dir};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -19,10 +19,19 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
 /// Takes more than 2 GiB, or 20 s for one input: found.
 const LIMITS: [&str; 3] = ["-rss_limit_mb=2048", "-timeout=20", "-max_len=65536"];
 
+/// Makes sure that libFuzzer, which is written in C++, can be built. `Err` says what to do.
+pub(crate) fn need_compiler() -> std::result::Result<(), String> {
+    if cfg!(not(all(target_arch = "x86_64", target_os = "linux"))) {
+        return Err(format!("the fuzzers are built for {TARGET} only"));
+    }
+    need_packages(&["c++"], &["g++"])
+}
+
 /// `--seconds N`: for each door.
 pub(crate) fn run(args: &[&str]) -> Result {
     let &["--seconds", seconds] = args else { return Err("fuzz takes --seconds N".into()) };
     let seconds = seconds.parse().map_err(|_| format!("{seconds:?} is no number of seconds"))?;
+    need_compiler()?;
     attack(seconds)
 }
 

@@ -2,11 +2,14 @@
 
 use crate::servers::{self, Servers};
 use crate::tools::{self, cargo, need_chromium, npm, step};
-use crate::{Result, aarch64, binaries, open_data, web};
+use crate::{Result, aarch64, binaries, fuzz, open_data, web};
 
 /// Tests that weigh CPU time against samples of it: they need the machine to themselves, other tests beside them make them
 /// see a sampler that is always late.
 const ACCURACY: &str = "sampler::tests::accuracy::";
+
+/// For each fuzzer: enough to find what any change of a decoder breaks at once.
+const FUZZ_SECONDS: u32 = 5;
 
 /// Fails at the first group of tests that does. What this machine cannot run is named at the end.
 pub(crate) fn run() -> Result {
@@ -14,6 +17,7 @@ pub(crate) fn run() -> Result {
     let chromium = need_chromium()?;
     let no_postgres = servers::need_postgres().err();
     let no_aarch64 = aarch64::need_compiler().err();
+    let no_fuzzers = fuzz::need_compiler().err();
     let pyarrow = open_data::need_pyarrow();
     let binaries = binaries::release()?;
     step("the view: types and lints", || tools::run(npm().args(["run", "--silent", "check"])))?;
@@ -42,6 +46,10 @@ pub(crate) fn run() -> Result {
     match no_aarch64 {
         None => aarch64::check()?,
         Some(why) => eprintln!("skipped: the agent on AArch64. {why}"),
+    }
+    match no_fuzzers {
+        None => fuzz::attack(FUZZ_SECONDS)?,
+        Some(why) => eprintln!("skipped: decoders under libFuzzer. {why}"),
     }
     if let Err(why) = pyarrow {
         eprintln!("skipped: the data folder read by pyarrow. {why}");
