@@ -4,10 +4,11 @@
 //! route stand for themselves; every other span enters a reservoir and stands for (spans offered / spans kept), whatever
 //! shard it went to, so sums over the selection estimate sums over all.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Instant;
+
+use rustc_hash::FxHashMap;
 
 use crate::context::TraceContext;
 use crate::{clock, random};
@@ -130,7 +131,8 @@ fn report(route: &str, span: Span) {
     }
 }
 
-type Routes = HashMap<Box<str>, RouteSpans>;
+/// Few, so it does not matter that clients choose their names.
+type Routes = FxHashMap<Box<str>, RouteSpans>;
 
 fn add(routes: &mut Routes, route: &str, span: Span) {
     let room = routes.len() < ROUTES_MAX - 1;
@@ -146,6 +148,8 @@ fn add(routes: &mut Routes, route: &str, span: Span) {
 struct RouteSpans {
     /// Every one of them took at least as long as any span of the rest.
     slowest: Vec<Span>,
+    /// The least of their durations, once there are all of them.
+    slow_us: u64,
     rest: Vec<Span>,
     /// Spans offered to `rest`, each exactly once.
     offered: u64,
@@ -155,14 +159,14 @@ impl RouteSpans {
     fn add(&mut self, span: Span) {
         if self.slowest.len() < SLOWEST_MAX {
             self.slowest.push(span);
-            return;
+        } else if span.duration_us <= self.slow_us {
+            return self.offer(span);
+        } else if let Some(fastest) = self.slowest.iter_mut().min_by_key(|slow| slow.duration_us) {
+            let displaced = std::mem::replace(fastest, span);
+            self.offer(displaced);
         }
-        match self.slowest.iter_mut().min_by_key(|slow| slow.duration_us) {
-            Some(fastest) if fastest.duration_us < span.duration_us => {
-                let displaced = std::mem::replace(fastest, span);
-                self.offer(displaced);
-            }
-            _ => self.offer(span),
+        if self.slowest.len() == SLOWEST_MAX {
+            self.slow_us = self.slowest.iter().map(|slow| slow.duration_us).min().unwrap_or_default();
         }
     }
 
@@ -238,7 +242,7 @@ mod tests {
 
     #[test]
     fn too_many_routes_share_one_name() {
-        let mut routes = Routes::new();
+        let mut routes = Routes::default();
         for i in 0..10_000 {
             add(&mut routes, &format!("/{i}"), span(i));
         }

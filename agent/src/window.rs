@@ -5,6 +5,7 @@ pub(crate) mod stacks;
 
 use std::collections::{BTreeMap, HashMap};
 
+use rustc_hash::FxHashMap;
 use tephra_proto::limits::{WINDOW_LINKS_MAX, WINDOW_SAMPLES_MAX, WINDOW_SPANS_MAX};
 use tephra_proto::v1;
 
@@ -100,7 +101,8 @@ pub(crate) struct Window {
     slot: Slot,
     budget_bytes: usize,
     stacks: StackTable,
-    rows: HashMap<RowKey, Row>,
+    rows: FxHashMap<RowKey, Row>,
+    /// Hashed with a secret: clients choose the ids of traces.
     links: HashMap<Link, u32>,
     stored: u64,
     table_full: u64,
@@ -118,7 +120,7 @@ impl Window {
             slot,
             budget_bytes,
             stacks,
-            rows: HashMap::new(),
+            rows: FxHashMap::default(),
             links: HashMap::new(),
             stored: 0,
             table_full: 0,

@@ -7,20 +7,18 @@ impl TraceContext {
     /// asks to start a new trace then. Fields that a future version appends are ignored.
     pub fn parse_traceparent(header: &str) -> Option<Self> {
         let bytes = header.trim_matches([' ', '\t']).as_bytes();
-        let (fixed, rest) = bytes.split_at_checked(55)?;
-        let mut fields = fixed.split(|&byte| byte == b'-');
-        let [version] = read_hex(fields.next()?)?;
-        let context = Self {
-            trace_id: read_hex(fields.next()?)?,
-            span_id: read_hex(fields.next()?)?,
-            flags: read_hex::<1>(fields.next()?)?[0],
+        let (version, rest) = field(bytes)?;
+        let [version] = read_hex(version)?;
+        let (trace_id, rest) = field(rest.strip_prefix(b"-")?)?;
+        let (span_id, rest) = field(rest.strip_prefix(b"-")?)?;
+        let (flags, rest) = field(rest.strip_prefix(b"-")?)?;
+        let [flags] = read_hex(flags)?;
+        let context = Self { trace_id: read_hex(trace_id)?, span_id: read_hex(span_id)?, flags };
+        let well_formed = match version {
+            0 => rest.is_empty(),
+            0xff => false,
+            _ => rest.first().is_none_or(|&byte| byte == b'-'),
         };
-        let well_formed = fields.next().is_none()
-            && match version {
-                0 => rest.is_empty(),
-                0xff => false,
-                _ => rest.first().is_none_or(|&byte| byte == b'-'),
-            };
         (well_formed && context.trace_id != [0; 16] && context.span_id != [0; 8]).then_some(context)
     }
 
@@ -37,23 +35,37 @@ impl TraceContext {
     }
 }
 
-/// Lower-case digits only, as W3C demands.
-fn read_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    if digits.len() != 2 * N {
-        return None;
-    }
-    let mut id = [0; N];
-    for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
-        let [high, low] = pair else { return None };
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(id)
+/// The digits of a field, and what follows.
+fn field<const N: usize>(bytes: &[u8]) -> Option<(&[[u8; 2]; N], &[u8])> {
+    let (digits, rest) = bytes.split_at_checked(2 * N)?;
+    Some((digits.as_chunks().0.try_into().ok()?, rest))
 }
+
+/// Lower-case digits only, as W3C demands.
+fn read_hex<const N: usize>(digits: &[[u8; 2]; N]) -> Option<[u8; N]> {
+    let mut wrong = 0;
+    let mut digit = |byte: u8| {
+        let value = DIGITS.get(usize::from(byte)).copied().unwrap_or(NO_DIGIT);
+        wrong |= value;
+        value
+    };
+    let id = digits.map(|[high, low]| digit(high) << 4 | digit(low) & 15);
+    (wrong < 16).then_some(id)
+}
+
+const NO_DIGIT: u8 = 0x80;
+
+/// What a digit stands for.
+static DIGITS: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let digits = b"0123456789abcdef";
+    let mut value = 0;
+    while value < digits.len() {
+        values[digits[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
 
 fn push_hex(out: &mut String, bytes: &[u8]) {
     for byte in bytes {

@@ -1,8 +1,9 @@
 //! A sealed window as the wire's columns, in the order that compresses best: frames by module and address, the tree
 //! depth first with siblings by frame, rows by stack.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use tephra_proto::limits::STRING_BYTES_MAX;
 use tephra_proto::v1;
 
@@ -134,12 +135,12 @@ fn push_rows<'a>(
 /// The labels that rows of the window have, by content; none at all come first.
 struct LabelSets {
     pairs: Vec<Vec<(&'static str, &'static str)>>,
-    places: HashMap<Labels, u32>,
+    places: FxHashMap<Labels, u32>,
 }
 
 impl LabelSets {
     fn of(rows: &[(RowKey, Row)]) -> Self {
-        let used: HashSet<Labels> = rows.iter().map(|(key, _)| key.labels).collect();
+        let used: FxHashSet<Labels> = rows.iter().map(|(key, _)| key.labels).collect();
         let mut sorted: Vec<_> = used.into_iter().map(|labels| (labels.pairs(), labels)).collect();
         sorted.retain(|(pairs, _)| !pairs.is_empty());
         sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

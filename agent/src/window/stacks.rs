@@ -1,8 +1,7 @@
 //! Stacks as a prefix tree of module-relative frames: equal callers are stored once, and nothing refers to an address
 //! that a later `dlclose` could give another meaning.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use tephra_proto::limits::{WINDOW_FRAMES_MAX, WINDOW_MODULES_MAX, WINDOW_STACK_NODES_MAX};
 
 /// Finds the module that holds a code address.
@@ -82,10 +81,10 @@ pub(crate) struct StackTable {
     symbols: Vec<Symbol>,
     frames: Vec<Frame>,
     nodes: Vec<Node>,
-    symbol_ids: HashMap<Symbol, u32>,
-    frame_ids: HashMap<Frame, u32>,
-    node_ids: HashMap<Node, u32>,
-    by_hash: HashMap<u64, Known>,
+    symbol_ids: FxHashMap<Symbol, u32>,
+    frame_ids: FxHashMap<Frame, u32>,
+    node_ids: FxHashMap<Node, u32>,
+    by_hash: FxHashMap<u64, Known>,
 }
 
 impl StackTable {
@@ -153,9 +152,9 @@ impl StackTable {
 
     /// Takes no more stacks, so what finds frames and nodes can go: most of the memory.
     pub(crate) fn close(&mut self) {
-        self.symbol_ids = HashMap::new();
-        self.frame_ids = HashMap::new();
-        self.node_ids = HashMap::new();
+        self.symbol_ids = FxHashMap::default();
+        self.frame_ids = FxHashMap::default();
+        self.node_ids = FxHashMap::default();
     }
 
     /// A table with only the stacks that live heap blocks refer to, now or as soon as the sampler is asked again.

@@ -1,8 +1,10 @@
 //! Values that are added and never taken away, each with a number from 1 on: an open-addressed hash table without a lock.
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::hash::{BuildHasher, Hash};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rustc_hash::FxBuildHasher;
 
 /// See the module's words.
 pub(super) struct Table<T, const N: usize> {
@@ -46,7 +48,7 @@ impl<T, const N: usize> Table<T, N> {
         is_it: impl Fn(&T) -> bool,
         make: impl FnOnce() -> Option<T>,
     ) -> Option<u16> {
-        let start = BuildHasherDefault::<DefaultHasher>::default().hash_one(key) as usize;
+        let start = FxBuildHasher.hash_one(key) as usize;
         let mut make = Some(make);
         let mut made = None;
         let (mut step, mut looks) = (0, 0);

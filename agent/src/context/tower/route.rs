@@ -39,6 +39,10 @@ fn is_id(segment: &str) -> bool {
 }
 
 fn push_cut(route: &mut String, text: &str) {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_plain && route.len() + text.len() <= ROUTE_BYTES_MAX {
+        return route.push_str(text);
+    }
     for c in text.chars() {
         if route.len() + c.len_utf8() > ROUTE_BYTES_MAX {
             return;
@@ -48,18 +52,18 @@ fn push_cut(route: &mut String, text: &str) {
 }
 
 fn is_standard(method: &Method) -> bool {
-    [
-        Method::GET,
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::PATCH,
-        Method::TRACE,
-        Method::CONNECT,
-    ]
-    .contains(method)
+    matches!(
+        *method,
+        Method::GET
+            | Method::POST
+            | Method::PUT
+            | Method::DELETE
+            | Method::HEAD
+            | Method::OPTIONS
+            | Method::PATCH
+            | Method::TRACE
+            | Method::CONNECT
+    )
 }
 
 #[cfg(test)]
