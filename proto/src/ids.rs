@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::label::{self, NameError};
 use crate::limits::{BUILD_ID_BYTES_MAX, BUILD_ID_BYTES_MIN, INSTANCE_BYTES_MAX, SERVICE_BYTES_MAX};
+use crate::sha256::sha256;
 
 /// A service's name: letters, digits and `.` `_` `-` `/` `:`, starting with a letter or digit, at most 128 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,6 +131,19 @@ impl BuildId {
             }
         }
         Ok(Self { len: id.len() as u8, bytes })
+    }
+
+    /// Names whatever has no id of its own: the first 16 bytes of the SHA-256 of `content`.
+    pub fn hash(content: &[u8]) -> Self {
+        let mut bytes = [0; BUILD_ID_BYTES_MAX];
+        bytes[..16].copy_from_slice(&sha256(content)[..16]);
+        Self { len: 16, bytes }
+    }
+
+    /// Names a file as the OpenTelemetry eBPF profiler does (`htlhash`): the [hash](Self::hash) of its first 4 KiB, its last 4 KiB and
+    /// its length, big-endian. Of a shorter file both ends are the whole file.
+    pub fn htlhash(head: &[u8], tail: &[u8], length: u64) -> Self {
+        Self::hash(&[head, tail, &length.to_be_bytes()].concat())
     }
 
     /// Reads hexadecimal.

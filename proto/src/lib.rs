@@ -14,6 +14,7 @@ pub mod codec;
 pub mod ids;
 pub mod label;
 pub mod limits;
+mod sha256;
 
 /// The messages and services of `tephra.v1`, generated from `tephra/v1/*.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

@@ -76,6 +76,9 @@ pub const BUILD_ID_BYTES_MIN: usize = 8;
 /// See [`BUILD_ID_BYTES_MIN`].
 pub const BUILD_ID_BYTES_MAX: usize = 32;
 
+/// How much of either end of a file without a build id names it: see [`BuildId::htlhash`](crate::ids::BuildId::htlhash).
+pub const HTLHASH_END_BYTES: u64 = 4096;
+
 /// Length of one window in milliseconds, as the agent ships it.
 pub const WINDOW_MS: u32 = 10_000;
 

@@ -170,7 +170,7 @@ impl Found {
                 // A file that is gone cannot be named by content. Its path at least keeps it apart from other modules.
                 let build_id = build_id
                     .or_else(|| build_id::of_file(&path).ok())
-                    .unwrap_or_else(|| build_id::hash(path.as_os_str().as_bytes()));
+                    .unwrap_or_else(|| BuildId::hash(path.as_os_str().as_bytes()));
                 Arc::new(Loaded { bias, code, path, build_id, noted, unwind, left_out })
             }
         }

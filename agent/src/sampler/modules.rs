@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     fn module(path: &str, bias: u64, code: Range<u64>) -> Arc<Loaded> {
-        let build_id = super::super::build_id::hash(path.as_bytes());
+        let build_id = BuildId::hash(path.as_bytes());
         Arc::new(Loaded {
             bias,
             code: vec![code],

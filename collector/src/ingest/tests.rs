@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicU8;
 
-use tephra_proto::ids::{ServiceName, TraceId};
+use tephra_proto::ids::TraceId;
 use tephra_proto::v1::profile_service_client::ProfileServiceClient;
 use tokio::net::TcpListener;
 
@@ -31,14 +31,7 @@ async fn close(store: Arc<Store>, ingest: Ingest) {
 }
 
 async fn total(store: &Arc<Store>) -> u64 {
-    let selection = Selection {
-        service: ServiceName::parse("shop").unwrap(),
-        profile_type: "cpu".to_owned(),
-        from_ms: 0,
-        until_ms: u64::MAX >> 2,
-        labels: Vec::new(),
-        trace: None,
-    };
+    let selection = Selection::everything("shop", "cpu");
     QueryEngine::new(store.clone(), QueryLimits::default()).merge(&selection).await.unwrap().total()
 }
 
@@ -207,14 +200,8 @@ async fn labels_of_samples_beyond_the_cap_are_kept_as_one_and_counted() {
     let users = store.catalog().label_values("shop", "user", 0, u64::MAX >> 2).await.unwrap();
     assert_eq!(users, [OVERFLOW_VALUE, "a", "b"]);
     let engine = QueryEngine::new(store, QueryLimits::default());
-    let mut selection = Selection {
-        service: ServiceName::parse("shop").unwrap(),
-        profile_type: "cpu".to_owned(),
-        from_ms: 0,
-        until_ms: u64::MAX >> 2,
-        labels: vec![("user".to_owned(), OVERFLOW_VALUE.to_owned())],
-        trace: None,
-    };
+    let labels = vec![("user".to_owned(), OVERFLOW_VALUE.to_owned())];
+    let mut selection = Selection { labels, ..Selection::everything("shop", "cpu") };
     assert_eq!(engine.merge(&selection).await.unwrap().total(), 6);
     selection.trace = TraceId::from_bytes([7; 16]);
     assert_eq!(engine.merge(&selection).await.unwrap().total(), 4, "traces are not touched");

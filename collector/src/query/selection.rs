@@ -50,6 +50,19 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// All there ever was of one type.
+    #[cfg(test)]
+    pub(crate) fn everything(service: &str, profile_type: &str) -> Self {
+        Self {
+            service: ServiceName::parse(service).expect("a service name"),
+            profile_type: profile_type.to_owned(),
+            from_ms: TimeRange::ALL.from_ms,
+            until_ms: TimeRange::ALL.until_ms,
+            labels: Vec::new(),
+            trace: None,
+        }
+    }
+
     /// The same for another range.
     #[must_use]
     pub fn within(&self, range: TimeRange) -> Self {

@@ -9,8 +9,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tephra_proto::ids::ServiceName;
-
 use super::bulk::{Bulk, BulkError, Folder};
 use super::testing::options;
 use super::{Options, Store};
@@ -106,14 +104,7 @@ fn window(sequence: u64) -> TestWindow {
 }
 
 async fn total(store: &Arc<Store>) -> u64 {
-    let selection = Selection {
-        service: ServiceName::parse("shop").unwrap(),
-        profile_type: "cpu".to_owned(),
-        from_ms: 0,
-        until_ms: u64::MAX >> 2,
-        labels: Vec::new(),
-        trace: None,
-    };
+    let selection = Selection::everything("shop", "cpu");
     match QueryEngine::new(store.clone(), QueryLimits::default()).merge(&selection).await {
         Ok(merged) => merged.total(),
         Err(QueryError::UnknownService { .. }) => 0,

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tephra_proto::ids::{ServiceName, TraceId};
+use tephra_proto::ids::TraceId;
 
 use super::catalog::{EventKind, NewEvent, NewPin, PinRange};
 use super::testing::{TestPlace, options};
@@ -26,14 +26,7 @@ async fn push(store: &Arc<Store>, windows: &[TestWindow]) {
 }
 
 async fn total(store: &Arc<Store>, service: &str) -> u64 {
-    let selection = Selection {
-        service: ServiceName::parse(service).unwrap(),
-        profile_type: "cpu".to_owned(),
-        from_ms: 0,
-        until_ms: u64::MAX >> 2,
-        labels: Vec::new(),
-        trace: None,
-    };
+    let selection = Selection::everything(service, "cpu");
     QueryEngine::new(store.clone(), QueryLimits::default()).merge(&selection).await.unwrap().total()
 }
 

@@ -8,8 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use tephra_proto::ids::BuildId;
-
-use super::sha256::sha256;
+use tephra_proto::limits::HTLHASH_END_BYTES;
 
 /// Why a file is not one that can be symbolized.
 #[derive(Debug, thiserror::Error)]
@@ -85,12 +84,8 @@ pub fn image_base(file: &File) -> Result<u64, ElfError> {
 /// The OpenTelemetry eBPF profiler's name for a file without a build id.
 fn htlhash(file: &File) -> Result<BuildId, ElfError> {
     let len = file.metadata()?.len();
-    let ends = len.min(4096);
-    let mut input = read_at(file, 0, ends)?;
-    input.extend(read_at(file, len - ends, ends)?);
-    input.extend(len.to_be_bytes());
-    let hash = sha256(&input);
-    Ok(BuildId::from_bytes(&hash[..16]).expect("16 bytes are within the limits"))
+    let end = len.min(HTLHASH_END_BYTES);
+    Ok(BuildId::htlhash(&read_at(file, 0, end)?, &read_at(file, len - end, end)?, len))
 }
 
 struct Header {

@@ -16,7 +16,6 @@ pub mod folder;
 pub mod job;
 pub mod resolver;
 pub mod service;
-mod sha256;
 pub mod share;
 pub mod table;
 pub mod upload;

@@ -3,12 +3,14 @@
 
 use framehop::aarch64::{CacheAarch64, PtrAuthMask, UnwindRegsAarch64, UnwinderAarch64};
 
+use tephra_proto::ids::BuildId;
+
 use super::frugal::Frugal;
 use super::loaded::{Loaded, UnwindBytes, UnwindTables};
 use super::modules::Snapshot;
 use super::rules::Rules;
+use super::signed_returns;
 use super::unwind::{self, StackMemory};
-use super::{build_id, signed_returns};
 
 type Unwinder = UnwinderAarch64<UnwindBytes, Frugal>;
 
@@ -45,7 +47,7 @@ fn replay(recording: &[u8], mut each: impl FnMut(&Snapshot<Unwinder>, &Moment<'_
                 low = range.start;
                 stack = vec![0; (range.end - range.start) as usize / 8];
                 let unwind = Some(UnwindTables { header: header.take(), frames: frames.take().unwrap() });
-                let (code, build_id) = (std::mem::take(&mut code), build_id::hash(b"recorded"));
+                let (code, build_id) = (std::mem::take(&mut code), BuildId::hash(b"recorded"));
                 let loaded =
                     Loaded { bias: 0, code, path: "recorded".into(), build_id, noted: true, unwind, left_out: false };
                 snapshot = Some(Snapshot::<Unwinder>::new(&[loaded.into()]));

@@ -83,22 +83,16 @@ pub(super) async fn flamegraph(
         let symbols = state.symbols.clone();
         let service = selection.service.to_string();
         let name = format!("{service}-{}-{}", selection.profile_type, selection.from_ms);
-        let payload = blocking(move || {
-            let mut timing = Timing::of(&[merged.cost]);
-            if format == Format::Pprof {
-                // Already gzipped, and the file is expected to be.
-                let content = analysis::pprof(&merged, &symbols);
-                let name = format!("{name}.pb.gz");
-                let file = Payload::attachment(&HeaderMap::new(), "application/octet-stream", content, &name);
-                return Ok((file, timing));
-            }
-            let view = analysis::flamegraph(&service, &merged, &symbols, options);
-            timing.step("view");
-            let payload = write(&headers, &view, format, &name)?;
-            timing.step("write");
-            Ok::<_, ApiError>((payload, timing))
-        });
-        let (payload, timing) = payload.await??;
+        let timing = Timing::of(&[merged.cost]);
+        let (payload, timing) = if format == Format::Pprof {
+            // Already gzipped, and the file is expected to be.
+            let content = blocking(move || analysis::pprof(&merged, &symbols)).await?;
+            let name = format!("{name}.pb.gz");
+            (Payload::attachment(&HeaderMap::new(), "application/octet-stream", content, &name), timing)
+        } else {
+            let view = move || analysis::flamegraph(&service, &merged, &symbols, options);
+            written(headers, format, name, timing, view).await?
+        };
         Ok((payload, timing, partial))
     };
     let (payload, timing, partial) = state.bench.run(answer).await?;
@@ -150,19 +144,31 @@ pub(super) async fn diff(
         let symbols = state.symbols.clone();
         let service = b.service.to_string();
         let name = format!("{service}-{}-diff-{}", b.profile_type, b.from_ms);
-        let payload = blocking(move || {
-            let mut timing = Timing::of(&[of_a.cost, of_b.cost]);
-            let view = analysis::compare(&service, &of_a, &of_b, &symbols, options);
-            timing.step("view");
-            let payload = write(&headers, &view, format, &name)?;
-            timing.step("write");
-            Ok::<_, ApiError>((payload, timing))
-        });
-        let (payload, timing) = payload.await??;
+        let timing = Timing::of(&[of_a.cost, of_b.cost]);
+        let view = move || analysis::compare(&service, &of_a, &of_b, &symbols, options);
+        let (payload, timing) = written(headers, format, name, timing, view).await?;
         Ok((payload, timing, partial))
     };
     let (payload, timing, partial) = state.bench.run(answer).await?;
     Ok(timing.mark(finish(payload, revision, partial)))
+}
+
+/// Views what was merged and writes that, away from the threads that answer.
+async fn written(
+    asked: HeaderMap,
+    format: Format,
+    name: String,
+    mut timing: Timing,
+    view: impl FnOnce() -> View + Send + 'static,
+) -> Result<(Payload, Timing), ApiError> {
+    blocking(move || {
+        let view = view();
+        timing.step("view");
+        let payload = write(&asked, &view, format, &name)?;
+        timing.step("write");
+        Ok((payload, timing))
+    })
+    .await?
 }
 
 fn write(asked: &HeaderMap, view: &View, format: Format, name: &str) -> Result<Payload, ApiError> {
