@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,8 +17,15 @@ use crate::worker::{self, Command, Worker};
 /// How long stopping and flushing may keep their caller.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long starting waits for an agent that is being stopped: on a busy machine dropping its handle does not wait to the end.
+const PATIENCE_BEFORE: Duration = Duration::from_secs(2);
+
 /// There is one agent per process, for there is one SIGPROF.
-static RUNNING: AtomicBool = AtomicBool::new(false);
+static STATE: AtomicU8 = AtomicU8::new(NONE);
+const NONE: u8 = 0;
+const RUNNING: u8 = 1;
+/// Its handle was dropped, and its thread has not ended.
+const STOPPING: u8 = 2;
 
 /// A running agent. Dropping it stops sampling and ships what is left, for at most half a second.
 #[derive(Debug)]
@@ -51,9 +58,7 @@ impl Agent {
     }
 
     pub(crate) fn run(settings: Settings) -> Result<Self, StartError> {
-        if RUNNING.swap(true, Ordering::AcqRel) {
-            return Err(StartError::AlreadyRunning);
-        }
+        become_the_one()?;
         let queue = Arc::new(Queue::new(settings.queue_bytes));
         let binaries = Arc::new(Binaries::default());
         let board = Arc::new(Board::default());
@@ -80,10 +85,10 @@ impl Agent {
                 }
                 worker::stop();
                 queue.close();
-                RUNNING.store(false, Ordering::Release);
+                STATE.store(NONE, Ordering::Release);
             })
         };
-        let sampling = sampling.inspect_err(|_| RUNNING.store(false, Ordering::Release))?;
+        let sampling = sampling.inspect_err(|_| STATE.store(NONE, Ordering::Release))?;
         match start.recv() {
             Ok(Ok(())) => {}
             Ok(Err(why)) => return Err(why),
@@ -145,6 +150,10 @@ impl Drop for Agent {
         if process != std::process::id() {
             return;
         }
+        let [sampling, _] = &threads;
+        if !sampling.is_finished() {
+            let _ = STATE.compare_exchange(RUNNING, STOPPING, Ordering::AcqRel, Ordering::Relaxed);
+        }
         // Ends the agent thread, which closes the queue, which ends the shipping thread.
         drop(commands);
         if let Err(RecvTimeoutError::Disconnected) = ended.recv_timeout(PATIENCE) {
@@ -155,10 +164,40 @@ impl Drop for Agent {
     }
 }
 
+/// Makes this call's agent the process's one, once one that is being stopped is gone.
+fn become_the_one() -> Result<(), StartError> {
+    let deadline = Instant::now() + PATIENCE_BEFORE;
+    loop {
+        match STATE.compare_exchange(NONE, RUNNING, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return Ok(()),
+            Err(STOPPING) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+            Err(_) => return Err(StartError::AlreadyRunning),
+        }
+    }
+}
+
 fn spawn(name: &str, alive: Sender<()>, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         work();
         drop(alive);
     });
     thread.map_err(StartError::Thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_that_is_being_stopped_is_waited_for_and_one_that_runs_is_not() {
+        STATE.store(STOPPING, Ordering::Release);
+        let thread = std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_millis(20));
+            STATE.store(NONE, Ordering::Release);
+        });
+        become_the_one().unwrap();
+        thread.join().unwrap();
+        assert!(matches!(become_the_one(), Err(StartError::AlreadyRunning)));
+        STATE.store(NONE, Ordering::Release);
+    }
 }

@@ -79,7 +79,7 @@ pub enum StartError {
         /// What was given.
         endpoint: String,
     },
-    /// There is one agent per process.
+    /// There is one agent per process. One that was dropped a moment ago is waited for, up to two seconds.
     #[error("an agent is already running in this process: keep the first one, or drop it before starting another")]
     AlreadyRunning,
     /// The operating system does not let threads be sampled.
