@@ -387,18 +387,21 @@ function trace(): TraceAnswer {
         ],
         types: [make("checkout", stacks.slice(0, 120), 0.4)],
         samples: ticks,
+        samples_left_out: 0,
       },
       {
         service: "gateway",
         spans: [{ span_id: "a1", route: "POST /checkout", start_ms: t0, duration_us: 412_000, status: "200" }],
         types: [make("gateway", stacks.slice(3, 6), 0.05)],
         samples: [[t0 + 12, "a1", "cpu", type.period]],
+        samples_left_out: 0,
       },
       {
         service: "inventory",
         spans: [{ span_id: "c4", route: "GET /stock/{sku}", start_ms: t0 + 210, duration_us: 4_000, status: "200" }],
         types: [],
         samples: [],
+        samples_left_out: 0,
       },
     ],
   };

@@ -73,6 +73,8 @@ pub struct TraceView {
     pub until_ms: u64,
     /// By service name.
     pub services: Vec<TraceService>,
+    /// The trace is in more windows than are read: this is about the newest of them.
+    pub partial: Option<Partial>,
 }
 
 /// What one trace did in one service.
@@ -86,6 +88,8 @@ pub struct TraceService {
     pub types: Vec<Merged>,
     /// The rows themselves, by time; at most [`TRACE_SAMPLES_MAX`].
     pub samples: Vec<TraceSample>,
+    /// How many more rows there are, later ones; profiles have them all.
+    pub samples_left_out: usize,
 }
 
 /// Rows of one trace and service in an answer.

@@ -321,6 +321,23 @@ async fn a_window_without_the_type_is_covered_time_of_an_instance_that_sends_it(
 }
 
 #[tokio::test]
+async fn of_a_trace_that_went_on_for_hours_the_newest_part_is_told_and_that_it_is_a_part() {
+    let t = recent_ms() - 21_000_000;
+    let window = |i: u64| {
+        TestWindow::new("batch", 1 + (i % 2) as u8, i / 2 + 1, t + i / 2 * 10_000).cpu(&[traced("main;work", 1, 7)])
+    };
+    let windows: Vec<TestWindow> = (0..2_011).map(window).collect();
+    let bench = Bench::new(&windows).await;
+    let view = bench.query.trace(trace(7)).await.unwrap().unwrap();
+    let partial = view.partial.expect("these are not all");
+    // Of the two windows of one time, one would be too many.
+    assert_eq!((partial.reason, partial.from_ms), (PartialReason::Windows, t + 6 * 10_000));
+    assert_eq!((partial.until_ms, view.until_ms), (t + 1_006 * 10_000, t + 1_006 * 10_000));
+    let service = &view.services[0];
+    assert_eq!((service.types[0].total(), service.samples.len(), service.samples_left_out), (1_999, 1_999, 0));
+}
+
+#[tokio::test]
 async fn a_trace_is_found_across_services() {
     let t = recent_ms();
     let bench = Bench::new(&[

@@ -12,6 +12,7 @@ use super::plan::Matcher;
 use super::slices::{Span, replicates};
 use super::{QueryError, QueryLimits, TRACE_SAMPLES_MAX, TimeRange, TraceSample, TraceService, TraceView};
 use crate::profile::decode::Window;
+use crate::profile::model::{Partial, PartialReason};
 use crate::store::Store;
 use crate::store::catalog::LevelSegment;
 use crate::store::segment::trace_key;
@@ -27,8 +28,7 @@ pub(super) fn view(
     limits: &QueryLimits,
     cancel: &Cancel,
 ) -> Result<Option<TraceView>, QueryError> {
-    let mut by_service: BTreeMap<String, Vec<Arc<Window>>> = BTreeMap::new();
-    let mut found = 0;
+    let mut newest = Newest::default();
     for row in segments.iter().filter(|row| row.segment.level == 0) {
         let segment = &row.segment;
         cancel.check()?;
@@ -46,36 +46,61 @@ pub(super) fn view(
             if !window.links.iter().any(|link| link.trace_id == trace_id) {
                 continue;
             }
-            found += 1;
-            if found > WINDOWS_MAX {
-                return Err(QueryError::TooLarge { what: "windows of one trace", limit: WINDOWS_MAX as u64 });
-            }
-            by_service.entry(info.service.clone()).or_default().push(window);
+            newest.add(window);
         }
     }
     for window in linked::windows(store, segments, trace_id, None, cancel)? {
-        found += 1;
-        if found > WINDOWS_MAX {
-            return Err(QueryError::TooLarge { what: "windows of one trace", limit: WINDOWS_MAX as u64 });
-        }
-        by_service.entry(window.header.service.as_str().to_owned()).or_default().push(Arc::new(window));
+        newest.add(Arc::new(window));
     }
-    // In one order, wherever they came from.
-    for windows in by_service.values_mut() {
-        windows.sort_by(|a, b| {
-            let key = |w: &Window| (w.header.start_ms, w.header.instance.as_str().to_owned());
-            key(a).cmp(&key(b))
-        });
-    }
-    let windows = || by_service.values().flatten();
-    let Some(from_ms) = windows().map(|window| window.header.start_ms).min() else { return Ok(None) };
-    let until_ms = windows().map(|window| window.header.end_ms()).max().unwrap_or(from_ms);
+    let (windows, is_cut) = newest.finish();
+    let Some(from_ms) = windows.iter().map(|window| window.header.start_ms).min() else { return Ok(None) };
+    let until_ms = windows.iter().map(|window| window.header.end_ms()).max().unwrap_or(from_ms);
     let range = TimeRange { from_ms, until_ms };
+    let partial = is_cut.then_some(Partial { reason: PartialReason::Windows, from_ms, until_ms });
+    let mut by_service: BTreeMap<String, Vec<Arc<Window>>> = BTreeMap::new();
+    for window in windows {
+        by_service.entry(window.header.service.as_str().to_owned()).or_default().push(window);
+    }
     let services = by_service
         .into_iter()
         .map(|(service, windows)| one_service(service, &windows, trace_id, range, limits))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(TraceView { trace_id, from_ms, until_ms, services }))
+    Ok(Some(TraceView { trace_id, from_ms, until_ms, services, partial }))
+}
+
+/// The newest windows of a trace, in bounded memory, however many there are and in whichever order they come.
+#[derive(Default)]
+struct Newest {
+    windows: Vec<Arc<Window>>,
+    is_cut: bool,
+}
+
+impl Newest {
+    fn add(&mut self, window: Arc<Window>) {
+        self.windows.push(window);
+        if self.windows.len() >= 2 * WINDOWS_MAX {
+            self.cut();
+        }
+    }
+
+    /// By time and instance, and whether there were more.
+    fn finish(mut self) -> (Vec<Arc<Window>>, bool) {
+        self.cut();
+        let key = |window: &Arc<Window>| (window.header.start_ms, window.header.instance.as_str().to_owned());
+        self.windows.sort_by_cached_key(key);
+        (self.windows, self.is_cut)
+    }
+
+    /// Leaves the newest; those that started at one time stay or go together, so that what stays is all there is of its time.
+    fn cut(&mut self) {
+        let start = |window: &Arc<Window>| window.header.start_ms;
+        self.windows.sort_by_key(|window| std::cmp::Reverse(start(window)));
+        let Some(first_out) = self.windows.get(WINDOWS_MAX).map(start) else { return };
+        let newest = self.windows.first().map(start);
+        self.windows.retain(|window| start(window) > first_out || newest == Some(first_out));
+        self.windows.truncate(WINDOWS_MAX);
+        self.is_cut = true;
+    }
 }
 
 fn one_service(
@@ -117,6 +142,7 @@ fn one_service(
     samples.sort_by(|a, b| {
         (a.at_ms, &a.profile_type, a.span_id, a.value).cmp(&(b.at_ms, &b.profile_type, b.span_id, b.value))
     });
+    let samples_left_out = samples.len().saturating_sub(TRACE_SAMPLES_MAX);
     samples.truncate(TRACE_SAMPLES_MAX);
     let times: Vec<Span> =
         windows.iter().map(|window| Span::window(window.header.start_ms, window.header.duration_ms)).collect();
@@ -140,5 +166,5 @@ fn one_service(
             merger.finish(range, &slices, sources.clone())
         })
         .collect::<Result<Vec<_>, QueryError>>()?;
-    Ok(TraceService { service, spans, types, samples })
+    Ok(TraceService { service, spans, types, samples, samples_left_out })
 }

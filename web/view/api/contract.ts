@@ -161,7 +161,10 @@ export interface TraceAnswer {
     spans: Span[];
     types: { type: ProfileType; total: number; samples: number; flame: FlameJson }[];
     samples: [number, string, string, number][];
+    /** Rows beyond those in `samples`, later ones. */
+    samples_left_out: number;
   }[];
+  partial?: Partial;
 }
 
 export interface RequestsAnswer {

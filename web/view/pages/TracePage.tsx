@@ -8,6 +8,7 @@ import { flameFromJson } from "../profile/decode";
 import type { Profile } from "../profile/tree";
 import { here, href, setParams } from "../state/location";
 import * as fmt from "../ui/format";
+import { PartialNote } from "../ui/PartialNote";
 import { Shell } from "../ui/Shell";
 import { Empty, Failure, Loading } from "../ui/States";
 import { ticksBySpan } from "./ticks";
@@ -63,6 +64,13 @@ function Trace({ trace }: { trace: TraceAnswer }) {
           {fmt.range(trace.from, trace.until)}
         </p>
       </div>
+      <PartialNote partial={trace.partial} then="" />
+      {service && service.samples_left_out > 0 ? (
+        <p class="note is-cut" role="status">
+          The first {fmt.count(service.samples.length)} samples of {service.service} are drawn in time, and{" "}
+          {fmt.count(service.samples_left_out)} later ones are not; its flame graph has them all.
+        </p>
+      ) : null}
       <Waterfall trace={trace} chosen={service?.service ?? ""} />
       {service ? (
         <div class="page-head is-sub">

@@ -8,19 +8,28 @@ const REASONS: Record<string, string> = {
   size: "the answer outgrew its memory",
 };
 
-export function partialWords(partial: Partial): string {
+const NARROWER = "Choose a shorter range, or narrow it down with a label.";
+
+export function partialWords(partial: Partial, then = NARROWER): string {
   const why = REASONS[partial.reason] ?? "a limit of the query was reached";
   const part = fmt.range(partial.covered_from, partial.covered_until);
-  return `Only ${part} is in this, the newest part of what was asked: ${why}. Choose a shorter range, or narrow it down with a label.`;
+  return `Only ${part} is in this, the newest part of what was asked: ${why}. ${then}`.trimEnd();
 }
 
-/** `who` is "A: " or "B: " in a comparison. */
-export function PartialNote({ partial, who = "" }: { partial?: Partial | undefined; who?: string }) {
+interface Props {
+  partial?: Partial | undefined;
+  /** "A: " or "B: " in a comparison. */
+  who?: string;
+  /** What to do about it. */
+  then?: string;
+}
+
+export function PartialNote({ partial, who = "", then = NARROWER }: Props) {
   if (!partial) return null;
   return (
     <p class="note is-cut" role="status" data-testid="note-cut">
       {who}
-      {partialWords(partial)}
+      {partialWords(partial, then)}
     </p>
   );
 }

@@ -45,9 +45,12 @@ pub(super) async fn trace(
         let symbols = state.symbols.clone();
         blocking(move || {
             let services: Vec<Value> = view.services.iter().map(|service| service_json(service, &symbols)).collect();
-            let json = json!({
+            let mut json = json!({
                 "trace_id": view.trace_id.to_string(), "from": view.from_ms, "until": view.until_ms, "services": services,
             });
+            if let Some(partial) = view.partial {
+                json["partial"] = json!(PartialInfo::from(partial));
+            }
             Payload::new(&headers, "application/json", json.to_string().into_bytes())
         })
         .await
@@ -69,6 +72,7 @@ fn service_json(of: &TraceService, symbols: &Symbols) -> Value {
         "spans": of.spans.iter().map(span_json).collect::<Vec<_>>(),
         "types": of.types.iter().map(|merged| type_json(&of.service, merged, symbols)).collect::<Vec<_>>(),
         "samples": samples,
+        "samples_left_out": of.samples_left_out,
     })
 }
 
