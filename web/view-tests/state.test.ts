@@ -104,7 +104,9 @@ describe("samples of a trace", () => {
     status: "ok",
   });
   const counts = (spans: ReturnType<typeof span>[], samples: [number, string, string, number][]) =>
-    [...ticksBySpan({ service: "s", types: [], spans, samples, samples_left_out: 0 }).values()].map((ticks) => ticks.length);
+    [...ticksBySpan({ service: "s", types: [], spans, samples, samples_left_out: 0 }).values()].map(
+      (ticks) => ticks.length,
+    );
 
   test("of a span inside the request belong to the request", () => {
     expect(
