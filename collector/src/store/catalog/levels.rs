@@ -9,7 +9,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use tephra_proto::ids::TraceId;
 
-use super::segments::read_segment;
+use super::segments::{add_service, read_segment};
 use super::{Catalog, CatalogError, Lease, SegmentRow, Tx, from_sql, is_conflict, to_sql};
 use crate::store::compact::levels::{HORIZON_MS, LEVELS, TRACES};
 
@@ -443,16 +443,7 @@ async fn insert(tx: &mut Tx, new: &NewSegment, now_ms: u64) -> Result<(), Catalo
         .await?;
     }
     for part in &new.services {
-        sqlx::query(
-            "INSERT INTO segment_services (service, segment, min_ms, max_ms, windows) VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(&part.service)
-        .bind(&segment.id)
-        .bind(to_sql(part.min_ms))
-        .bind(to_sql(part.max_ms))
-        .bind(to_sql(part.windows))
-        .execute(&mut **tx)
-        .await?;
+        add_service(tx, &segment.id, &part.service, part.min_ms..part.max_ms, part.windows).await?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Segments in the catalog: registering one, finding those a query needs, and letting go of old ones.
 
+use std::ops::Range;
+
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -263,19 +265,29 @@ async fn write(tx: &mut Tx, registration: &Registration) -> Result<Outcome, Cata
     let mut services: Vec<_> = registration.services.iter().collect();
     services.sort_by(|a, b| a.service.cmp(&b.service));
     for span in services {
-        sqlx::query(
-            "INSERT INTO segment_services (service, segment, min_ms, max_ms, windows) VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(&span.service)
-        .bind(&segment.id)
-        .bind(to_sql(span.min_ms))
-        .bind(to_sql(span.max_ms))
-        .bind(to_sql(span.windows))
-        .execute(&mut **tx)
-        .await?;
+        add_service(tx, &segment.id, &span.service, span.min_ms..span.max_ms, span.windows).await?;
         super::names::remember(tx, span).await?;
     }
     Ok(Outcome::Done)
+}
+
+/// Notes that a segment holds so many windows of a service, in this span of time.
+pub(super) async fn add_service(
+    tx: &mut Tx,
+    segment: &str,
+    service: &str,
+    at_ms: Range<u64>,
+    windows: u64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO segment_services (service, segment, min_ms, max_ms, windows) VALUES ($1, $2, $3, $4, $5)")
+        .bind(service)
+        .bind(segment)
+        .bind(to_sql(at_ms.start))
+        .bind(to_sql(at_ms.end))
+        .bind(to_sql(windows))
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 pub(super) fn read_segment(row: &AnyRow) -> Result<SegmentRow, CatalogError> {
