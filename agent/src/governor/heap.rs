@@ -48,12 +48,14 @@ impl HeapGovernor {
         let before = self.doublings;
         let Allocations { wall, process, samples } = happened;
         let most = (process.as_secs_f64() * PER_CPU_SECOND).max(wall.as_secs_f64() * NEGLIGIBLE_PER_SECOND);
-        let load = samples as f64 / most.max(1.0);
-        if load > 1.0 {
-            self.doublings = (self.doublings + load.log2().ceil() as u32).min(DOUBLINGS_MAX);
+        let mut load = samples as f64 / most.max(1.0);
+        while load > 1.0 && self.doublings < DOUBLINGS_MAX {
+            self.doublings += 1;
+            load /= 2.0;
         }
         // A little less than half, or it would swing.
-        self.room = if load < 0.4 { self.room + wall } else { Duration::ZERO };
+        let has_room = self.doublings == before && load < 0.4;
+        self.room = if has_room { self.room + wall } else { Duration::ZERO };
         if self.room >= ROOM_FOR {
             self.doublings = self.doublings.saturating_sub(1);
             self.room = Duration::ZERO;
