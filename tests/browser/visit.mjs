@@ -85,8 +85,15 @@ function frames(page, name) {
 }
 
 async function fitsTheScreen(page) {
-  const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  // Not what the page takes for the screen's width: a phone shows a page that is too wide smaller.
+  const screen = page.viewportSize().width;
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth);
   must(wide <= screen + 1, `scrolls sideways: ${wide} px on a screen of ${screen}`);
+  const cut = await page.evaluate((screen) => {
+    const texts = [...document.querySelectorAll("h1, h2, p, .sentences li")].filter((text) => text.checkVisibility());
+    return texts.filter((text) => text.getBoundingClientRect().right > screen + 1).map((text) => text.textContent);
+  }, screen);
+  must(cut.length === 0, `text runs off the screen: ${cut[0]}`);
 }
 
 /** The colour that a page is written on: the body's, or where it has none, what lies beneath. */

@@ -14,6 +14,10 @@ const WINDOWS: u64 = 12;
 /// Stands in every hostile name, to be found in a page.
 const WORD: &str = "hostile-word";
 
+/// As long as names of functions are, without a place to break the line.
+const LONG: &str =
+    "<hyper::proto::h1::dispatch::Server<S,hyper::body::incoming::Incoming>_as_hyper::proto::h1::Dispatch>::recv_msg";
+
 /// Names that a page must show and never believe.
 fn hostile_names() -> [String; 5] {
     [
@@ -108,6 +112,7 @@ fn fill(pusher: &Pusher, start: u64, middle: u64) {
         let (early, late) = (start + i * 10_000, middle + i * 10_000);
         pusher.accept(v1.seal(early, &work(100 + i % 3, 20 + i % 2)));
         let traced = work(100 + i % 2, 90 + i % 3).cpu_in(&["main", "handle_order"], 5, Some(link(2)));
+        let traced = traced.cpu(&["main", "handle_order", LONG], 30);
         let traced = traced.alloc_in(&["main", "handle_order", "cart::copy_lines"], 3 << 20, Some(link(2)));
         pusher.accept(v2.seal(late, &traced.span("/orders", 200_000, link(2))));
         let forward = Window::new().cpu_in(&["main", "forward"], 7, Some(link(1))).span("/checkout", 250_000, link(1));
