@@ -227,9 +227,10 @@ async function hostile(browser) {
       const tab = await open(browser);
       await goto(tab.page, path);
       await tab.page.waitForLoadState("networkidle");
-      const html = await tab.page.content();
       const word = visit.hostile.word;
-      must(html.includes(word), `the hostile names (${word}) are not even on the page`);
+      const isThere = (word) => document.documentElement.innerHTML.includes(word);
+      const came = tab.page.waitForFunction(isThere, word, { timeout: 20_000 });
+      await came.catch(() => must(false, `the hostile names (${word}) are not even on the page`));
       const ran = await tab.page.evaluate(() => window.__ran);
       must(ran === undefined, `a name ran as script: ${ran}`);
       const made = await tab.page.locator(`img[src*="${word}"], script[src*="${word}"], a[href^="javascript:"], svg[onload]`).count();
