@@ -60,6 +60,7 @@ mod sampler;
 #[cfg(any(not(target_os = "linux"), feature = "pprof-fallback"))]
 #[path = "fallback/mod.rs"]
 mod sampler;
+#[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "only requests report how they ended"))]
 mod spans;
 mod stats;
 mod window;

@@ -43,6 +43,13 @@ pub(crate) fn run() -> Result {
         }
         tools::run(command.env("TEPHRA_BINARIES", &binaries.folder).env("CHROMIUM", &chromium))
     })?;
+    step("the agent with other features: lints", || {
+        for features in [&["--no-default-features"][..], &["--features", "pprof-fallback"]] {
+            let agent = ["clippy", "--locked", "--package", "tephra-agent", "--lib"];
+            tools::run(cargo().args(agent).args(features).args(["--", "--deny", "warnings"]))?;
+        }
+        Ok(())
+    })?;
     match no_aarch64 {
         None => aarch64::check()?,
         Some(why) => eprintln!("skipped: the agent on AArch64. {why}"),
