@@ -151,8 +151,7 @@ impl Builder {
     }
 
     /// Mean bytes allocated between two heap samples, 64 KiB to 1 GiB; 0: no heap profile. Needs [`ProfAlloc`](crate::ProfAlloc) as the
-    /// global allocator. Default: 512 KiB. While the process allocates so fast that there would be more than 400 samples for each
-    /// second of its CPU time, the mean is larger: [`Stats::heap_mean_bytes`](crate::Stats::heap_mean_bytes).
+    /// global allocator. Default: 512 KiB.
     pub fn heap_mean_bytes(mut self, bytes: u64) -> Self {
         self.heap_mean_bytes = bytes;
         self

@@ -18,9 +18,6 @@ pub struct Stats {
     /// CPU samples per second of CPU time now. It is halved while handler and agent threads use more than one hundredth
     /// of the process's CPU time, and doubled again later.
     pub cpu_hz: u32,
-    /// Mean bytes between two allocation samples now; 0: none are taken. It is doubled while there are more than 400 samples for
-    /// each second of CPU time, and halved again later.
-    pub heap_mean_bytes: u64,
     /// CPU samples taken.
     pub cpu_samples: u64,
     /// Allocation samples taken.

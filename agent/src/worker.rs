@@ -12,7 +12,7 @@ use crate::builder::{Settings, StartError};
 use crate::clock::{self, Slot};
 use crate::context::labels;
 use crate::export::{Binaries, Binary, Lost, Queue, Sealed};
-use crate::governor::{Allocations, Governor, HeapGovernor, Usage};
+use crate::governor::{Governor, Usage};
 use crate::heap::{self, HeapConfig};
 use crate::notice::Notice;
 use crate::sampler::{self, ModuleMap, SamplerConfig};
@@ -59,8 +59,7 @@ pub(crate) struct Worker {
     modules: Arc<ModuleMap>,
     paused: bool,
     governor: Governor,
-    heap_governor: HeapGovernor,
-    /// What had been used when the governors were last asked.
+    /// What had been used when the governor was last asked.
     judged: Judged,
     /// Labels that windows sealed so far left out.
     coarsened: Coarsened,
@@ -107,13 +106,7 @@ impl Worker {
         let mut worker = Self {
             window: Window::new(slot, settings.window_bytes),
             governor: Governor::new(settings.cpu_hz),
-            heap_governor: HeapGovernor::new(settings.heap_mean_bytes),
-            judged: Judged {
-                at: Instant::now(),
-                process_ns: initial_cpu_ns,
-                agent: Duration::ZERO,
-                alloc_samples: initial.alloc_taken,
-            },
+            judged: Judged { at: Instant::now(), process_ns: initial_cpu_ns, agent: Duration::ZERO },
             coarsened: Coarsened::default(),
             settings,
             encoding,
@@ -251,7 +244,7 @@ impl Worker {
         }
     }
 
-    /// Changes the rates between two windows, if the governors say so: a window has one period.
+    /// Changes the rate between two windows, if the governor says so: a window has one period.
     fn govern(&mut self) {
         let counters = sampler::counters();
         let handler = Duration::from_nanos(counters.handler_ns - self.initial.handler_ns);
@@ -259,7 +252,6 @@ impl Worker {
             at: Instant::now(),
             process_ns: sampler::process_cpu_ns(),
             agent: handler + self.board.agent_cpu(),
-            alloc_samples: counters.alloc_taken,
         };
         let before = std::mem::replace(&mut self.judged, now);
         let usage = Usage {
@@ -273,15 +265,6 @@ impl Worker {
             self.encoding.cpu_period_ns = 1_000_000_000 / u64::from(hz);
             static CHANGED: Notice = Notice::new();
             CHANGED.say(&format!("sampling at {hz} Hz now, to use less than 1 % of the process's CPU time"));
-        }
-        let happened = Allocations {
-            wall: usage.wall,
-            process: usage.process,
-            samples: now.alloc_samples.saturating_sub(before.alloc_samples),
-        };
-        if self.heap_governor.judge(happened) {
-            self.encoding.heap_mean_bytes = self.heap_governor.mean_bytes();
-            heap::set_mean_bytes(self.encoding.heap_mean_bytes);
         }
     }
 
@@ -329,7 +312,6 @@ impl Worker {
         Stats {
             sampling: !self.paused,
             cpu_hz: self.governor.hz(),
-            heap_mean_bytes: self.heap_governor.mean_bytes(),
             cpu_samples: now.cpu_taken - initial.cpu_taken,
             alloc_samples: now.alloc_taken - initial.alloc_taken,
             truncated: now.truncated - initial.truncated,
@@ -362,7 +344,6 @@ struct Judged {
     at: Instant,
     process_ns: u64,
     agent: Duration,
-    alloc_samples: u64,
 }
 
 /// Stops whatever still runs, when the agent thread ends for whatever reason.

@@ -50,11 +50,6 @@ pub(crate) fn start(config: HeapConfig) {
     countdown::enable(config.mean_bytes.max(MEAN_BYTES_MIN));
 }
 
-/// Samples more or less densely from now on. Blocks tracked already keep what they stand for.
-pub(crate) fn set_mean_bytes(mean_bytes: u64) {
-    countdown::set_mean(mean_bytes.max(MEAN_BYTES_MIN));
-}
-
 /// Stops sampling. Blocks tracked already are followed until they are freed.
 pub(crate) fn stop() {
     countdown::disable();
