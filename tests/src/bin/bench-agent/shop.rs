@@ -21,8 +21,6 @@ use crate::sink;
 const ROUNDS: usize = 60;
 /// How long one lasts.
 const ROUND: Duration = Duration::from_millis(400);
-/// More than a window of the agent.
-const WARM_UP: Duration = Duration::from_secs(21);
 /// People who order at once, each as soon as the last order is answered.
 const PEOPLE: usize = 8;
 
@@ -48,11 +46,7 @@ pub(crate) fn measure(report: &mut Report) {
     runtime.block_on(async {
         let client = Client::new(&serve().await);
         let orders = orders();
-        // Until the agent knows how fast this service allocates.
-        let started = Instant::now();
-        while started.elapsed() < WARM_UP {
-            round(&client, &orders).await;
-        }
+        round(&client, &orders).await;
         for pair in 0..ROUNDS {
             // Neither comes first more often: what drifts, drifts for both.
             let (mut on, mut off) = (None, None);
