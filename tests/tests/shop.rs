@@ -110,6 +110,8 @@ fn the_leak_is_told_by_function(collector: &Collector, opened: u64) {
         let path = format!("/api/v1/growth?service=gateway&label.version=v2&from={opened}&until={}", now_ms());
         let growth = collector.api.get(&path);
         let growth = (growth.status == 200).then(|| growth.json())?;
+        // On a busy machine the later half may not have arrived yet.
+        (growth["b"]["windows"].as_u64()? > 0).then_some(())?;
         let first = growth.pointer("/growers/0")?;
         assert_eq!(first["state"], "grew", "{growth}");
         first["name"].as_str()?.contains("shop::sessions::").then_some(())
