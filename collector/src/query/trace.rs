@@ -28,7 +28,7 @@ pub(super) fn view(
     limits: &QueryLimits,
     cancel: &Cancel,
 ) -> Result<Option<TraceView>, QueryError> {
-    let mut newest = Newest::default();
+    let mut newest = Newest::new();
     for row in segments.iter().filter(|row| row.segment.level == 0) {
         let segment = &row.segment;
         cancel.check()?;
@@ -46,13 +46,15 @@ pub(super) fn view(
             if !window.links.iter().any(|link| link.trace_id == trace_id) {
                 continue;
             }
-            newest.add(window);
+            newest.add(window.header.start_ms, window);
         }
     }
     for window in linked::windows(store, segments, trace_id, None, cancel)? {
-        newest.add(Arc::new(window));
+        newest.add(window.header.start_ms, Arc::new(window));
     }
-    let (windows, is_cut) = newest.finish();
+    let (mut windows, is_cut) = newest.finish();
+    // In one order, wherever they came from.
+    windows.sort_by_cached_key(|window| (window.header.start_ms, window.header.instance.as_str().to_owned()));
     let Some(from_ms) = windows.iter().map(|window| window.header.start_ms).min() else { return Ok(None) };
     let until_ms = windows.iter().map(|window| window.header.end_ms()).max().unwrap_or(from_ms);
     let range = TimeRange { from_ms, until_ms };
@@ -68,38 +70,43 @@ pub(super) fn view(
     Ok(Some(TraceView { trace_id, from_ms, until_ms, services, partial }))
 }
 
-/// The newest windows of a trace, in bounded memory, however many there are and in whichever order they come.
-#[derive(Default)]
-struct Newest {
-    windows: Vec<Arc<Window>>,
-    is_cut: bool,
+/// The newest of what started at some time, in bounded memory, however much there is and in whichever order it comes.
+struct Newest<T> {
+    found: Vec<(u64, T)>,
+    /// What started then or before is left out.
+    out: Option<u64>,
 }
 
-impl Newest {
-    fn add(&mut self, window: Arc<Window>) {
-        self.windows.push(window);
-        if self.windows.len() >= 2 * WINDOWS_MAX {
+impl<T> Newest<T> {
+    fn new() -> Self {
+        Self { found: Vec::new(), out: None }
+    }
+
+    fn add(&mut self, start_ms: u64, what: T) {
+        if self.out.is_none_or(|out| start_ms > out) {
+            self.found.push((start_ms, what));
+        }
+        if self.found.len() >= 2 * WINDOWS_MAX {
             self.cut();
         }
     }
 
-    /// By time and instance, and whether there were more.
-    fn finish(mut self) -> (Vec<Arc<Window>>, bool) {
+    /// What is left, and whether there was more.
+    fn finish(mut self) -> (Vec<T>, bool) {
         self.cut();
-        let key = |window: &Arc<Window>| (window.header.start_ms, window.header.instance.as_str().to_owned());
-        self.windows.sort_by_cached_key(key);
-        (self.windows, self.is_cut)
+        (self.found.into_iter().map(|(_, what)| what).collect(), self.out.is_some())
     }
 
-    /// Leaves the newest; those that started at one time stay or go together, so that what stays is all there is of its time.
+    /// Leaves the newest; what started at one time stays or goes together, so that what stays is all there is of its time.
     fn cut(&mut self) {
-        let start = |window: &Arc<Window>| window.header.start_ms;
-        self.windows.sort_by_key(|window| std::cmp::Reverse(start(window)));
-        let Some(first_out) = self.windows.get(WINDOWS_MAX).map(start) else { return };
-        let newest = self.windows.first().map(start);
-        self.windows.retain(|window| start(window) > first_out || newest == Some(first_out));
-        self.windows.truncate(WINDOWS_MAX);
-        self.is_cut = true;
+        self.found.sort_by_key(|(start_ms, _)| std::cmp::Reverse(*start_ms));
+        let Some(&(first_out, _)) = self.found.get(WINDOWS_MAX) else { return };
+        // Unless there is too much of one time alone.
+        let is_one_time = self.found.first().is_some_and(|(newest, _)| *newest == first_out);
+        let out = if is_one_time { first_out.saturating_sub(1) } else { first_out };
+        self.found.retain(|(start_ms, _)| *start_ms > out);
+        self.found.truncate(WINDOWS_MAX);
+        self.out = Some(out);
     }
 }
 
@@ -167,4 +174,31 @@ fn one_service(
         })
         .collect::<Result<Vec<_>, QueryError>>()?;
     Ok(TraceService { service, spans, types, samples, samples_left_out })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn newest(all: impl Iterator<Item = u64>, start_of: fn(u64) -> u64) -> (Vec<u64>, bool) {
+        let mut newest = Newest::new();
+        all.for_each(|number| newest.add(start_of(number), number));
+        let (mut left, is_cut) = newest.finish();
+        left.sort_unstable();
+        (left, is_cut)
+    }
+
+    #[test]
+    fn the_newest_are_the_same_in_whichever_order_they_come_and_whole_times_of_them() {
+        // Three of each time, of which 666 times fit.
+        let expected = ((9_000 - 666 * 3..9_000).collect(), true);
+        assert_eq!(newest(0..9_000, |n| n / 3), expected);
+        assert_eq!(newest((0..9_000).rev(), |n| n / 3), expected);
+        for factor in [7, 1_009, 3_001, 7_919] {
+            assert_eq!(newest((0..9_000).map(|n| n * factor % 9_000), |n| n / 3), expected, "by {factor}");
+        }
+        assert_eq!(newest(0..2_000, |n| n / 3), ((0..2_000).collect(), false));
+        let (left, is_cut) = newest(0..9_000, |_| 7);
+        assert_eq!((left.len(), is_cut), (WINDOWS_MAX, true), "of one time alone");
+    }
 }
