@@ -205,6 +205,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_is_named_by_its_ends_and_its_length() {
+        let id = BuildId::htlhash(b"ab", b"c", 3);
+        assert_eq!(id, BuildId::hash(b"abc\0\0\0\0\0\0\0\x03"));
+        assert_eq!(BuildId::hash(b"abc"), BuildId::parse("ba7816bf8f01cfea414140de5dae2223").unwrap());
+    }
+
+    #[test]
     fn ids_round_trip_through_text() {
         let text = "4bf92f3577b34da6a3ce929d0e0e4736";
         assert_eq!(TraceId::parse(text).unwrap().to_string(), text);
