@@ -13,11 +13,17 @@ use tephra_tests::bench::Report;
 #[global_allocator]
 static ALLOC: tephra_agent::ProfAlloc = tephra_agent::ProfAlloc::system();
 
+const PARTS: [&str; 5] = ["handler", "labels", "accuracy", "shop", "footprint"];
+
 /// All parts, or those that are named.
 fn main() {
     let parts: Vec<String> = std::env::args().skip(1).collect();
     if parts.first().is_some_and(|part| part == sink::ARGUMENT) {
         return sink::serve();
+    }
+    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        eprintln!("no part {unknown}: there are {}", PARTS.join(", "));
+        std::process::exit(2);
     }
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let mut report = Report::default();
