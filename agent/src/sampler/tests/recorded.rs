@@ -2,7 +2,6 @@
 //! processor the tests run on: by the tables, the walk and the limits that the sampler has on AArch64.
 
 use framehop::aarch64::{CacheAarch64, PtrAuthMask, UnwindRegsAarch64, UnwinderAarch64};
-
 use tephra_proto::ids::BuildId;
 
 use super::frugal::Frugal;
