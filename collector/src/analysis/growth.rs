@@ -16,6 +16,9 @@ const END_PARTS: u64 = 8;
 const END_MS_MIN: u64 = 20_000;
 const END_MS_MAX: u64 = 600_000;
 
+/// A smaller part of the range with windows in it is worth a word.
+const COVERED_MIN: f64 = 0.9;
+
 /// Points from which a trend can be told.
 const TREND_POINTS_MIN: usize = 5;
 
@@ -31,6 +34,19 @@ pub fn ends(range: TimeRange) -> [TimeRange; 2] {
         TimeRange { from_ms: range.from_ms, until_ms: range.from_ms + end },
         TimeRange { from_ms: range.until_ms - end, until_ms: range.until_ms },
     ]
+}
+
+/// The part of a profile's range in which windows arrived, to the slice: a service that began or ended in it neither grew from
+/// nothing nor gave everything back. All of the range where none did.
+pub fn covered(whole: &Merged) -> TimeRange {
+    let starts = &whole.replicate_from_ms;
+    let width = starts.windows(2).map(|pair| pair[1] - pair[0]).min();
+    let (Some(first), Some(last)) = (starts.first(), starts.last()) else {
+        return TimeRange { from_ms: whole.from_ms, until_ms: whole.until_ms };
+    };
+    // A slice alone is as long as what is in it, or longer.
+    let width = width.unwrap_or_else(|| whole.replicate_seconds.first().map_or(0, |seconds| (seconds * 1e3) as u64));
+    TimeRange { from_ms: whole.from_ms.max(*first), until_ms: whole.until_ms.min(last + width) }
 }
 
 /// How a value came to be what it is.
@@ -76,9 +92,10 @@ pub struct Growth {
     pub growers: Vec<Grower>,
 }
 
-/// Compares the ends of `whole`. Looks up symbols, so it blocks: call it from a blocking task.
+/// Compares the ends of `whole`, which is `asked` or the part of it in which windows arrived. Looks up symbols, so it blocks: call it from a blocking task.
 pub fn growth(
     service: &str,
+    asked: TimeRange,
     whole: &Merged,
     first: &Merged,
     last: &Merged,
@@ -101,7 +118,8 @@ pub fn growth(
     let values = [0, 1].map(|side| view.side(side).value);
     let per_hour = (values[1] - values[0]) / hours;
     let significant = view.total_q() <= SIGNIFICANT;
-    let sentences = sentences(service, &view, values, per_hour, significant, &growers);
+    let mut sentences = sentences(service, &view, values, per_hour, significant, &growers);
+    sentences.extend(cut_short(asked, first, last));
     Growth { view, values, per_hour, significant, sentences, growers }
 }
 
@@ -142,6 +160,17 @@ fn sentences(
         }
     }
     said
+}
+
+/// Says so where windows arrived only in a part of the range.
+fn cut_short(asked: TimeRange, first: &Merged, last: &Merged) -> Option<Sentence> {
+    let share = (last.until_ms - first.from_ms) as f64 / asked.millis().max(1) as f64;
+    (share < COVERED_MIN).then(|| {
+        let share = quantity::percent(share);
+        let text =
+            format!("Windows arrived in {share} of this time only: what grew is told from the first to the last one.");
+        Sentence { text, frames: vec![], kind: "quality" }
+    })
 }
 
 /// Names the largest function that grows like a leak.

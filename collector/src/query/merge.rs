@@ -178,7 +178,8 @@ impl Merger {
             frames: order.frames,
             nodes: order.nodes,
             rows,
-            covered_seconds: replicate_seconds.iter().sum(),
+            // `sum` says -0 of nothing.
+            covered_seconds: replicate_seconds.iter().fold(0.0, |sum, seconds| sum + seconds),
             replicate_from_ms: slices.starts_ms(),
             replicate_seconds,
             windows: sources.windows,

@@ -15,6 +15,9 @@ use crate::profile::model::Kind;
 use crate::query::{Selection, TimeRange};
 use crate::store::now_ms;
 
+/// Each look tells a sixtieth of the range from the next.
+const CLOSER_LOOKS_MAX: usize = 2;
+
 pub(super) async fn growth_json(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     params.default("type", "inuse_space");
     let selection = params.selection(now_ms())?;
@@ -22,16 +25,24 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
     let engine = state.engine.within(params.timeout(state.engine.timeout())? / 3);
     let options = super::flamegraph::options(&mut params)?;
     params.finish()?;
-    let [first, last] = growth::ends(selection.range());
     let answer = async {
         let of = |range: TimeRange| Selection { from_ms: range.from_ms, until_ms: range.until_ms, ..selection.clone() };
-        let whole = engine.merge(&selection).await?;
+        let mut whole = engine.merge(&selection).await?;
+        // Where windows arrived in a small part only, a closer look tells better which.
+        for _ in 0..CLOSER_LOOKS_MAX {
+            let covered = growth::covered(&whole);
+            if covered.millis() * 2 > whole.until_ms - whole.from_ms {
+                break;
+            }
+            whole = engine.merge(&of(covered)).await?;
+        }
         if whole.profile_type.kind != Kind::Gauge {
             return Err(ApiError::invalid(
                 format!("{} adds up over time, it does not grow", whole.profile_type.name),
                 "ask for inuse_space or inuse_objects, or compare two ranges with /api/v1/diff",
             ));
         }
+        let [first, last] = growth::ends(growth::covered(&whole));
         let (a, b) = (engine.merge(&of(first)).await?, engine.merge(&of(last)).await?);
         // A part of the range has another start, and so another growth.
         if let Some(partial) = whole.partial.or(a.partial).or(b.partial) {
@@ -39,9 +50,11 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
         }
         let symbols = state.symbols.clone();
         let service = selection.service.to_string();
-        blocking(move || growth(&service, &whole, &a, &b, &symbols, options)).await
+        let asked = selection.range();
+        let growth = blocking(move || growth(&service, asked, &whole, &a, &b, &symbols, options)).await?;
+        Ok((growth, diff_link(&selection, first, last)))
     };
-    let growth = state.bench.run(answer).await?;
+    let (growth, diff) = state.bench.run(answer).await?;
     let [a, b] = [0, 1].map(|side| growth.view.side(side));
     let empty = [&a, &b].into_iter().all(|side| side.total == 0).then(|| {
         let facts = &growth.view.tree.sides[1].facts;
@@ -58,7 +71,7 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
         "significant": growth.significant,
         "sentences": growth.sentences,
         "growers": growth.growers,
-        "diff": diff_link(&selection, first, last),
+        "diff": diff,
     });
     if let Some(why) = empty {
         answer["empty"] = why.into();

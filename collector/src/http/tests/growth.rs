@@ -101,6 +101,28 @@ async fn what_grew_is_named_with_its_rate_and_its_course() {
 }
 
 #[tokio::test]
+async fn growth_is_told_for_the_time_in_which_windows_arrived() {
+    let lab = Lab::new().await;
+    lab.push(leaking("shop")).await;
+    let told = lab.json(&format!("/api/v1/growth?service=shop&{}", range())).await;
+    // Half an hour before the service was there, and as long after it was gone.
+    let longer = format!("from={}&until={}", turn_ms() - 1_800_000, turn_ms() + 2_400_000);
+    let growth = lab.json(&format!("/api/v1/growth?service=shop&{longer}")).await;
+    let grower = &growth["growers"][0];
+    assert_eq!((&grower["name"], &grower["state"]), (&json!("sessions::new_session"), &json!("grew")), "{growth}");
+    assert_eq!(growth["growers"].as_array().unwrap().len(), 1, "nothing is new or gone: {growth}");
+    let rate = |growth: &Value| growth["per_hour"].as_f64().unwrap();
+    assert!((rate(&growth) / rate(&told) - 1.0).abs() < 0.1, "{} and {}", rate(&growth), rate(&told));
+    let texts: Vec<&str> = growth["sentences"].as_array().unwrap().iter().filter_map(|s| s["text"].as_str()).collect();
+    assert!(
+        texts.iter().any(|text| text.starts_with("Windows arrived in 1") && text.contains(" % of this time only")),
+        "{texts:?}"
+    );
+    let texts = told["sentences"].to_string();
+    assert!(!texts.contains("Windows arrived"), "nothing to explain: {texts}");
+}
+
+#[tokio::test]
 async fn what_stands_still_did_not_grow() {
     let lab = Lab::new().await;
     let start = turn_ms();
