@@ -152,6 +152,11 @@ impl Builder {
 
     /// Mean bytes allocated between two heap samples, 64 KiB to 1 GiB; 0: no heap profile. Needs [`ProfAlloc`](crate::ProfAlloc) as the
     /// global allocator. Default: 512 KiB.
+    ///
+    /// A process that allocates gigabytes a second would have thousands of samples a second. From some 400 per second of its CPU
+    /// time on (more where `bytes` is less than the default), the sizes of which there are most are sampled more rarely, each
+    /// sample standing for more, so sums stay right; what is rare beside them, such as a leak, is sampled as before.
+    /// [`Stats::alloc_left_out`](crate::Stats::alloc_left_out) counts what was spared.
     pub fn heap_mean_bytes(mut self, bytes: u64) -> Self {
         self.heap_mean_bytes = bytes;
         self

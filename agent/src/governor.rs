@@ -4,7 +4,11 @@
 //! Judged window by window and slowly, since a rate that swings tells nothing. A process that hardly does anything is let
 //! be: the agent's own threads cost a little even then, and a lower rate would not change that.
 
+mod heap;
+
 use std::time::Duration;
+
+pub(crate) use self::heap::{Allocations, HeapGovernor};
 
 /// Of the process's CPU time, in thousandths.
 const BUDGET_PER_MILLE: u32 = 10;

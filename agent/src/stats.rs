@@ -22,6 +22,9 @@ pub struct Stats {
     pub cpu_samples: u64,
     /// Allocation samples taken.
     pub alloc_samples: u64,
+    /// Allocation samples that were due and not taken, because the process allocates so much of some sizes that fewer samples of
+    /// these are enough. Those that are taken stand for them. See [`Builder::heap_mean_bytes`](crate::Builder::heap_mean_bytes).
+    pub alloc_left_out: u64,
     /// Samples whose stack was cut before it reached the thread's root.
     pub truncated: u64,
     /// Samples that were lost, by reason.

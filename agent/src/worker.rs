@@ -12,8 +12,8 @@ use crate::builder::{Settings, StartError};
 use crate::clock::{self, Slot};
 use crate::context::labels;
 use crate::export::{Binaries, Binary, Lost, Queue, Sealed};
-use crate::governor::{Governor, Usage};
-use crate::heap::{self, HeapConfig};
+use crate::governor::{Allocations, Governor, HeapGovernor, Usage};
+use crate::heap::{self, HeapConfig, PerClass};
 use crate::notice::Notice;
 use crate::sampler::{self, ModuleMap, SamplerConfig};
 use crate::stats::{Board, Drops, Stats};
@@ -59,7 +59,8 @@ pub(crate) struct Worker {
     modules: Arc<ModuleMap>,
     paused: bool,
     governor: Governor,
-    /// What had been used when the governor was last asked.
+    heap_governor: HeapGovernor,
+    /// What had been used when the governors were last asked.
     judged: Judged,
     /// Labels that windows sealed so far left out.
     coarsened: Coarsened,
@@ -75,6 +76,7 @@ pub(crate) struct Worker {
     initial_durations: sampler::Durations,
     initial_cpu_ns: u64,
     initial_heap_full: u64,
+    initial_left_out: u64,
     initial_labels_refused: u64,
 }
 
@@ -93,9 +95,6 @@ impl Worker {
         sampler::limit_tables(settings.tables_bytes);
         sampler::start(SamplerConfig { hz: settings.cpu_hz, depth: settings.stack_depth })
             .map_err(|why| StartError::Sampler { reason: why.to_string() })?;
-        if settings.heap_mean_bytes > 0 {
-            heap::start(HeapConfig { mean_bytes: settings.heap_mean_bytes });
-        }
         let mut agent_id = [0; 16];
         random::fill(&mut agent_id);
         let encoding = Encoding {
@@ -106,7 +105,13 @@ impl Worker {
         let mut worker = Self {
             window: Window::new(slot, settings.window_bytes),
             governor: Governor::new(settings.cpu_hz),
-            judged: Judged { at: Instant::now(), process_ns: initial_cpu_ns, agent: Duration::ZERO },
+            heap_governor: HeapGovernor::new(settings.heap_mean_bytes),
+            judged: Judged {
+                at: Instant::now(),
+                process_ns: initial_cpu_ns,
+                agent: Duration::ZERO,
+                alloc_due: heap::due(),
+            },
             coarsened: Coarsened::default(),
             settings,
             encoding,
@@ -126,10 +131,19 @@ impl Worker {
             initial_durations,
             initial_cpu_ns,
             initial_heap_full,
+            initial_left_out: heap::left_out(),
             initial_labels_refused: labels::refused(),
         };
+        worker.sample_heap();
         worker.collect();
         Ok(worker)
+    }
+
+    fn sample_heap(&self) {
+        if self.settings.heap_mean_bytes > 0 {
+            heap::start(HeapConfig { mean_bytes: self.settings.heap_mean_bytes });
+            heap::thin(self.heap_governor.halvings());
+        }
     }
 
     /// Works until the other end of `commands` is gone; then seals the last window.
@@ -151,6 +165,12 @@ impl Worker {
                 }
                 Ok(Command::Pause(paused)) => {
                     sampler::pause(paused);
+                    // Not only unsampled: allocations are as fast as without an agent.
+                    if paused {
+                        heap::stop();
+                    } else {
+                        self.sample_heap();
+                    }
                     self.paused = paused;
                     self.collect();
                 }
@@ -244,7 +264,7 @@ impl Worker {
         }
     }
 
-    /// Changes the rate between two windows, if the governor says so: a window has one period.
+    /// Changes how densely is sampled between two windows, if the governors say so: a window has one period.
     fn govern(&mut self) {
         let counters = sampler::counters();
         let handler = Duration::from_nanos(counters.handler_ns - self.initial.handler_ns);
@@ -252,6 +272,7 @@ impl Worker {
             at: Instant::now(),
             process_ns: sampler::process_cpu_ns(),
             agent: handler + self.board.agent_cpu(),
+            alloc_due: heap::due(),
         };
         let before = std::mem::replace(&mut self.judged, now);
         let usage = Usage {
@@ -265,6 +286,11 @@ impl Worker {
             self.encoding.cpu_period_ns = 1_000_000_000 / u64::from(hz);
             static CHANGED: Notice = Notice::new();
             CHANGED.say(&format!("sampling at {hz} Hz now, to use less than 1 % of the process's CPU time"));
+        }
+        let mut due = now.alloc_due;
+        due.iter_mut().zip(before.alloc_due).for_each(|(now, before)| *now = now.saturating_sub(before));
+        if self.heap_governor.judge(&Allocations { wall: usage.wall, process: usage.process, due }) {
+            heap::thin(self.heap_governor.halvings());
         }
     }
 
@@ -314,6 +340,7 @@ impl Worker {
             cpu_hz: self.governor.hz(),
             cpu_samples: now.cpu_taken - initial.cpu_taken,
             alloc_samples: now.alloc_taken - initial.alloc_taken,
+            alloc_left_out: heap::left_out() - self.initial_left_out,
             truncated: now.truncated - initial.truncated,
             dropped: Drops::default(),
             without_span: self.coarsened.without_span + self.window.coarsened().without_span,
@@ -344,6 +371,7 @@ struct Judged {
     at: Instant,
     process_ns: u64,
     agent: Duration,
+    alloc_due: PerClass<u64>,
 }
 
 /// Stops whatever still runs, when the agent thread ends for whatever reason.

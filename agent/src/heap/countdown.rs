@@ -7,6 +7,8 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::thinning;
+
 /// Bytes a thread allocates before it looks whether profiling was started: often enough to notice, too rarely to cost.
 const IDLE_STEP: i64 = 512 * 1024;
 
@@ -113,18 +115,23 @@ impl Countdown {
             }
         }
         self.left.set(self.gap(mean));
-        Some(weight(bytes, mean))
+        Some(weight(bytes, mean) * thinning::choose(bytes, self.random())?)
     }
 
     /// Draws an exponentially distributed number of bytes.
     fn gap(&self, mean_bytes: u64) -> i64 {
+        let uniform = ((self.random() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        (-uniform.ln() * mean_bytes as f64) as i64
+    }
+
+    /// The next number of a xorshift64* generator.
+    fn random(&self) -> u64 {
         let mut random = self.random.get();
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
         self.random.set(random);
-        let uniform = ((random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) + 1) as f64 / (1u64 << 53) as f64;
-        (-uniform.ln() * mean_bytes as f64) as i64
+        random.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 }
 
@@ -250,6 +257,24 @@ mod tests {
             assert!(within >= 380, "{within} of {}", errors.len());
             // 400 times 2 048 samples: a standard deviation of 0.11 %.
             assert!(mean.abs() < 0.005, "{mean}");
+        });
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn sizes_that_are_thinned_are_unbiased_too_and_others_are_not_thinned() {
+        with_mean(MEAN, || {
+            let mut halvings = [0; thinning::CLASSES];
+            (halvings[12], halvings[18]) = (3, 5);
+            thinning::set(&halvings);
+            // As many samples each, so a standard deviation of 0.5 %.
+            for (bytes, halvings) in [(2_048, 0), (4_096, 3), (8_191, 3), (300_000, 5), (1 << 19, 0)] {
+                let mut tally = Tally::default();
+                allocate(bytes, ((40_000.0 * weight(bytes, MEAN)) as u64) << halvings, &mut tally);
+                assert!((tally.sampled as f64 / 40_000.0 - 1.0).abs() < 0.02, "{bytes} bytes: {tally:?}");
+                assert!(tally.error().abs() < 0.02, "{bytes} bytes: {tally:?}, {}", tally.error());
+            }
+            thinning::set(&[0; thinning::CLASSES]);
         });
     }
 

@@ -9,11 +9,13 @@ pub mod hooks;
 mod prof_alloc;
 mod stack;
 mod table;
+mod thinning;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use self::prof_alloc::ProfAlloc;
 pub(crate) use self::table::LiveBlock;
+pub(crate) use self::thinning::{CLASSES, PerClass, due, left_out, set as thin};
 
 use self::table::LiveTable;
 
@@ -44,9 +46,10 @@ static FREED: AtomicU64 = AtomicU64::new(0);
 static TABLE_FULL: AtomicU64 = AtomicU64::new(0);
 
 /// Starts sampling allocations that go through [`ProfAlloc`], on every thread but the calling one. The sampler must be
-/// running, as it walks the stacks: allocations are not sampled while it is stopped or paused.
+/// running, as it walks the stacks: allocations are not sampled while it is stopped or paused. No size is thinned at first.
 pub(crate) fn start(config: HeapConfig) {
     countdown::exempt_this_thread();
+    thin(&[0; CLASSES]);
     countdown::enable(config.mean_bytes.max(MEAN_BYTES_MIN));
 }
 
