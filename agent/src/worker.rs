@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use tephra_proto::codec;
 use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
 use tephra_proto::v1::{DropCount, DropReason, Label, PushHeader, PushRequest};
+use tephra_proto::{codec, packing};
 
 use crate::builder::{Settings, StartError};
 use crate::clock::{self, Slot};
@@ -231,9 +231,12 @@ impl Worker {
         let stored = self.window.stored();
         if why == Seal::Whole || stored > 0 || !spans.is_empty() {
             let live = (why != Seal::Part).then_some(&live);
-            // The columns are gone before the bytes are compressed.
-            let payload = prost::Message::encode_to_vec(&self.encoding.payload(&mut self.window, live, &spans));
+            let mut columns = self.encoding.payload(&mut self.window, live, &spans);
             drop(spans);
+            packing::pack(&mut columns);
+            let payload = prost::Message::encode_to_vec(&columns);
+            // Gone before the bytes are compressed.
+            drop(columns);
             match codec::compress(&payload) {
                 Ok(mut frame) if payload.len() <= PAYLOAD_BYTES_MAX && frame.len() <= PAYLOAD_COMPRESSED_BYTES_MAX => {
                     let header = self.header(stored, cpu_ns);

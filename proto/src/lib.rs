@@ -6,6 +6,7 @@
 //! | [`ids`] | names and ids; the only constructor of each is a fallible `parse` |
 //! | [`label`] | the one grammar of label names and values |
 //! | [`limits`] | every shared number, with its reason |
+//! | [`packing`] | columns of a window as small steps, which compress better |
 //! | [`codec`] | zstd with caps: the only module that names the zstd crate |
 //!
 //! Versions: `v1` only ever gains fields. A change that cannot be made that way becomes `v2` beside it.
@@ -14,6 +15,7 @@ pub mod codec;
 pub mod ids;
 pub mod label;
 pub mod limits;
+pub mod packing;
 mod sha256;
 
 /// The messages and services of `tephra.v1`, generated from `tephra/v1/*.proto`.

@@ -2,7 +2,7 @@
 
 use prost::Message;
 use tephra_proto::v1::{PushHeader, PushRequest, WindowPayload};
-use tephra_proto::{codec, limits};
+use tephra_proto::{codec, limits, packing};
 
 /// One window, decoded.
 pub struct Window {
@@ -28,7 +28,9 @@ impl Window {
     pub fn read(request: &PushRequest) -> Self {
         let declared = request.payload_bytes as usize;
         let payload = codec::decompress_exact(&request.payload, declared, limits::PAYLOAD_BYTES_MAX).unwrap();
-        Self { header: request.header.clone().unwrap(), payload: WindowPayload::decode(&*payload).unwrap() }
+        let mut payload = WindowPayload::decode(&*payload).unwrap();
+        packing::unpack(&mut payload).unwrap();
+        Self { header: request.header.clone().unwrap(), payload }
     }
 
     /// The rows of one profile type.

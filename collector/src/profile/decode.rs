@@ -13,9 +13,8 @@ mod tests;
 use std::sync::Arc;
 
 use prost::Message;
-use tephra_proto::codec;
 use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
-use tephra_proto::v1;
+use tephra_proto::{codec, packing, v1};
 
 pub use header::{Header, Lateness, WindowId, check, check_header};
 pub use rejection::Rejection;
@@ -148,9 +147,10 @@ impl Opened {
     /// # Errors
     /// Names what is wrong, where, and the limit.
     pub fn read(self, header: Header) -> Result<Window, Rejection> {
-        let wire =
+        let mut wire =
             v1::WindowPayload::decode(self.payload.as_slice()).map_err(|e| Rejection::malformed(e.to_string()))?;
         drop(self.payload);
+        packing::unpack(&mut wire).map_err(|e| Rejection::malformed(e.to_string()))?;
         tables::read(header, wire)
     }
 }

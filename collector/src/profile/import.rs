@@ -190,6 +190,7 @@ impl Importer {
             parent: self.nodes.iter().enumerate().map(back).collect(),
             frame: self.nodes.iter().map(|&(_, frame)| frame).collect(),
             truncated: self.truncated.into_iter().collect(),
+            ..v1::StackTree::default()
         };
         let mut series = Vec::new();
         for (profile_type, rows) in self.types.into_iter().zip(self.rows) {

@@ -6,11 +6,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
 use tephra_collector::store::segment::{self, Batch, BatchInfo, TypeSum};
-use tephra_proto::{codec, v1};
+use tephra_proto::{codec, packing, v1};
 
 pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
-        "window" => vec![window().encode_to_vec()],
+        "window" => vec![window().encode_to_vec(), packed(window()).encode_to_vec()],
         "frame" => vec![pack(&window().encode_to_vec()), HUGE_WINDOW.to_vec(), HUGE_SKIP.to_vec()],
         "header" => vec![header().encode_to_vec()],
         "pprof_body" => vec![gzip(&pprof()), pprof()],
@@ -91,6 +91,7 @@ fn window() -> v1::WindowPayload {
         link: vec![0, 1, 2],
         samples: vec![5, 6, 7],
         time_ms: vec![1, 2, 9_000],
+        ..v1::Series::default()
     };
     v1::WindowPayload {
         strings: ["", "shop", "main", "src/main.rs", "route", "GET /"].map(str::to_owned).to_vec(),
@@ -101,8 +102,14 @@ fn window() -> v1::WindowPayload {
             function: vec![2],
             file: vec![3],
             line: vec![12],
+            ..v1::FrameTable::default()
         }),
-        stacks: Some(v1::StackTree { parent: vec![0, 1, 2, 0], frame: vec![0, 1, 2, 1], truncated: vec![3] }),
+        stacks: Some(v1::StackTree {
+            parent: vec![0, 1, 2, 0],
+            frame: vec![0, 1, 2, 1],
+            truncated: vec![3],
+            ..v1::StackTree::default()
+        }),
         series: vec![series("cpu", "nanoseconds", v1::Kind::Counter), series("inuse_space", "bytes", v1::Kind::Gauge)],
         links: Some(v1::LinkTable { trace_ids: vec![3; 32], span_ids: vec![4; 16] }),
         label_sets: vec![v1::LabelSet::default(), v1::LabelSet { name: vec![4], value: vec![1] }],
@@ -115,6 +122,12 @@ fn window() -> v1::WindowPayload {
             weight: vec![1.5],
         }),
     }
+}
+
+/// The same in the form that agents ship.
+fn packed(mut window: v1::WindowPayload) -> v1::WindowPayload {
+    packing::pack(&mut window);
+    window
 }
 
 /// Two bytes each on the wire, and as much as possible of each in memory.
@@ -133,7 +146,7 @@ fn amplifications() -> Vec<Vec<u8>> {
             stacks: Some(v1::StackTree {
                 parent: (0..100_000).map(|i| u32::from(i % 500 > 0)).collect(),
                 frame: vec![0; 100_000],
-                truncated: vec![],
+                ..Default::default()
             }),
             frames: Some(v1::FrameTable {
                 module: vec![0],

@@ -85,6 +85,9 @@ pub struct DropCount {
     pub samples: u64,
 }
 /// Everything below is column-wise: equal positions of sibling arrays belong together.
+///
+/// Addresses, the tree and references to it can be written in two ways: plain, or as small steps, which compress to a fifth less.
+/// Readers take either, for ever; a table that has both is refused.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WindowPayload {
     /// Position 0 is the empty string.
@@ -134,6 +137,10 @@ pub struct FrameTable {
     pub file: ::prost::alloc::vec::Vec<u32>,
     #[prost(uint32, repeated, tag = "5")]
     pub line: ::prost::alloc::vec::Vec<u32>,
+    /// In place of `address_delta`: how far the address lies above that of the native frame before it, or above 0 if that one
+    /// is of another module; modulo 2^64.
+    #[prost(uint64, repeated, tag = "6")]
+    pub address_step: ::prost::alloc::vec::Vec<u64>,
 }
 /// A prefix tree over frames, root first. A stack is named by its leaf node.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -148,6 +155,18 @@ pub struct StackTree {
     /// Root nodes whose stack was cut before it reached the thread's root (depth limit or an unreadable frame), ascending.
     #[prost(uint32, repeated, tag = "3")]
     pub truncated: ::prost::alloc::vec::Vec<u32>,
+    /// In place of `parent`, where nodes come depth first. How many nodes follow one another of which each is the parent of the
+    /// next, then how many the next such chain has, and so on.
+    #[prost(uint32, repeated, tag = "4")]
+    pub chain: ::prost::alloc::vec::Vec<u32>,
+    /// One entry for each chain but the first: how many levels its first node lies above where a child of the node before it would
+    /// be. 1: beside that node; as many as there are: a thread's root.
+    #[prost(uint32, repeated, tag = "5")]
+    pub climb: ::prost::alloc::vec::Vec<u32>,
+    /// In place of `frame`: the difference from the frame that was last seen below the same frame as this one; or, where there
+    /// was none yet, from the frame of the parent (0 for a root); modulo 2^32.
+    #[prost(sint32, repeated, tag = "6")]
+    pub frame_step: ::prost::alloc::vec::Vec<i32>,
 }
 /// All samples of one profile type.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -175,6 +194,9 @@ pub struct Series {
     /// Milliseconds from the start of the window to the row's first sample. No entries at all: not recorded.
     #[prost(uint32, repeated, tag = "8")]
     pub time_ms: ::prost::alloc::vec::Vec<u32>,
+    /// In place of `stack`: the difference from the entry before it, 0 before the first; modulo 2^32.
+    #[prost(uint32, repeated, tag = "9")]
+    pub stack_step: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProfileType {

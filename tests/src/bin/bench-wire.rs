@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use prost::Message as _;
-use tephra_proto::codec;
 use tephra_proto::limits::PAYLOAD_BYTES_MAX;
 use tephra_proto::v1::{FrameTable, LinkTable, PushRequest, Series, StackTree, WindowPayload};
+use tephra_proto::{codec, packing};
 use tephra_tests::bench::Report;
 use tephra_tests::binaries;
 use tephra_tests::collector::Collector;
@@ -70,11 +70,16 @@ fn main() {
 
 fn payload_of(window: &PushRequest) -> WindowPayload {
     let payload = codec::decompress(&window.payload, PAYLOAD_BYTES_MAX).expect("the agent's own frame");
-    WindowPayload::decode(&payload[..]).expect("the agent's own payload")
+    let mut payload = WindowPayload::decode(&payload[..]).expect("the agent's own payload");
+    packing::unpack(&mut payload).expect("the agent's own columns");
+    payload
 }
 
+/// As the agent ships it.
 fn size(payload: &WindowPayload) -> usize {
-    codec::compress(&payload.encode_to_vec()).expect("memory takes bytes").len()
+    let mut packed = payload.clone();
+    packing::pack(&mut packed);
+    codec::compress(&packed.encode_to_vec()).expect("memory takes bytes").len()
 }
 
 fn name(series: &Series) -> &str {

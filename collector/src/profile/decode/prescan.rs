@@ -78,10 +78,11 @@ impl Seen {
         let per = [
             (self.strings, GROWTH * size_of::<String>() + size_of::<Arc<str>>() + 64),
             (self.modules, GROWTH * size_of::<v1::Module>() + size_of::<Module>() + 64),
-            (longest(&self.frames), GROWTH * 24 + size_of::<Frame>()),
-            (longest(&self.nodes), GROWTH * 12 + size_of::<Node>() + 6),
+            // Columns that came packed are there a second time, plain; with each frame stands what was seen below it.
+            (longest(&self.frames), GROWTH * 32 + 8 + 8 + size_of::<Frame>()),
+            (longest(&self.nodes), GROWTH * 24 + 8 + size_of::<Node>() + 6),
             (self.series, GROWTH * size_of::<v1::Series>() + size_of::<Series>() + 256),
-            (longest(&self.rows), GROWTH * 28 + 3 * size_of::<SeriesRow>()),
+            (longest(&self.rows), GROWTH * 32 + 3 * size_of::<SeriesRow>()),
             // What was taken under other labels is a series of its own.
             (longest(&self.rows).min(self.series * self.label_sets), size_of::<Series>() + 256),
             (self.link_bytes / 8, GROWTH * 8 + size_of::<Link>()),

@@ -6,7 +6,7 @@ use tephra_proto::limits::{
     PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX, STACK_DEPTH_MAX, STRING_BYTES_MAX, WINDOW_LABEL_SETS_MAX,
     WINDOW_MODULES_MAX, WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX, WINDOW_STRINGS_MAX,
 };
-use tephra_proto::{codec, v1};
+use tephra_proto::{codec, packing, v1};
 
 use super::*;
 use crate::ingest::testing::{TestWindow, row, traced};
@@ -53,6 +53,16 @@ fn a_window_is_read_as_it_was_meant() {
     assert_eq!(rows[0].link, None);
     assert_eq!((window.spans[0].start_ms, &*window.spans[0].route), (NOW - 5, "GET /"));
     assert_eq!(window.header.labels, [("version".to_owned(), "v1".to_owned())]);
+}
+
+#[test]
+fn a_window_says_the_same_packed_and_plain() {
+    let plain = window();
+    let mut packed = window();
+    packing::pack(&mut packed.payload);
+    assert_ne!(packed.payload, plain.payload);
+    let (plain, packed) = (read(&plain).unwrap(), read(&packed).unwrap());
+    assert_eq!(format!("{packed:?}"), format!("{plain:?}"));
 }
 
 #[test]
@@ -140,13 +150,19 @@ fn hostile_windows_are_refused_by_name() {
         ("malformed", "frames of nodes", |w| {
             w.payload.stacks.as_mut().unwrap().frame.pop();
         }),
+        ("malformed", "chains of nodes stand for 7 entries, their siblings for 0", |w| {
+            *w.payload.stacks.as_mut().unwrap() = v1::StackTree { chain: vec![7], ..v1::StackTree::default() };
+        }),
+        ("malformed", "parent and chain exclude each other", |w| {
+            w.payload.stacks.as_mut().unwrap().chain = vec![1];
+        }),
         ("malformed", "truncated node 1 is not a root", |w| w.payload.stacks.as_mut().unwrap().truncated = vec![1]),
         ("index", "truncated root 0 points to 500", |w| w.payload.stacks.as_mut().unwrap().truncated = vec![500]),
         ("count", "513 frames deep, limit 512", |w| {
             let stacks = w.payload.stacks.as_mut().unwrap();
             let mut parent = vec![1; STACK_DEPTH_MAX + 1];
             parent[0] = 0;
-            *stacks = v1::StackTree { parent, frame: vec![0; STACK_DEPTH_MAX + 1], truncated: Vec::new() };
+            *stacks = v1::StackTree { parent, frame: vec![0; STACK_DEPTH_MAX + 1], ..v1::StackTree::default() };
         }),
         ("index", "stack of row 0 points to 999", |w| w.payload.series[0].stack[0] = 999),
         ("malformed", "values of series has 2 entries", |w| {
@@ -239,8 +255,17 @@ fn amplification_is_seen_before_anything_is_allocated() {
 proptest! {
     /// Whatever a bit flip or a cut makes of a valid payload: it is read or refused, and what is read has no dangling index.
     #[test]
-    fn damaged_payloads_never_panic(at in any::<prop::sample::Index>(), bit in 0u8..8, cut in any::<prop::sample::Index>()) {
-        let mut payload = window().payload.encode_to_vec();
+    fn damaged_payloads_never_panic(
+        packed in any::<bool>(),
+        at in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut payload = window().payload;
+        if packed {
+            packing::pack(&mut payload);
+        }
+        let mut payload = payload.encode_to_vec();
         let place = at.index(payload.len());
         payload[place] ^= 1 << bit;
         payload.truncate(cut.index(payload.len()).max(place + 1));
