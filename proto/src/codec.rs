@@ -10,6 +10,10 @@ use crate::limits::ZSTD_WINDOW_LOG_MAX;
 /// Level 3: on profile columns level 1 is 5 % larger and no cheaper end to end, level 6 is 2 % smaller at twice the time.
 const LEVEL: i32 = 3;
 
+/// Level 9, for what is small: another 2 % less for some 30 µs, in as much memory.
+const LEVEL_OF_SMALL: i32 = 9;
+const SMALL_BYTES: usize = 16 << 10;
+
 /// Why a frame was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -33,12 +37,13 @@ pub enum CodecError {
     Damaged(#[source] std::io::Error),
 }
 
-/// Compresses `content` as one frame with a checksum.
+/// Compresses `content` as one frame. Without a checksum: what is stored has one of its own.
 ///
 /// # Errors
 /// When the encoder runs out of memory.
 pub fn compress(content: &[u8]) -> Result<Vec<u8>, CodecError> {
-    zstd::bulk::compress(content, LEVEL).map_err(CodecError::Damaged)
+    let level = if content.len() <= SMALL_BYTES { LEVEL_OF_SMALL } else { LEVEL };
+    zstd::bulk::compress(content, level).map_err(CodecError::Damaged)
 }
 
 /// Decompresses one frame whose sender declared `declared` bytes of content, at most `limit`.
