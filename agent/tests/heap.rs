@@ -214,6 +214,7 @@ fn a_slow_leak_is_sampled_as_densely_beside_a_flood_of_another_size_of_which_few
     let collector = Collector::start();
     let agent = start(&collector);
     let (mut leaked, mut made) = (Vec::new(), 0u64);
+    // Until so many of the flood's samples were not taken.
     while agent.stats().alloc_left_out < 5_000 {
         // No faster than the agent collects samples while it takes them all, so none is dropped.
         std::thread::sleep(Duration::from_millis(5));
@@ -235,8 +236,6 @@ fn a_slow_leak_is_sampled_as_densely_beside_a_flood_of_another_size_of_which_few
     drop(agent);
     let windows = collector.windows();
     let flood: Vec<Row> = windows.iter().flat_map(|window| rows_of(window, "alloc_objects", "scratch")).collect();
-    let taken: u64 = flood.iter().map(|row| row.samples).sum();
-    assert!(taken < made / 2, "{taken} samples of {made} allocations");
     assert!((sum(&flood) as f64 / made as f64 - 1.0).abs() < 0.1, "{} told of {made} allocations", sum(&flood));
     drop(leaked);
 }
