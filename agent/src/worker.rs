@@ -58,6 +58,8 @@ pub(crate) struct Worker {
     window: Window,
     modules: Arc<ModuleMap>,
     paused: bool,
+    /// When, and how much CPU time the process had used.
+    paused_at: (Instant, u64),
     governor: Governor,
     heap_governor: HeapGovernor,
     /// What had been used when the governors were last asked.
@@ -123,6 +125,7 @@ impl Worker {
             sequence: 0,
             modules: Arc::default(),
             paused: false,
+            paused_at: (Instant::now(), initial_cpu_ns),
             told_of_timers: false,
             lost: Lost::default(),
             reported: Lost::default(),
@@ -163,17 +166,7 @@ impl Worker {
                         self.collect();
                     }
                 }
-                Ok(Command::Pause(paused)) => {
-                    sampler::pause(paused);
-                    // Not only unsampled: allocations are as fast as without an agent.
-                    if paused {
-                        heap::stop();
-                    } else {
-                        self.sample_heap();
-                    }
-                    self.paused = paused;
-                    self.collect();
-                }
+                Ok(Command::Pause(paused)) => self.pause(paused),
                 Ok(Command::Flush(done)) => {
                     self.seal(Seal::Part);
                     let _ = done.send(());
@@ -186,6 +179,29 @@ impl Worker {
         self.paused = true;
         self.seal(Seal::Last);
         stop();
+    }
+
+    fn pause(&mut self, paused: bool) {
+        sampler::pause(paused);
+        // Not only unsampled: allocations are as fast as without an agent.
+        if paused {
+            heap::stop();
+        } else {
+            self.sample_heap();
+        }
+        if self.paused != paused {
+            // What is used in the meantime is no measure for what samples may cost.
+            let (at, process_ns) = (Instant::now(), sampler::process_cpu_ns());
+            if paused {
+                self.paused_at = (at, process_ns);
+            } else {
+                let (since, since_ns) = self.paused_at;
+                self.judged.at += at.saturating_duration_since(since.max(self.judged.at));
+                self.judged.process_ns += process_ns.saturating_sub(since_ns.max(self.judged.process_ns));
+            }
+        }
+        self.paused = paused;
+        self.collect();
     }
 
     /// Moves what the samplers left in their rings into the window.

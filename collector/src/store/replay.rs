@@ -3,7 +3,7 @@
 //! Each instance sends, window by window, one of those that were recorded. How often a stack was seen is drawn anew around what was
 //! recorded (Poisson), and traces get ids of their own. What is written is what a flush of arrived windows writes, by the same code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tephra_proto::ids::{InstanceName, SpanId, TraceId};
@@ -96,7 +96,9 @@ impl Recorded {
             let mut builder = PartBuilder::new(service, rollup);
             for start_ms in (from_ms..from_ms + HOUR_MS).step_by(WINDOW_MS as usize) {
                 for instance in 0..instances {
-                    let Some(window) = self.vary(start_ms, instance, &mut random) else { continue };
+                    let Some(window) = self.vary(start_ms, instance, rollup == Rollup::Traces, &mut random) else {
+                        continue;
+                    };
                     builder.add_window(&window);
                     written.count(&window, rollup);
                     if builder.bytes() >= PART_BYTES {
@@ -114,7 +116,10 @@ impl Recorded {
     }
 
     /// One of the windows, as that instance might have sent it.
-    fn vary(&self, start_ms: u64, instance: u32, random: &mut Random) -> Option<Window> {
+    fn vary(&self, start_ms: u64, instance: u32, traces: bool, random: &mut Random) -> Option<Window> {
+        // What each window draws does not change what the next one does.
+        let mut random = Random(random.next());
+        let random = &mut random;
         let recorded = self.windows.get((random.next() % self.windows.len().max(1) as u64) as usize)?;
         let mut window = recorded.clone();
         window.header.start_ms = start_ms;
@@ -131,9 +136,12 @@ impl Recorded {
             }
             series.rows.retain(|row| row.samples > 0);
         }
-        let mut traces: BTreeMap<TraceId, TraceId> = BTreeMap::new();
+        if !traces {
+            return Some(window);
+        }
+        let mut ids: HashMap<TraceId, TraceId> = HashMap::new();
         let mut fresh = |link: &mut Link| {
-            let known = *traces.entry(link.trace_id).or_insert_with(|| {
+            let known = *ids.entry(link.trace_id).or_insert_with(|| {
                 let half = |n: u64| (n | 1).to_be_bytes();
                 let mut id = [0; 16];
                 id[..8].copy_from_slice(&half(random.next()));

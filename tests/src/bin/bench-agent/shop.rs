@@ -21,6 +21,8 @@ use crate::sink;
 const ROUNDS: usize = 60;
 /// How long one lasts.
 const ROUND: Duration = Duration::from_millis(400);
+/// A window and more: by then the agent has settled how densely it samples, as it has in a service that runs for longer.
+const WARM_UP: Duration = Duration::from_secs(21);
 /// People who order at once, each as soon as the last order is answered.
 const PEOPLE: usize = 8;
 
@@ -46,7 +48,10 @@ pub(crate) fn measure(report: &mut Report) {
     runtime.block_on(async {
         let client = Client::new(&serve().await);
         let orders = orders();
-        round(&client, &orders).await;
+        let started = Instant::now();
+        while started.elapsed() < WARM_UP {
+            round(&client, &orders).await;
+        }
         for pair in 0..ROUNDS {
             // Neither comes first more often: what drifts, drifts for both.
             let (mut on, mut off) = (None, None);
@@ -66,6 +71,7 @@ pub(crate) fn measure(report: &mut Report) {
             }
         }
     });
+    let stats = agent.stats();
     drop(agent);
     sink.finish();
     let rate = Interval::of(&rates);
@@ -74,6 +80,13 @@ pub(crate) fn measure(report: &mut Report) {
     let cost = Interval::of(&costs);
     report.note("shop CPU time per order, CPU + heap + labels on", cost.mean, "%");
     report.note("shop CPU time per order: 95 % interval, plus or minus", cost.half_width, "%");
+    let share = stats.alloc_samples as f64 / (stats.alloc_samples + stats.alloc_left_out).max(1) as f64;
+    report.note("shop: allocation samples taken, of those that were due", share * 100.0, "%");
+    report.note(
+        "shop: allocation samples per CPU sample",
+        stats.alloc_samples as f64 / stats.cpu_samples.max(1) as f64,
+        "",
+    );
     let tail = Interval::of(&tails);
     report.at_most("shop p99 latency, CPU + heap + labels on", tail.mean, "%", 1.0);
     report.note("shop p99 latency: 95 % interval, plus or minus", tail.half_width, "%");

@@ -33,10 +33,19 @@ pub(crate) fn measure(report: &mut Report, hours: u64) {
         let store = Arc::new(Store::open(data.path(), Options::default()).await.expect("a store"));
         let mut written = Written::default();
         for hour in 0..hours {
-            for service in &services {
-                let more = service.write_hour(&store, start + hour * HOUR, INSTANCES, hour == 0).await;
-                written = written.plus(more.expect("a writable folder"));
+            let tasks: Vec<_> = services
+                .iter()
+                .cloned()
+                .map(|service| {
+                    let store = Arc::clone(&store);
+                    let from_ms = start + hour * HOUR;
+                    tokio::spawn(async move { service.write_hour(&store, from_ms, INSTANCES, hour == 0).await })
+                })
+                .collect();
+            for task in tasks {
+                written = written.plus(task.await.expect("it does not panic").expect("a writable folder"));
             }
+            eprintln!("shop: {} of {hours} h replayed", hour + 1);
             // As an hour later.
             while compact::step(&store, start + (hour + 2) * HOUR, 0, None).await.expect("compaction") {}
         }
