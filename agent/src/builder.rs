@@ -155,7 +155,8 @@ impl Builder {
     ///
     /// A process that allocates gigabytes a second would have thousands of samples a second. From some 400 per second of its CPU
     /// time on (more where `bytes` is less than the default), the sizes of which there are most are sampled more rarely, each
-    /// sample standing for more, so sums stay right; what is rare beside them, such as a leak, is sampled as before.
+    /// sample standing for more: their sums stay right, only less exact. What is rare beside them, such as a leak, is sampled as
+    /// before.
     /// [`Stats::alloc_left_out`](crate::Stats::alloc_left_out) counts what was spared.
     pub fn heap_mean_bytes(mut self, bytes: u64) -> Self {
         self.heap_mean_bytes = bytes;
