@@ -215,13 +215,14 @@ fn a_slow_leak_is_sampled_as_densely_beside_a_flood_of_another_size_of_which_few
     let agent = start(&collector);
     let (mut leaked, mut made) = (Vec::new(), 0u64);
     // Until so many of the flood's samples were not taken.
-    while agent.stats().alloc_left_out < 5_000 {
+    while agent.stats().alloc_left_out < 10_000 {
         // No faster than the agent collects samples while it takes them all, so none is dropped.
-        std::thread::sleep(Duration::from_millis(5));
-        for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(10));
+        for _ in 0..20 {
             made += u64::from(scratch() >= 100_000);
         }
-        leaked.extend(hoard_of(10, BYTES));
+        // Some 8 samples a second: of so few none is left out, however little CPU time the process uses.
+        leaked.extend(hoard_of(1, BYTES));
     }
     agent.flush();
     let window = next_whole_window(&collector);
