@@ -31,7 +31,7 @@ pub(super) fn choose(bytes: usize, random: u64) -> Option<f64> {
     DUE.get(class)?.fetch_add(1, Ordering::Relaxed);
     let stands_for = 1u64 << halvings;
     // The high bits, as the low ones of a fast generator are the weaker ones.
-    let one_of_so_many = u128::from(random) * u128::from(stands_for) >> 64 == 0;
+    let one_of_so_many = (u128::from(random) * u128::from(stands_for)) >> 64 == 0;
     if !one_of_so_many {
         LEFT_OUT.fetch_add(1, Ordering::Relaxed);
         return None;
