@@ -17,7 +17,7 @@ const END_MS_MIN: u64 = 20_000;
 const END_MS_MAX: u64 = 600_000;
 
 /// A smaller part of the range with windows in it is worth a word.
-const COVERED_MIN: f64 = 0.9;
+const RECEIVED_MIN: f64 = 0.9;
 
 /// Points from which a trend can be told.
 const TREND_POINTS_MIN: usize = 5;
@@ -36,17 +36,10 @@ pub fn ends(range: TimeRange) -> [TimeRange; 2] {
     ]
 }
 
-/// The part of a profile's range in which windows arrived, to the slice: a service that began or ended in it neither grew from
-/// nothing nor gave everything back. All of the range where none did.
-pub fn covered(whole: &Merged) -> TimeRange {
-    let starts = &whole.replicate_from_ms;
-    let width = starts.windows(2).map(|pair| pair[1] - pair[0]).min();
-    let (Some(first), Some(last)) = (starts.first(), starts.last()) else {
-        return TimeRange { from_ms: whole.from_ms, until_ms: whole.until_ms };
-    };
-    // A slice alone is as long as what is in it, or longer.
-    let width = width.unwrap_or_else(|| whole.replicate_seconds.first().map_or(0, |seconds| (seconds * 1e3) as u64));
-    TimeRange { from_ms: whole.from_ms.max(*first), until_ms: whole.until_ms.min(last + width) }
+/// The part of a profile's range in which windows arrived: a service that began or ended in it neither grew from nothing nor gave
+/// everything back.
+pub fn received(whole: &Merged) -> TimeRange {
+    TimeRange { from_ms: whole.received_from_ms, until_ms: whole.received_until_ms }
 }
 
 /// How a value came to be what it is.
@@ -92,7 +85,8 @@ pub struct Growth {
     pub growers: Vec<Grower>,
 }
 
-/// Compares the ends of `whole`, which is `asked` or the part of it in which windows arrived. Looks up symbols, so it blocks: call it from a blocking task.
+/// Compares the ends of `whole`, which is `asked` or the part of it in which windows arrived. Looks up symbols, so it blocks: call
+/// it from a blocking task.
 pub fn growth(
     service: &str,
     asked: TimeRange,
@@ -165,7 +159,7 @@ fn sentences(
 /// Says so where windows arrived only in a part of the range.
 fn cut_short(asked: TimeRange, first: &Merged, last: &Merged) -> Option<Sentence> {
     let share = (last.until_ms - first.from_ms) as f64 / asked.millis().max(1) as f64;
-    (share < COVERED_MIN).then(|| {
+    (share < RECEIVED_MIN).then(|| {
         let share = quantity::percent(share);
         let text =
             format!("Windows arrived in {share} of this time only: what grew is told from the first to the last one.");

@@ -99,6 +99,10 @@ pub struct Merged {
     pub from_ms: u64,
     /// Its end, exclusive.
     pub until_ms: u64,
+    /// From the first to the last instant of it in which something was received; all of it where nothing was.
+    pub received_from_ms: u64,
+    /// Its end, exclusive.
+    pub received_until_ms: u64,
     /// The modules that frames refer to, each once.
     pub modules: Vec<Module>,
     /// Distinct frames.

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::model::{Cost, Frame, Kind, Merged, Node, ProfileType, Row};
 use super::resolution::{Resolution, Symbol};
 
+const START_MS: u64 = 1_700_000_000_000;
+
 /// A profile being written down, one stack at a time.
 pub(crate) struct Sketch {
     kind: Kind,
@@ -65,6 +67,7 @@ impl Sketch {
     pub(crate) fn finish(self) -> (Merged, Vec<Resolution>) {
         let mut frames: BTreeMap<String, u32> = BTreeMap::new();
         let mut nodes: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+        let until_ms = START_MS + u64::from(self.replicates) * (self.seconds * 1000.0) as u64;
         let mut merged = Merged {
             profile_type: ProfileType {
                 name: self.name.into(),
@@ -72,15 +75,17 @@ impl Sketch {
                 kind: self.kind,
                 period: 10_000_000,
             },
-            from_ms: 1_700_000_000_000,
-            until_ms: 1_700_000_000_000 + u64::from(self.replicates) * (self.seconds * 1000.0) as u64,
+            from_ms: START_MS,
+            until_ms,
+            received_from_ms: START_MS,
+            received_until_ms: until_ms,
             modules: vec![],
             frames: vec![],
             nodes: vec![],
             rows: vec![],
             replicate_seconds: vec![self.seconds; self.replicates.into()],
             replicate_from_ms: (0..u64::from(self.replicates))
-                .map(|replicate| 1_700_000_000_000 + replicate * (self.seconds * 1000.0) as u64)
+                .map(|replicate| START_MS + replicate * (self.seconds * 1000.0) as u64)
                 .collect(),
             covered_seconds: self.seconds * f64::from(self.replicates),
             windows: u64::from(self.replicates) * self.instances as u64,

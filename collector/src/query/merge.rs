@@ -174,6 +174,8 @@ impl Merger {
             profile_type: self.profile_type,
             from_ms: range.from_ms,
             until_ms: range.until_ms,
+            received_from_ms: slices.received().from_ms,
+            received_until_ms: slices.received().until_ms,
             modules: modules.collect(),
             frames: order.frames,
             nodes: order.nodes,

@@ -32,6 +32,8 @@ pub(super) struct Slices {
     replicates: Vec<Option<u16>>,
     /// Covered time of each replicate.
     covered_ms: Vec<u64>,
+    /// From the first to the last instant of the range in which something was received. All of it where nothing was.
+    received: TimeRange,
 }
 
 impl Slices {
@@ -55,11 +57,11 @@ impl Slices {
                 group[slices - 1] = group[slices - 2];
             }
         }
-        Self::of(from_ms, width_ms, &group, spans)
+        Self::of(range, from_ms, width_ms, &group, spans)
     }
 
     /// Slices of the given width; `group` says which of them count as one, by the position of the last.
-    fn of(from_ms: u64, width_ms: u64, group: &[usize], spans: &[Span]) -> Self {
+    fn of(range: TimeRange, from_ms: u64, width_ms: u64, group: &[usize], spans: &[Span]) -> Self {
         let covered = coverage(from_ms, width_ms, group.len(), spans);
         let mut seen = vec![false; group.len()];
         let mut covered_by_group = vec![0u64; group.len()];
@@ -81,7 +83,12 @@ impl Slices {
             }
         }
         let replicates = group.iter().map(|group| number[*group]).collect();
-        Self { from_ms, width_ms, replicates, covered_ms }
+        Self { from_ms, width_ms, replicates, covered_ms, received: received(range, spans) }
+    }
+
+    /// From the first to the last instant of the range in which something was received; all of it where nothing was.
+    pub(super) fn received(&self) -> TimeRange {
+        self.received
     }
 
     /// The replicate that a window counts to, by its start.
@@ -110,6 +117,12 @@ impl Slices {
     pub(super) fn covered_ms(&self) -> u64 {
         self.covered_ms.iter().sum()
     }
+}
+
+fn received(range: TimeRange, spans: &[Span]) -> TimeRange {
+    let from_ms = spans.iter().map(|span| span.start_ms).min().unwrap_or(range.from_ms).max(range.from_ms);
+    let until_ms = spans.iter().map(|span| span.end_ms).max().unwrap_or(range.until_ms).min(range.until_ms);
+    if from_ms < until_ms { TimeRange { from_ms, until_ms } } else { range }
 }
 
 /// Replicates of a merged profile.
@@ -159,6 +172,15 @@ mod tests {
         assert_eq!([100, 109, 150, 190].map(|at| slices.replicate(at)), [Some(0), Some(0), Some(1), Some(2)]);
         assert_eq!([120, 90, 200].map(|at| slices.replicate(at)), [None; 3]);
         assert_eq!(slices.starts_ms(), [100, 150, 190]);
+    }
+
+    #[test]
+    fn what_was_received_is_known_to_the_millisecond_and_lies_in_the_range() {
+        let range = TimeRange { from_ms: 100, until_ms: 100_000 };
+        let received = |starts: &[u64]| replicates(range, &spans(starts), 0).received();
+        assert_eq!(received(&[7_130, 7_120, 9_000]), TimeRange { from_ms: 7_120, until_ms: 9_010 });
+        assert_eq!(received(&[95, 99_995]), range);
+        assert_eq!(received(&[]), range);
     }
 
     #[test]

@@ -15,9 +15,6 @@ use crate::profile::model::Kind;
 use crate::query::{Selection, TimeRange};
 use crate::store::now_ms;
 
-/// Each look tells a sixtieth of the range from the next.
-const CLOSER_LOOKS_MAX: usize = 2;
-
 pub(super) async fn growth_json(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     params.default("type", "inuse_space");
     let selection = params.selection(now_ms())?;
@@ -28,13 +25,10 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
     let answer = async {
         let of = |range: TimeRange| Selection { from_ms: range.from_ms, until_ms: range.until_ms, ..selection.clone() };
         let mut whole = engine.merge(&selection).await?;
-        // Where windows arrived in a small part only, a closer look tells better which.
-        for _ in 0..CLOSER_LOOKS_MAX {
-            let covered = growth::covered(&whole);
-            if covered.millis() * 2 > whole.until_ms - whole.from_ms {
-                break;
-            }
-            whole = engine.merge(&of(covered)).await?;
+        let received = growth::received(&whole);
+        // A trend wants points: slices of the part that has windows, where that is short.
+        if received.millis() * 2 <= selection.range().millis() {
+            whole = engine.merge(&of(received)).await?;
         }
         if whole.profile_type.kind != Kind::Gauge {
             return Err(ApiError::invalid(
@@ -42,7 +36,7 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
                 "ask for inuse_space or inuse_objects, or compare two ranges with /api/v1/diff",
             ));
         }
-        let [first, last] = growth::ends(growth::covered(&whole));
+        let [first, last] = growth::ends(received);
         let (a, b) = (engine.merge(&of(first)).await?, engine.merge(&of(last)).await?);
         // A part of the range has another start, and so another growth.
         if let Some(partial) = whole.partial.or(a.partial).or(b.partial) {

@@ -105,19 +105,19 @@ async fn growth_is_told_for_the_time_in_which_windows_arrived() {
     let lab = Lab::new().await;
     lab.push(leaking("shop")).await;
     let told = lab.json(&format!("/api/v1/growth?service=shop&{}", range())).await;
-    // Half an hour before the service was there, and as long after it was gone.
-    let longer = format!("from={}&until={}", turn_ms() - 1_800_000, turn_ms() + 2_400_000);
-    let growth = lab.json(&format!("/api/v1/growth?service=shop&{longer}")).await;
-    let grower = &growth["growers"][0];
-    assert_eq!((&grower["name"], &grower["state"]), (&json!("sessions::new_session"), &json!("grew")), "{growth}");
-    assert_eq!(growth["growers"].as_array().unwrap().len(), 1, "nothing is new or gone: {growth}");
-    let rate = |growth: &Value| growth["per_hour"].as_f64().unwrap();
-    assert!((rate(&growth) / rate(&told) - 1.0).abs() < 0.1, "{} and {}", rate(&growth), rate(&told));
-    let texts: Vec<&str> = growth["sentences"].as_array().unwrap().iter().filter_map(|s| s["text"].as_str()).collect();
-    assert!(
-        texts.iter().any(|text| text.starts_with("Windows arrived in 1") && text.contains(" % of this time only")),
-        "{texts:?}"
-    );
+    // Minutes of an hour, and of a day: there all of them lie in one slice of it, towards its end.
+    for (before_s, after_s, share) in [(1_800, 2_400, "14 %"), (11_400, 75_000, "0.69 %")] {
+        let longer = format!("from={}&until={}", turn_ms() - before_s * 1_000, turn_ms() + after_s * 1_000);
+        let growth = lab.json(&format!("/api/v1/growth?service=shop&{longer}")).await;
+        let grower = &growth["growers"][0];
+        assert_eq!((&grower["name"], &grower["state"]), (&json!("sessions::new_session"), &json!("grew")), "{growth}");
+        assert_eq!(grower["trend"], "steady", "{grower}");
+        assert_eq!(growth["growers"].as_array().unwrap().len(), 1, "nothing is new or gone: {growth}");
+        let rate = |growth: &Value| growth["per_hour"].as_f64().unwrap();
+        assert!((rate(&growth) / rate(&told) - 1.0).abs() < 0.1, "{} and {}", rate(&growth), rate(&told));
+        let told = format!("Windows arrived in {share} of this time only");
+        assert!(growth["sentences"].to_string().contains(&told), "{told}: {}", growth["sentences"]);
+    }
     let texts = told["sentences"].to_string();
     assert!(!texts.contains("Windows arrived"), "nothing to explain: {texts}");
 }
