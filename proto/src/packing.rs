@@ -40,8 +40,8 @@ pub enum PackingError {
     },
 }
 
-/// Replaces the plain columns of a window by packed ones. What cannot be packed, such as a tree that is not depth first, stays as it
-/// is.
+/// Replaces the plain columns of a window by packed ones. What cannot be packed, such as a tree that is not depth first, and what is
+/// packed already stay as they are.
 pub fn pack(window: &mut WindowPayload) {
     if let Some(frames) = &mut window.frames {
         pack_addresses(frames);
@@ -78,9 +78,12 @@ fn exclude<A, B>(plain: (&'static str, &[A]), packed: (&'static str, &[B])) -> R
 }
 
 fn pack_addresses(frames: &mut FrameTable) {
+    let native = frames.module.iter().filter(|module| **module != 0);
+    if frames.address_delta.is_empty() || frames.address_delta.len() != native.clone().count() {
+        return;
+    }
     let deltas = std::mem::take(&mut frames.address_delta);
     let (mut module, mut address) = (0, 0u64);
-    let native = frames.module.iter().filter(|module| **module != 0);
     frames.address_step = native
         .zip(deltas)
         .map(|(&its, delta)| {
@@ -134,7 +137,7 @@ impl Below {
 
 fn pack_tree(stacks: &mut StackTree, frames: usize) {
     let StackTree { parent, frame, .. } = &*stacks;
-    if parent.len() != frame.len() {
+    if parent.is_empty() || parent.len() != frame.len() {
         return;
     }
     let (mut chain, mut climb, mut steps) = (Vec::new(), Vec::new(), Vec::with_capacity(frame.len()));
@@ -216,6 +219,9 @@ fn unpack_tree(stacks: &mut StackTree, frames: usize) -> Result<(), PackingError
 }
 
 fn pack_references(series: &mut Series) {
+    if series.stack.is_empty() {
+        return;
+    }
     let mut before = 0u32;
     series.stack_step = std::mem::take(&mut series.stack);
     for stack in &mut series.stack_step {
@@ -256,6 +262,8 @@ mod tests {
         let mut window = plain.clone();
         pack(&mut window);
         let packed = window.clone();
+        pack(&mut window);
+        assert_eq!(window, packed, "packed already");
         unpack(&mut window).unwrap();
         assert_eq!(&window, plain);
         packed
@@ -291,6 +299,8 @@ mod tests {
             let nonsense = window(frames(&[0; 3], &[]), parent, frame, &[0]);
             assert_eq!(there_and_back(&nonsense).stacks, nonsense.stacks);
         }
+        let ragged = window(frames(&[1, 1], &[10]), &[], &[], &[]);
+        assert_eq!(there_and_back(&ragged).frames, ragged.frames);
         there_and_back(&WindowPayload::default());
     }
 
