@@ -57,9 +57,8 @@ pub(crate) struct Worker {
     sequence: u64,
     window: Window,
     modules: Arc<ModuleMap>,
-    paused: bool,
-    /// When, and how much CPU time the process had used.
-    paused_at: (Instant, u64),
+    /// Since when, and how much CPU time the process had used until then.
+    paused: Option<(Instant, u64)>,
     governor: Governor,
     heap_governor: HeapGovernor,
     /// What had been used when the governors were last asked.
@@ -124,8 +123,7 @@ impl Worker {
             boot_id: clock::unix_ns(),
             sequence: 0,
             modules: Arc::default(),
-            paused: false,
-            paused_at: (Instant::now(), initial_cpu_ns),
+            paused: None,
             told_of_timers: false,
             lost: Lost::default(),
             reported: Lost::default(),
@@ -175,8 +173,7 @@ impl Worker {
             }
         }
         // Paused before it is stopped: what it took can still be named.
-        sampler::pause(true);
-        self.paused = true;
+        self.pause(true);
         self.seal(Seal::Last);
         stop();
     }
@@ -189,18 +186,17 @@ impl Worker {
         } else {
             self.sample_heap();
         }
-        if self.paused != paused {
-            // What is used in the meantime is no measure for what samples may cost.
-            let (at, process_ns) = (Instant::now(), sampler::process_cpu_ns());
-            if paused {
-                self.paused_at = (at, process_ns);
-            } else {
-                let (since, since_ns) = self.paused_at;
-                self.judged.at += at.saturating_duration_since(since.max(self.judged.at));
-                self.judged.process_ns += process_ns.saturating_sub(since_ns.max(self.judged.process_ns));
+        let now = (Instant::now(), sampler::process_cpu_ns());
+        self.paused = if paused {
+            self.paused.or(Some(now))
+        } else {
+            if let Some(since) = self.paused {
+                // What was used in the meantime is no measure for what samples may cost.
+                self.judged.at += now.0.saturating_duration_since(since.0.max(self.judged.at));
+                self.judged.process_ns += now.1.saturating_sub(since.1.max(self.judged.process_ns));
             }
-        }
-        self.paused = paused;
+            None
+        };
         self.collect();
     }
 
@@ -355,7 +351,7 @@ impl Worker {
         let durations = sampler::Durations::read().since(&self.initial_durations);
         let process_cpu_ns = sampler::process_cpu_ns().saturating_sub(self.initial_cpu_ns);
         Stats {
-            sampling: !self.paused,
+            sampling: self.paused.is_none(),
             cpu_hz: self.governor.hz(),
             cpu_samples: now.cpu_taken - initial.cpu_taken,
             alloc_samples: now.alloc_taken - initial.alloc_taken,
