@@ -29,14 +29,12 @@ pub(super) fn choose(bytes: usize, random: u64) -> Option<f64> {
     let class = class(bytes);
     let halvings = HALVINGS.get(class)?.load(Ordering::Relaxed).min(63);
     DUE.get(class)?.fetch_add(1, Ordering::Relaxed);
-    let stands_for = 1u64 << halvings;
-    // The high bits, as the low ones of a fast generator are the weaker ones.
-    let one_of_so_many = (u128::from(random) * u128::from(stands_for)) >> 64 == 0;
-    if !one_of_so_many {
+    // One of so many. The high bits, as the low ones of a fast generator are the weaker ones.
+    if random.leading_zeros() < u32::from(halvings) {
         LEFT_OUT.fetch_add(1, Ordering::Relaxed);
         return None;
     }
-    Some(stands_for as f64)
+    Some((1u64 << halvings) as f64)
 }
 
 /// How many samples were due, of each class.
