@@ -267,10 +267,11 @@ impl QueryEngine {
         Ok(values.map_err(StoreError::from)?)
     }
 
-    /// Everything that carries a trace id, across services; `None` when nothing does.
+    /// Everything that carries a trace id, across services; `None` when nothing does. Where there is too much of it, or too little
+    /// time: its newest part, and `partial` says which.
     ///
     /// # Errors
-    /// When a limit is exceeded or the store fails.
+    /// When not even a part was found in time, a limit is exceeded, or the store fails.
     pub async fn trace(&self, trace_id: TraceId) -> Result<Option<TraceView>, QueryError> {
         let catalog = self.store.catalog();
         let TimeRange { from_ms, until_ms } = TimeRange::ALL;

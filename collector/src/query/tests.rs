@@ -15,6 +15,7 @@ use crate::ingest::testing::{TestRow, TestWindow, recent_ms, row, traced};
 use crate::profile::decode::{self, Lateness, Window};
 use crate::profile::model::{Frame, Kind, Node, PartialReason};
 use crate::store::testing::TestPlace;
+use crate::store::{compact, now_ms};
 
 const CPU_TYPE: &str = "cpu";
 
@@ -335,6 +336,44 @@ async fn of_a_trace_that_went_on_for_hours_the_newest_part_is_told_and_that_it_i
     assert_eq!((partial.until_ms, view.until_ms), (t + 1_006 * 10_000, t + 1_006 * 10_000));
     let service = &view.services[0];
     assert_eq!((service.types[0].total(), service.samples.len(), service.samples_left_out), (1_999, 1_999, 0));
+}
+
+#[tokio::test]
+async fn of_a_trace_that_takes_longer_than_there_is_time_the_newest_part_is_told_exactly() {
+    let t = recent_ms() - 10_800_000;
+    let bench = Bench::new(&[]).await;
+    let store = bench.query.store.clone();
+    // Each in a segment of its own, in no order; of some times there are two. The first ones are compacted.
+    let slots = [3u64, 0, 2, 1, 2, 7, 4, 6, 5, 6, 1];
+    for (slot, n) in slots.into_iter().zip(1u8..) {
+        let window = TestWindow::new("shop", n, 1, t + slot * 10_000).cpu(&[traced("main", 1 << n, 7), row("main", 1)]);
+        bench.ingest.push(window.request()).await.unwrap();
+        while n == 5 && compact::step(&store, now_ms(), 0, None).await.unwrap() {}
+    }
+    let segments = store.catalog().levels_in(0, i64::MAX as u64, true).await.unwrap();
+    assert!(segments.iter().any(|row| row.segment.level == TRACES) && segments.len() >= 5, "{segments:?}");
+    let mut parts = BTreeSet::new();
+    for checks in 0.. {
+        let segments = segments.clone();
+        let work = move |store: &Store, limits: &QueryLimits, _: &Cancel| {
+            trace::view(store, &segments, trace(7), limits, &Cancel::after(checks))
+        };
+        let view = match bench.query.run(bench.query.deadline(), work).await {
+            Ok(view) => view.expect("a part with nothing in it is no answer"),
+            Err(QueryError::OutOfTime) => {
+                assert!(parts.is_empty(), "more time tells no less");
+                continue;
+            }
+            Err(other) => panic!("{other}"),
+        };
+        let known_from_ms = view.partial.map_or(0, |partial| partial.from_ms);
+        let newer = slots.into_iter().zip(1u8..).filter(|(slot, _)| t + slot * 10_000 >= known_from_ms);
+        assert_eq!(view.services[0].types[0].total(), newer.map(|(_, n)| 1 << n).sum::<u64>(), "after {checks} checks");
+        let Some(partial) = view.partial else { break };
+        assert_eq!((partial.reason, partial.until_ms), (PartialReason::Time, t + 80_000));
+        parts.insert(partial.from_ms);
+    }
+    assert!(parts.len() >= 4, "{parts:?}");
 }
 
 #[tokio::test]

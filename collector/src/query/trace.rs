@@ -1,5 +1,6 @@
 //! One trace across services: found by index, so only what holds it is opened.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::store::segment::trace_key;
 /// Windows of one trace: a request lasts seconds, even a batch job's hour is 360 windows per service.
 const WINDOWS_MAX: usize = 2_000;
 
-/// Everything of one trace in these segments; `None` when there is nothing.
+/// Everything of one trace in these segments; `None` when there is nothing. Where the time is too short: its newest part.
 pub(super) fn view(
     store: &Store,
     segments: &[LevelSegment],
@@ -29,36 +30,38 @@ pub(super) fn view(
     cancel: &Cancel,
 ) -> Result<Option<TraceView>, QueryError> {
     let mut newest = Newest::new();
-    for row in segments.iter().filter(|row| row.segment.level == 0) {
-        let segment = &row.segment;
-        cancel.check()?;
-        let Some(index) = store.trace_index(segment)? else { continue };
-        let mut numbers = index.find(trace_key(&trace_id)).peekable();
-        if numbers.peek().is_none() {
-            continue;
-        }
-        let Some(footer) = store.footer(segment)? else { continue };
-        let batches = numbers.filter_map(|number| footer.batches.get(number));
-        for info in batches.filter(|info| row.services.contains(&info.service)) {
-            cancel.check()?;
-            let Some(window) = store.window(segment, info)? else { continue };
-            // The index knows half of the id only.
-            if !window.links.iter().any(|link| link.trace_id == trace_id) {
-                continue;
+    let mut rows: Vec<&LevelSegment> = segments.iter().collect();
+    rows.sort_by_key(|row| Reverse(row.segment.max_ms));
+    // What started before then may be missing.
+    let mut known_from_ms = None;
+    for row in rows {
+        match add_segment(&mut newest, store, row, trace_id, cancel) {
+            Ok(()) => {}
+            Err(QueryError::OutOfTime) => {
+                known_from_ms = Some(row.segment.max_ms);
+                break;
             }
-            newest.add(window.header.start_ms, window);
+            Err(error) => return Err(error),
         }
-    }
-    for window in linked::windows(store, segments, trace_id, None, cancel)? {
-        newest.add(window.header.start_ms, Arc::new(window));
     }
     let (mut windows, is_cut) = newest.finish();
+    if let Some(from_ms) = known_from_ms {
+        windows.retain(|window| window.header.start_ms >= from_ms);
+        // That nothing was found would be taken for an answer.
+        if windows.is_empty() {
+            return Err(QueryError::OutOfTime);
+        }
+    }
     // In one order, wherever they came from.
     windows.sort_by_cached_key(|window| (window.header.start_ms, window.header.instance.as_str().to_owned()));
     let Some(from_ms) = windows.iter().map(|window| window.header.start_ms).min() else { return Ok(None) };
     let until_ms = windows.iter().map(|window| window.header.end_ms()).max().unwrap_or(from_ms);
     let range = TimeRange { from_ms, until_ms };
-    let partial = is_cut.then_some(Partial { reason: PartialReason::Windows, from_ms, until_ms });
+    let partial = match known_from_ms {
+        _ if is_cut => Some(Partial { reason: PartialReason::Windows, from_ms, until_ms }),
+        Some(from_ms) => Some(Partial { reason: PartialReason::Time, from_ms, until_ms }),
+        None => None,
+    };
     let mut by_service: BTreeMap<String, Vec<Arc<Window>>> = BTreeMap::new();
     for window in windows {
         by_service.entry(window.header.service.as_str().to_owned()).or_default().push(window);
@@ -68,6 +71,40 @@ pub(super) fn view(
         .map(|(service, windows)| one_service(service, &windows, trace_id, range, limits))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Some(TraceView { trace_id, from_ms, until_ms, services, partial }))
+}
+
+/// Adds the windows of a segment that hold something of the trace.
+fn add_segment(
+    newest: &mut Newest<Arc<Window>>,
+    store: &Store,
+    row: &LevelSegment,
+    trace_id: TraceId,
+    cancel: &Cancel,
+) -> Result<(), QueryError> {
+    cancel.check()?;
+    let segment = &row.segment;
+    if segment.level != 0 {
+        for window in linked::windows(store, std::slice::from_ref(row), trace_id, None, cancel)? {
+            newest.add(window.header.start_ms, Arc::new(window));
+        }
+        return Ok(());
+    }
+    let Some(index) = store.trace_index(segment)? else { return Ok(()) };
+    let mut numbers = index.find(trace_key(&trace_id)).peekable();
+    if numbers.peek().is_none() {
+        return Ok(());
+    }
+    let Some(footer) = store.footer(segment)? else { return Ok(()) };
+    let batches = numbers.filter_map(|number| footer.batches.get(number));
+    for info in batches.filter(|info| row.services.contains(&info.service)) {
+        cancel.check()?;
+        let Some(window) = store.window(segment, info)? else { continue };
+        // The index knows half of the id only.
+        if window.links.iter().any(|link| link.trace_id == trace_id) {
+            newest.add(window.header.start_ms, window);
+        }
+    }
+    Ok(())
 }
 
 /// The newest of what started at some time, in bounded memory, however much there is and in whichever order it comes.

@@ -27,12 +27,13 @@ pub(super) async fn trace(
     State(state): State<AppState>,
     Path(trace_id): Path<String>,
     headers: HeaderMap,
-    params: Params,
+    mut params: Params,
 ) -> Result<Response, ApiError> {
+    let engine = state.engine.within(params.timeout(state.engine.timeout())?);
     params.finish()?;
     let trace_id = TraceId::parse(&trace_id)?;
     let answer = async {
-        let Some(view) = state.engine.trace(trace_id).await? else {
+        let Some(view) = engine.trace(trace_id).await? else {
             let kept = format_duration(state.store.options().keep.traces.as_millis() as u64);
             return Err(ApiError::not_found(
                 format!("nothing was received for trace {trace_id}"),
