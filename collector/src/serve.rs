@@ -21,7 +21,7 @@ use crate::ingest::{self, Ingest, IngestLimits, WantedBuilds};
 use crate::query::{QueryEngine, QueryLimits};
 use crate::store::place::Place;
 use crate::store::{Options, Store, StoreError, compact, now_ms, retain};
-use crate::symbols::{Symbols, Worker, share};
+use crate::symbols::{self, Symbols, Worker, share};
 
 /// What `tephra serve` is told.
 #[derive(Debug, Clone)]
@@ -189,10 +189,12 @@ pub async fn run(collector: &Collector, listener: TcpListener, router: Router, s
     let retention = tokio::spawn(retain::run(collector.store.clone()));
     let compaction = tokio::spawn(compact::run(collector.store.clone()));
     let sharing = tokio::spawn(share::run(collector.symbols.clone()));
+    let forgetting = tokio::spawn(symbols::retain::run(collector.symbols.clone(), collector.store.clone()));
     connections::serve(listener, router, stop, DRAIN).await;
     retention.abort();
     compaction.abort();
     sharing.abort();
+    forgetting.abort();
     collector.store.catalog().close().await;
 }
 

@@ -46,7 +46,7 @@ pub(super) struct Args {
     /// Address for agents, API and web view
     #[arg(long, env = "TEPHRA_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4040", value_parser = address)]
     listen: SocketAddr,
-    /// How long profiles are kept, such as 36h or 90d: in windows of an hour, and finer ones as the next options say
+    /// How long profiles and symbols are kept, such as 36h or 90d: in windows of an hour, and finer ones as the next options say
     #[arg(long, env = "TEPHRA_RETENTION", value_name = "DURATION", default_value = "90d", value_parser = retention)]
     retention: Duration,
     /// How long they are kept in windows of ten minutes

@@ -4,7 +4,7 @@
 //! TEXT columns, `$1` parameters, `ON CONFLICT`. Binary values are kept as hexadecimal text.
 
 /// Step `i` leads from version `i` to `i + 1`. Statements of one step run in one transaction.
-pub(super) const MIGRATIONS: &[&[&str]] = &[FIRST, COMPACTED, SHARED, DELETIONS, SAMPLE_LABELS];
+pub(super) const MIGRATIONS: &[&[&str]] = &[FIRST, COMPACTED, SHARED, DELETIONS, SAMPLE_LABELS, SYMBOL_USES];
 
 const FIRST: &[&str] = &[
     // Segments: immutable objects. `state` is live, or dropped: unlisted, its object is removed a little later, so that a
@@ -181,4 +181,12 @@ const DELETIONS: &[&str] = &[
 const SAMPLE_LABELS: &[&str] = &[
     // Single samples have it, not whole windows: a window is not chosen by it.
     "ALTER TABLE labels ADD COLUMN of_samples BIGINT NOT NULL DEFAULT 0",
+];
+
+const SYMBOL_USES: &[&str] = &[
+    // When a window last came from a build that has symbols.
+    "CREATE TABLE symbol_uses (
+        build_id TEXT PRIMARY KEY,
+        used_ms BIGINT NOT NULL
+    )",
 ];

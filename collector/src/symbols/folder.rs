@@ -143,6 +143,25 @@ impl Folder {
         }
     }
 
+    /// Removes what there is of a build; one that is being worked on stays. Answers how many bytes that frees.
+    pub(super) fn discard(&self, id: &BuildId) -> io::Result<u64> {
+        // Nobody claims it in between.
+        let mut states = self.states();
+        let bytes = match states.get(id) {
+            Some(State::Busy) => return Ok(0),
+            Some(State::Ready { bytes, .. }) => *bytes,
+            Some(State::Failed { .. }) | None => 0,
+        };
+        for file in [self.table(id), self.table(id).with_extension("failed")] {
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        states.remove(id);
+        Ok(bytes)
+    }
+
     /// Forgets a build whose table is lost: it will be wanted again.
     pub(super) fn forget(&self, id: &BuildId) {
         self.states().remove(id);

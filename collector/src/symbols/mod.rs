@@ -8,6 +8,7 @@
 //! | [`job`], [`worker`] | the child process, from both ends |
 //! | [`folder`], [`table`] | what is kept, one file per build |
 //! | [`share`] | the same tables for all collectors of a shared store |
+//! | [`retain`] | letting go of those that nothing stored needs |
 //! | [`resolver`], [`coverage`] | addresses to functions, and what has no name |
 
 pub mod coverage;
@@ -15,14 +16,16 @@ pub mod elf;
 pub mod folder;
 pub mod job;
 pub mod resolver;
+pub mod retain;
 pub mod service;
 pub mod share;
 pub mod table;
 pub mod upload;
 pub mod worker;
 
+use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tephra_proto::ids::BuildId;
 use tephra_proto::v1::symbol_service_server::SymbolServiceServer;
@@ -56,6 +59,8 @@ struct Shared {
     worker: Worker,
     shelf: Option<Arc<Shelf>>,
     places: Arc<Semaphore>,
+    /// Builds with symbols that windows came from, since retention last took note of them.
+    used: Mutex<HashSet<BuildId>>,
 }
 
 /// Files received or symbolized at the same time: each may take the disk and memory of a large service.
@@ -91,7 +96,7 @@ impl Symbols {
         let folder = Arc::new(Folder::open(data)?);
         let resolver = Resolver::new(folder.clone(), shelf.clone());
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        Ok(Self { shared: Arc::new(Shared { folder, resolver, worker, shelf, places }) })
+        Ok(Self { shared: Arc::new(Shared { folder, resolver, worker, shelf, places, used: Mutex::default() }) })
     }
 
     /// Room for one more file, given back when dropped; `None` when others have it.
@@ -104,14 +109,18 @@ impl Symbols {
         self.shared.resolver.resolve(modules, frames)
     }
 
-    /// Those of `modules` whose files agents should send.
+    /// Those of `modules`, which a window came from, whose files agents should send. The others are in use.
     pub fn wanted(&self, modules: &[Module]) -> Vec<BuildId> {
-        let unknown = |module: &&Module| self.shared.folder.state(&module.build_id).is_none();
-        let mut wanted: Vec<BuildId> =
-            modules.iter().filter(|m| !has_no_file(&m.name)).filter(unknown).map(|m| m.build_id).collect();
+        let with_file = modules.iter().filter(|module| !has_no_file(&module.name)).map(|module| module.build_id);
+        let (known, mut wanted): (Vec<_>, Vec<_>) = with_file.partition(|id| self.shared.folder.state(id).is_some());
+        self.used().extend(known);
         wanted.sort_unstable();
         wanted.dedup();
         wanted
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashSet<BuildId>> {
+        self.shared.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How much of these profiles has names, and what to do about the rest.

@@ -113,6 +113,7 @@ impl Resolver {
             Err(error) => {
                 if matches!(error, BulkError::Missing { .. }) {
                     self.folder.forget(id);
+                    shelf.unsay(id);
                 }
                 Err(error.to_string())
             }

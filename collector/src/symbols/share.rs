@@ -2,7 +2,7 @@
 //!
 //! Every few seconds each collector says what it has, and hears what others have. A table is fetched when somebody looks at it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -44,6 +44,25 @@ impl Shelf {
     /// The table of a build that others symbolized. Blocks.
     pub(super) fn fetch(&self, id: &BuildId, has_lines: bool) -> Result<Vec<u8>, BulkError> {
         self.bucket.get(&object(id, has_lines))
+    }
+
+    /// Takes a build off the shelf that the catalog does not know any more. Blocks.
+    pub(super) fn remove(&self, id: &BuildId) -> Result<(), BulkError> {
+        self.unsay(id);
+        [true, false].into_iter().try_for_each(|has_lines| self.bucket.delete(&object(id, has_lines)))
+    }
+
+    /// What was said of a build does not hold any more: it is said again when there is news.
+    pub(super) fn unsay(&self, id: &BuildId) {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Builds that the catalog knew and does not know any more: another collector has let go of them.
+    pub(super) async fn gone(&self) -> Result<Vec<BuildId>, StoreError> {
+        let said: Vec<BuildId> = self.said.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        // Asked for afterwards: what is said meanwhile is known.
+        let rows: HashSet<String> = self.catalog.symbols(0).await?.into_iter().map(|row| row.build_id).collect();
+        Ok(said.into_iter().filter(|id| !rows.contains(&id.to_string())).collect())
     }
 
     fn said(&self, id: BuildId, state: State) {

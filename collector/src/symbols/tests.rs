@@ -1,5 +1,7 @@
 //! Symbols of real binaries, built here; and files that lie about themselves.
 
+mod retention;
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,6 @@
-//! Which builds have symbols, for collectors that share them.
+//! Which builds have symbols, for collectors that share them; and when each was last used.
+
+use std::collections::HashMap;
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -75,6 +77,67 @@ impl Catalog {
         .fetch_all(&self.read)
         .await?;
         rows.iter().map(read).collect()
+    }
+
+    /// Takes note that builds were used at a time, unix milliseconds.
+    ///
+    /// # Errors
+    /// When the database fails; then none was noted.
+    pub async fn use_symbols(&self, build_ids: &[String], now_ms: u64) -> Result<(), CatalogError> {
+        let mut tx = self.begin().await?;
+        for build_id in build_ids {
+            sqlx::query(
+                "INSERT INTO symbol_uses (build_id, used_ms) VALUES ($1, $2)
+                 ON CONFLICT (build_id) DO UPDATE SET used_ms = excluded.used_ms
+                 WHERE symbol_uses.used_ms < excluded.used_ms",
+            )
+            .bind(build_id)
+            .bind(to_sql(now_ms))
+            .execute(&mut *tx)
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// When each build was last used, unix milliseconds.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn symbol_uses(&self) -> Result<HashMap<String, u64>, CatalogError> {
+        let rows = sqlx::query("SELECT build_id, used_ms FROM symbol_uses").fetch_all(&self.read).await?;
+        rows.iter().map(|row| Ok((row.try_get("build_id")?, from_sql(row.try_get("used_ms")?)))).collect()
+    }
+
+    /// Forgets a build that was not used since `before_ms`, and answers whether it did: to one collector of several, and not when
+    /// the build was used again in the meantime.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_symbols(&self, build_id: &str, before_ms: u64) -> Result<bool, CatalogError> {
+        let mut tx = self.begin().await?;
+        let forgotten = sqlx::query("DELETE FROM symbol_uses WHERE build_id = $1 AND used_ms < $2")
+            .bind(build_id)
+            .bind(to_sql(before_ms))
+            .execute(&mut *tx)
+            .await?
+            .rows_affected()
+            > 0;
+        if forgotten {
+            sqlx::query("DELETE FROM symbols WHERE build_id = $1").bind(build_id).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        Ok(forgotten)
+    }
+
+    /// Start of the oldest window that is stored, unix milliseconds; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn oldest_window(&self) -> Result<Option<u64>, CatalogError> {
+        let row = sqlx::query("SELECT MIN(min_ms) AS oldest FROM segments WHERE state = 'live'");
+        let oldest: Option<i64> = row.fetch_one(&self.read).await?.try_get("oldest")?;
+        Ok(oldest.map(from_sql))
     }
 }
 
