@@ -15,13 +15,15 @@ static ALLOC: tephra_agent::ProfAlloc = tephra_agent::ProfAlloc::system();
 
 const PARTS: [&str; 5] = ["handler", "labels", "accuracy", "shop", "footprint"];
 
-/// All parts, or those that are named.
+/// All parts, or those that are named. `shop=MINUTES` takes more turns than `shop`: its interval narrows with their square root.
 fn main() {
     let parts: Vec<String> = std::env::args().skip(1).collect();
     if parts.first().is_some_and(|part| part == sink::ARGUMENT) {
         return sink::serve();
     }
-    if let Some(unknown) = parts.iter().find(|part| !PARTS.contains(&part.as_str())) {
+    let longer = parts.iter().find_map(|part| part.strip_prefix("shop=")?.parse::<u64>().ok());
+    let is_part = |part: &&String| PARTS.contains(&part.as_str()) || (longer.is_some() && part.starts_with("shop="));
+    if let Some(unknown) = parts.iter().find(|part| !is_part(part)) {
         eprintln!("no part {unknown}: there are {}", PARTS.join(", "));
         std::process::exit(2);
     }
@@ -37,7 +39,10 @@ fn main() {
         accuracy::measure(&mut report);
     }
     if wanted("shop") {
-        shop::measure(&mut report);
+        shop::measure(&mut report, 1);
+    }
+    if let Some(minutes) = longer {
+        shop::measure(&mut report, minutes);
     }
     if wanted("footprint") {
         let ours = footprint::agent(&mut report);

@@ -17,8 +17,8 @@ use tephra_tests::bench::{Random, Report, percentile_ms};
 
 use crate::sink;
 
-/// Rounds of each kind.
-const ROUNDS: usize = 60;
+/// Rounds of each kind, a minute.
+const ROUNDS: u64 = 70;
 /// How long one lasts.
 const ROUND: Duration = Duration::from_millis(400);
 /// A window and more: by then the agent has settled how densely it samples, as it has in a service that runs for longer.
@@ -39,7 +39,8 @@ struct Round {
     cpu: f64,
 }
 
-pub(crate) fn measure(report: &mut Report) {
+/// Takes turns for so many minutes.
+pub(crate) fn measure(report: &mut Report, minutes: u64) {
     let sink = sink::Process::start();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
@@ -52,7 +53,7 @@ pub(crate) fn measure(report: &mut Report) {
         while started.elapsed() < WARM_UP {
             round(&client, &orders).await;
         }
-        for pair in 0..ROUNDS {
+        for pair in 0..minutes * ROUNDS {
             // Neither comes first more often: what drifts, drifts for both.
             let (mut on, mut off) = (None, None);
             for sampled in [pair % 2 == 0, pair % 2 != 0] {

@@ -23,26 +23,31 @@ const INSTANCES: u64 = 1_263;
 const WINDOW: Duration = Duration::from_secs(10);
 /// Connections they share, as behind a proxy.
 const CHANNELS: usize = 32;
-/// Windows of each instance: with little else to do, and while compacting.
-const QUIET_ROUNDS: u64 = 18;
+/// How often memory is looked at, with little else to do: memory that grows with what was sent would show.
+const LOOKS: u64 = 6;
+/// Windows of each instance while compacting.
 const BUSY_ROUNDS: u64 = 6;
 
-pub(crate) fn measure(report: &mut Report) {
+/// With little else to do for so many minutes.
+pub(crate) fn measure(report: &mut Report, minutes: u64) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let collector = Collector::start();
     let mut quiet = Load::new(&runtime, &collector);
     let mut memory = Vec::new();
     let cpu_before = collector.cpu_seconds();
-    for third in 0..3 {
-        quiet.rounds(third * QUIET_ROUNDS / 3..(third + 1) * QUIET_ROUNDS / 3);
-        memory.push(collector.memory() as f64 / f64::from(1 << 20));
+    let rounds = minutes * 6;
+    for look in 0..LOOKS {
+        quiet.rounds(look * rounds / LOOKS..(look + 1) * rounds / LOOKS);
+        let resident = collector.memory() as f64 / f64::from(1 << 20);
+        eprintln!("resident after {}/{LOOKS} of {minutes} min: {resident:.0} MiB", look + 1);
+        memory.push(resident);
     }
-    let seconds = (QUIET_ROUNDS * 10) as f64;
+    let seconds = (rounds * 10) as f64;
     quiet.report(report, "at 125 000 samples/s");
     report.note("at 125 000 samples/s: processors used", (collector.cpu_seconds() - cpu_before) / seconds, "");
     for (n, memory) in (1..).zip(memory) {
-        report.note(&format!("at 125 000 samples/s: resident memory after {n}/3 of {seconds} s"), memory, "MiB");
+        report.note(&format!("at 125 000 samples/s: resident memory after {n}/{LOOKS} of {seconds} s"), memory, "MiB");
     }
     report.note(
         "at 125 000 samples/s: resident memory at most",

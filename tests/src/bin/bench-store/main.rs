@@ -1,7 +1,8 @@
 //! Measures the store: through the doors of a real collector, and on stores as large as months of ingest leave behind.
 //!
 //! Without arguments everything is measured; `ingest`, `acks`, `large`, `memory` and `shop` name parts of it. `large=FOLDER` leaves the large
-//! store in a folder, and asks the one that is there already; `shop=HOURS` replays less than a day.
+//! store in a folder, and asks the one that is there already; `shop=HOURS` replays less than a day, and `acks=MINUTES` sends for longer
+//! than three.
 
 mod acks;
 mod ask;
@@ -23,7 +24,10 @@ fn main() {
         ingest::measure(&mut report);
     }
     if wanted("acks") {
-        acks::measure(&mut report);
+        acks::measure(&mut report, 3);
+    }
+    if let Some(minutes) = named.iter().find_map(|name| name.strip_prefix("acks=")) {
+        acks::measure(&mut report, minutes.parse().expect("a number of minutes"));
     }
     if wanted("large") {
         large::measure(&mut report, None);
