@@ -7,7 +7,7 @@ use tephra_tests::collector::Collector;
 use tephra_tests::load::Load;
 use tephra_tests::soak;
 
-const AGENTS: u8 = 4;
+const AGENTS: u8 = 16;
 
 /// Before the books are held against what is stored.
 const KILLS: usize = 8;
