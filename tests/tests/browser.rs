@@ -51,6 +51,7 @@ fn the_view_works_in_a_browser() {
         "pages": [
             {"name": "overview", "path": "/", "shows": ["checkout", "gateway"]},
             {"name": "service", "path": format!("/s/checkout?{range}"), "shows": ["checkout"]},
+            {"name": "service, without frameworks", "path": format!("/s/checkout?{range}&t=hide:@frameworks"), "shows": ["runtimes and servers"], "draws": ["handle_order"]},
             {"name": "diff", "path": format!("/diff?service=checkout&{range}&{versions}"), "shows": ["tax::rate_for"]},
             {"name": "trace", "path": format!("/trace/{trace}"), "shows": ["gateway", "checkout"]},
             {"name": "trace, by memory", "path": format!("/trace/{trace}?svc=checkout&type=alloc_space"), "shows": ["12 allocation samples"], "draws": ["cart::copy_lines"]},

@@ -121,6 +121,44 @@ describe("transforms", () => {
       expect(Array.from(hidden.frame, (f) => p.frames.name(f))).not.toContain("f1");
     }));
 
+  test("without frameworks the program's own code is on top, and what they do themselves stays", () => {
+    const [run, poll, park, order] = [
+      "tokio::runtime::run",
+      "hyper::server::poll",
+      "tokio::runtime::park",
+      "shop::order",
+    ];
+    const p = profileOf([
+      { path: [run!, poll!, order!, "serde_json::to_vec"], a: 50, b: 0 },
+      { path: [run!, poll!, "hyper::buffer::flush", "malloc"], a: 3, b: 0 },
+      { path: [run!, park!, "epoll_wait"], a: 7, b: 0 },
+      { path: [run!, poll!], a: 1, b: 0 },
+      { path: [run!, poll!, order!, run!, "shop::nested"], a: 20, b: 0 },
+    ]);
+    const t = parseTransform("hide:@frameworks")!;
+    const own = applyTransforms(p.tree, p.frames, [t]);
+    sound(own);
+    expect(own.totalA[0]).toBe(81);
+    expect(own.selfA[0]).toBe(1);
+    const paths = Array.from(own.frame, (_, i) => {
+      const path: string[] = [];
+      for (let at = i; at > 0; at = own.parent[at]!) path.unshift(p.frames.name(own.frame[at]!));
+      return path.join(";");
+    });
+    expect(paths.sort()).toEqual(
+      [
+        "",
+        "hyper::buffer::flush",
+        "hyper::buffer::flush;malloc",
+        "shop::order",
+        "shop::order;serde_json::to_vec",
+        "shop::order;shop::nested",
+        "tokio::runtime::park",
+        "tokio::runtime::park;epoll_wait",
+      ].sort(),
+    );
+  });
+
   test("evidence of a frame whose stacks were partly removed is dropped", () => {
     const p = profileOf(
       [

@@ -128,6 +128,13 @@ impl Families {
 
     /// Which kind of work a function is: the first rule that matches, or 0.
     pub fn family(&self, function: &str, module: &str) -> u16 {
+        match self.family_as_written(function, module) {
+            0 if function.starts_with("__") => self.family_as_written(c_name(function), module),
+            family => family,
+        }
+    }
+
+    fn family_as_written(&self, function: &str, module: &str) -> u16 {
         let (functions, modules) = (self.functions.matches(function), self.modules.matches(module));
         let holds = |expression: Option<usize>, set: &regex::SetMatches| expression.is_none_or(|e| set.matched(e));
         let rule = self.rules.iter().find(|r| holds(r.function, &functions) && holds(r.module, &modules));
@@ -159,6 +166,17 @@ impl Families {
         }
         values
     }
+}
+
+/// The name a function of the C library is called by: inside, it goes by others, such as `__GI___libc_malloc` or
+/// `__clock_gettime_2`.
+fn c_name(function: &str) -> &str {
+    let mut name = function.trim_start_matches('_');
+    for prefix in ["GI_", "libc_"] {
+        name = name.strip_prefix(prefix).unwrap_or(name).trim_start_matches('_');
+    }
+    let unnumbered = name.trim_end_matches(|c: char| c.is_ascii_digit()).strip_suffix('_').unwrap_or(name);
+    unnumbered.strip_suffix("_alias").unwrap_or(unnumbered)
 }
 
 #[derive(Default)]
@@ -240,7 +258,18 @@ mod tests {
             ("tracing_subscriber::fmt::format", "shop", "logging"),
             ("core::fmt::write", "shop", "formatting"),
             ("epoll_wait", "libc.so.6", "syscall/io"),
-            ("__GI___libc_write", "libc.so.6", "unknown"),
+            ("__GI___libc_write", "libc.so.6", "syscall/io"),
+            ("__GI___libc_malloc", "libc.so.6", "allocation"),
+            ("__free", "libc.so.6", "allocation"),
+            ("__clock_gettime_2", "libc.so.6", "syscall/io"),
+            ("__libc_recv_alias_1", "libc.so.6", "network"),
+            ("__libc_start_main_alias_2", "libc.so.6", "runtime"),
+            ("__rustc::__rust_alloc", "shop", "allocation"),
+            ("<F as axum::handler::Handler<(M,T1),S>>::call::{{closure}}", "shop", "network"),
+            ("<[(K,V); N] as axum_core::response::IntoResponseParts>::into_response_parts", "shop", "network"),
+            ("<&mio::net::tcp::stream::TcpStream as std::io::Write>::write_vectored", "shop", "network"),
+            ("<core::future::poll_fn::PollFn<F> as core::future::future::Future>::poll", "shop", "runtime"),
+            ("__shop_own", "shop", "unknown"),
             ("write", "libc.so.6", "syscall/io"),
             ("anything", "[vdso]", "syscall/io"),
             ("hyper::proto::h1::dispatch::Dispatcher::poll", "shop", "network"),

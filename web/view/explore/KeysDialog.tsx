@@ -12,6 +12,7 @@ const KEY_SHEET: readonly [string, string][] = [
   ["/", "search; n and N step through matches"],
   ["1 … 6", "views"],
   ["f p h x o", "focus, pivot, hide, without, only with the selected frame"],
+  ["t", "hide the towers of runtimes and servers, or show them"],
   [". ,", "next and previous significant change"],
   ["r", "swap A and B (comparison)"],
   ["m", "menu of the selected frame"],

@@ -1,4 +1,5 @@
 /** Transforms in force as chips, and the choices of width, order and colour. */
+import { isWithoutFrameworks } from "../profile/transform";
 import { setParams } from "../state/location";
 import { Choice } from "../ui/Choice";
 import * as fmt from "../ui/format";
@@ -14,7 +15,8 @@ export function Chips({ model }: { model: Model }) {
     <div class="chips" data-testid="chips">
       {transforms.map((t, i) => (
         <span class="chip" key={`${t.kind}:${t.pattern}`}>
-          <b>{KIND_WORD[t.kind]}</b> <code>{plainPattern(t.pattern)}</code>
+          <b>{KIND_WORD[t.kind]}</b>{" "}
+          {isWithoutFrameworks(t) ? "runtimes and servers" : <code>{plainPattern(t.pattern)}</code>}
           <button
             type="button"
             aria-label={`Remove ${KIND_WORD[t.kind]} ${t.pattern}`}
@@ -82,6 +84,17 @@ export function DisplayOptions({ model }: { model: Model }) {
           onChange={(c) => setParams({ color: c === "family" ? null : c })}
         />
       )}
+      <Choice
+        label="Frameworks"
+        minor
+        testId="frameworks"
+        value={model.frameworks.value ? "shown" : "hidden"}
+        options={[
+          ["shown", "Shown"],
+          ["hidden", "Hidden"],
+        ]}
+        onChange={(f) => model.showFrameworks(f === "shown")}
+      />
       <Choice
         label="Order"
         minor

@@ -53,6 +53,7 @@ export function flameKeys(ctx: Context): (event: KeyboardEvent, onGraph: boolean
     h: onName((name) => model.addTransform("hide", name)),
     x: onName((name) => model.addTransform("without", name)),
     o: onName((name) => model.addTransform("with", name)),
+    t: () => model.showFrameworks(!model.frameworks.value),
     m: () => openMenu(ctx),
     y: () => {
       void navigator.clipboard?.writeText(location.href);

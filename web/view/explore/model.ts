@@ -11,7 +11,14 @@ import { estimateQ, scaleOf, selfWeights, type WidthMode } from "../profile/diff
 import { bottomUp, calleesOf, callersOf } from "../profile/invert";
 import { compileSearch, findMatches } from "../profile/search";
 import { functionTable } from "../profile/table";
-import { applyTransforms, parseTransform, type Transform, transformText } from "../profile/transform";
+import {
+  applyTransforms,
+  isWithoutFrameworks,
+  parseTransform,
+  type Transform,
+  transformText,
+  WITHOUT_FRAMEWORKS,
+} from "../profile/transform";
 import { findKey, type Profile, pathKey, type Tree } from "../profile/tree";
 import { parseSpeedup, remainingTotal, type Speedup } from "../profile/whatif";
 import { here, param, paramList, setParams, splitList } from "../state/location";
@@ -46,6 +53,7 @@ export function createModel(profile: ReadonlySignal<Profile>) {
       .map(parseTransform)
       .filter((t) => t !== null),
   );
+  const frameworks = computed(() => !transforms.value.some(isWithoutFrameworks));
   const base = computed(() => applyTransforms(profile.value.tree, frames.value, transforms.value));
 
   const widthText = param("w");
@@ -214,13 +222,16 @@ export function createModel(profile: ReadonlySignal<Profile>) {
   function addTransform(kind: Transform["kind"], name: string): void {
     // An exact name, so that a short one does not sweep in its namesakes.
     const pattern = `/^${name.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&")}$/`;
-    setParams({
-      t: [...splitList(transformList.value), transformText({ kind, pattern })],
-      sel: null,
-      fn: null,
-      focus: null,
-      z: null,
-    });
+    const t = [...splitList(transformList.value), transformText({ kind, pattern })];
+    setParams({ t, sel: null, fn: null, focus: null, z: null });
+  }
+
+  /** Shows the frames of runtimes and servers that only lead to the program's own code, or hides them. */
+  function showFrameworks(shown: boolean): void {
+    const hiding = transformText(WITHOUT_FRAMEWORKS);
+    const others = splitList(transformList.value).filter((t) => t !== hiding);
+    // First: what else is hidden or kept is so by name, whatever leads to it.
+    setParams({ t: shown ? others : [hiding, ...others], sel: null, focus: null, z: null });
   }
 
   function dropTransform(index: number): void {
@@ -265,6 +276,8 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     transformList,
     addTransform,
     dropTransform,
+    frameworks,
+    showFrameworks,
     announce,
     here,
   };

@@ -2,7 +2,8 @@
 import type { Frames } from "./frames";
 import type { Tree } from "./tree";
 
-const UNCLASSIFIED = "unknown";
+/** What no rule names: the program's own code, for the most part. */
+export const UNCLASSIFIED = "unknown";
 
 /**
  * Self cost by family, as shares of the whole, largest first. The classified frame nearest to the leaf owns a cost, unless it only

@@ -1,5 +1,6 @@
 /** Typed transforms ("only stacks with …", "hide …"), evaluated on the full tree so totals stay exact. */
 import { TreeBuilder } from "./build";
+import { UNCLASSIFIED } from "./families";
 import type { Frames } from "./frames";
 import { compileSearch } from "./search";
 import type { Tree } from "./tree";
@@ -16,6 +17,16 @@ export function parseTransform(text: string): Transform | null {
   return match ? { kind: match[1] as TransformKind, pattern: match[2]! } : null;
 }
 
+/**
+ * Hides the towers of runtimes and servers above the program's own code: no pattern, since what of them costs something by
+ * itself stays.
+ */
+export const WITHOUT_FRAMEWORKS: Transform = { kind: "hide", pattern: "@frameworks" };
+
+export function isWithoutFrameworks(t: Transform): boolean {
+  return t.kind === WITHOUT_FRAMEWORKS.kind && t.pattern === WITHOUT_FRAMEWORKS.pattern;
+}
+
 export function transformText(t: Transform): string {
   return `${t.kind}:${t.pattern}`;
 }
@@ -24,21 +35,45 @@ export function transformText(t: Transform): string {
 export function applyTransforms(tree: Tree, frames: Frames, transforms: readonly Transform[]): Tree {
   let out = tree;
   for (const t of transforms) {
+    if (isWithoutFrameworks(t)) {
+      out = hide(out, frames, towers(out, frames));
+      continue;
+    }
     const search = compileSearch(t.pattern);
     if (!search.test) continue;
     const matches = new Uint8Array(frames.count);
     for (let f = 0; f < frames.count; f++) matches[f] = search.test(frames.name(f)) ? 1 : 0;
-    out = t.kind === "hide" ? hide(out, frames, matches) : keep(out, frames, matches, t.kind === "with");
+    out =
+      t.kind === "hide"
+        ? hide(
+            out,
+            frames,
+            out.frame.map((f) => matches[f]!),
+          )
+        : keep(out, frames, matches, t.kind === "with");
   }
   return out;
 }
 
-/** Matching frames disappear, their cost goes to the caller. */
-function hide(tree: Tree, frames: Frames, matches: Uint8Array): Tree {
+/** Nodes of carrying families that lead to code which no family names, as the program's own: what only they call is theirs. */
+function towers(tree: Tree, frames: Frames): ArrayLike<number> {
+  const { carriers } = frames;
+  const leads = new Uint8Array(tree.count);
+  const hidden = new Uint8Array(tree.count);
+  for (let i = tree.count - 1; i > 0; i--) {
+    const family = frames.family(tree.frame[i]!);
+    if (leads[i] && carriers.has(family)) hidden[i] = 1;
+    if (leads[i] || family === UNCLASSIFIED) leads[tree.parent[i]!] = 1;
+  }
+  return hidden;
+}
+
+/** Hidden nodes disappear, their cost goes to the caller. */
+function hide(tree: Tree, frames: Frames, isHidden: ArrayLike<number>): Tree {
   const builder = new TreeBuilder(tree.frame[0]!, frames.count, tree.q !== null);
   const at = new Int32Array(tree.count);
   for (let i = 0; i < tree.count; i++) {
-    const hidden = i > 0 && matches[tree.frame[i]!] === 1;
+    const hidden = i > 0 && isHidden[i] === 1;
     const up = i === 0 ? 0 : at[tree.parent[i]!]!;
     at[i] = i === 0 || hidden ? up : builder.child(up, tree.frame[i]!);
     builder.add(at[i]!, tree.selfA[i]!, tree.selfB[i]!);
