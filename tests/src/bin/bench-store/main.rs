@@ -13,6 +13,10 @@ mod shop;
 
 use tephra_tests::bench::Report;
 
+/// That of `tephra`: the memory of compaction is measured in this program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).collect();
     if memory::is_child(&named) {
