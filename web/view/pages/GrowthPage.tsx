@@ -8,9 +8,9 @@ import { BY_NAME } from "../explore/model";
 import { tidyName } from "../flame/labels";
 import { CHANGE_MARK } from "../profile/diff";
 import { here, href, setParams } from "../state/location";
-import { PRESETS, readRange } from "../state/time";
-import { Choice } from "../ui/Choice";
+import { readRange } from "../state/time";
 import * as fmt from "../ui/format";
+import { RangeChoice } from "../ui/RangeChoice";
 import { Shell } from "../ui/Shell";
 import { Spark } from "../ui/Spark";
 import { Empty, Failure, Loading, Progress } from "../ui/States";
@@ -76,16 +76,7 @@ export function GrowthPage() {
           </div>
           {service === "" ? null : <LabelFilters service={service} range={range} />}
           <div class="bar-end">
-            <Choice
-              label="Range"
-              testId="range"
-              value={params.has("until") ? "custom" : (params.get("from") ?? "")}
-              options={[
-                ...PRESETS.map((p) => [p.from, p.label] as const),
-                ...(params.has("until") ? [["custom", fmt.range(range.from, range.until)] as const] : []),
-              ]}
-              onChange={(from) => from !== "custom" && setParams({ from, until: null, z: null })}
-            />
+            <RangeChoice params={params} range={range} onChange={(from) => setParams({ from, until: null, z: null })} />
             <button type="button" class="button" onClick={refresh} data-testid="refresh">
               Refresh
             </button>

@@ -4,10 +4,10 @@ import { apiPath, getJson } from "../api/client";
 import type { Partial, Service } from "../api/contract";
 import { useResource } from "../api/resource";
 import { here, href, setParams } from "../state/location";
-import { PRESETS, readRange } from "../state/time";
-import { Choice } from "../ui/Choice";
+import { readRange } from "../state/time";
 import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
+import { RangeChoice } from "../ui/RangeChoice";
 import { Shell } from "../ui/Shell";
 import { Spark } from "../ui/Spark";
 import { Failure, Loading, Progress } from "../ui/States";
@@ -66,13 +66,7 @@ export function Overview() {
               · {fmt.range(range.from, range.until)}
             </p>
             <div class="bar-end">
-              <Choice
-                label="Range"
-                testId="range"
-                value={params.get("from") ?? ""}
-                options={PRESETS.map((p) => [p.from, p.label] as const)}
-                onChange={(from) => setParams({ from, until: null })}
-              />
+              <RangeChoice params={params} range={range} onChange={(from) => setParams({ from, until: null })} />
             </div>
           </div>
           <PartialNote partial={value.partial} />

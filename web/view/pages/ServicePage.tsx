@@ -4,10 +4,10 @@ import type { FlameHeader, TephraEvent, Timeline as TimelineData } from "../api/
 import { useResource } from "../api/resource";
 import { Explorer } from "../explore/Explorer";
 import { here, href, setParams } from "../state/location";
-import { aroundDeploy, PRESETS, type Range, readRange } from "../state/time";
-import { Choice } from "../ui/Choice";
+import { aroundDeploy, type Range, readRange } from "../state/time";
 import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
+import { RangeChoice } from "../ui/RangeChoice";
 import { Shell } from "../ui/Shell";
 import { Empty, Failure, Loading, Progress } from "../ui/States";
 import { Timeline } from "../ui/Timeline";
@@ -71,17 +71,11 @@ export function ServicePage({ service }: { service: string }) {
           <LabelFilters service={service} range={context} />
           <div class="bar-end">
             <SplitBy service={service} range={context} value={by} />
-            <Choice
-              label="Range"
-              testId="range"
-              value={narrowed || params.has("until") ? "custom" : (params.get("from") ?? "")}
-              options={[
-                ...PRESETS.map((p) => [p.from, p.label] as const),
-                ...(narrowed || params.has("until") ? [["custom", fmt.range(range.from, range.until)] as const] : []),
-              ]}
-              onChange={(from) =>
-                from !== "custom" && setParams({ from, until: null, "tl.from": null, "tl.until": null, z: null })
-              }
+            <RangeChoice
+              params={params}
+              range={range}
+              narrowed={narrowed}
+              onChange={(from) => setParams({ from, until: null, "tl.from": null, "tl.until": null, z: null })}
             />
             <button type="button" class="button" onClick={refresh} data-testid="refresh">
               Refresh
