@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -25,6 +26,13 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// See above.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Writes the content of a file over itself and makes it durable: the kernel may show bytes that it has not brought to the disk,
+    /// and, after a failed sync, never will.
+    ///
+    /// # Errors
+    /// See above.
+    fn renew(&self, file: &Path) -> io::Result<()>;
 
     /// Makes the names in a folder durable.
     ///
@@ -83,6 +91,18 @@ impl Disk for RealDisk {
         fs::rename(from, to)
     }
 
+    fn renew(&self, file: &Path) -> io::Result<()> {
+        let file = OpenOptions::new().read(true).write(true).open(file)?;
+        let mut piece = vec![0; 1 << 20];
+        let mut offset = 0;
+        loop {
+            let bytes = file.read_at(&mut piece, offset)?;
+            let Some(content @ [_, ..]) = piece.get(..bytes) else { return file.sync_all() };
+            file.write_all_at(content, offset)?;
+            offset += bytes as u64;
+        }
+    }
+
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     }
@@ -123,5 +143,24 @@ impl NewFile for File {
 
     fn sync(&mut self) -> io::Result<()> {
         self.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_renewed_holds_what_it_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("log");
+        assert_eq!(RealDisk.renew(&file).unwrap_err().kind(), io::ErrorKind::NotFound);
+        // None, less than a piece, and some pieces.
+        for bytes in [0, 1_000, (2 << 20) + 1] {
+            let content: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
+            fs::write(&file, &content).unwrap();
+            RealDisk.renew(&file).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), content);
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::StoreError;
+use super::disk::{Disk, RealDisk};
 
 /// Makes the folder, and makes sure it is one.
 pub(super) fn prepare(data: &Path) -> Result<(), StoreError> {
@@ -18,15 +19,25 @@ pub(super) fn prepare(data: &Path) -> Result<(), StoreError> {
         _ => problem(data, &format!("cannot be made ({e}): choose another with --data")),
     })?;
     match data.parent() {
-        Some(parent) if fresh && !parent.as_os_str().is_empty() => sync(parent),
+        Some(parent) if fresh && !parent.as_os_str().is_empty() => sync(&RealDisk, parent),
         _ => Ok(()),
     }
 }
 
 /// Makes the names in a folder durable.
-pub(super) fn sync(folder: &Path) -> Result<(), StoreError> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|e| problem(folder, &format!("cannot be synced ({e}): choose another with --data")))
+pub(super) fn sync(disk: &dyn Disk, folder: &Path) -> Result<(), StoreError> {
+    disk.sync_folder(folder)
+        .map_err(|e| problem(folder, &format!("cannot be synced ({e}): choose another with --data")))
+}
+
+/// Makes durable what can be read in a file of the folder; one that is not there is fine.
+pub(super) fn renew(disk: &dyn Disk, data: &Path, name: &str) -> Result<(), StoreError> {
+    match disk.renew(&data.join(name)) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(problem(data, &format!("{name} cannot be written ({e}): check the disk")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How long a lock may outlive its owner: a child process that is just being started holds all its parent had open until it runs

@@ -197,6 +197,19 @@ impl Store {
         Self::start(place, options, opened, lock).await
     }
 
+    /// Opens a data folder on another disk, which SQLite knows as `vfs`.
+    #[cfg(test)]
+    pub(crate) async fn open_on(
+        data: &Path,
+        options: Options,
+        disk: Arc<dyn disk::Disk>,
+        vfs: &str,
+    ) -> Result<Self, StoreError> {
+        let lock = place::take_folder(data)?;
+        let opened = place::open_folder(data, disk, Some(vfs)).await?;
+        Self::start(Place::Folder(data.to_owned()), options, opened, lock).await
+    }
+
     async fn start(place: Place, options: Options, opened: Opened, lock: File) -> Result<Self, StoreError> {
         let cache = options.cache_bytes;
         let store = Self {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::bucket::{Bucket, BucketPlace};
 use super::bulk::{Bulk, Folder};
 use super::catalog::{Catalog, CatalogError, Location};
+use super::disk::{Disk, RealDisk};
 use super::{StoreError, folder};
 
 /// Where a store is. In either case the folder belongs to one process.
@@ -84,16 +85,21 @@ impl Place {
     /// Opens it. The folder is prepared and locked already. `cache_bytes`: memory for what was read from a bucket lately.
     pub(super) async fn open(&self, cache_bytes: usize) -> Result<Opened, StoreError> {
         match self {
-            Self::Folder(data) => {
-                let bulk = Arc::new(Folder::open(&data.join("segments"))?);
-                let catalog = Catalog::connect(&Location::File(data.join("catalog.sqlite"))).await?;
-                // What was made just now must still have its name after a power cut.
-                folder::sync(data)?;
-                Ok(Opened { catalog, bulk, bucket: None })
-            }
+            Self::Folder(data) => open_folder(data, Arc::new(RealDisk), None).await,
             Self::Shared { catalog, bucket, .. } => open_shared(catalog, bucket, cache_bytes).await,
         }
     }
+}
+
+/// A folder on a disk; `vfs` is what SQLite calls that disk, `None` the operating system's.
+pub(super) async fn open_folder(data: &Path, disk: Arc<dyn Disk>, vfs: Option<&str>) -> Result<Opened, StoreError> {
+    let bulk = Arc::new(Folder::open_on(disk.clone(), &data.join("segments"))?);
+    // SQLite takes for committed all it finds in its log, also what a predecessor could not sync, or was killed before it did.
+    folder::renew(disk.as_ref(), data, "catalog.sqlite-wal")?;
+    let catalog = Catalog::connect_file(&data.join("catalog.sqlite"), vfs).await?;
+    // What was made just now must still have its name after a power cut.
+    folder::sync(disk.as_ref(), data)?;
+    Ok(Opened { catalog, bulk, bucket: None })
 }
 
 async fn open_shared(postgres: &Postgres, place: &BucketPlace, cache_bytes: usize) -> Result<Opened, StoreError> {

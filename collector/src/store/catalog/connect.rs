@@ -50,24 +50,32 @@ impl Catalog {
     /// # Errors
     /// When the database cannot be reached, is no catalog, or was written by a later release.
     pub async fn connect(location: &Location) -> Result<Self, CatalogError> {
+        match location {
+            Location::File(file) => Self::connect_file(file, None).await,
+            Location::Postgres(url) => Self::connect_postgres(url).await,
+        }
+    }
+
+    /// The same in a file, on the file system that SQLite knows as `vfs`: the operating system's where it is `None`.
+    pub(in crate::store) async fn connect_file(file: &Path, vfs: Option<&str>) -> Result<Self, CatalogError> {
         install_default_drivers();
-        let catalog = match location {
-            Location::File(file) => {
-                let options = options(&sqlite_url(file)?)?;
-                // One connection writes, so that writers queue instead of failing as busy; readers never wait for it.
-                let write = pool(1, sqlite_session).connect_with(options.clone()).await?;
-                Self { read: pool(READERS, sqlite_session).connect_lazy_with(options), write, shared: false }
-            }
-            Location::Postgres(url) => {
-                let options = options(url)?;
-                // A pool says only that it has waited; one connection by itself says why.
-                let first = tokio::time::timeout(ACQUIRE, AnyConnection::connect_with(&options)).await;
-                let silent = |_| CatalogError::Location(format!("no answer within {} s", ACQUIRE.as_secs()));
-                first.map_err(silent)??.close().await?;
-                let pool = pool(CONNECTIONS, postgres_session).connect_with(options).await?;
-                Self { read: pool.clone(), write: pool, shared: true }
-            }
-        };
+        let options = options(&sqlite_url(file, vfs)?)?;
+        // One connection writes, so that writers queue instead of failing as busy; readers never wait for it.
+        let write = pool(1, sqlite_session).connect_with(options.clone()).await?;
+        let catalog = Self { read: pool(READERS, sqlite_session).connect_lazy_with(options), write, shared: false };
+        migrate(&catalog).await?;
+        Ok(catalog)
+    }
+
+    async fn connect_postgres(url: &str) -> Result<Self, CatalogError> {
+        install_default_drivers();
+        let options = options(url)?;
+        // A pool says only that it has waited; one connection by itself says why.
+        let first = tokio::time::timeout(ACQUIRE, AnyConnection::connect_with(&options)).await;
+        let silent = |_| CatalogError::Location(format!("no answer within {} s", ACQUIRE.as_secs()));
+        first.map_err(silent)??.close().await?;
+        let pool = pool(CONNECTIONS, postgres_session).connect_with(options).await?;
+        let catalog = Self { read: pool.clone(), write: pool, shared: true };
         migrate(&catalog).await?;
         Ok(catalog)
     }
@@ -115,8 +123,9 @@ fn options(url: &str) -> Result<AnyConnectOptions, CatalogError> {
     AnyConnectOptions::from_str(url).map_err(|e| CatalogError::Location(e.to_string()))
 }
 
-fn sqlite_url(file: &Path) -> Result<String, CatalogError> {
+fn sqlite_url(file: &Path, vfs: Option<&str>) -> Result<String, CatalogError> {
     let path = std::path::absolute(file).map_err(|e| CatalogError::Location(e.to_string()))?;
     let path = path.to_str().ok_or_else(|| CatalogError::Location(format!("{} is not UTF-8", path.display())))?;
-    Ok(format!("sqlite://{}?mode=rwc", percent_encode(path.as_bytes(), PATH)))
+    let vfs = vfs.map(|name| format!("&vfs={name}")).unwrap_or_default();
+    Ok(format!("sqlite://{}?mode=rwc{vfs}", percent_encode(path.as_bytes(), PATH)))
 }

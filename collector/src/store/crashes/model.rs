@@ -1,7 +1,10 @@
 //! A disk that forgets: a file system in memory that keeps apart what was synced and what was only written, and fails where it is told.
 //!
 //! After a power cut, content that was not synced is there sector by sector or not, and each change of a name that was not synced
-//! has happened or not.
+//! has happened or not. What a sync failed to bring to the platter is never brought there by the next one.
+
+mod content;
+mod file;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -9,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
-use crate::store::disk::{Disk, NewFile};
+use content::Content;
+pub(super) use file::ModelFile;
 
-const SECTOR: usize = 64;
+use crate::store::disk::{Disk, NewFile};
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +24,28 @@ pub(super) enum Fault {
     Error(ErrorKind),
     /// Half of this operation is done, then it fails.
     Half(ErrorKind),
+    /// Before this operation the process is killed; what it has written, the kernel still knows.
+    Kill,
     /// From this operation on nothing works any more.
     PowerCut,
 }
 
-#[derive(Debug, Default)]
+/// What changes something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Make,
+    Write,
+    Truncate,
+    Sync,
+    Rename,
+    Remove,
+    SyncFolder,
+}
+
+#[derive(Debug, Default, Clone)]
 struct State {
-    /// Operations that change something, so far.
-    operations: usize,
+    /// Those that change something, so far.
+    operations: Vec<Operation>,
     fault: Option<(usize, Fault)>,
     off: bool,
     files: Vec<Content>,
@@ -37,30 +55,52 @@ struct State {
     unsynced: Vec<Vec<(PathBuf, Option<usize>)>>,
 }
 
-#[derive(Debug, Default, Clone)]
-struct Content {
-    now: Vec<u8>,
-    synced: Vec<u8>,
-}
-
 /// See above.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ModelDisk(Arc<Mutex<State>>);
+pub(super) struct ModelDisk {
+    state: Arc<Mutex<State>>,
+    mounted: PathBuf,
+}
 
 impl ModelDisk {
+    fn new(state: State) -> Self {
+        Self { state: Arc::new(Mutex::new(state)), mounted: PathBuf::new() }
+    }
+
+    /// The same disk under a folder.
+    pub(super) fn mounted_on(&self, folder: &Path) -> Self {
+        Self { state: self.state.clone(), mounted: folder.to_owned() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
+    }
+
+    /// A path as the disk itself knows it.
+    fn inside<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.mounted).unwrap_or(path)
     }
 
     /// Fails operation number `at`, counted from the next one.
     pub(super) fn fail(&self, at: usize, fault: Fault) {
         let mut state = self.state();
-        state.fault = Some((state.operations + at, fault));
+        state.fault = Some((state.operations.len() + at, fault));
+    }
+
+    /// True once what was to fail has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.state().fault.is_none()
     }
 
     /// Operations so far.
-    pub(super) fn operations(&self) -> usize {
-        self.state().operations
+    pub(super) fn operations(&self) -> Vec<Operation> {
+        self.state().operations.clone()
+    }
+
+    /// The same disk, for another process.
+    pub(super) fn after_restart(&self) -> Self {
+        let before = self.state().clone();
+        Self::new(State { operations: Vec::new(), fault: None, off: false, ..before })
     }
 
     /// What is there when the machine starts again.
@@ -73,27 +113,28 @@ impl ModelDisk {
         let mut names = state.synced_names.clone();
         for change in &state.unsynced {
             // A rename is one change: both names or neither.
-            if random() % 2 == 0 {
+            if random().is_multiple_of(2) {
                 apply(&mut names, change);
             }
         }
-        let files = state.files.iter().map(|file| {
-            if file.now == file.synced {
-                return file.clone();
-            }
-            let longest = file.now.len().max(file.synced.len());
-            let len = if random() % 2 == 0 { file.now.len() } else { random() % (longest + 1) };
-            let sector = |start: usize, from_now: bool| {
-                let content = if from_now { &file.now } else { &file.synced };
-                let byte = |at: usize| content.get(at).copied().unwrap_or(0);
-                (start..(start + SECTOR).min(len)).map(byte).collect::<Vec<u8>>()
-            };
-            let survived: Vec<u8> =
-                (0..len).step_by(SECTOR).flat_map(|start| sector(start, random() % 2 == 0)).collect();
-            Content { now: survived.clone(), synced: survived }
-        });
-        let fresh = State { files: files.collect(), synced_names: names.clone(), names, ..State::default() };
-        Self(Arc::new(Mutex::new(fresh)))
+        let files = state.files.iter().map(|file| file.after_power_cut(&mut random)).collect();
+        Self::new(State { files, synced_names: names.clone(), names, ..State::default() })
+    }
+
+    /// Opens a file that is there.
+    pub(super) fn open(&self, file: &Path) -> io::Result<ModelFile> {
+        Ok(ModelFile { disk: self.clone(), number: self.state().find(self.inside(file))? })
+    }
+
+    /// Makes an empty file, in place of what had its name.
+    pub(super) fn make(&self, file: &Path) -> io::Result<ModelFile> {
+        let mut state = self.state();
+        let half = state.operation(Operation::Make)?;
+        let number = state.files.len();
+        state.files.push(Content::default());
+        state.change(vec![(self.inside(file).to_owned(), Some(number))]);
+        then_fail(half)?;
+        Ok(ModelFile { disk: self.clone(), number })
     }
 }
 
@@ -108,19 +149,19 @@ fn apply(names: &mut BTreeMap<PathBuf, usize>, change: &[(PathBuf, Option<usize>
 
 impl State {
     /// Counts an operation; says whether it happens, happens by half (`Ok(true)`), or fails.
-    fn operation(&mut self) -> io::Result<Option<ErrorKind>> {
-        let at = self.operations;
-        self.operations += 1;
+    fn operation(&mut self, what: Operation) -> io::Result<Option<ErrorKind>> {
+        let at = self.operations.len();
+        self.operations.push(what);
         if self.off {
-            return Err(io::Error::other("the power is off"));
+            return Err(io::Error::other("this came after the end"));
         }
         match self.fault.take_if(|(number, _)| *number == at) {
             None => Ok(None),
             Some((_, Fault::Half(kind))) => Ok(Some(kind)),
             Some((_, Fault::Error(kind))) => Err(kind.into()),
-            Some((_, Fault::PowerCut)) => {
+            Some((_, Fault::Kill | Fault::PowerCut)) => {
                 self.off = true;
-                Err(io::Error::other("the power is cut"))
+                Err(io::Error::other("the end"))
             }
         }
     }
@@ -128,6 +169,10 @@ impl State {
     fn change(&mut self, change: Vec<(PathBuf, Option<usize>)>) {
         apply(&mut self.names, &change);
         self.unsynced.push(change);
+    }
+
+    fn content(&self, number: usize) -> &[u8] {
+        self.files.get(number).map(Content::now).unwrap_or_default()
     }
 
     fn find(&self, file: &Path) -> io::Result<usize> {
@@ -146,35 +191,41 @@ impl Disk for ModelDisk {
     }
 
     fn create(&self, file: &Path) -> io::Result<Box<dyn NewFile>> {
-        let mut state = self.state();
-        let half = state.operation()?;
-        let number = state.files.len();
-        state.files.push(Content::default());
-        state.change(vec![(file.to_owned(), Some(number))]);
-        then_fail(half)?;
-        Ok(Box::new(ModelFile { disk: self.clone(), number }))
+        Ok(Box::new(self.make(file)?))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        let half = state.operation()?;
+        let half = state.operation(Operation::Rename)?;
+        let (from, to) = (self.inside(from), self.inside(to));
         let file = state.find(from)?;
         state.change(vec![(from.to_owned(), None), (to.to_owned(), Some(file))]);
         then_fail(half)
     }
 
-    fn sync_folder(&self, _: &Path) -> io::Result<()> {
+    fn renew(&self, file: &Path) -> io::Result<()> {
+        let file = self.open(file)?;
+        let mut content = vec![0; file.len()];
+        file.read_at(0, &mut content);
+        file.write_at(0, &content)?;
+        file.sync()
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let mut state = self.state();
         // A sync that fails by half has synced something, and nobody knows what: see `after_power_cut`.
-        then_fail(state.operation()?)?;
-        state.synced_names = state.names.clone();
-        state.unsynced.clear();
+        then_fail(state.operation(Operation::SyncFolder)?)?;
+        let folder = self.inside(folder);
+        let inside = |change: &mut Vec<(PathBuf, _)>| change.iter().all(|(name, _)| name.parent() == Some(folder));
+        let State { unsynced, synced_names, .. } = &mut *state;
+        unsynced.extract_if(.., inside).for_each(|change| apply(synced_names, &change));
         Ok(())
     }
 
     fn remove(&self, file: &Path) -> io::Result<()> {
         let mut state = self.state();
-        let half = state.operation()?;
+        let half = state.operation(Operation::Remove)?;
+        let file = self.inside(file);
         state.find(file)?;
         state.change(vec![(file.to_owned(), None)]);
         then_fail(half)
@@ -182,44 +233,19 @@ impl Disk for ModelDisk {
 
     fn read(&self, file: &Path, offset: u64, bytes: u64) -> io::Result<Vec<u8>> {
         let state = self.state();
-        let content = state.files.get(state.find(file)?).map(|file| file.now.as_slice()).unwrap_or_default();
+        let content = state.content(state.find(self.inside(file))?);
         let end = content.len().min((offset + bytes) as usize);
         Ok(content.get(offset as usize..end).unwrap_or_default().to_vec())
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<(String, u64, SystemTime)>> {
         let state = self.state();
+        let folder = self.inside(folder);
         let inside = state.names.iter().filter(|(path, _)| path.parent() == Some(folder));
         let about = |(path, file): (&PathBuf, &usize)| {
-            let bytes = state.files.get(*file).map_or(0, |file| file.now.len() as u64);
+            let bytes = state.content(*file).len() as u64;
             Some((path.file_name()?.to_str()?.to_owned(), bytes, SystemTime::now()))
         };
         Ok(inside.filter_map(about).collect())
-    }
-}
-
-struct ModelFile {
-    disk: ModelDisk,
-    number: usize,
-}
-
-impl NewFile for ModelFile {
-    fn write(&mut self, content: &[u8]) -> io::Result<()> {
-        let mut state = self.disk.state();
-        let half = state.operation()?;
-        let written = if half.is_some() { content.len() / 2 } else { content.len() };
-        if let (Some(file), Some(content)) = (state.files.get_mut(self.number), content.get(..written)) {
-            file.now.extend_from_slice(content);
-        }
-        then_fail(half)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        let mut state = self.disk.state();
-        then_fail(state.operation()?)?;
-        if let Some(file) = state.files.get_mut(self.number) {
-            file.synced = file.now.clone();
-        }
-        Ok(())
     }
 }
