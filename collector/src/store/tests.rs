@@ -89,6 +89,15 @@ async fn a_catalog_of_a_later_release_is_refused() {
     assert!(error.contains("catalog version 999") && error.contains("use a newer tephra"), "{error}");
 }
 
+/// Not that a pool has waited.
+#[tokio::test]
+async fn a_catalog_that_cannot_be_opened_is_refused_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("catalog.sqlite"), [b'x'; 4096]).unwrap();
+    let error = Store::open(dir.path(), options()).await.unwrap_err().to_string();
+    assert!(error.contains("file is not a database"), "{error}");
+}
+
 /// The worst a crash or a disk can do to one object: at every length it is either set aside, or whole.
 #[tokio::test]
 async fn a_segment_cut_at_any_byte_is_quarantined_and_the_rest_is_served() {

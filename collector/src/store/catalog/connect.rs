@@ -60,8 +60,12 @@ impl Catalog {
     pub(in crate::store) async fn connect_file(file: &Path, vfs: Option<&str>) -> Result<Self, CatalogError> {
         install_default_drivers();
         let options = options(&sqlite_url(file, vfs)?)?;
+        // A pool tries again until it says only that it has waited; one connection by itself says at once what is wrong.
+        let mut first = AnyConnection::connect_with(&options).await?;
+        sqlite_session(&mut first).await?;
         // One connection writes, so that writers queue instead of failing as busy; readers never wait for it.
         let write = pool(1, sqlite_session).connect_with(options.clone()).await?;
+        first.close().await?;
         let catalog = Self { read: pool(READERS, sqlite_session).connect_lazy_with(options), write, shared: false };
         migrate(&catalog).await?;
         Ok(catalog)
