@@ -1,10 +1,12 @@
 //! Builds a window from stacks of other formats, within the limits that a window from an agent has.
 
+use std::collections::BTreeMap;
+
 use rustc_hash::FxHashMap;
 use tephra_proto::ids::BuildId;
 use tephra_proto::limits::{
-    STACK_DEPTH_MAX, STRING_BYTES_MAX, WINDOW_FRAMES_MAX, WINDOW_MODULES_MAX, WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX,
-    WINDOW_STACK_NODES_MAX, WINDOW_STRINGS_MAX,
+    STACK_DEPTH_MAX, STRING_BYTES_MAX, WINDOW_FRAMES_MAX, WINDOW_LABEL_SETS_MAX, WINDOW_MODULES_MAX,
+    WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX, WINDOW_STACK_NODES_MAX, WINDOW_STRINGS_MAX,
 };
 use tephra_proto::v1;
 
@@ -77,7 +79,10 @@ pub(super) struct Importer {
     nodes: Vec<(u32, u32)>,
     node_index: FxHashMap<(u32, u32), u32>,
     truncated: std::collections::BTreeSet<u32>,
-    rows: Vec<FxHashMap<u32, (u64, u64)>>,
+    /// Position 0 is the empty set.
+    label_sets: Vec<v1::LabelSet>,
+    /// By type; by stack and label set: value and samples.
+    rows: Vec<FxHashMap<(u32, u32), (u64, u64)>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +106,7 @@ impl Importer {
             nodes: Vec::new(),
             node_index: FxHashMap::default(),
             truncated: std::collections::BTreeSet::new(),
+            label_sets: vec![v1::LabelSet::default()],
             rows,
         }
     }
@@ -131,8 +137,26 @@ impl Importer {
         Ok(frame)
     }
 
+    /// Adds a set of labels, and answers its number.
+    pub(super) fn label_set(&mut self, labels: &BTreeMap<String, String>) -> Result<u32, ImportError> {
+        within("label sets", self.label_sets.len(), WINDOW_LABEL_SETS_MAX)?;
+        let mut set = v1::LabelSet::default();
+        for (name, value) in labels {
+            set.name.push(self.strings.add(name)?);
+            set.value.push(self.strings.add(value)?);
+        }
+        self.label_sets.push(set);
+        Ok(self.label_sets.len() as u32 - 1)
+    }
+
     /// Adds a sample: one value for each type, standing for `samples` samples. Deep stacks lose frames at the root.
-    pub(super) fn sample(&mut self, stack: &[u32], values: &[u64], samples: u64) -> Result<(), ImportError> {
+    pub(super) fn sample(
+        &mut self,
+        stack: &[u32],
+        label_set: u32,
+        values: &[u64],
+        samples: u64,
+    ) -> Result<(), ImportError> {
         if stack.is_empty() || values.iter().all(|&value| value == 0) {
             return Ok(());
         }
@@ -157,7 +181,7 @@ impl Importer {
                 continue;
             }
             within("samples", rows.len(), WINDOW_SAMPLES_MAX)?;
-            let row = rows.entry(parent).or_default();
+            let row = rows.entry((parent, label_set)).or_default();
             row.0 = row.0.saturating_add(value);
             row.1 = row.1.saturating_add(samples.max(1));
         }
@@ -194,14 +218,15 @@ impl Importer {
         };
         let mut series = Vec::new();
         for (profile_type, rows) in self.types.into_iter().zip(self.rows) {
-            let mut rows: Vec<(u32, (u64, u64))> = rows.into_iter().collect();
+            let mut rows: Vec<((u32, u32), (u64, u64))> = rows.into_iter().collect();
             rows.sort_unstable();
             if rows.is_empty() {
                 continue;
             }
             series.push(v1::Series {
                 r#type: Some(profile_type),
-                stack: rows.iter().map(|row| row.0).collect(),
+                stack: rows.iter().map(|row| row.0.0).collect(),
+                label_set: rows.iter().map(|row| row.0.1).collect(),
                 value: rows.iter().map(|row| row.1.0).collect(),
                 scale: 1,
                 samples: rows.iter().map(|row| u32::try_from(row.1.1).unwrap_or(u32::MAX)).collect(),
@@ -217,7 +242,7 @@ impl Importer {
             frames: Some(frames),
             stacks: Some(stacks),
             series,
-            label_sets: vec![v1::LabelSet::default()],
+            label_sets: self.label_sets,
             ..v1::WindowPayload::default()
         })
     }

@@ -10,6 +10,7 @@ use tephra_proto::limits::{
 };
 use tephra_proto::v1;
 
+use super::labels::SampleLabels;
 use super::{Function, Location, Mapping, Profile};
 use crate::profile::import::{ImportError, Importer};
 
@@ -38,6 +39,7 @@ pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
     let columns = Columns::of(&profile)?;
     let mut importer = Importer::new(columns.types.iter().map(|(_, t)| t.clone()).collect());
     let stacks = Stacks::new(&profile, &mut importer)?;
+    let mut labels = SampleLabels::default();
     let mut frames = Vec::new();
     let mut values = Vec::new();
     let mut samples = 0u64;
@@ -56,7 +58,8 @@ pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
         values.clear();
         values.extend(columns.types.iter().map(|(column, _)| sample.value[*column] as u64));
         let count = columns.count.map_or(1, |column| sample.value[column] as u64);
-        importer.sample(&frames, &values, count)?;
+        let label_set = labels.of(&profile, sample, &mut importer)?;
+        importer.sample(&frames, label_set, &values, count)?;
         samples = samples.saturating_add(count);
     }
     Ok(Imported {
@@ -83,15 +86,21 @@ fn prescan(profile: &[u8]) -> Result<(), ImportError> {
     // More than a window may hold of each: unused entries are dropped later.
     const LINES_MAX: usize = 4 * WINDOW_FRAMES_MAX;
     const LOCATION_REFERENCES_MAX: usize = 16 << 20;
+    const LABELS_MAX: usize = 4 << 20;
     let mut counts = [0usize; 16];
-    let (mut lines, mut references) = (0usize, 0usize);
+    let (mut lines, mut references, mut labels) = (0usize, 0usize, 0usize);
     for field in Fields(profile) {
         let (number, content) = field?;
         if let Some(count) = counts.get_mut(number as usize) {
             *count += 1;
         }
         match number {
-            2 => references += content.len(),
+            2 => {
+                references += content.len();
+                for field in Fields(content) {
+                    labels += usize::from(field?.0 == 3);
+                }
+            }
             // Comments may be packed.
             13 => counts[13] += content.len(),
             4 => {
@@ -112,6 +121,7 @@ fn prescan(profile: &[u8]) -> Result<(), ImportError> {
         ("comments", counts[13], WINDOW_SAMPLES_MAX),
         ("lines", lines, LINES_MAX),
         ("references to locations", references, LOCATION_REFERENCES_MAX),
+        ("labels of samples", labels, LABELS_MAX),
     ] {
         if count > limit {
             return Err(ImportError::TooMany { what, limit });
@@ -204,7 +214,7 @@ impl Columns {
     }
 }
 
-fn text(profile: &Profile, index: i64) -> Result<&str, ImportError> {
+pub(super) fn text(profile: &Profile, index: i64) -> Result<&str, ImportError> {
     let found = usize::try_from(index).ok().and_then(|i| profile.string_table.get(i));
     found.map(String::as_str).ok_or(ImportError::Dangling { what: "string", id: index as u64 })
 }

@@ -46,7 +46,11 @@ pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
                     *sum = sum.saturating_add(add);
                 }
             }
-            None => sample.push(Sample { location_id: stack(&merged.nodes, row.node), value: vec![count, value] }),
+            None => sample.push(Sample {
+                location_id: stack(&merged.nodes, row.node),
+                value: vec![count, value],
+                label: Vec::new(),
+            }),
         }
         last = Some(row.node);
     }

@@ -3,6 +3,7 @@
 
 mod decode;
 mod encode;
+mod labels;
 
 pub use decode::{Imported, decode};
 pub use encode::encode;
@@ -50,6 +51,17 @@ struct Sample {
     location_id: Vec<u64>,
     #[prost(int64, repeated, tag = "2")]
     value: Vec<i64>,
+    #[prost(message, repeated, tag = "3")]
+    label: Vec<Label>,
+}
+
+/// Indexes into the string table. One with a number has no string.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Label {
+    #[prost(int64, tag = "1")]
+    key: i64,
+    #[prost(int64, tag = "2")]
+    str: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
