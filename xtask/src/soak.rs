@@ -1,5 +1,7 @@
 //! `cargo xtask soak --minutes N`: the tests that can go on for ever, in release, for as long as they are given.
 
+use std::process::{Command, Stdio};
+
 use crate::Result;
 use crate::tools::{self, cargo, step};
 
@@ -15,15 +17,30 @@ const SOAKS: &[(&str, &[&str])] = &[
 pub(crate) fn run(args: &[&str]) -> Result {
     let &["--minutes", minutes] = args else { return Err("soak takes --minutes N".into()) };
     let minutes: u64 = minutes.parse().map_err(|_| format!("{minutes:?} is no number of minutes"))?;
-    let seconds = minutes * 60 / SOAKS.len() as u64;
+    let share = minutes * 60 / SOAKS.len() as u64;
     for (what, tests) in SOAKS {
         step(what, || {
-            let mut command = cargo();
-            command.args(["test", "--release", "--locked"]).args(*tests);
+            let seconds = share / count(tests)?.max(1);
             // One test that takes its time at a time; what each found is shown.
-            command.args(["--", "--test-threads=1", "--nocapture"]);
-            tools::run(command.env("TEPHRA_SOAK_SECONDS", seconds.to_string()))
+            let mut command = test(tests);
+            command.args(["--test-threads=1", "--nocapture"]).env("TEPHRA_SOAK_SECONDS", seconds.to_string());
+            tools::run(&mut command)
         })?;
     }
     Ok(())
+}
+
+fn test(tests: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--release", "--locked", "--quiet"]).args(tests).arg("--");
+    command
+}
+
+/// How many tests there are: each takes the time it is given.
+fn count(tests: &[&str]) -> Result<u64> {
+    let listed = test(tests).args(["--list"]).stderr(Stdio::inherit()).output()?;
+    if !listed.status.success() {
+        return Err(format!("the tests cannot be listed: {}", listed.status).into());
+    }
+    Ok(String::from_utf8_lossy(&listed.stdout).lines().filter(|line| line.ends_with(": test")).count() as u64)
 }
