@@ -48,12 +48,21 @@ pub async fn run(symbols: Symbols, store: Arc<Store>) {
 /// When catalog or disk fail; what was done stays done.
 pub async fn round(symbols: &Symbols, store: &Store, now_ms: u64) -> Result<Forgotten, StoreError> {
     let catalog = store.catalog();
+    let mut forgotten = Forgotten::default();
+    // First, or they would be taken for news.
+    if let Some(shelf) = &symbols.shared.shelf {
+        for id in shelf.gone().await? {
+            forgotten.add(discard(symbols, id, false).await?);
+        }
+    }
     let uses = catalog.symbol_uses().await?;
     let used = std::mem::take(&mut *symbols.used());
     // A build with symbols and without a use is a new one, or from a release that did not note uses.
     let is_news = |id: &BuildId| used.contains(id) || !uses.contains_key(&id.to_string());
     let known = symbols.shared.folder.known().into_iter().map(|(id, _)| id);
-    let news: Vec<String> = known.filter(is_news).map(|id| id.to_string()).collect();
+    let mut news: Vec<String> = known.filter(is_news).map(|id| id.to_string()).collect();
+    // Collectors that note the same builds at the same time do so in one order, and wait for each other at most once.
+    news.sort_unstable();
     if let Err(error) = catalog.use_symbols(&news, now_ms).await {
         symbols.used().extend(used);
         return Err(error.into());
@@ -61,16 +70,10 @@ pub async fn round(symbols: &Symbols, store: &Store, now_ms: u64) -> Result<Forg
     let retention_ms = store.options().retention.as_millis() as u64;
     let oldest_ms = now_ms.saturating_sub(retention_ms).min(catalog.oldest_window().await?.unwrap_or(u64::MAX));
     let before_ms = oldest_ms.saturating_sub(UNNOTED_MS_MAX + WINDOW_AHEAD_MS_MAX);
-    let mut forgotten = Forgotten::default();
     for (build_id, used_ms) in uses {
         let Ok(id) = BuildId::parse(&build_id) else { continue };
         if used_ms < before_ms && catalog.forget_symbols(&build_id, before_ms).await? {
             forgotten.add(discard(symbols, id, true).await?);
-        }
-    }
-    if let Some(shelf) = &symbols.shared.shelf {
-        for id in shelf.gone().await? {
-            forgotten.add(discard(symbols, id, false).await?);
         }
     }
     Ok(forgotten)

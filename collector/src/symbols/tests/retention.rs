@@ -104,6 +104,7 @@ async fn what_one_collector_lets_go_of_the_others_do_too() {
     assert_eq!((known(&second), known(&first)), ([false, true, false], [true; 3]));
     assert_eq!(forgotten(&first, &store, later).await, 2);
     assert_eq!(known(&first), [false, true, false]);
+    assert_eq!(store.catalog().symbol_uses().await.unwrap().len(), 1, "nothing is left of the others");
     let bucket = store.bucket().unwrap().beside("symbols");
     let there =
         || [("names", ids()[0]), ("lines", ids()[1])].map(|(what, id)| bucket.get(&format!("{id}.{what}")).is_ok());
