@@ -25,20 +25,23 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
     let answer = async {
         let of = |range: TimeRange| Selection { from_ms: range.from_ms, until_ms: range.until_ms, ..selection.clone() };
         let mut whole = engine.merge(&selection).await?;
-        let received = growth::received(&whole);
-        // A trend wants points: slices of the part that has windows, where that is short.
-        if received.millis() * 2 <= selection.range().millis() {
-            whole = engine.merge(&of(received)).await?;
-        }
         if whole.profile_type.kind != Kind::Gauge {
             return Err(ApiError::invalid(
                 format!("{} adds up over time, it does not grow", whole.profile_type.name),
                 "ask for inuse_space or inuse_objects, or compare two ranges with /api/v1/diff",
             ));
         }
+        // A part of the range has another start, and so another growth; and what was not read is not what never arrived.
+        if let Some(partial) = &whole.partial {
+            return Err(ApiError::only_part(partial));
+        }
+        let received = growth::received(&whole);
+        // A trend wants points: slices of the part that has windows, where that is short.
+        if received.millis() * 2 <= selection.range().millis() {
+            whole = engine.merge(&of(received)).await?;
+        }
         let [first, last] = growth::ends(received);
         let (a, b) = (engine.merge(&of(first)).await?, engine.merge(&of(last)).await?);
-        // A part of the range has another start, and so another growth.
         if let Some(partial) = whole.partial.or(a.partial).or(b.partial) {
             return Err(ApiError::only_part(&partial));
         }

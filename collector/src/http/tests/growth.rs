@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Lab, turn_ms};
 use crate::ingest::testing::{TestRow, TestWindow, row};
+use crate::query::QueryLimits;
 
 /// Half a megabyte: one sampled block of small size.
 const BLOCK: u64 = 512 << 10;
@@ -120,6 +121,15 @@ async fn growth_is_told_for_the_time_in_which_windows_arrived() {
     }
     let texts = told["sentences"].to_string();
     assert!(!texts.contains("Windows arrived"), "nothing to explain: {texts}");
+}
+
+/// What could not be read is not what never arrived.
+#[tokio::test]
+async fn growth_of_a_range_that_cannot_be_read_whole_is_refused() {
+    let lab = Lab::with_limits(QueryLimits { windows_max: 40, ..QueryLimits::default() }).await;
+    lab.push(leaking("shop")).await;
+    let refused = lab.get(&format!("/api/v1/growth?service=shop&{}", range())).await;
+    assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", refused.text());
 }
 
 #[tokio::test]
