@@ -48,7 +48,6 @@ impl Shelf {
 
     /// Takes a build off the shelf that the catalog does not know any more. Blocks.
     pub(super) fn remove(&self, id: &BuildId) -> Result<(), BulkError> {
-        self.unsay(id);
         [true, false].into_iter().try_for_each(|has_lines| self.bucket.delete(&object(id, has_lines)))
     }
 
