@@ -9,6 +9,8 @@ use framehop::aarch64::PtrAuthMask;
 use framehop::aarch64::UnwindRegsAarch64;
 use framehop::x86_64::UnwindRegsX86_64;
 
+use super::trail::State;
+
 /// What a walk asks of an unwinder's registers, besides to be unwound. For every processor everywhere, so that walks
 /// recorded on one are tested on another.
 pub(super) trait Unwound {
@@ -20,6 +22,12 @@ pub(super) trait Unwound {
 
     /// A return address without the signature that the processor may have put in its upper bits.
     fn without_signature(&self, return_address: u64) -> u64;
+
+    /// Where it is, in a frame that has called another.
+    fn state(&self) -> State;
+
+    /// Goes to where [`state`](Self::state) was taken.
+    fn set_state(&mut self, state: &State);
 }
 
 impl Unwound for UnwindRegsX86_64 {
@@ -38,6 +46,16 @@ impl Unwound for UnwindRegsX86_64 {
     fn without_signature(&self, return_address: u64) -> u64 {
         return_address
     }
+
+    fn state(&self) -> State {
+        State { return_address: self.ip(), sp: self.sp(), fp: self.bp() }
+    }
+
+    fn set_state(&mut self, state: &State) {
+        self.set_ip(state.return_address);
+        self.set_sp(state.sp);
+        self.set_bp(state.fp);
+    }
 }
 
 impl Unwound for UnwindRegsAarch64 {
@@ -50,6 +68,16 @@ impl Unwound for UnwindRegsAarch64 {
 
     fn without_signature(&self, return_address: u64) -> u64 {
         self.lr_mask().strip_ptr_auth(return_address)
+    }
+
+    fn state(&self) -> State {
+        State { return_address: self.lr(), sp: self.sp(), fp: self.fp() }
+    }
+
+    fn set_state(&mut self, state: &State) {
+        self.set_lr(state.return_address);
+        self.set_sp(state.sp);
+        self.set_fp(state.fp);
     }
 }
 

@@ -15,7 +15,7 @@ use super::modules;
 use super::record;
 use super::slots::{self, COPY_WORDS, DEPTH_MAX};
 use super::thread_state::ThreadState;
-use super::unwind::{self, StackMemory, Walk};
+use super::unwind::{StackMemory, Walk, Walker};
 use crate::sample::{RawSample, SampleKind};
 
 const PAGE_BYTES: u64 = 4096;
@@ -62,8 +62,9 @@ pub(super) fn take(subject: &Subject<'_>) -> Option<u64> {
     let out = workspace.stack.get_mut(..DEPTH.load(Ordering::Relaxed))?;
     let memory = stack_memory(subject, &mut workspace.copy);
     let (pc, registers) = (subject.registers.pc, subject.registers.for_unwinding());
-    let Walk { depth, truncated } =
-        unwind::walk(snapshot, &mut workspace.rules, pc, registers, &memory, &subject.skip, out);
+    let trail = workspace.trails.walk(subject.tid);
+    let walker = Walker { snapshot, rules: &mut workspace.rules, trail, memory: &memory, skip: &subject.skip };
+    let Walk { depth, truncated } = walker.walk(pc, registers, out);
     let stack = out.get(..depth)?;
     let stack_hash = record::stack_hash(stack, truncated);
     let context = context_record::current();

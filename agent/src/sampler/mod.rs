@@ -28,6 +28,7 @@ mod stack_bounds;
 mod thread_state;
 mod threads;
 mod timer;
+mod trail;
 mod unwind;
 
 use std::cell::Cell;

@@ -50,10 +50,11 @@ impl<U: Unwinder<Module = framehop::Module<UnwindBytes>> + Default> Snapshot<U> 
 }
 
 impl<U> Snapshot<U> {
-    /// Whether an address lies in code of a known module.
-    pub(super) fn is_code(&self, pc: u64) -> bool {
+    /// The code of a known module around an address; empty when it lies in none.
+    pub(super) fn code_around(&self, pc: u64) -> Range<u64> {
         let after = self.code.partition_point(|range| range.start <= pc);
-        after.checked_sub(1).and_then(|index| self.code.get(index)).is_some_and(|range| range.contains(&pc))
+        let range = after.checked_sub(1).and_then(|index| self.code.get(index)).filter(|range| range.contains(&pc));
+        range.cloned().unwrap_or_default()
     }
 }
 
@@ -92,8 +93,11 @@ pub(super) unsafe fn snapshot<'a>() -> Option<&'a Snapshot> {
 fn publish(snapshot: Snapshot) {
     let old = SNAPSHOT.swap(Box::into_raw(Box::new(snapshot)), Ordering::AcqRel);
     for slot in slots::all() {
+        let mut slot = slot.wait_and_claim();
+        let workspace = slot.parts().0;
         // The rules in an old cache are told apart by a 16-bit generation only; a fresh cache cannot be mistaken.
-        slot.wait_and_claim().parts().0.rules = Rules::default();
+        workspace.rules = Rules::default();
+        workspace.trails.forget();
     }
     if !old.is_null() {
         // SAFETY: it came from `Box::into_raw` above, is no longer published, and every reader has finished.
@@ -244,8 +248,9 @@ mod tests {
     fn the_snapshot_knows_this_code_and_not_the_heap() {
         let snapshot = Snapshot::of_this_process();
         let heap = Box::new(0u8);
-        assert!(snapshot.is_code(the_snapshot_knows_this_code_and_not_the_heap as *const () as u64));
-        assert!(!snapshot.is_code(&raw const *heap as u64));
-        assert!(!snapshot.is_code(0));
+        let code = the_snapshot_knows_this_code_and_not_the_heap as *const () as u64;
+        assert!(snapshot.code_around(code).contains(&code));
+        assert!(snapshot.code_around(&raw const *heap as u64).is_empty());
+        assert!(snapshot.code_around(0).is_empty());
     }
 }

@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ring::Ring;
 use super::rules::Rules;
+use super::trail::Trails;
 
 /// Deepest stack that can be asked for.
 pub(super) const DEPTH_MAX: usize = 512;
 /// 16 KiB: how much of a stack is copied while its bounds are not known.
 pub(super) const COPY_WORDS: usize = 2048;
-/// Each takes 190 KiB. A sample holds one for some microseconds, hundreds of times in a second of a processor, so few are in
+/// Each takes 250 KiB. A sample holds one for some microseconds, hundreds of times in a second of a processor, so few are in
 /// use at once, however many processors there are.
 const SLOTS_MAX: usize = 16;
 /// Slots tried before a sample is dropped.
@@ -24,6 +25,7 @@ const PROBES: usize = 3;
 /// What the holder of a slot works with.
 pub(super) struct Workspace {
     pub(super) rules: Rules,
+    pub(super) trails: Trails,
     pub(super) copy: Box<[u64; COPY_WORDS]>,
     pub(super) stack: Box<[u64; DEPTH_MAX]>,
 }
@@ -71,6 +73,7 @@ impl Slot {
             taken: AtomicBool::new(false),
             workspace: UnsafeCell::new(Workspace {
                 rules: Rules::default(),
+                trails: Trails::default(),
                 copy: Box::new([0; COPY_WORDS]),
                 stack: Box::new([0; DEPTH_MAX]),
             }),

@@ -9,7 +9,8 @@ use super::loaded::{Loaded, UnwindBytes, UnwindTables};
 use super::modules::Snapshot;
 use super::rules::Rules;
 use super::signed_returns;
-use super::unwind::{self, StackMemory};
+use super::trail::Trails;
+use super::unwind::{StackMemory, Walker};
 
 type Unwinder = UnwinderAarch64<UnwindBytes, Frugal>;
 
@@ -83,12 +84,13 @@ fn bytes(words: &mut std::str::Split<'_, char>) -> Vec<u8> {
 /// Walks every moment and compares every address with what the program really had called.
 #[track_caller]
 fn check(recording: &[u8], least_moments: usize) {
-    let mut rules = Rules::new(CacheAarch64::<Frugal>::new_in);
+    let (mut rules, mut trails) = (Rules::new(CacheAarch64::<Frugal>::new_in), Trails::default());
     let mut out = [0; 128];
     let (mut moments, mut wrong) = (0, Vec::new());
     replay(recording, |snapshot, moment| {
         let Moment { pc, registers, memory, callers } = moment;
-        let walk = unwind::walk(snapshot, &mut rules, *pc, *registers, memory, &(0..0), &mut out);
+        let walker = Walker { snapshot, rules: &mut rules, trail: trails.walk(0), memory, skip: &(0..0) };
+        let walk = walker.walk(*pc, *registers, &mut out);
         // A call is where its return address is, less one.
         let expected: Vec<u64> = std::iter::once(*pc).chain(callers.iter().map(|caller| caller - 1)).collect();
         moments += 1;

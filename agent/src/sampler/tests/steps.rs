@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicUsize;
 
 use super::modules::Snapshot;
 use super::rules::Rules;
-use super::unwind::{self, StackMemory};
+use super::trail::Trails;
+use super::unwind::{StackMemory, Walker};
 use super::*;
 
 /// More would take longer than a test may.
@@ -19,6 +20,7 @@ const FAILURES_KEPT: usize = 12;
 struct Stepper {
     snapshot: Snapshot,
     rules: Rules,
+    trails: Trails,
     stack_end: u64,
     /// The calls under way, outermost first.
     calls: Vec<Call>,
@@ -67,7 +69,9 @@ impl Stepper {
         // SAFETY: the stack is this thread's own from here to its control block.
         let memory = unsafe { StackMemory::in_place(registers.sp & !7, self.stack_end) };
         let (pc, unwound) = (registers.pc, registers.for_unwinding());
-        let walk = unwind::walk(&self.snapshot, &mut self.rules, pc, unwound, &memory, &(0..0), &mut out);
+        let (rules, trail) = (&mut self.rules, self.trails.walk(0));
+        let walker = Walker { snapshot: &self.snapshot, rules, trail, memory: &memory, skip: &(0..0) };
+        let walk = walker.walk(pc, unwound, &mut out);
         let stack = &out[..walk.depth];
         // SAFETY: the program's own stack pointer.
         let top = unsafe { *(registers.sp as *const u64) };
@@ -129,6 +133,7 @@ fn step_through(mut work: impl FnMut()) -> Stepper {
     let mut stepper = Stepper {
         snapshot: Snapshot::of_this_process(),
         rules: Rules::default(),
+        trails: Trails::default(),
         stack_end: arch::thread_pointer() & !7,
         calls: Vec::with_capacity(1 << 16),
         depth_outside: 0,
