@@ -9,8 +9,8 @@ use super::frugal::Frugal;
 
 /// Addresses in one cache. Those that differ by a multiple of it push each other out.
 const ADDRESSES: u64 = 509;
-/// Each takes 13 KiB.
-const CACHES: usize = 8;
+/// Each takes 13 KiB. An odd number: code is aligned to powers of two, so that addresses are often such a distance apart.
+const CACHES: usize = 9;
 
 /// Caches that never allocate after their creation.
 pub(super) struct Rules<C = CacheNative<Frugal>>([C; CACHES]);
@@ -49,5 +49,18 @@ mod tests {
         assert_eq!(*rules.of(0x5555_0000), caches[0], "an address keeps its cache");
         caches.sort_unstable();
         assert_eq!(caches, (0..CACHES).map(Some).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn functions_of_one_size_share_no_place() {
+        for bits in 2..12 {
+            let mut numbers = 0..CACHES;
+            let mut rules = Rules::new(|| numbers.next());
+            let places: std::collections::HashSet<_> = (0..ADDRESSES * CACHES as u64)
+                .map(|n| 0x5555_0000 + (n << bits))
+                .map(|pc| (*rules.of(pc), pc % ADDRESSES))
+                .collect();
+            assert_eq!(places.len(), ADDRESSES as usize * CACHES, "{} bytes each", 1 << bits);
+        }
     }
 }
