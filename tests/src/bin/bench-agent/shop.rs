@@ -13,6 +13,7 @@ use shop::catalog::Catalog;
 use shop::client::Client;
 use shop::tax::{TaxOffice, TaxRules};
 use shop::{fingerprint, receipt, tax};
+use tephra_agent::bench_hooks;
 use tephra_tests::bench::{Random, Report, percentile_ms};
 
 use crate::sink;
@@ -88,6 +89,8 @@ pub(crate) fn measure(report: &mut Report, minutes: u64) {
         stats.alloc_samples as f64 / stats.cpu_samples.max(1) as f64,
         "",
     );
+    let (taken, _, ns) = bench_hooks::totals();
+    report.note("shop: one sample, CPU or allocation, on average", ns as f64 / taken.max(1) as f64 / 1_000.0, "µs");
     let tail = Interval::of(&tails);
     report.at_most("shop p99 latency, CPU + heap + labels on", tail.mean, "%", 1.0);
     report.note("shop p99 latency: 95 % interval, plus or minus", tail.half_width, "%");
