@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use crate::builder::{Builder, Settings, StartError};
 use crate::export::{self, Binaries, Queue};
 use crate::notice::Notice;
-use crate::spans;
 use crate::stats::{Board, Stats, Thread};
 use crate::worker::{self, Command, Worker};
+use crate::{sampler, spans};
 
 /// How long stopping and flushing may keep their caller.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -178,6 +178,7 @@ fn become_the_one() -> Result<(), StartError> {
 
 fn spawn(name: &str, alive: Sender<()>, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        sampler::wait_for_turn();
         work();
         drop(alive);
     });

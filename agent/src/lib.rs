@@ -22,6 +22,7 @@
 //! - **Slow it down noticeably.** A thread is interrupted about `cpu_hz` times per second of CPU it *uses*; a sleeping
 //!   thread is left alone, but for the rare signal that the kernel hands on to it while another thread starts or ends, when the
 //!   C library blocks signals. No thread of yours ever waits for the agent: not for a lock, not for the network, not for memory.
+//!   The agent's own threads never take a processor from one of yours that is running: they wait until one is free, or for their turn.
 //!   While the agent uses more than 1 % of the process's CPU time, it halves its rate; and however much the process allocates,
 //!   allocation samples stay at some 400 for each second of its CPU time.
 //! - **Fill its memory.** Every table and queue has a fixed budget, together [`Builder::memory_limit`]. What does not

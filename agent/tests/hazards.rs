@@ -11,7 +11,8 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use support::{alone, soak_time, thread_cpu};
+use support::{alone, soak_time, thread_cpu, wait_for};
+use tephra_agent::Agent;
 use tephra_agent::bench_hooks::{Session, cpu_sample_ns};
 
 const ROLE: &str = "TEPHRA_TEST_ROLE";
@@ -190,6 +191,28 @@ fn a_thread_that_sleeps_is_not_woken() {
     });
     assert!(session.drained() > 500, "{} samples", session.drained());
     assert_eq!(interrupted.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn the_agents_own_threads_wait_for_their_turn() {
+    /// How the kernel shows `SCHED_OTHER` and `SCHED_BATCH`.
+    const USUAL: &str = "0";
+    const IN_TURN: &str = "3";
+    let _alone = alone();
+    let agent = Agent::builder("patient").endpoint("http://127.0.0.1:9").start().unwrap();
+    let policies = |own| -> Vec<String> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+        let named = stats.map(|stat| {
+            let (name, fields) = stat.split_once('(').unwrap().1.rsplit_once(") ").unwrap();
+            (name.starts_with("tephra-"), fields.split(' ').nth(38).unwrap().to_owned())
+        });
+        named.filter(|(is_own, _)| *is_own == own).map(|(_, policy)| policy).collect()
+    };
+    wait_for("the agent's threads to stand in line", || policies(true) == [IN_TURN; 2]);
+    let others = policies(false);
+    assert!(!others.is_empty() && others.iter().all(|policy| policy == USUAL), "{others:?}");
+    drop(agent);
 }
 
 #[test]

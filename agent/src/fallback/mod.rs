@@ -121,6 +121,8 @@ impl Registers {
 /// This sampler has no tables of its own.
 pub(crate) fn limit_tables(_: usize) {}
 
+pub(crate) fn wait_for_turn() {}
+
 /// There is nothing but a process's timer.
 pub(crate) fn has_process_timer() -> bool {
     true

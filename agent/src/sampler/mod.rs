@@ -29,6 +29,7 @@ mod thread_state;
 mod threads;
 mod timer;
 mod trail;
+mod turns;
 mod unwind;
 
 use std::cell::Cell;
@@ -45,6 +46,7 @@ pub(crate) use self::counters::{Counters, read as counters};
 pub(crate) use self::durations::Durations;
 pub(crate) use self::loaded::limit_tables;
 pub(crate) use self::modules::ModuleMap;
+pub(crate) use self::turns::wait_for_turn;
 
 use self::capture::Subject;
 use self::modules::Tracker;
