@@ -22,9 +22,12 @@ use crate::{random, spans};
 
 pub(crate) const THREAD_NAME: &str = "tephra-agent";
 
-/// A new thread burns at most this much CPU before it has a timer.
+/// How often the rings are emptied, and threads and code are looked at.
+const DRAIN: Duration = Duration::from_millis(100);
+/// How often threads and code are looked at while they change: whoever has just been started is known after this.
 const TICK: Duration = Duration::from_millis(25);
-const TICKS_PER_DRAIN: u32 = 4;
+/// What has not changed for so long is taken not to. So the agent wakes ten times a second in a process at rest, not forty.
+const CALM_AFTER: Duration = Duration::from_secs(1);
 
 /// What the handle asks of the agent thread. That it is gone means: stop.
 #[derive(Debug)]
@@ -149,18 +152,23 @@ impl Worker {
 
     /// Works until the other end of `commands` is gone; then seals the last window.
     pub(crate) fn run(mut self, commands: &Receiver<Command>) {
-        let mut ticks = 0;
+        let mut changed = Instant::now();
+        let mut undrained = Duration::ZERO;
         loop {
             let now = clock::unix_ms();
             if !self.window.slot().holds(now) {
                 self.seal(Seal::Whole);
                 continue;
             }
-            match commands.recv_timeout(TICK.min(self.window.slot().remaining(now))) {
+            let pause = if changed.elapsed() < CALM_AFTER { TICK } else { DRAIN };
+            match commands.recv_timeout(pause.min(self.window.slot().remaining(now))) {
                 Err(RecvTimeoutError::Timeout) => {
-                    sampler::tick();
-                    ticks += 1;
-                    if ticks % TICKS_PER_DRAIN == 0 {
+                    if sampler::tick() {
+                        changed = Instant::now();
+                    }
+                    undrained += pause;
+                    if undrained >= DRAIN {
+                        undrained = Duration::ZERO;
                         self.collect();
                     }
                 }

@@ -216,6 +216,33 @@ fn the_agents_own_threads_wait_for_their_turn() {
 }
 
 #[test]
+fn a_process_at_rest_is_hardly_disturbed() {
+    if let Some(output) = in_child("a_process_at_rest_is_hardly_disturbed") {
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    /// How often the agent's threads have begun to wait for something.
+    fn waits() -> u64 {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+        let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+        let own = statuses.filter(|status| status.starts_with("Name:\ttephra-"));
+        own.map(|status| {
+            status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok())
+        })
+        .map(|waits: Option<u64>| waits.unwrap())
+        .sum()
+    }
+    let agent = Agent::builder("at-rest").endpoint("http://127.0.0.1:9").start().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let (before, started) = (waits(), Instant::now());
+    std::thread::sleep(Duration::from_secs(3));
+    // Ten times a second by intention; there may be a window to seal, and a collector to be tried again.
+    let (waited, most) = (waits() - before, started.elapsed().as_secs_f64() * 15.0 + 10.0);
+    drop(agent);
+    assert!(waited > 0 && (waited as f64) < most, "{waited} times");
+}
+
+#[test]
 fn a_process_that_becomes_another_program_goes_on() {
     let test = "a_process_that_becomes_another_program_goes_on";
     if let Some(output) = in_child(test) {

@@ -193,7 +193,7 @@ pub(crate) fn set_hz(hz: u32) {
     });
 }
 
-pub(crate) fn tick() {
+pub(crate) fn tick() -> bool {
     RUNNING.with_borrow_mut(|running| {
         if let Some(running) = running
             && running.guard.is_some()
@@ -205,6 +205,7 @@ pub(crate) fn tick() {
             running.guard = ProfilerGuard::new(running.config.hz as i32).ok();
         }
     });
+    false
 }
 
 pub(crate) fn drain(each: &mut dyn FnMut(&RawSample<'_>)) {

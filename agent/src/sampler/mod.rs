@@ -116,8 +116,8 @@ struct Identity {
     exempt: Cell<bool>,
 }
 
-/// Starts sampling every thread but the calling one, which becomes the agent thread: it has to call [`tick`] about every
-/// 25 ms and [`drain`] about every 100 ms.
+/// Starts sampling every thread but the calling one, which becomes the agent thread: it has to call [`drain`] about every 100 ms,
+/// and [`tick`] as often, or about every 25 ms while there is news.
 ///
 /// # Errors
 /// When sampling runs already, cannot run, or the configuration is out of range.
@@ -187,17 +187,19 @@ pub(crate) fn set_hz(hz: u32) {
     }
 }
 
-/// Looks after threads, stack bounds and modules.
-pub(crate) fn tick() {
+/// Looks after threads, stack bounds and modules; `true` when there was anything new.
+pub(crate) fn tick() -> bool {
+    let mut is_news = false;
     if let Some(mut supervisor) = supervisor()
         && let Some(supervisor) = supervisor.as_mut()
     {
-        supervisor.tracker.refresh();
+        is_news |= supervisor.tracker.refresh();
         if !supervisor.paused {
-            supervisor.threads.discover();
-            supervisor.threads.find_bounds();
+            is_news |= supervisor.threads.discover();
+            is_news |= supervisor.threads.find_bounds();
         }
     }
+    is_news
 }
 
 /// Hands out every sample taken since the last call, oldest first within each slot.

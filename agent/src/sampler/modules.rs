@@ -179,11 +179,11 @@ impl Tracker {
         self.loaded.iter().find(|loaded| loaded.path == path).cloned()
     }
 
-    /// Reads the modules again if the loader changed anything.
-    pub(super) fn refresh(&mut self) {
+    /// Reads the modules again if the loader changed anything; `true` if it did.
+    pub(super) fn refresh(&mut self) -> bool {
         let generation = loaded::generation();
         if self.generation == Some(generation) {
-            return;
+            return false;
         }
         let now = Instant::now();
         let loaded = loaded::read_all(&self.loaded);
@@ -198,6 +198,7 @@ impl Tracker {
         COUNTERS.modules_without_tables.store(left_out as u64, Ordering::Relaxed);
         self.loaded = loaded;
         self.generation = Some(generation);
+        true
     }
 
     /// The current map.

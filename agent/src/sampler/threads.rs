@@ -83,17 +83,18 @@ impl Threads {
         self.process.is_some()
     }
 
-    /// Looks for threads that came and went, if it is time to or the kernel's count of them changed.
-    pub(super) fn discover(&mut self) {
+    /// Looks for threads that came and went, if it is time to or the kernel's count of them changed; `true` if it found any.
+    pub(super) fn discover(&mut self) -> bool {
         self.watch_process();
         let links = std::fs::metadata(TASKS).map_or(0, |tasks| tasks.nlink());
         let started = Instant::now();
         if links == self.links && started < self.next_scan {
-            return;
+            return false;
         }
         self.links = links;
-        self.scan();
+        let is_news = self.scan();
         self.next_scan = started + RESCAN_AFTER.max(started.elapsed() * RESCAN_COST_FACTOR);
+        is_news
     }
 
     /// Gives a thread a timer of its own, unless it has one.
@@ -104,10 +105,11 @@ impl Threads {
         self.count();
     }
 
-    /// Finds the stack bounds that samples have asked for since the last call.
-    pub(super) fn find_bounds(&mut self) {
+    /// Finds the stack bounds that samples have asked for since the last call; `true` if any were found.
+    pub(super) fn find_bounds(&mut self) -> bool {
         let now = Instant::now();
         let mut mappings = None;
+        let mut found = false;
         for (&tid, thread) in &mut self.known {
             if now < thread.bounds_after {
                 continue;
@@ -120,10 +122,14 @@ impl Threads {
             }
             let is_main = tid == std::process::id();
             match mappings.as_ref().and_then(|m| m.stack_of(request, is_main)) {
-                Some(bounds) => state.set_bounds(bounds, request.control_block),
+                Some(bounds) => {
+                    state.set_bounds(bounds, request.control_block);
+                    found = true;
+                }
                 None => thread.bounds_after = now + BOUNDS_RETRY,
             }
         }
+        found
     }
 
     /// Stops sampling every thread; from the next discovery on, each is sampled once per `period`.
@@ -160,27 +166,32 @@ impl Threads {
         }
     }
 
-    fn scan(&mut self) {
-        let Ok(tasks) = std::fs::read_dir(TASKS) else { return };
+    /// `true` when threads were found that came, went, or work enough now to have timers of their own.
+    fn scan(&mut self) -> bool {
+        let Ok(tasks) = std::fs::read_dir(TASKS) else { return false };
         self.scans += 1;
         let now = Instant::now();
+        let mut is_news = false;
         for task in tasks.flatten() {
             let Some(tid) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            self.meet(tid, now);
+            is_news |= self.meet(tid, now);
             if self.process.is_none() || tid == self.exempt || timer::thread_cpu(tid) >= SETTLED {
-                self.arm(tid, now);
+                is_news |= self.arm(tid, now);
             }
         }
         let gone: Vec<u32> = self.known.iter().filter(|(_, t)| t.seen != self.scans).map(|(&tid, _)| tid).collect();
+        is_news |= !gone.is_empty();
         for tid in gone {
             self.remove(tid);
         }
         self.count();
+        is_news
     }
 
-    /// Makes a thread known.
-    fn meet(&mut self, tid: u32, now: Instant) {
-        if !self.is_current(tid) {
+    /// Makes a thread known; `true` if it was not.
+    fn meet(&mut self, tid: u32, now: Instant) -> bool {
+        let is_new = !self.is_current(tid);
+        if is_new {
             self.remove(tid);
             let state = thread_state::assign(tid);
             let thread = Known { state, timer: None, arm_after: now, refused: false, seen: 0, bounds_after: now };
@@ -189,18 +200,21 @@ impl Threads {
         if let Some(thread) = self.known.get_mut(&tid) {
             thread.seen = self.scans;
         }
+        is_new
     }
 
-    /// Gives a known thread a timer, unless it has one.
-    fn arm(&mut self, tid: u32, now: Instant) {
-        let Some(period) = self.period else { return };
+    /// Gives a known thread a timer, unless it has one; `true` when that was tried.
+    fn arm(&mut self, tid: u32, now: Instant) -> bool {
+        let Some(period) = self.period else { return false };
         let first = self.first_expiry(period);
         if let Some(thread) = self.known.get_mut(&tid)
             && thread.timer.is_none()
             && now >= thread.arm_after
         {
             thread.arm(tid, now, first, period);
+            return true;
         }
+        false
     }
 
     /// Whether `tid` is known and still the same thread. One without a timer is taken at its number: its bounds are guarded
