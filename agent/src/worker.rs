@@ -172,7 +172,10 @@ impl Worker {
                         self.collect();
                     }
                 }
-                Ok(Command::Pause(paused)) => self.pause(paused),
+                Ok(Command::Pause(paused)) => {
+                    self.pause(paused);
+                    changed = Instant::now();
+                }
                 Ok(Command::Flush(done)) => {
                     self.seal(Seal::Part);
                     let _ = done.send(());

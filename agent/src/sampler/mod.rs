@@ -166,7 +166,7 @@ pub(crate) fn pause(paused: bool) {
         supervisor.paused = paused;
         ACTIVE.store(!paused, Ordering::Release);
         if paused {
-            supervisor.threads.clear();
+            supervisor.threads.disarm();
         } else {
             supervisor.threads.discover();
         }

@@ -284,6 +284,22 @@ fn a_paused_sampler_has_no_timers_and_resumes() {
 }
 
 #[test]
+fn what_is_known_of_a_stack_outlives_a_pause() {
+    let mut sampling = Sampling::start(997);
+    on_sampled_thread(|| {
+        let state = thread_state::of(current_tid()).unwrap();
+        let sp = Registers::here().sp;
+        while state.stack_end(sp).is_none() {
+            burn(Duration::from_millis(1));
+        }
+        pause(true);
+        pause(false);
+        assert!(state.stack_end(sp).is_some());
+    });
+    sampling.finish();
+}
+
+#[test]
 fn late_and_foreign_signals_do_no_harm_over_many_starts_and_stops() {
     let turn = take_turn();
     let stop = AtomicBool::new(false);

@@ -134,22 +134,27 @@ impl Threads {
 
     /// Stops sampling every thread; from the next discovery on, each is sampled once per `period`.
     pub(super) fn set_period(&mut self, period: Option<Duration>) {
-        self.clear();
+        self.disarm();
         self.period = period;
     }
 
-    /// Stops sampling every thread.
-    pub(super) fn clear(&mut self) {
-        for (_, thread) in self.known.drain() {
-            thread.release();
-        }
+    /// Stops sampling every thread until the next discovery. What is known of their stacks stays.
+    pub(super) fn disarm(&mut self) {
+        let now = Instant::now();
+        self.known.values_mut().for_each(|thread| thread.disarm(now));
         if let Some(timer) = self.process.take() {
             timer.delete();
         }
         self.links = 0;
-        self.next_scan = Instant::now();
-        self.process_retry = self.next_scan;
-        self.count();
+        self.next_scan = now;
+        self.process_retry = now;
+        COUNTERS.threads.store(0, Ordering::Relaxed);
+    }
+
+    /// Stops sampling every thread, and forgets them.
+    pub(super) fn clear(&mut self) {
+        self.disarm();
+        self.known.drain().for_each(|(_, thread)| thread.release());
     }
 
     /// Keeps the process's timer armed. It comes before all others, so it is the last that a limit refuses.
@@ -265,6 +270,18 @@ impl Known {
                 }
             }
         }
+    }
+
+    fn disarm(&mut self, now: Instant) {
+        if let Some(timer) = self.timer.take() {
+            timer.delete();
+        }
+        if let Some(state) = self.state {
+            state.set_timed(false);
+            // What was missed was missed before the pause.
+            state.miss(0);
+        }
+        self.arm_after = now;
     }
 
     fn release(&self) {
