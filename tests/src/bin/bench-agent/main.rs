@@ -13,16 +13,22 @@ use tephra_tests::bench::Report;
 #[global_allocator]
 static ALLOC: tephra_agent::ProfAlloc = tephra_agent::ProfAlloc::system();
 
-const PARTS: [&str; 5] = ["handler", "labels", "accuracy", "shop", "footprint"];
+const PARTS: [&str; 6] = ["handler", "labels", "accuracy", "shop", "dense", "footprint"];
+/// Those that take turns, for a minute or as long as they are told: their intervals narrow with the square root of the time.
+const TAKE_TURNS: [(&str, shop::Density); 2] = [("shop", shop::Density::Usual), ("dense", shop::Density::Dense)];
 
-/// All parts, or those that are named. `shop=MINUTES` takes more turns than `shop`: its interval narrows with their square root.
+/// All parts, or those that are named, `shop` and `dense` also as `shop=MINUTES`.
 fn main() {
     let parts: Vec<String> = std::env::args().skip(1).collect();
     if parts.first().is_some_and(|part| part == sink::ARGUMENT) {
         return sink::serve();
     }
-    let longer = parts.iter().find_map(|part| part.strip_prefix("shop=")?.parse::<u64>().ok());
-    let is_part = |part: &&String| PARTS.contains(&part.as_str()) || (longer.is_some() && part.starts_with("shop="));
+    let minutes =
+        |name: &str| parts.iter().find_map(|part| part.strip_prefix(name)?.strip_prefix('=')?.parse::<u64>().ok());
+    let is_part = |part: &&String| {
+        let name = part.split('=').next().unwrap_or_default();
+        PARTS.contains(&part.as_str()) || (TAKE_TURNS.iter().any(|turns| turns.0 == name) && minutes(name).is_some())
+    };
     if let Some(unknown) = parts.iter().find(|part| !is_part(part)) {
         eprintln!("no part {unknown}: there are {}", PARTS.join(", "));
         std::process::exit(2);
@@ -38,11 +44,10 @@ fn main() {
     if wanted("accuracy") {
         accuracy::measure(&mut report);
     }
-    if wanted("shop") {
-        shop::measure(&mut report, 1);
-    }
-    if let Some(minutes) = longer {
-        shop::measure(&mut report, minutes);
+    for (name, density) in TAKE_TURNS {
+        if let Some(minutes) = minutes(name).or(wanted(name).then_some(1)) {
+            shop::measure(&mut report, density, minutes);
+        }
     }
     if wanted("footprint") {
         let ours = footprint::agent(&mut report);
