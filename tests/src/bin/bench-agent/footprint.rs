@@ -40,7 +40,8 @@ pub(crate) fn agent(report: &mut Report) -> f64 {
     let agent_share = stats.agent_cpu.as_secs_f64() / stats.process_cpu.as_secs_f64() * 100.0;
     report.note("the agent's own threads, of the process's CPU time", agent_share, "%");
     let (bytes, rows) = sink.finish();
-    let ours = bytes as f64 / rows.max(1) as f64;
+    assert!(rows > 0, "windows arrived without a row");
+    let ours = bytes as f64 / rows as f64;
     report.note("bytes per row on the wire", ours, "B");
     ours
 }

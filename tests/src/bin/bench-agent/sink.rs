@@ -3,9 +3,9 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 
-use tephra_proto::codec;
 use tephra_proto::limits::PAYLOAD_BYTES_MAX;
 use tephra_proto::v1::{PushRequest, WindowPayload};
+use tephra_proto::{codec, packing};
 use tephra_tests::sink::Sink;
 
 /// What makes this program one.
@@ -52,6 +52,7 @@ pub(crate) fn serve() {
 
 fn rows(window: &PushRequest) -> usize {
     let payload = codec::decompress(&window.payload, PAYLOAD_BYTES_MAX).expect("our own frame");
-    let payload: WindowPayload = prost::Message::decode(&payload[..]).expect("our own payload");
+    let mut payload: WindowPayload = prost::Message::decode(&payload[..]).expect("our own payload");
+    packing::unpack(&mut payload).expect("our own columns");
     payload.series.iter().map(|series| series.stack.len()).sum()
 }
