@@ -43,8 +43,8 @@ export function applyTransforms(tree: Tree, frames: Frames, transforms: readonly
     if (!search.test) continue;
     const matches = new Uint8Array(frames.count);
     for (let f = 0; f < frames.count; f++) matches[f] = search.test(frames.name(f)) ? 1 : 0;
-    const matching = out.frame.map((f) => matches[f]!);
-    out = t.kind === "hide" ? hide(out, frames, matching) : keep(out, frames, matches, t.kind === "with");
+    const matching = () => out.frame.map((f) => matches[f]!);
+    out = t.kind === "hide" ? hide(out, frames, matching()) : keep(out, frames, matches, t.kind === "with");
   }
   return out;
 }
