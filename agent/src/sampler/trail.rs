@@ -72,7 +72,7 @@ impl Reads {
 }
 
 /// The frames of the last walk.
-pub(super) struct Trail {
+struct Trail {
     /// The first is the outermost. Each but that one is linked to the one before it.
     frames: Box<[Frame; FRAMES]>,
     length: usize,
