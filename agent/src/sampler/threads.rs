@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::counters::{self, COUNTERS};
-use super::stack_bounds::Mappings;
+use super::stack_bounds::{self, Asked};
 use super::thread_state::{self, ThreadState};
 use super::timer::{self, Timer};
 use super::{process_timer, signal};
@@ -108,25 +108,30 @@ impl Threads {
     /// Finds the stack bounds that samples have asked for since the last call; `true` if any were found.
     pub(super) fn find_bounds(&mut self) -> bool {
         let now = Instant::now();
-        let mut mappings = None;
-        let mut found = false;
+        let main = std::process::id();
+        let mut waiting = Vec::new();
+        let mut asked = Vec::new();
         for (&tid, thread) in &mut self.known {
-            if now < thread.bounds_after {
-                continue;
+            if let Some(state) = thread.state
+                && now >= thread.bounds_after
+                && let Some(request) = state.take_request()
+            {
+                asked.push(Asked { request, by_main: tid == main });
+                waiting.push((state, &mut thread.bounds_after));
             }
-            let Some(state) = thread.state else { continue };
-            let Some(request) = state.take_request() else { continue };
-            // Read once, after all the requests it has to answer were made.
-            if mappings.is_none() {
-                mappings = Mappings::read().ok();
-            }
-            let is_main = tid == std::process::id();
-            match mappings.as_ref().and_then(|m| m.stack_of(request, is_main)) {
+        }
+        if asked.is_empty() {
+            return false;
+        }
+        let stacks = stack_bounds::find(&asked).unwrap_or_else(|_| vec![None; asked.len()]);
+        let mut found = false;
+        for (((state, again_after), asked), stack) in waiting.into_iter().zip(asked).zip(stacks) {
+            match stack {
                 Some(bounds) => {
-                    state.set_bounds(bounds, request.control_block);
+                    state.set_bounds(bounds, asked.request.control_block);
                     found = true;
                 }
-                None => thread.bounds_after = now + BOUNDS_RETRY,
+                None => *again_after = now + BOUNDS_RETRY,
             }
         }
         found
