@@ -1,16 +1,21 @@
 //! One window of samples under a memory budget: filled while it is open, then sealed into a payload.
 
 mod encode;
+mod interned;
+mod recent;
 pub(crate) mod stacks;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::hash::RandomState;
 
 use rustc_hash::FxHashMap;
 use tephra_proto::limits::{WINDOW_LINKS_MAX, WINDOW_SAMPLES_MAX, WINDOW_SPANS_MAX};
 use tephra_proto::v1;
 
 pub(crate) use self::encode::Encoding;
-use self::stacks::{Locate, StackTable, in_map};
+use self::interned::Interned;
+use self::stacks::{Locate, StackTable};
 
 use crate::clock::Slot;
 use crate::context::{Labels, TraceContext};
@@ -18,6 +23,20 @@ use crate::sample::{RawSample, SampleKind};
 
 /// An allocation row is written to two series, and live heap comes on top.
 const ROWS_MAX: usize = WINDOW_SAMPLES_MAX / 4;
+
+/// A block is known to be live some nanoseconds after its allocation was sampled, however busy the machine is within this time.
+const FOLLOWED_WITHIN_MS: u32 = 1_000;
+
+/// The most that an entry of a list costs: lists grow by doubling.
+const fn in_list<T>() -> usize {
+    2 * size_of::<T>()
+}
+
+/// The most that an entry of a hash table costs, in bytes: it is filled to seven eighths, has a byte more per place, and grows
+/// by doubling.
+const fn in_map<T>() -> usize {
+    ((size_of::<T>() + 1) * 16).div_ceil(7)
+}
 
 /// What one row measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,7 +122,7 @@ pub(crate) struct Window {
     stacks: StackTable,
     rows: FxHashMap<RowKey, Row>,
     /// Hashed with a secret: clients choose the ids of traces.
-    links: HashMap<Link, u32>,
+    links: Interned<Link, RandomState>,
     stored: u64,
     table_full: u64,
     coarsened: Coarsened,
@@ -121,7 +140,7 @@ impl Window {
             budget_bytes,
             stacks,
             rows: FxHashMap::default(),
-            links: HashMap::new(),
+            links: Interned::default(),
             stored: 0,
             table_full: 0,
             coarsened: Coarsened::default(),
@@ -150,7 +169,7 @@ impl Window {
 
     /// An upper bound of what the tables hold, in bytes. While a map grows, half of what it holds comes on top.
     pub(crate) fn bytes(&self) -> usize {
-        self.stacks.bytes() + self.rows.len() * in_map::<(RowKey, Row)>() + self.links.len() * in_map::<(Link, u32)>()
+        self.stacks.bytes() + self.rows.len() * in_map::<(RowKey, Row)>() + self.links.bytes()
     }
 
     /// Adds a sample, or counts it as dropped when the budget is spent.
@@ -167,31 +186,32 @@ impl Window {
 
     fn try_add(&mut self, sample: &RawSample<'_>, modules: &dyn Locate) -> Option<()> {
         let has_room = self.bytes() < self.budget_bytes;
-        let stack = match self.stacks.find(sample.stack_hash) {
+        let time_ms = self.slot.offset_ms(sample.time_ms);
+        let (measure, value, objects) = match sample.kind {
+            SampleKind::Cpu { periods } => (Measure::Cpu, f64::from(periods), 0.0),
+            SampleKind::Alloc { bytes, weight } => (Measure::Alloc, bytes as f64 * weight, weight),
+        };
+        let allocated_ms = (measure == Measure::Alloc).then_some(time_ms);
+        let stack = match self.stacks.meet(sample.stack_hash, allocated_ms) {
+            Some(known) => known,
             None if !has_room => return None,
-            _ => {
-                let allocated = matches!(sample.kind, SampleKind::Alloc { .. });
-                self.stacks.intern(sample.stack_hash, sample.stack, sample.truncated, allocated, modules)?
-            }
+            None => self.stacks.intern(sample.stack_hash, sample.stack, sample.truncated, allocated_ms, modules)?,
         };
         let link = match self.label(sample) {
             None => 0,
             Some(link) => self.link_id(link, has_room)? + 1,
-        };
-        let (measure, value, objects) = match sample.kind {
-            SampleKind::Cpu { periods } => (Measure::Cpu, f64::from(periods), 0.0),
-            SampleKind::Alloc { bytes, weight } => (Measure::Alloc, bytes as f64 * weight, weight),
         };
         let mut key = RowKey { measure, stack, labels: sample.labels, link };
         if key.labels != Labels::NONE && self.is_short() && !self.rows.contains_key(&key) {
             key.labels = Labels::NONE;
             self.coarsened.without_labels += 1;
         }
-        if !(self.rows.contains_key(&key) || has_room && self.rows.len() < ROWS_MAX) {
-            return None;
-        }
-        let time_ms = self.slot.offset_ms(sample.time_ms);
-        let row = self.rows.entry(key).or_insert(Row { time_ms, ..Row::default() });
+        let may_be_new = has_room && self.rows.len() < ROWS_MAX;
+        let row = match self.rows.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) if may_be_new => new.insert(Row { time_ms, ..Row::default() }),
+            Entry::Vacant(_) => return None,
+        };
         row.value += value;
         row.objects += objects;
         row.samples = row.samples.saturating_add(1);
@@ -208,11 +228,11 @@ impl Window {
     fn label(&mut self, sample: &RawSample<'_>) -> Option<Link> {
         let whole = link(sample.context.as_ref()?);
         let used = self.bytes();
-        if used < self.budget_bytes / 2 || self.links.contains_key(&whole) {
+        if used < self.budget_bytes / 2 || self.links.find(&whole).is_some() {
             return Some(whole);
         }
         let trace_only = (whole.0, [0; 8]);
-        if !self.is_short() || self.links.contains_key(&trace_only) {
+        if !self.is_short() || self.links.find(&trace_only).is_some() {
             self.coarsened.without_span += 1;
             return Some(trace_only);
         }
@@ -221,22 +241,22 @@ impl Window {
     }
 
     fn link_id(&mut self, link: Link, has_room: bool) -> Option<u32> {
-        if let Some(&known) = self.links.get(&link) {
-            return Some(known);
-        }
-        if !has_room || self.links.len() >= WINDOW_LINKS_MAX - WINDOW_SPANS_MAX {
-            return None;
-        }
-        let id = self.links.len() as u32;
-        self.links.insert(link, id);
-        Some(id)
+        let may_be_new = has_room && self.links.len() < WINDOW_LINKS_MAX - WINDOW_SPANS_MAX;
+        if may_be_new { Some(self.links.intern(link)) } else { self.links.find(&link) }
     }
 
-    /// The window that follows this one, once it was encoded: empty, but it knows the stacks that live heap blocks refer to.
-    pub(crate) fn next(mut self, slot: Slot, live: &LiveHeap) -> Self {
+    /// Addresses may mean other code from now on.
+    pub(crate) fn code_changed(&mut self) {
+        self.stacks.forget_addresses();
+    }
+
+    /// The window that follows this one, once it was encoded: empty, but it knows the stacks that `live` heap blocks refer to, and
+    /// those of blocks that may have come since `live` was read, at `read_ms`.
+    pub(crate) fn next(mut self, slot: Slot, live: &LiveHeap, read_ms: u64) -> Self {
         self.stacks.close();
         (self.rows, self.links) = Default::default();
-        let stacks = self.stacks.carry_over(|hash| live.contains_key(&hash));
+        let since_ms = self.slot.offset_ms(read_ms).saturating_sub(FOLLOWED_WITHIN_MS);
+        let stacks = self.stacks.carry_over(since_ms, |hash| live.contains_key(&hash));
         Self::with_stacks(slot, self.budget_bytes, stacks)
     }
 }
@@ -273,7 +293,7 @@ mod tests {
         assert!(without_span > 100 && without_trace > 10_000, "{without_span}, {without_trace}");
         let told = v1::Coarsened { without_span, without_trace, without_labels: 0 };
         assert_eq!(window.coarsened().to_wire(), Some(told));
-        let spans = window.links.keys().filter(|(_, span)| *span != [0; 8]).count();
+        let spans = window.links.values().iter().filter(|(_, span)| *span != [0; 8]).count();
         assert!(spans > 100 && window.links.len() > spans, "first whole labels, then traces alone");
         assert!(window.bytes() < 64 << 10);
     }

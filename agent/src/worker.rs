@@ -172,10 +172,7 @@ impl Worker {
                         self.collect();
                     }
                 }
-                Ok(Command::Pause(paused)) => {
-                    self.pause(paused);
-                    changed = Instant::now();
-                }
+                Ok(Command::Pause(paused)) => self.pause(paused),
                 Ok(Command::Flush(done)) => {
                     self.seal(Seal::Part);
                     let _ = done.send(());
@@ -242,12 +239,13 @@ impl Worker {
             path: module.path.clone(),
         }));
         self.modules = modules;
+        self.window.code_changed();
     }
 
     /// Ends the window, queues it, and opens the next.
     fn seal(&mut self, why: Seal) {
         // In this order: the stack of whatever block is live now was left in a ring before, and is collected now.
-        let live = live_heap();
+        let (live_ms, live) = (clock::unix_ms(), live_heap());
         self.collect();
         let spans = spans::take();
         let cpu_ns = sampler::process_cpu_ns();
@@ -283,7 +281,7 @@ impl Worker {
         let slot = Slot::at(clock::unix_ms(), self.settings.window_ms);
         self.coarsened.add(self.window.coarsened());
         let sealed = std::mem::replace(&mut self.window, Window::new(slot, 0));
-        self.window = sealed.next(slot, &live);
+        self.window = sealed.next(slot, &live, live_ms);
         self.board.write(self.stats(), self.lost_so_far());
         if why == Seal::Whole {
             self.govern();

@@ -38,7 +38,7 @@ impl Encoding {
         let live = live.map_or_else(Vec::new, |live| live_rows(&window.stacks, live));
         let leaves = window.rows.keys().map(|key| key.stack).chain(live.iter().map(|(stack, _)| *stack));
         let tree = Tree::build(&window.stacks, leaves, &mut strings);
-        let (links, places) = sorted_links(std::mem::take(&mut window.links), spans);
+        let (links, places) = sorted_links(std::mem::take(&mut window.links).values(), spans);
         let mut rows: Vec<(RowKey, Row)> = std::mem::take(&mut window.rows).into_iter().collect();
         for (key, _) in &mut rows {
             let place = key.link.checked_sub(1).and_then(|id| places.get(id as usize));
@@ -284,17 +284,12 @@ fn cut(text: &str) -> &str {
 }
 
 /// All contexts of the window, sorted, so that the spans of one trace stand together; and the place of each that had a number.
-fn sorted_links(numbered: HashMap<Link, u32>, spans: &[Selected]) -> (Vec<Link>, Vec<u32>) {
+fn sorted_links(numbered: &[Link], spans: &[Selected]) -> (Vec<Link>, Vec<u32>) {
     let mut links = Vec::with_capacity(numbered.len() + spans.len());
-    links.extend(numbered.keys().copied().chain(spans.iter().map(|selected| link(&selected.span.context))));
+    links.extend(numbered.iter().copied().chain(spans.iter().map(|selected| link(&selected.span.context))));
     links.sort_unstable();
     links.dedup();
-    let mut places = vec![0; numbered.len()];
-    for (link, id) in numbered {
-        if let Some(place) = places.get_mut(id as usize) {
-            *place = index_of(&links, &link);
-        }
-    }
+    let places = numbered.iter().map(|link| index_of(&links, link)).collect();
     (links, places)
 }
 
@@ -477,7 +472,7 @@ mod tests {
         assert_eq!(names, ["alloc_space", "alloc_objects", "inuse_space", "inuse_objects"]);
         let values: Vec<_> = payload.series.iter().map(|s| s.value[0]).collect();
         assert_eq!(values, [524_800, 525, 524_800, 525]);
-        let mut second = first.next(Slot::at(20_000, 10_000), &live);
+        let mut second = first.next(Slot::at(20_000, 10_000), &live, 20_000);
         let payload = ENCODING.payload(&mut second, Some(&live), &[]);
         assert_eq!(payload.series.len(), 2, "only what lives is left");
         assert_eq!(read_stack(&payload, payload.series[0].stack[0]), [0x20, 0x30]);
