@@ -10,6 +10,7 @@ mod capture;
 mod clock;
 pub(crate) mod context_record;
 mod counters;
+mod coverage;
 mod durations;
 mod fork;
 mod frugal;

@@ -28,9 +28,9 @@ pub(super) fn is_from_process_timer(value: usize) -> bool {
     value == mark()
 }
 
-/// Starts with nothing owed.
-pub(super) fn reset() {
-    OWED.store(0, Ordering::Relaxed);
+/// Starts with so many periods owed.
+pub(super) fn start(owed: u32) {
+    OWED.store(i64::from(owed).min(OWED_MAX), Ordering::Relaxed);
 }
 
 /// A thread's own timer has counted `periods`. Safe in a signal handler.

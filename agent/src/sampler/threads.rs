@@ -11,7 +11,9 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::clock::process_cpu_ns;
 use super::counters::{self, COUNTERS};
+use super::coverage::{Coverage, Used, Verdict};
 use super::stack_bounds::{self, Asked};
 use super::thread_state::{self, ThreadState};
 use super::timer::{self, Timer};
@@ -38,9 +40,12 @@ pub(super) struct Threads {
     period: Option<Duration>,
     /// The agent's own thread: its timer only counts.
     exempt: u32,
-    /// Samples whoever has no timer.
+    /// Samples whoever has no timer, unless it rests.
     process: Option<Timer>,
     process_retry: Instant,
+    coverage: Coverage,
+    /// When, and what the process had used, when threads were last looked at; `None` when that says nothing of what came after.
+    looked: Option<(Instant, u64)>,
     known: HashMap<u32, Known>,
     links: u64,
     scans: u64,
@@ -53,6 +58,8 @@ struct Known {
     /// `None`: too many threads.
     state: Option<&'static ThreadState>,
     timer: Option<Timer>,
+    /// CPU time it had used when it was last looked at.
+    used: Duration,
     arm_after: Instant,
     refused: bool,
     /// The scan that saw it last.
@@ -70,6 +77,8 @@ impl Threads {
             exempt,
             process: None,
             process_retry: now,
+            coverage: Coverage::new(),
+            looked: None,
             known: HashMap::new(),
             links: 0,
             scans: 0,
@@ -78,9 +87,15 @@ impl Threads {
         }
     }
 
-    /// Whether threads without a timer of their own are sampled.
+    /// Whether threads without a timer of their own are sampled, as soon as they do anything worth it.
     pub(super) fn has_process_timer(&self) -> bool {
         self.process.is_some()
+    }
+
+    /// Whether those threads do so little that nobody looks.
+    #[cfg(test)]
+    pub(super) fn process_timer_rests(&self) -> bool {
+        self.coverage.rests()
     }
 
     /// Looks for threads that came and went, if it is time to or the kernel's count of them changed; `true` if it found any.
@@ -101,7 +116,7 @@ impl Threads {
     pub(super) fn add(&mut self, tid: u32) {
         let now = Instant::now();
         self.meet(tid, now);
-        self.arm(tid, now);
+        self.arm(tid, timer::thread_cpu(tid), now);
         self.count();
     }
 
@@ -150,6 +165,7 @@ impl Threads {
         if let Some(timer) = self.process.take() {
             timer.delete();
         }
+        self.looked = None;
         self.links = 0;
         self.next_scan = now;
         self.process_retry = now;
@@ -162,17 +178,22 @@ impl Threads {
         self.known.drain().for_each(|(_, thread)| thread.release());
     }
 
-    /// Keeps the process's timer armed. It comes before all others, so it is the last that a limit refuses.
+    /// Keeps the process's timer. It comes before all others, so it is the last that a limit refuses.
     fn watch_process(&mut self) {
         let now = Instant::now();
         let Some(period) = self.period else { return };
         if self.process.is_none() && now >= self.process_retry {
             let first = self.first_expiry(period);
-            process_timer::reset();
+            process_timer::start(0);
             let timer =
                 signal::install_for_process().and_then(|()| Timer::of_process(process_timer::mark(), first, period));
             self.process = timer.ok();
             self.process_retry = now + TIMER_RETRY;
+            if let Some(timer) = self.process
+                && self.coverage.rests()
+            {
+                timer.rest();
+            }
         }
     }
 
@@ -181,12 +202,16 @@ impl Threads {
         let Ok(tasks) = std::fs::read_dir(TASKS) else { return false };
         self.scans += 1;
         let now = Instant::now();
+        let process_ns = process_cpu_ns();
+        let mut timed = Duration::ZERO;
         let mut is_news = false;
         for task in tasks.flatten() {
             let Some(tid) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             is_news |= self.meet(tid, now);
-            if self.process.is_none() || tid == self.exempt || timer::thread_cpu(tid) >= SETTLED {
-                is_news |= self.arm(tid, now);
+            let used = timer::thread_cpu(tid);
+            timed += self.known.get_mut(&tid).map_or(Duration::ZERO, |thread| thread.look(used));
+            if self.process.is_none() || tid == self.exempt || used >= SETTLED {
+                is_news |= self.arm(tid, used, now);
             }
         }
         let gone: Vec<u32> = self.known.iter().filter(|(_, t)| t.seen != self.scans).map(|(&tid, _)| tid).collect();
@@ -195,7 +220,29 @@ impl Threads {
             self.remove(tid);
         }
         self.count();
+        if let Some((before, process_before)) = self.looked.replace((now, process_ns)) {
+            let all = Duration::from_nanos(process_ns.saturating_sub(process_before));
+            self.cover(now - before, Used { all, timed });
+        }
         is_news
+    }
+
+    /// Lets the process's timer rest while it is of no use.
+    fn cover(&mut self, wall: Duration, used: Used) {
+        let (Some(timer), Some(period)) = (self.process, self.period) else { return };
+        match self.coverage.look(wall, used) {
+            Verdict::Stay => {}
+            Verdict::Rest => timer.rest(),
+            Verdict::Run(untimed) => {
+                let owed = untimed.as_nanos() / period.as_nanos().max(1);
+                process_timer::start(u32::try_from(owed).unwrap_or(u32::MAX));
+                let first = self.first_expiry(period);
+                if timer.run(first, period).is_err() {
+                    timer.delete();
+                    self.process = None;
+                }
+            }
+        }
     }
 
     /// Makes a thread known; `true` if it was not.
@@ -204,7 +251,8 @@ impl Threads {
         if is_new {
             self.remove(tid);
             let state = thread_state::assign(tid);
-            let thread = Known { state, timer: None, arm_after: now, refused: false, seen: 0, bounds_after: now };
+            let used = Duration::ZERO;
+            let thread = Known { state, timer: None, used, arm_after: now, refused: false, seen: 0, bounds_after: now };
             self.known.insert(tid, thread);
         }
         if let Some(thread) = self.known.get_mut(&tid) {
@@ -213,14 +261,15 @@ impl Threads {
         is_new
     }
 
-    /// Gives a known thread a timer, unless it has one; `true` when that was tried.
-    fn arm(&mut self, tid: u32, now: Instant) -> bool {
+    /// Gives a known thread, which has `used` so much CPU time, a timer, unless it has one; `true` when that was tried.
+    fn arm(&mut self, tid: u32, used: Duration, now: Instant) -> bool {
         let Some(period) = self.period else { return false };
         let first = self.first_expiry(period);
         if let Some(thread) = self.known.get_mut(&tid)
             && thread.timer.is_none()
             && now >= thread.arm_after
         {
+            thread.used = used;
             thread.arm(tid, now, first, period);
             return true;
         }
@@ -255,6 +304,12 @@ impl Threads {
 }
 
 impl Known {
+    /// Notes how much CPU time the thread has used: how much of that its own timer saw since the last look.
+    fn look(&mut self, used: Duration) -> Duration {
+        let since = used.saturating_sub(std::mem::replace(&mut self.used, used));
+        if self.timer.is_some() { since } else { Duration::ZERO }
+    }
+
     fn arm(&mut self, tid: u32, now: Instant, first: Duration, period: Duration) {
         let armed = match self.state {
             Some(state) => Timer::of_thread(tid, state.address(), first, period),

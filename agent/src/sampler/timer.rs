@@ -44,15 +44,25 @@ impl Timer {
         // SAFETY: both pointers are to locals of the kernel's types.
         check(unsafe { libc::syscall(libc::SYS_timer_create, clock, &raw mut event, &raw mut id) })?;
         let timer = Self { id };
+        timer.run(first, period).inspect_err(|_| timer.delete())?;
+        Ok(timer)
+    }
+
+    /// Expires after `first`, then every `period`.
+    ///
+    /// # Errors
+    /// The kernel's: `EINVAL` when the thread is gone.
+    pub(super) fn run(self, first: Duration, period: Duration) -> io::Result<()> {
         let times = libc::itimerspec { it_interval: timespec(period), it_value: timespec(first) };
         let nothing = std::ptr::null_mut::<libc::itimerspec>();
-        // SAFETY: the timer was just made; `times` is a local; no old value is asked for.
-        let set = check(unsafe { libc::syscall(libc::SYS_timer_settime, timer.id, 0, &raw const times, nothing) });
-        if let Err(error) = set {
-            timer.delete();
-            return Err(error);
-        }
-        Ok(timer)
+        // SAFETY: `times` is a local; no old value is asked for; an unknown id is only an error.
+        check(unsafe { libc::syscall(libc::SYS_timer_settime, self.id, 0, &raw const times, nothing) })
+    }
+
+    /// Does not expire until it runs again. It stays, so no limit can refuse it then.
+    pub(super) fn rest(self) {
+        // Zero is how timers are stopped. An unknown one is stopped already.
+        let _ = self.run(Duration::ZERO, Duration::ZERO);
     }
 
     /// Whether the timer's thread still runs. The kernel clears the timer of a thread that ended, even if another thread

@@ -140,6 +140,39 @@ fn short_lived_threads_get_their_share_beside_a_worker() {
     });
 }
 
+/// While all that works has timers, the process's timer rests; what is missed until it runs again is made up for.
+#[test]
+fn short_lived_threads_that_come_after_a_calm_are_sampled_too() {
+    alone("short_lived_threads_that_come_after_a_calm_are_sampled_too", || {
+        let (mut worker, mut worker_cpu) = (0, Duration::ZERO);
+        let rests = || supervisor().unwrap().as_ref().unwrap().threads.process_timer_rests();
+        let (account, used) = account(499, || {
+            let stop = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                let working = scope.spawn(|| {
+                    register_thread();
+                    while !stop.load(Ordering::Relaxed) {
+                        burn(Duration::from_millis(1));
+                    }
+                    (current_tid(), thread_cpu())
+                });
+                let started = Instant::now();
+                while !rests() {
+                    assert!(started.elapsed() < Duration::from_secs(60), "it never rests");
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                churn(Duration::from_millis(2), Duration::from_secs(4));
+                assert!(!rests());
+                stop.store(true, Ordering::Relaxed);
+                (worker, worker_cpu) = working.join().unwrap();
+            });
+        });
+        let of_worker = account.of_threads([&worker]);
+        assert_covered(of_worker, worker_cpu, 0.02);
+        assert_covered(account.total - of_worker, used - worker_cpu, 0.06);
+    });
+}
+
 #[inline(never)]
 fn burn_most(time: Duration) -> u64 {
     burn(time).wrapping_add(black_box(1))
