@@ -115,7 +115,9 @@ impl Countdown {
             }
         }
         self.left.set(self.gap(mean));
-        Some(weight(bytes, mean) * thinning::choose(bytes, self.random())?)
+        // Chosen first: of a flood few are, and only they are worth the arithmetic.
+        let chosen_of = thinning::choose(bytes, self.random())?;
+        Some(weight(bytes, mean) * chosen_of)
     }
 
     /// Draws an exponentially distributed number of bytes.

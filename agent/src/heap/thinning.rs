@@ -16,8 +16,8 @@ pub(crate) type PerClass<T> = [T; CLASSES];
 static DUE: PerClass<AtomicU64> = [const { AtomicU64::new(0) }; CLASSES];
 /// How often the number of samples taken is halved.
 static HALVINGS: PerClass<AtomicU8> = [const { AtomicU8::new(0) }; CLASSES];
-/// Samples that were due and not taken.
-static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
+/// Those of them that were taken. Few, where those that were not are many.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
 
 /// The class of blocks of so many bytes.
 fn class(bytes: usize) -> usize {
@@ -31,9 +31,9 @@ pub(super) fn choose(bytes: usize, random: u64) -> Option<f64> {
     DUE.get(class)?.fetch_add(1, Ordering::Relaxed);
     // One of so many. The high bits, as the low ones of a fast generator are the weaker ones.
     if random.leading_zeros() < u32::from(halvings) {
-        LEFT_OUT.fetch_add(1, Ordering::Relaxed);
         return None;
     }
+    TAKEN.fetch_add(1, Ordering::Relaxed);
     Some((1u64 << halvings) as f64)
 }
 
@@ -44,7 +44,8 @@ pub(crate) fn due() -> PerClass<u64> {
 
 /// How many samples were due and not taken since the process began, because others stand for them.
 pub(crate) fn left_out() -> u64 {
-    LEFT_OUT.load(Ordering::Relaxed)
+    let taken = TAKEN.load(Ordering::Relaxed);
+    due().iter().sum::<u64>().saturating_sub(taken)
 }
 
 /// From now on one of 2ⁿ samples that are due is taken, with the n of its class.
