@@ -50,9 +50,9 @@ fn main() {
         }
     }
     if wanted("footprint") {
-        let ours = footprint::agent(&mut report);
+        footprint::agent(&mut report);
         // Near the end, because its memory stays.
-        footprint::pprof_crate(&mut report, ours);
+        footprint::pprof_crate(&mut report);
     }
     if wanted("handler") {
         handler::pprof_crate(&mut report);
