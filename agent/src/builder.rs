@@ -153,7 +153,7 @@ impl Builder {
     /// Mean bytes allocated between two heap samples, 64 KiB to 1 GiB; 0: no heap profile. Needs [`ProfAlloc`](crate::ProfAlloc) as the
     /// global allocator. Default: 512 KiB.
     ///
-    /// A process that allocates gigabytes a second would have thousands of samples a second. From some 100 per second of its CPU
+    /// A process that allocates gigabytes a second would have thousands of samples a second. From some 200 per second of its CPU
     /// time on (more where `bytes` is less than the default), the sizes of which there are most are sampled more rarely, each
     /// sample standing for more: their sums stay right, only less exact. What is rare beside them, such as a leak, is sampled as
     /// before.

@@ -24,7 +24,7 @@
 //!   C library blocks signals. No thread of yours ever waits for the agent: not for a lock, not for the network, not for memory.
 //!   The agent's own threads never take a processor from one of yours that is running: they wait until one is free, or for their turn.
 //!   While the agent uses more than 1 % of the process's CPU time, it halves its rate; and however much the process allocates,
-//!   allocation samples stay at some 100 for each second of its CPU time.
+//!   allocation samples stay at some 200 for each second of its CPU time.
 //! - **Fill its memory.** Every table and queue has a fixed budget, together [`Builder::memory_limit`]. What does not
 //!   fit is dropped, counted by reason, and the counts are shipped, so a profile never under-reports in silence.
 //! - **Take it down with the collector.** A collector that is dead, slow, or answers garbage costs dropped windows. A
