@@ -33,6 +33,12 @@ pub(super) fn start(owed: u32) {
     OWED.store(i64::from(owed).min(OWED_MAX), Ordering::Relaxed);
 }
 
+/// The balance.
+#[cfg(test)]
+pub(super) fn owed() -> i64 {
+    OWED.load(Ordering::Relaxed)
+}
+
 /// A thread's own timer has counted `periods`. Safe in a signal handler.
 pub(super) fn counted_elsewhere(periods: u32) {
     OWED.fetch_sub(periods.into(), Ordering::Relaxed);

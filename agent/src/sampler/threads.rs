@@ -28,6 +28,8 @@ const RESCAN_COST_FACTOR: u32 = 200;
 /// CPU time after which a thread gets a timer of its own: sooner, and what it loses at its end would matter; later, and
 /// how the process's timer shares time out among threads would.
 const SETTLED: Duration = Duration::from_millis(40);
+/// Of what is used from one look at all threads to the next, no more than this fraction may be used during the look.
+const LOOKS_IN_TIME: u64 = 500;
 /// When to ask again for a timer that the kernel refused.
 const TIMER_RETRY: Duration = Duration::from_secs(10);
 /// How long a stack whose bounds could not be found is left alone; it may be a coroutine's.
@@ -44,13 +46,23 @@ pub(super) struct Threads {
     process: Option<Timer>,
     process_retry: Instant,
     coverage: Coverage,
-    /// When, and what the process had used, when threads were last looked at; `None` when that says nothing of what came after.
-    looked: Option<(Instant, u64)>,
+    /// CPU time that threads used while they had timers.
+    timed: Duration,
+    /// `None` when that says nothing of what came after.
+    last_look: Option<Look>,
     known: HashMap<u32, Known>,
     links: u64,
     scans: u64,
     next_scan: Instant,
     random: u64,
+}
+
+/// What had been used when threads were looked at.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    at: Instant,
+    process_ns: u64,
+    timed: Duration,
 }
 
 #[derive(Debug)]
@@ -78,7 +90,8 @@ impl Threads {
             process: None,
             process_retry: now,
             coverage: Coverage::new(),
-            looked: None,
+            timed: Duration::ZERO,
+            last_look: None,
             known: HashMap::new(),
             links: 0,
             scans: 0,
@@ -165,7 +178,7 @@ impl Threads {
         if let Some(timer) = self.process.take() {
             timer.delete();
         }
-        self.looked = None;
+        self.last_look = None;
         self.links = 0;
         self.next_scan = now;
         self.process_retry = now;
@@ -202,14 +215,13 @@ impl Threads {
         let Ok(tasks) = std::fs::read_dir(TASKS) else { return false };
         self.scans += 1;
         let now = Instant::now();
-        let process_ns = process_cpu_ns();
-        let mut timed = Duration::ZERO;
+        let process_before = process_cpu_ns();
         let mut is_news = false;
         for task in tasks.flatten() {
             let Some(tid) = task.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             is_news |= self.meet(tid, now);
             let used = timer::thread_cpu(tid);
-            timed += self.known.get_mut(&tid).map_or(Duration::ZERO, |thread| thread.look(used));
+            self.timed += self.known.get_mut(&tid).map_or(Duration::ZERO, |thread| thread.look(used));
             if self.process.is_none() || tid == self.exempt || used >= SETTLED {
                 is_news |= self.arm(tid, used, now);
             }
@@ -220,17 +232,27 @@ impl Threads {
             self.remove(tid);
         }
         self.count();
-        if let Some((before, process_before)) = self.looked.replace((now, process_ns)) {
-            let all = Duration::from_nanos(process_ns.saturating_sub(process_before));
-            self.cover(now - before, Used { all, timed });
-        }
+        self.cover(now, process_before, process_cpu_ns());
         is_news
     }
 
-    /// Lets the process's timer rest while it is of no use.
-    fn cover(&mut self, wall: Duration, used: Used) {
+    /// Lets the process's timer rest while it is of no use. `process_before` and `process_after`: what the process had used when threads
+    /// were about to be looked at, and then.
+    fn cover(&mut self, now: Instant, process_before: u64, process_after: u64) {
         let (Some(timer), Some(period)) = (self.process, self.period) else { return };
-        match self.coverage.look(wall, used) {
+        let look = Look { at: now, process_ns: process_before.midpoint(process_after), timed: self.timed };
+        let Some(last) = self.last_look else {
+            self.last_look = Some(look);
+            return;
+        };
+        let all = look.process_ns.saturating_sub(last.process_ns);
+        if process_after.saturating_sub(process_before) > all / LOOKS_IN_TIME {
+            // Too much happened meanwhile to be compared. The next look stands for this time too.
+            return;
+        }
+        self.last_look = Some(look);
+        let used = Used { all: Duration::from_nanos(all), timed: look.timed.saturating_sub(last.timed) };
+        match self.coverage.look(now - last.at, used) {
             Verdict::Stay => {}
             Verdict::Rest => timer.rest(),
             Verdict::Run(untimed) => {

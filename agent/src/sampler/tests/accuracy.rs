@@ -4,6 +4,7 @@
 //! Each test has a process of its own: all CPU time of a process counts here, also that of other tests. `cargo xtask test` runs them
 //! one by one with nothing beside them.
 
+use std::panic::AssertUnwindSafe;
 use std::process::Command;
 
 use super::*;
@@ -114,29 +115,35 @@ fn threads_that_live_a_millisecond_are_sampled_like_all_others() {
     });
 }
 
+/// Does `work` beside a thread that has a timer of its own and is always busy: samples stand for what that one used, and for the rest.
+fn check_beside_a_worker(work: impl FnOnce()) {
+    let (mut worker, mut worker_cpu) = (0, Duration::ZERO);
+    let (account, used) = account(499, || {
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let working = scope.spawn(|| {
+                register_thread();
+                while !stop.load(Ordering::Relaxed) {
+                    burn(Duration::from_millis(1));
+                }
+                (current_tid(), thread_cpu())
+            });
+            let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
+            stop.store(true, Ordering::Relaxed);
+            (worker, worker_cpu) = working.join().unwrap();
+            outcome.unwrap();
+        });
+    });
+    let of_worker = account.of_threads([&worker]);
+    assert_covered(of_worker, worker_cpu, 0.02);
+    assert_covered(account.total - of_worker, used - worker_cpu, 0.06);
+}
+
 /// The process's timer finds the worker far more often than the others; the balance makes up for that.
 #[test]
 fn short_lived_threads_get_their_share_beside_a_worker() {
     alone("short_lived_threads_get_their_share_beside_a_worker", || {
-        let (mut worker, mut worker_cpu) = (0, Duration::ZERO);
-        let (account, used) = account(499, || {
-            let stop = AtomicBool::new(false);
-            std::thread::scope(|scope| {
-                let working = scope.spawn(|| {
-                    register_thread();
-                    while !stop.load(Ordering::Relaxed) {
-                        burn(Duration::from_millis(1));
-                    }
-                    (current_tid(), thread_cpu())
-                });
-                churn(Duration::from_millis(2), Duration::from_secs(4));
-                stop.store(true, Ordering::Relaxed);
-                (worker, worker_cpu) = working.join().unwrap();
-            });
-        });
-        let of_worker = account.of_threads([&worker]);
-        assert_covered(of_worker, worker_cpu, 0.02);
-        assert_covered(account.total - of_worker, used - worker_cpu, 0.06);
+        check_beside_a_worker(|| churn(Duration::from_millis(2), Duration::from_secs(4)));
     });
 }
 
@@ -144,32 +151,23 @@ fn short_lived_threads_get_their_share_beside_a_worker() {
 #[test]
 fn short_lived_threads_that_come_after_a_calm_are_sampled_too() {
     alone("short_lived_threads_that_come_after_a_calm_are_sampled_too", || {
-        let (mut worker, mut worker_cpu) = (0, Duration::ZERO);
         let rests = || supervisor().unwrap().as_ref().unwrap().threads.process_timer_rests();
-        let (account, used) = account(499, || {
-            let stop = AtomicBool::new(false);
-            std::thread::scope(|scope| {
-                let working = scope.spawn(|| {
-                    register_thread();
-                    while !stop.load(Ordering::Relaxed) {
-                        burn(Duration::from_millis(1));
-                    }
-                    (current_tid(), thread_cpu())
-                });
-                let started = Instant::now();
-                while !rests() {
-                    assert!(started.elapsed() < Duration::from_secs(60), "it never rests");
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                churn(Duration::from_millis(2), Duration::from_secs(4));
-                assert!(!rests());
-                stop.store(true, Ordering::Relaxed);
-                (worker, worker_cpu) = working.join().unwrap();
-            });
+        check_beside_a_worker(|| {
+            let started = Instant::now();
+            while !rests() {
+                assert!(started.elapsed() < Duration::from_secs(60), "it never rests");
+                std::thread::sleep(Duration::from_millis(250));
+            }
+            // Of the worker's periods none is counted twice now: each is taken from the balance, and none is added.
+            let (owed, used) = (process_timer::owed(), process_cpu_ns());
+            let periods = || (process_cpu_ns() - used) as i64 * 499 / 1_000_000_000;
+            while periods() < 100 {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            assert!(process_timer::owed() < owed - 50, "{owed}, then {}", process_timer::owed());
+            churn(Duration::from_millis(2), Duration::from_secs(4));
+            assert!(!rests());
         });
-        let of_worker = account.of_threads([&worker]);
-        assert_covered(of_worker, worker_cpu, 0.02);
-        assert_covered(account.total - of_worker, used - worker_cpu, 0.06);
     });
 }
 
