@@ -38,8 +38,8 @@
 //! Where threads have no CPU timers of their own (anything but Linux, and the feature `pprof-fallback`), the `pprof` crate
 //! samples instead: CPU only, without trace labels.
 //!
-//! What it *does* cost: two threads (`tephra-agent`, `tephra-ship`), one timer per busy thread and one for the process, and
-//! their signals: SIGPROF, and SIGVTALRM unless your program handles that itself.
+//! What it *does* cost: two threads (`tephra-agent`, `tephra-ship`), one timer per busy thread and one for the process, which rests
+//! while all that works has timers of its own, and their signals: SIGPROF, and SIGVTALRM unless your program handles that itself.
 
 mod agent;
 mod builder;

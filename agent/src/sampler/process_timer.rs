@@ -4,7 +4,8 @@
 //! thread that used the time up: one processor looks first, again and again. So every period is entered in a balance. One
 //! that lands on a thread with a timer of its own is owed to those without; one that such a timer counts was theirs to
 //! have. A thread without a timer takes its own period and settles the balance. So all samples together stand for the
-//! CPU time of the process, and those of threads without timers for what the others did not use.
+//! CPU time of the process, and those of threads without timers for what the others did not use. While nobody is without one it
+//! rests: see [`coverage`](super::coverage).
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
