@@ -110,7 +110,7 @@ impl Uploader {
                     wanted.extend(also);
                     self.offered = Arc::clone(&binaries);
                 }
-                Err(status) => say(&format!("could not offer symbols: {}", status.message())),
+                Err(status) => say(&format!("could not offer symbols: {} ({:?})", status.message(), status.code())),
             }
         }
         for binary in binaries.iter().filter(|binary| wanted.contains(&binary.build_id)) {
