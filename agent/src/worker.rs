@@ -364,7 +364,7 @@ impl Worker {
             cpu_hz: self.governor.hz(),
             cpu_samples: now.cpu_taken - initial.cpu_taken,
             alloc_samples: now.alloc_taken - initial.alloc_taken,
-            alloc_left_out: heap::left_out() - self.initial_left_out,
+            alloc_left_out: heap::left_out().saturating_sub(self.initial_left_out),
             truncated: now.truncated - initial.truncated,
             dropped: Drops::default(),
             without_span: self.coarsened.without_span + self.window.coarsened().without_span,
