@@ -12,10 +12,12 @@
 //! | [`query`] | selection → segments → one merged profile, with work limits |
 //! | [`store`], [`symbols`] | bulk objects and the SQL catalog; build id → functions, files, lines |
 //! | [`profile`] | the pure model: no I/O, no clock, no async |
+//! | [`conditions`] | what an operator must know while it lasts; everything above may tell it |
 
 pub mod alerts;
 pub mod analysis;
 pub mod cli;
+pub mod conditions;
 pub mod http;
 pub mod ingest;
 pub mod profile;

@@ -504,6 +504,22 @@ function status(): StatusAnswer {
       memory_max_bytes: 268_435_456,
       refused: { too_large: 0, disk_full: 0 },
     },
+    conditions: [
+      {
+        kind: "disk_full",
+        subject: "",
+        severity: "unready",
+        message: "the disk of /var/lib/tephra has 912000 bytes left, 268435456 are needed: free some space",
+        since_ms: Date.now() - 95_000,
+      },
+      {
+        kind: "symbols_failed",
+        subject: "9f2c41",
+        severity: "notice",
+        message: "the names of build 9f2c41 could not be read; the next try is in 10 minutes",
+        since_ms: Date.now() - 3_600_000,
+      },
+    ],
     agents: [
       agent("checkout", 0, {}),
       agent("checkout", 1, {}),

@@ -48,6 +48,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::warn;
 
+use crate::conditions::Conditions;
 use crate::profile::decode::{self, Lateness, Window};
 use bucket::Bucket;
 use bulk::{Bulk, BulkError};
@@ -162,6 +163,7 @@ pub struct Store {
     damaged: Mutex<BTreeSet<String>>,
     /// Single windows found damaged, as (segment, offset).
     damaged_windows: Mutex<BTreeSet<(String, u64)>>,
+    conditions: Conditions,
     /// Held as long as the store is open.
     _lock: File,
 }
@@ -225,6 +227,7 @@ impl Store {
             dictionaries: Cache::new(cache * 3 / 8),
             damaged: Mutex::default(),
             damaged_windows: Mutex::default(),
+            conditions: Conditions::default(),
             _lock: lock,
         };
         // In a bucket nothing is torn by a crash, and listing all of it would make every start slow.
@@ -237,6 +240,11 @@ impl Store {
     /// The catalog.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    /// What an operator must know of this collector now.
+    pub fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 
     /// This process's own folder.

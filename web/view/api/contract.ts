@@ -208,6 +208,15 @@ export interface Pin {
   expires?: number | null;
 }
 
+/** What an operator must know while it lasts. */
+export interface Condition {
+  kind: string;
+  subject: string;
+  severity: "notice" | "degraded" | "unready";
+  message: string;
+  since_ms: number;
+}
+
 export interface StatusAnswer {
   version: string;
   uptime_s: number;
@@ -224,6 +233,7 @@ export interface StatusAnswer {
     memory_max_bytes: number;
     refused: Record<string, number>;
   };
+  conditions: Condition[];
   agents: {
     service: string;
     instance: string;

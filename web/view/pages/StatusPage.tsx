@@ -1,7 +1,7 @@
 /** `/status`: is everything that was sampled stored, and if not, where did it go. */
 import { useEffect } from "preact/hooks";
 import { getJson } from "../api/client";
-import type { StatusAnswer } from "../api/contract";
+import type { Condition, StatusAnswer } from "../api/contract";
 import { useResource } from "../api/resource";
 import { href } from "../state/location";
 import * as fmt from "../ui/format";
@@ -47,6 +47,7 @@ function Report({ status }: { status: StatusAnswer }) {
           <code>{status.data_dir}</code>
         </p>
       </div>
+      {status.conditions.length > 0 ? <Conditions all={status.conditions} /> : null}
       <dl class="tiles" data-testid="tiles">
         <Tile label="Stored samples" value={fmt.value(store.samples, "")} note={perSample} />
         <Tile
@@ -127,6 +128,22 @@ function Report({ status }: { status: StatusAnswer }) {
         </div>
       )}
     </>
+  );
+}
+
+/** What is the case now, the worst first. */
+function Conditions({ all }: { all: Condition[] }) {
+  return (
+    <ul class="notes conditions" data-testid="conditions">
+      {all.map((c) => (
+        <li class={`note is-${c.severity}`} key={`${c.kind} ${c.subject}`}>
+          <b>{c.severity === "unready" ? "Stopped" : c.severity === "degraded" ? "Degraded" : "Notice"}</b> {c.message}{" "}
+          <span class="quiet">
+            {c.kind}, since {fmt.ago(c.since_ms, Date.now())}
+          </span>
+        </li>
+      ))}
+    </ul>
   );
 }
 

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
+use crate::conditions::Condition;
 use crate::http::AppState;
 use crate::http::error::{ApiError, ErrorKind};
 use crate::http::params::Params;
@@ -24,6 +25,7 @@ pub(super) async fn readyz(State(state): State<AppState>) -> Result<&'static str
         let hint = "agents keep their windows and send them again; free space, look after the database and the bucket, or restart";
         ApiError::new(ErrorKind::Unavailable, why, hint)
     };
+    state.store.conditions().unready().map_or(Ok(()), Err).map_err(not_ready)?;
     state.ingest.ready().map_err(not_ready)?;
     state.store.ready().await.map_err(not_ready)?;
     Ok("ready\n")
@@ -69,10 +71,21 @@ pub(super) async fn status(State(state): State<AppState>, params: Params) -> Res
             "memory_max_bytes": memory_max_bytes,
             "refused": refused,
         },
+        "conditions": state.store.conditions().all().iter().map(condition).collect::<Vec<_>>(),
         "agents": agents.iter().map(agent).collect::<Vec<_>>(),
         "symbols": { "builds": symbols.builds, "bytes": symbols.bytes },
         "disk_free_bytes": state.store.free_bytes()?,
     })))
+}
+
+fn condition(condition: &Condition) -> Value {
+    json!({
+        "kind": condition.kind,
+        "subject": condition.subject,
+        "severity": condition.severity.name(),
+        "message": condition.message,
+        "since_ms": condition.since_ms,
+    })
 }
 
 fn agent(agent: &AgentStatus) -> Value {
