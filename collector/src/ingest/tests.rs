@@ -12,7 +12,7 @@ use super::testing::{TestWindow, recent_ms, row, traced};
 use super::*;
 use crate::query::{QueryEngine, QueryLimits, Selection};
 use crate::store::Options;
-use crate::store::bulk::{Bulk, BulkError, Folder, ObjectInfo};
+use crate::store::bulk::{AsideObject, Bulk, BulkError, Folder, ObjectInfo};
 use crate::store::testing::{TestPlace, options};
 
 async fn open(place: &TestPlace) -> (Arc<Store>, Ingest) {
@@ -267,6 +267,15 @@ impl Bulk for Failing {
     }
     fn quarantine(&self, name: &str) -> Result<(), BulkError> {
         self.folder.quarantine(name)
+    }
+    fn set_aside(&self, name: &str, now_s: u64) -> Result<(), BulkError> {
+        self.folder.set_aside(name, now_s)
+    }
+    fn list_aside(&self) -> Result<Vec<AsideObject>, BulkError> {
+        self.folder.list_aside()
+    }
+    fn delete_aside(&self, object: &AsideObject) -> Result<(), BulkError> {
+        self.folder.delete_aside(object)
     }
 }
 

@@ -9,13 +9,13 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::{
-    BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 };
 use object_store::{Error, PutPayload, RetryConfig};
 use tokio::runtime::Runtime;
 use tokio_stream::StreamExt;
 
-use super::bulk::{Bulk, BulkError, ObjectInfo};
+use super::bulk::{AsideObject, Bulk, BulkError, ObjectInfo};
 use super::cache::Cache;
 
 /// Where a bucket is. Credentials come from the environment, as for every S3 client: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
@@ -204,6 +204,43 @@ impl Bucket {
         self.wait("reach", name, move |store| async move { store.head(&path).await.map(drop) })
     }
 
+    /// What `read` makes of the objects of this folder.
+    fn list_all<T: Send + 'static>(
+        &self,
+        read: impl Fn(&ObjectMeta) -> Option<T> + Send + 'static,
+    ) -> Result<Vec<T>, BulkError> {
+        let folder = self.folder.clone();
+        self.wait("list", self.folder.as_ref(), move |store| async move {
+            let mut found = store.list(Some(&folder));
+            let mut objects = Vec::new();
+            while let Some(object) = found.next().await {
+                objects.extend(read(&object?));
+            }
+            Ok(objects)
+        })
+    }
+
+    /// Gives an object another name; one that is not there is fine.
+    fn rename(&self, name: &str, to: &str) -> Result<(), BulkError> {
+        let (from, to) = (self.folder.clone().join(name), self.folder.clone().join(to));
+        let moved = self.wait("set aside", name, move |store| async move {
+            store.copy(&from, &to).await?;
+            store.delete(&from).await
+        });
+        match moved {
+            Err(BulkError::Missing { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn remove(&self, name: String) -> Result<(), BulkError> {
+        let path = self.folder.clone().join(name.as_str());
+        match self.wait("remove", &name, move |store| async move { store.delete(&path).await }) {
+            Err(BulkError::Missing { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
     fn wait<T, F>(&self, what: &'static str, name: &str, work: impl FnOnce(AmazonS3) -> F) -> Result<T, BulkError>
     where
         T: Send + 'static,
@@ -272,43 +309,31 @@ impl Bulk for Bucket {
     }
 
     fn delete(&self, name: &str) -> Result<(), BulkError> {
-        let path = self.folder.clone().join(name);
-        match self.wait("remove", name, move |store| async move { store.delete(&path).await }) {
-            Err(BulkError::Missing { .. }) => Ok(()),
-            other => other,
-        }
+        self.remove(name.to_owned())
     }
 
     fn list(&self) -> Result<Vec<ObjectInfo>, BulkError> {
-        let folder = self.folder.clone();
-        self.wait("list", self.folder.as_ref(), move |store| async move {
-            let mut found = store.list(Some(&folder));
-            let mut objects = Vec::new();
-            while let Some(object) = found.next().await {
-                let object = object?;
-                let Some(name) = object.location.filename().filter(|name| super::bulk::is_object_name(name)) else {
-                    continue;
-                };
-                objects.push(ObjectInfo {
-                    name: name.to_owned(),
-                    bytes: object.size,
-                    modified: object.last_modified.into(),
-                });
-            }
-            Ok(objects)
-        })
+        let ours = |about: &ObjectMeta| {
+            let name = about.location.filename().filter(|name| super::bulk::is_object_name(name))?.to_owned();
+            Some(ObjectInfo { name, bytes: about.size, modified: about.last_modified.into() })
+        };
+        self.list_all(ours)
     }
 
     fn quarantine(&self, name: &str) -> Result<(), BulkError> {
-        let (from, to) = (self.folder.clone().join(name), self.folder.clone().join(format!("{name}.quarantined")));
-        let moved = self.wait("set aside", name, move |store| async move {
-            store.copy(&from, &to).await?;
-            store.delete(&from).await
-        });
-        match moved {
-            Err(BulkError::Missing { .. }) => Ok(()),
-            other => other,
-        }
+        self.rename(name, &format!("{name}.quarantined"))
+    }
+
+    fn set_aside(&self, name: &str, now_s: u64) -> Result<(), BulkError> {
+        self.rename(name, &AsideObject::called(name, now_s))
+    }
+
+    fn list_aside(&self) -> Result<Vec<AsideObject>, BulkError> {
+        self.list_all(|about| AsideObject::read(about.location.filename()?, about.size))
+    }
+
+    fn delete_aside(&self, object: &AsideObject) -> Result<(), BulkError> {
+        self.remove(object.file_name())
     }
 }
 

@@ -68,6 +68,38 @@ pub struct ObjectInfo {
     pub modified: SystemTime,
 }
 
+/// An object that the catalog did not know, moved out of the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsideObject {
+    /// The name it had.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Since when it is aside, unix seconds. Part of the name it has now, so that no copy and no restored time stamp changes it.
+    pub since_s: u64,
+}
+
+impl AsideObject {
+    const MARK: &str = ".orphan-";
+
+    /// What a file or an object is called, read.
+    pub(super) fn read(file_name: &str, bytes: u64) -> Option<Self> {
+        let (name, since) = file_name.split_once(Self::MARK)?;
+        let since_s = since.parse().ok()?;
+        is_object_name(name).then(|| Self { name: name.to_owned(), bytes, since_s })
+    }
+
+    /// What it is called now.
+    pub fn file_name(&self) -> String {
+        Self::called(&self.name, self.since_s)
+    }
+
+    /// What an object is called once it is aside.
+    pub(super) fn called(name: &str, since_s: u64) -> String {
+        format!("{name}{}{since_s}", Self::MARK)
+    }
+}
+
 /// A place for immutable objects. All calls block.
 pub trait Bulk: Send + Sync + std::fmt::Debug {
     /// Writes an object. On `Ok` it survives a power cut. Writing the same name again replaces it as a whole.
@@ -99,9 +131,29 @@ pub trait Bulk: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// See [`BulkError`].
     fn quarantine(&self, name: &str) -> Result<(), BulkError>;
+
+    /// Moves an object that the catalog does not know out of the way: it is no longer listed, nor read, and keeps its bytes. One that is
+    /// not there is fine. `now_s`: unix seconds.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    fn set_aside(&self, name: &str, now_s: u64) -> Result<(), BulkError>;
+
+    /// What was set aside, in no order.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    fn list_aside(&self) -> Result<Vec<AsideObject>, BulkError>;
+
+    /// Removes what was set aside, for good; one that is not there is fine.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    fn delete_aside(&self, object: &AsideObject) -> Result<(), BulkError>;
 }
 
-/// Objects as files of one folder. What is being written ends in `.tmp`, what is damaged in `.quarantined`.
+/// Objects as files of one folder. What is being written ends in `.tmp`, what is damaged in `.quarantined`, what nobody knows in
+/// `.orphan-` and the moment it was set aside.
 #[derive(Debug)]
 pub struct Folder {
     folder: PathBuf,
@@ -142,6 +194,24 @@ impl Folder {
         synced.map_err(|source| BulkError::Sync { path: self.folder.clone(), source })
     }
 
+    /// Gives an object another name, durably; one that is not there is fine.
+    fn rename(&self, name: &str, to: &str) -> Result<(), BulkError> {
+        let path = self.path(name);
+        match self.disk.rename(&path, &self.folder.join(to)) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(io_error("set aside", &path, e)),
+            Ok(()) => self.sync_folder(),
+        }
+    }
+
+    fn remove(&self, file_name: &str) -> Result<(), BulkError> {
+        let path = self.folder.join(file_name);
+        match self.disk.remove(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(io_error("remove", &path, e)),
+            _ => Ok(()),
+        }
+    }
+
     fn write(&self, temporary: &Path, path: &Path, content: &[u8]) -> Result<(), BulkError> {
         let mut file = self.disk.create(temporary).map_err(|e| io_error("create", temporary, e))?;
         file.write(content).map_err(|e| io_error("write", temporary, e))?;
@@ -175,11 +245,8 @@ impl Bulk for Folder {
     }
 
     fn delete(&self, name: &str) -> Result<(), BulkError> {
-        let path = self.path(name);
-        match self.disk.remove(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(io_error("remove", &path, e)),
-            _ => Ok(()),
-        }
+        debug_assert!(is_object_name(name), "{name:?} is not one of our names");
+        self.remove(name)
     }
 
     fn list(&self) -> Result<Vec<ObjectInfo>, BulkError> {
@@ -189,12 +256,20 @@ impl Bulk for Folder {
     }
 
     fn quarantine(&self, name: &str) -> Result<(), BulkError> {
-        let path = self.path(name);
-        match self.disk.rename(&path, &self.folder.join(format!("{name}.quarantined"))) {
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(io_error("set aside", &path, e)),
-            Ok(()) => self.sync_folder(),
-        }
+        self.rename(name, &format!("{name}.quarantined"))
+    }
+
+    fn set_aside(&self, name: &str, now_s: u64) -> Result<(), BulkError> {
+        self.rename(name, &AsideObject::called(name, now_s))
+    }
+
+    fn list_aside(&self) -> Result<Vec<AsideObject>, BulkError> {
+        let found = self.disk.list(&self.folder).map_err(|e| io_error("read folder", &self.folder, e))?;
+        Ok(found.into_iter().filter_map(|(name, bytes, _)| AsideObject::read(&name, bytes)).collect())
+    }
+
+    fn delete_aside(&self, object: &AsideObject) -> Result<(), BulkError> {
+        self.remove(&object.file_name())
     }
 }
 
@@ -250,5 +325,26 @@ mod tests {
         assert!(matches!(folder.get_range(NAME, 0, 1), Err(BulkError::Missing { .. })));
         assert_eq!(folder.list().unwrap(), []);
         assert!(dir.path().join(format!("{NAME}.quarantined")).exists());
+    }
+
+    #[test]
+    fn what_was_set_aside_keeps_its_bytes_and_the_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        folder.put(NAME, b"whose?").unwrap();
+        folder.set_aside(NAME, 1_795_237_200).unwrap();
+        folder.set_aside(NAME, 1_795_237_300).unwrap();
+        assert!(matches!(folder.get_range(NAME, 0, 1), Err(BulkError::Missing { .. })));
+        assert_eq!(folder.list().unwrap(), []);
+        let aside = folder.list_aside().unwrap();
+        assert_eq!(aside, [AsideObject { name: NAME.to_owned(), bytes: 6, since_s: 1_795_237_200 }]);
+        assert_eq!(fs::read(dir.path().join(aside[0].file_name())).unwrap(), b"whose?");
+        folder.delete_aside(&aside[0]).unwrap();
+        folder.delete_aside(&aside[0]).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        // Of names that look nearly so, nothing is believed.
+        for name in ["x.orphan-5".to_owned(), format!("{NAME}.orphan-x"), format!("{NAME}.quarantined")] {
+            assert_eq!(AsideObject::read(&name, 1), None, "{name}");
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! | [`columnar`] | compacted segments: Parquet tables that any reader can open |
 //! | [`compact`] | from arrived windows to Parquet, from fine windows to coarse ones |
 //! | [`retain`] | lets go of what is old |
+//! | `orphans` | sets aside what the catalog does not know |
 //! | [`synthetic`], [`replay`] | made-up stores for benchmarks, and recorded windows as if many more had come |
 //! | [`cache`] | footers and windows that were read lately |
 
@@ -26,6 +27,7 @@ mod folder;
 mod migrations;
 #[cfg(test)]
 mod open_data;
+mod orphans;
 pub mod place;
 pub mod replay;
 pub mod retain;
@@ -44,7 +46,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::warn;
 
@@ -164,6 +166,8 @@ pub struct Store {
     /// Single windows found damaged, as (segment, offset).
     damaged_windows: Mutex<BTreeSet<(String, u64)>>,
     conditions: Conditions,
+    /// When this process opened it.
+    opened: Instant,
     /// Held as long as the store is open.
     _lock: File,
 }
@@ -228,11 +232,13 @@ impl Store {
             damaged: Mutex::default(),
             damaged_windows: Mutex::default(),
             conditions: Conditions::default(),
+            opened: Instant::now(),
             _lock: lock,
         };
         // In a bucket nothing is torn by a crash, and listing all of it would make every start slow.
         if !store.is_shared() {
             store.check_objects().await?;
+            orphans::tell(&store).await?;
         }
         Ok(store)
     }
@@ -255,6 +261,14 @@ impl Store {
     /// Where it is.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Where its objects are, for people.
+    fn objects_place(&self) -> String {
+        match &self.place {
+            Place::Folder(data) => data.join("segments").display().to_string(),
+            Place::Shared { bucket, .. } => format!("{bucket}, under segments/"),
+        }
     }
 
     /// True when other collectors may be using it too.

@@ -1,17 +1,16 @@
-//! Retention: lets go of segments that are old and that no pin needs, and of objects that nobody knows.
+//! Retention: lets go of segments that are old and that no pin needs. What nobody knows is set aside: see [`super::orphans`].
 //!
 //! A segment is first unlisted, and its object removed a little later, so that a query which has just listed it can finish.
 
-use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tephra_proto::limits::{WINDOW_AHEAD_MS_MAX, WINDOW_LATE_MS_MAX};
 use tracing::{info, warn};
 
 use super::catalog::Lease;
 use super::compact::levels::{HORIZON_MS, LEVELS};
-use super::{Store, StoreError, now_ms};
+use super::{Store, StoreError, now_ms, orphans};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(60);
@@ -29,9 +28,6 @@ const ORPHAN_ROUNDS: u64 = 30;
 /// From unlisting to removal: longer than any query runs.
 const GRACE_MS: u64 = 10 * 60_000;
 
-/// An object without a catalog row is the trace of a crash between the two writes. Younger ones may be on their way.
-const ORPHAN_AGE: Duration = Duration::from_secs(3600);
-
 /// What one round did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Round {
@@ -39,7 +35,9 @@ pub struct Round {
     pub expired: u64,
     /// Objects of unlisted segments removed.
     pub removed: u64,
-    /// Objects removed that no catalog row knew.
+    /// Objects set aside because no catalog row knew them.
+    pub set_aside: u64,
+    /// Objects removed that had been aside for days.
     pub orphans: u64,
 }
 
@@ -53,7 +51,9 @@ pub async fn run(store: Arc<Store>) {
         let with_orphans = !store.is_shared() || number % ORPHAN_ROUNDS == 0;
         match turn(&store, &mut lease, with_orphans).await {
             Ok(round) if round == Round::default() => {}
-            Ok(Round { expired, removed, orphans }) => info!(expired, removed, orphans, "retention"),
+            Ok(Round { expired, removed, set_aside, orphans }) => {
+                info!(expired, removed, set_aside, orphans, "retention");
+            }
             Err(error) => warn!(%error, "retention failed; the next round tries again"),
         }
     }
@@ -75,7 +75,7 @@ async fn turn(store: &Store, lease: &mut Option<Lease>, with_orphans: bool) -> R
     }
     let mut done = round_without_orphans(store, now_ms()).await?;
     if with_orphans {
-        done.orphans = remove_orphans(store).await?;
+        done = sweep_orphans(store, done).await?;
     }
     Ok(done)
 }
@@ -87,7 +87,12 @@ async fn turn(store: &Store, lease: &mut Option<Lease>, with_orphans: bool) -> R
 pub async fn round(store: &Store, now_ms: u64) -> Result<Round, StoreError> {
     store.settle_damage().await?;
     let done = round_without_orphans(store, now_ms).await?;
-    Ok(Round { orphans: remove_orphans(store).await?, ..done })
+    sweep_orphans(store, done).await
+}
+
+async fn sweep_orphans(store: &Store, done: Round) -> Result<Round, StoreError> {
+    let swept = orphans::sweep(store, store.opened).await?;
+    Ok(Round { set_aside: swept.set_aside, orphans: swept.removed, ..done })
 }
 
 async fn round_without_orphans(store: &Store, now_ms: u64) -> Result<Round, StoreError> {
@@ -109,7 +114,7 @@ async fn round_without_orphans(store: &Store, now_ms: u64) -> Result<Round, Stor
     // A window may come this late; only then may its sequence number be forgotten.
     catalog.forget_agents(now_ms.saturating_sub(WINDOW_LATE_MS_MAX + 2 * WINDOW_AHEAD_MS_MAX)).await?;
     catalog.forget_names(oldest_ms).await?;
-    Ok(Round { expired, removed, orphans: 0 })
+    Ok(Round { expired, removed, ..Round::default() })
 }
 
 async fn remove_dropped(store: &Store, now_ms: u64) -> Result<u64, StoreError> {
@@ -118,22 +123,6 @@ async fn remove_dropped(store: &Store, now_ms: u64) -> Result<u64, StoreError> {
         let (bulk, objects) = (store.bulk().clone(), store.catalog().objects_of(&id).await?);
         tokio::task::spawn_blocking(move || objects.iter().try_for_each(|object| bulk.delete(object))).await??;
         store.catalog().forget(&id).await?;
-        removed += 1;
-    }
-    Ok(removed)
-}
-
-async fn remove_orphans(store: &Store) -> Result<u64, StoreError> {
-    let bulk = store.bulk().clone();
-    let objects = tokio::task::spawn_blocking(move || bulk.list()).await??;
-    let old = |modified: SystemTime| modified.elapsed().is_ok_and(|age| age > ORPHAN_AGE);
-    let old: Vec<_> = objects.into_iter().filter(|object| old(object.modified)).collect();
-    // Asked for after the listing: whatever was registered meanwhile is known.
-    let known: HashSet<String> = store.catalog().objects().await?.into_iter().map(|stored| stored.object).collect();
-    let mut removed = 0;
-    for object in old.into_iter().filter(|object| !known.contains(&object.name)) {
-        let bulk = store.bulk().clone();
-        tokio::task::spawn_blocking(move || bulk.delete(&object.name)).await??;
         removed += 1;
     }
     Ok(removed)

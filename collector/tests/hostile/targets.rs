@@ -11,7 +11,7 @@ use tephra_collector::http::params::Params;
 use tephra_collector::profile::decode::{self, Header, Lateness, Opened, Window};
 use tephra_collector::profile::model::Node;
 use tephra_collector::profile::{fold, pprof};
-use tephra_collector::store::bulk::{Bulk, BulkError, ObjectInfo};
+use tephra_collector::store::bulk::{AsideObject, Bulk, BulkError, ObjectInfo};
 use tephra_collector::store::segment;
 use tephra_collector::symbols::{elf, table::Table};
 use tephra_proto::ids::{BuildId, InstanceName, ServiceName, SpanId, TraceId};
@@ -184,6 +184,15 @@ impl Bulk for OneObject {
         Ok(vec![ObjectInfo { name: "object".into(), bytes: self.0.len() as u64, modified: SystemTime::UNIX_EPOCH }])
     }
     fn quarantine(&self, _: &str) -> Result<(), BulkError> {
+        Ok(())
+    }
+    fn set_aside(&self, _: &str, _: u64) -> Result<(), BulkError> {
+        Ok(())
+    }
+    fn list_aside(&self) -> Result<Vec<AsideObject>, BulkError> {
+        Ok(Vec::new())
+    }
+    fn delete_aside(&self, _: &AsideObject) -> Result<(), BulkError> {
         Ok(())
     }
 }
