@@ -1,66 +1,115 @@
-//! Request bodies: read up to a limit, and never further.
+//! Request bodies: how much of one may come, until when, and how much of all of them is in memory at the same time.
+//!
+//! [`admit`] stands before every route: whatever that does with a body, the body fails beyond its limits, and its memory is counted until the
+//! request is answered.
 
-use axum::body::{Body, to_bytes};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody, to_bytes};
+use axum::extract::Request;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::error::{ApiError, ErrorKind};
+use crate::ingest::{Allowance, BodyPlace, Bounded, Excess, Gate};
+
+/// Bodies of all requests at the same time; windows from agents have a budget of their own. An address may hold at most as much of it as is
+/// still free.
+pub const BODIES_BYTES_MAX: usize = 192 << 20;
+
+/// A body that is read as a whole has come by then.
+pub const TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Events, pins: a few lines.
-pub const JSON_BYTES_MAX: usize = 64 << 10;
+pub const JSON: Allowance = Allowance::whole(64 << 10, TIME_MAX);
 
-/// Reads a whole body of at most `limit` bytes.
+/// Puts the body of a request under its limits, once there is room for what it announces. The place is given back when it is dropped.
 ///
 /// # Errors
-/// 413 when it is longer, 400 when it ends early.
-pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    match to_bytes(body, limit).await {
-        Ok(bytes) => Ok(bytes),
-        Err(error) if is_too_long(&error) => Err(ApiError::new(
-            ErrorKind::TooLarge,
-            format!("the body has more than {limit} bytes"),
-            "send less at once",
-        )),
-        Err(_) => Err(ApiError::invalid("the body ended early", "send it again")),
+/// 413 when it announces too much, 429 when there is no room.
+pub(super) async fn admit(
+    gate: &Gate,
+    allowance: Allowance,
+    request: Request,
+) -> Result<(Request, Option<BodyPlace>), ApiError> {
+    // Nobody reads what a route takes no body for.
+    if allowance.bytes == 0 {
+        return Ok((request.map(|_| Body::empty()), None));
+    }
+    let (mut parts, body) = request.into_parts();
+    let announced = body.size_hint().exact().unwrap_or(0);
+    if announced > allowance.bytes {
+        return Err(Excess::TooLong { limit: allowance.bytes }.into());
+    }
+    let held = usize::try_from(announced).unwrap_or(allowance.held).min(allowance.held);
+    let place = gate.place(parts.extensions.get(), held).await.ok_or(Excess::NoRoom)?;
+    parts.extensions.insert(place.clone());
+    let body = Bounded::new(body, allowance, axum::Error::new).in_place(place.clone());
+    Ok((Request::from_parts(parts, Body::new(body)), Some(place)))
+}
+
+/// Reads a whole body.
+///
+/// # Errors
+/// 413 when it is longer than its route takes, 408 when it does not come in time, 429 when there is no room, 400 when it ends early.
+pub async fn read(body: Body) -> Result<Bytes, ApiError> {
+    to_bytes(body, usize::MAX).await.map_err(|error| failed(&error))
+}
+
+/// What is wrong with a body that could not be read to its end.
+pub fn failed(error: &axum::Error) -> ApiError {
+    Excess::of(error).map_or_else(|| ApiError::invalid("the body ended early", "send it again"), ApiError::from)
+}
+
+impl From<Excess> for ApiError {
+    fn from(excess: Excess) -> Self {
+        let (kind, hint) = match excess {
+            Excess::TooLong { .. } => (ErrorKind::TooLarge, "send less at once"),
+            Excess::TooLate { .. } => (ErrorKind::TooSlow, "send it faster, or less at once"),
+            Excess::NoRoom => (ErrorKind::Overloaded, "send it again a little later"),
+        };
+        Self::new(kind, excess.to_string(), hint)
     }
 }
 
-/// Reads a JSON body of at most `limit` bytes.
+/// Reads a JSON body.
 ///
 /// # Errors
 /// As [`read`], and 400 when it is not the JSON that is expected; the message says where.
-pub async fn read_json<T: DeserializeOwned>(body: Body, limit: usize, example: &str) -> Result<T, ApiError> {
-    let bytes = read(body, limit).await?;
+pub async fn read_json<T: DeserializeOwned>(body: Body, example: &str) -> Result<T, ApiError> {
+    let bytes = read(body).await?;
     serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::invalid(format!("the body is not understood: {error}"), format!("send {example}")))
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        if inner.is::<http_body_util::LengthLimitError>() {
-            return true;
-        }
-        source = inner.source();
-    }
-    false
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    async fn bounded(body: Body, bytes: usize) -> Result<Bytes, ApiError> {
+        let body = Bounded::new(body, Allowance::whole(bytes, TIME_MAX), axum::Error::new);
+        read(Body::new(body)).await
+    }
+
     #[tokio::test]
     async fn a_body_beyond_the_limit_is_refused_as_too_large() {
-        assert_eq!(read(Body::from("12345"), 5).await.unwrap(), "12345");
-        let error = read(Body::from("123456"), 5).await.unwrap_err();
+        assert_eq!(bounded(Body::from("12345"), 5).await.unwrap(), "12345");
+        let error = bounded(Body::from("123456"), 5).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
         assert!(error.to_string().contains("5 bytes"));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_end_is_refused_as_too_slow() {
+        let never = Body::from_stream(tokio_stream::pending::<Result<Bytes, axum::Error>>());
+        let error = bounded(never, 5).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooSlow);
+        assert!(error.to_string().contains("10 s"), "{error}");
+    }
+
     #[tokio::test]
     async fn json_errors_say_where() {
-        let error = read_json::<Vec<u8>>(Body::from("[1,\n x]"), 100, "[1,2]").await.unwrap_err();
+        let error = read_json::<Vec<u8>>(Body::from("[1,\n x]"), "[1,2]").await.unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
         assert_eq!(error.hint(), "send [1,2]");
     }

@@ -36,6 +36,8 @@ pub enum ErrorKind {
     Method,
     /// More than is taken at once.
     TooLarge,
+    /// It did not come in time.
+    TooSlow,
     /// Too much at the moment: come back.
     Overloaded,
     /// Something the collector needs is not there: come back.
@@ -52,6 +54,7 @@ impl ErrorKind {
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),

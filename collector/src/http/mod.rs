@@ -5,6 +5,7 @@
 //! | [`guard`] | what every answer carries, and which requests never reach a route |
 //! | [`params`], [`body`] | what a request says, read strictly |
 //! | [`work`] | room for heavy answers: a few at a time, each with a deadline |
+//! | `route` | one path: what it answers to, and what a request to it may cost |
 //! | `routes` | one file per thing that can be asked |
 //! | [`pages`] | the web view |
 //! | [`error`], [`respond`] | what is sent back |
@@ -18,6 +19,7 @@ pub mod pages;
 pub mod params;
 pub mod respond;
 mod revision;
+mod route;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -32,11 +34,12 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 
 use crate::alerts::answers::Answers;
-use crate::ingest::Ingest;
+use crate::ingest::{Gate, Ingest};
 use crate::query::QueryEngine;
 use crate::store::Store;
 use crate::symbols::Symbols;
 use guard::AllowedHosts;
+use route::Route;
 use work::Workbench;
 
 /// What the routes work with. Cheap to clone.
@@ -58,6 +61,7 @@ pub struct Shared {
     pub answers: Answers,
     /// Turns for heavy answers.
     pub bench: Workbench,
+    bodies: Gate,
     started: Instant,
     hosts: AllowedHosts,
 }
@@ -73,6 +77,7 @@ impl AppState {
     ) -> Self {
         let answers = Answers::new(engine.clone(), store.clone(), symbols.clone());
         let bench = Workbench::new(engine.timeout());
+        let bodies = ingest.gate_for(body::BODIES_BYTES_MAX);
         Self(Arc::new(Shared {
             store,
             engine,
@@ -80,6 +85,7 @@ impl AppState {
             ingest,
             answers,
             bench,
+            bodies,
             started: Instant::now(),
             hosts: AllowedHosts::new(hosts),
         }))
@@ -96,6 +102,15 @@ impl Deref for AppState {
 
 /// Everything that is served over HTTP.
 pub fn router(state: AppState) -> Router {
+    router_of(routes::all(), state)
+}
+
+fn router_of(routes: Vec<Route>, state: AppState) -> Router {
     let hosts = state.hosts.clone();
-    routes::all().with_state(state).layer(from_fn_with_state(hosts, guard::guard))
+    let mut router = Router::new();
+    for route in routes {
+        router = router.route(route.path, route.bounded(&state));
+    }
+    let router = router.fallback(routes::nothing_here).method_not_allowed_fallback(routes::wrong_method);
+    router.with_state(state).layer(from_fn_with_state(hosts, guard::guard))
 }

@@ -6,6 +6,7 @@ mod answers;
 mod caching;
 mod growth;
 mod headers;
+mod walk;
 
 use std::sync::{Arc, OnceLock};
 
@@ -29,6 +30,7 @@ use crate::symbols::{Symbols, Worker};
 pub(super) struct Lab {
     pub(super) ingest: Ingest,
     pub(super) store: Arc<Store>,
+    pub(super) state: AppState,
     app: Router,
     _place: TestPlace,
 }
@@ -61,8 +63,9 @@ impl Lab {
         let symbols = Symbols::open(place.data(), Worker::this_program().unwrap()).unwrap();
         let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
         let engine = QueryEngine::new(store.clone(), limits);
-        let app = router(AppState::new(store.clone(), engine, symbols, ingest.clone(), []));
-        Self { ingest, store, app, _place: place }
+        let state = AppState::new(store.clone(), engine, symbols, ingest.clone(), []);
+        let app = router(state.clone());
+        Self { ingest, store, state, app, _place: place }
     }
 
     pub(super) async fn push(&self, windows: impl IntoIterator<Item = TestWindow>) {

@@ -41,6 +41,11 @@ impl Workbench {
         Self { running: Arc::new(Semaphore::new(running)), admitted, deadline }
     }
 
+    /// How long an answer may take, with the wait for its turn.
+    pub fn time_max(&self) -> Duration {
+        WAIT_MAX + self.deadline
+    }
+
     /// Does `work` when its turn comes. Dropping the returned future, as a disconnecting client does, drops the work.
     ///
     /// # Errors

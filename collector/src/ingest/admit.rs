@@ -80,6 +80,11 @@ impl Reserved {
         taken
     }
 
+    /// Reserves `bytes` in all, where that is more than now. False, and nothing changes, when the share is used up.
+    pub(super) fn grow_to(&mut self, bytes: usize) -> bool {
+        bytes <= self.bytes || self.grow(bytes - self.bytes)
+    }
+
     /// Gives back what is beyond `bytes`.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
         let kept = bytes.clamp(WINDOW_BYTES_MIN, self.bytes.max(WINDOW_BYTES_MIN));

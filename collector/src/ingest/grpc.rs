@@ -4,8 +4,7 @@ use tephra_proto::v1::profile_service_server::{ProfileService, ProfileServiceSer
 use tephra_proto::v1::{PushRequest, PushResponse};
 use tonic::{Code, Request, Response, Status};
 
-use super::gate::BodyPlace;
-use super::{Ingest, MESSAGE_BYTES_MAX, PushError, admit};
+use super::{BodyPlace, Ingest, MESSAGE_BYTES_MAX, PushError, admit};
 
 /// The gRPC service over an [`Ingest`].
 pub fn service(ingest: Ingest) -> ProfileServiceServer<Profiles> {

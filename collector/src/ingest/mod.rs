@@ -36,7 +36,7 @@ use tephra_proto::{codec, v1};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use cardinality::{Caps, OVERFLOW_INSTANCE, Overflow};
-pub use gate::{Gate, Peer, through_gate};
+pub use gate::{Allowance, BodyPlace, Bounded, Excess, Gate, Peer, through_gate};
 pub use metrics::{Metrics, MetricsSnapshot};
 
 use crate::profile::decode::{self, Header, Lateness, Opened, Rejection, Window};
@@ -46,7 +46,6 @@ use accept::Accepted;
 use admit::{Budget, Reserved};
 use batcher::{Batcher, Job, POISONED, Poison};
 use cardinality::{Cardinality, Place, Placed};
-use gate::BodyPlace;
 
 /// Says which of these modules' symbols the collector has no use for yet, and which it wants.
 pub type WantedBuilds = Arc<dyn Fn(&[Module]) -> Vec<BuildId> + Send + Sync>;
@@ -216,6 +215,11 @@ impl Ingest {
         self.shared.gate.clone()
     }
 
+    /// Another gate, for bodies that have at most so many bytes together.
+    pub fn gate_for(&self, bytes: usize) -> Gate {
+        Gate::of(bytes, self.shared.metrics.clone())
+    }
+
     /// Says whether windows are taken now.
     ///
     /// # Errors
@@ -251,7 +255,9 @@ impl Ingest {
         }
         let inflated = payload.len() + payload_bytes as usize;
         let reserved = self.shared.budget.reserve(checked.service.as_str(), inflated).ok_or_else(overloaded)?;
-        drop(place);
+        if let Some(place) = place {
+            place.give_back();
+        }
         let turn = self.shared.decoders.clone().acquire_owned().await;
         let shared = self.shared.clone();
         let decoded = tokio::task::spawn_blocking(move || {

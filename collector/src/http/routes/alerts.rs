@@ -19,10 +19,11 @@ use crate::alerts::link::AlertLink;
 use crate::alerts::payload::{Alert, Payload};
 use crate::alerts::time::format_utc;
 use crate::http::AppState;
-use crate::http::body::read_json;
+use crate::http::body::{TIME_MAX, read_json};
 use crate::http::error::{ApiError, ErrorKind};
 use crate::http::pages::{self, Preview};
 use crate::http::params::Params;
+use crate::ingest::Allowance;
 use crate::store::catalog::{Event, EventKind, NewEvent, NewPin, PinRange};
 use crate::store::now_ms;
 
@@ -30,7 +31,7 @@ use crate::store::now_ms;
 const PREVIEW_DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// A storm of 256 alerts with long annotations.
-const PAYLOAD_BYTES_MAX: usize = 2 << 20;
+pub(super) const PAYLOAD: Allowance = Allowance::whole(2 << 20, TIME_MAX);
 
 /// What an alert looked at is kept this long, whatever the retention: post-mortems come late.
 const PIN_MS: u64 = 90 * 86_400_000;
@@ -65,7 +66,7 @@ pub(super) async fn page(
 
 pub(super) async fn webhook(State(state): State<AppState>, body: Body) -> Result<Json<Value>, ApiError> {
     let example = "the payload of an Alertmanager (version 4) or Grafana webhook";
-    let payload: Payload = read_json(body, PAYLOAD_BYTES_MAX, example).await?;
+    let payload: Payload = read_json(body, example).await?;
     let (alerts, skipped) = payload.alerts(now_ms());
     if alerts.is_empty() && !skipped.is_empty() {
         let message = skipped.first().map(ToString::to_string).unwrap_or_default();

@@ -14,7 +14,7 @@ use tephra_proto::{label, limits};
 use crate::alerts::payload::is_web_link;
 use crate::alerts::time::parse_time;
 use crate::http::AppState;
-use crate::http::body::{JSON_BYTES_MAX, read_json};
+use crate::http::body::read_json;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::store::catalog::{Event, EventKind, NewEvent};
@@ -62,7 +62,7 @@ pub(super) async fn list(State(state): State<AppState>, mut params: Params) -> R
 
 pub(super) async fn create(State(state): State<AppState>, body: Body) -> Result<(StatusCode, Json<Value>), ApiError> {
     let example = r#"{"kind":"deploy","service":"checkout","title":"v2"}"#;
-    let event = read_json::<NewEventBody>(body, JSON_BYTES_MAX, example).await?.check(now_ms())?;
+    let event = read_json::<NewEventBody>(body, example).await?.check(now_ms())?;
     let event = state.store.catalog().insert_event(event).await?;
     Ok((StatusCode::CREATED, Json(event_json(&event))))
 }

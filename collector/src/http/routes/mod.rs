@@ -14,59 +14,57 @@ mod symbols;
 mod timeline;
 mod traces;
 
-use axum::Router;
-use axum::routing::{get, post};
-
-use super::AppState;
+use super::body;
 use super::error::{ApiError, ErrorKind};
 use super::pages;
+use super::route::Route;
 
-/// All routes.
-pub(super) fn all() -> Router<AppState> {
-    Router::new()
-        .route("/api/v1/services", get(services::services).delete(deletions::service))
-        .route("/api/v1/profile-types", get(services::profile_types))
-        .route("/api/v1/labels", get(services::labels))
-        .route("/api/v1/labels/{name}/values", get(services::label_values))
-        .route("/api/v1/timeline", get(timeline::timeline))
-        .route("/api/v1/flamegraph", get(flamegraph::flamegraph))
-        .route("/api/v1/diff", get(flamegraph::diff))
-        .route("/api/v1/growth", get(growth::growth_json))
-        .route("/api/v1/traces/{trace_id}", get(traces::trace).delete(deletions::trace))
-        .route("/api/v1/requests", get(traces::requests))
-        .route("/api/v1/events", get(events::list).post(events::create))
-        .route("/api/v1/alerts", post(alerts::webhook))
-        .route("/alert.json", get(alerts::json))
-        .route("/api/v1/pins", post(pins::create))
-        .route("/api/v1/pins/{id}", get(pins::show))
-        .route("/api/v1/profiles", post(profiles::upload))
-        .route("/api/v1/symbols", post(symbols::upload))
-        .route("/api/v1/status", get(status::status))
-        .route("/healthz", get(status::healthz))
-        .route("/readyz", get(status::readyz))
-        .route("/metrics", get(metrics::metrics))
-        .route("/", get(pages::page))
-        .route("/s/{service}", get(pages::page))
+/// All routes: the router is made of this list, and so is the test that walks it.
+#[rustfmt::skip]
+pub(super) fn all() -> Vec<Route> {
+    vec![
+        Route::at("/api/v1/services").get(services::services).delete(deletions::service).heavy(),
+        Route::at("/api/v1/profile-types").get(services::profile_types),
+        Route::at("/api/v1/labels").get(services::labels),
+        Route::at("/api/v1/labels/{name}/values").get(services::label_values),
+        Route::at("/api/v1/timeline").get(timeline::timeline).heavy(),
+        Route::at("/api/v1/flamegraph").get(flamegraph::flamegraph).heavy(),
+        Route::at("/api/v1/diff").get(flamegraph::diff).heavy(),
+        Route::at("/api/v1/growth").get(growth::growth_json).heavy(),
+        Route::at("/api/v1/traces/{trace_id}").get(traces::trace).delete(deletions::trace).heavy(),
+        Route::at("/api/v1/requests").get(traces::requests).heavy(),
+        Route::at("/api/v1/events").get(events::list).post(body::JSON, events::create),
+        Route::at("/api/v1/alerts").post(alerts::PAYLOAD, alerts::webhook),
+        Route::at("/alert.json").get(alerts::json).heavy(),
+        Route::at("/api/v1/pins").post(body::JSON, pins::create).heavy(),
+        Route::at("/api/v1/pins/{id}").get(pins::show),
+        Route::at("/api/v1/profiles").post(profiles::PPROF, profiles::upload).heavy(),
+        Route::at("/api/v1/symbols").post(symbols::FILE, symbols::upload),
+        Route::at("/api/v1/status").get(status::status),
+        Route::at("/healthz").get(status::healthz),
+        Route::at("/readyz").get(status::readyz),
+        Route::at("/metrics").get(metrics::metrics),
+        Route::at("/").get(pages::page),
+        Route::at("/s/{service}").get(pages::page),
         // A service's name may hold slashes.
-        .route("/s/{service}/{*rest}", get(pages::page))
-        .route("/diff", get(pages::page))
-        .route("/growth", get(pages::page))
-        .route("/trace/{id}", get(pages::page))
-        .route("/alert", get(alerts::page))
-        .route("/p/{pin}", get(pages::page))
-        .route("/status", get(pages::page))
-        .route("/assets/{*path}", get(pages::asset))
-        .route("/favicon.svg", get(pages::favicon))
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(wrong_method)
+        Route::at("/s/{service}/{*rest}").get(pages::page),
+        Route::at("/diff").get(pages::page),
+        Route::at("/growth").get(pages::page),
+        Route::at("/trace/{id}").get(pages::page),
+        Route::at("/alert").get(alerts::page),
+        Route::at("/p/{pin}").get(pages::page),
+        Route::at("/status").get(pages::page),
+        Route::at("/assets/{*path}").get(pages::asset),
+        Route::at("/favicon.svg").get(pages::favicon),
+    ]
 }
 
-async fn nothing_here(uri: axum::http::Uri) -> ApiError {
+pub(super) async fn nothing_here(uri: axum::http::Uri) -> ApiError {
     let path: String = uri.path().chars().take(128).collect();
     ApiError::not_found(format!("there is nothing at {path:?}"), "the API lives below /api/v1, the view at /")
 }
 
-async fn wrong_method(method: axum::http::Method) -> ApiError {
+pub(super) async fn wrong_method(method: axum::http::Method) -> ApiError {
     let message = format!("{method} is not for this path");
     ApiError::new(
         ErrorKind::Method,

@@ -12,7 +12,7 @@ use tephra_proto::label;
 use crate::alerts::frozen::{Frozen, FrozenError, freeze};
 use crate::alerts::time::format_duration;
 use crate::http::AppState;
-use crate::http::body::{JSON_BYTES_MAX, read_json};
+use crate::http::body::read_json;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::store::catalog::{NewPin, Pin, PinRange};
@@ -32,7 +32,7 @@ struct NewPinBody {
 
 pub(super) async fn create(State(state): State<AppState>, body: Body) -> Result<(StatusCode, Json<Value>), ApiError> {
     let example = r#"{"url":"/s/checkout?from=now-1h","note":"before the fix"}"#;
-    let NewPinBody { url, note } = read_json(body, JSON_BYTES_MAX, example).await?;
+    let NewPinBody { url, note } = read_json(body, example).await?;
     let note = note.unwrap_or_default();
     if note.len() > NOTE_BYTES_MAX || !note.chars().all(|c| c == '\n' || label::is_printable(c)) {
         let message = format!("the note has {} bytes, limit {NOTE_BYTES_MAX} of printable text", note.len());

@@ -9,16 +9,17 @@ use tephra_proto::limits::{RESOURCE_LABELS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN};
 use tephra_proto::v1;
 
 use crate::http::AppState;
-use crate::http::body;
+use crate::http::body::{self, TIME_MAX};
 use crate::http::error::{ApiError, ErrorKind};
 use crate::http::params::Params;
 use crate::http::work::blocking;
+use crate::ingest::Allowance;
 use crate::profile::import::ImportError;
 use crate::profile::pprof::{Imported, decode};
 use crate::store::now_ms;
 
 /// The largest pprof files seen in the wild have 5 MiB, gzipped.
-const PPROF_BYTES_MAX: usize = 16 << 20;
+pub(super) const PPROF: Allowance = Allowance::whole(16 << 20, TIME_MAX);
 
 pub(super) async fn upload(
     State(state): State<AppState>,
@@ -30,7 +31,7 @@ pub(super) async fn upload(
     let (instance, labels) = instance_and_labels(params.labels()?)?;
     params.finish()?;
     let store = async {
-        let body = body::read(body, PPROF_BYTES_MAX).await?;
+        let body = body::read(body).await?;
         let Imported { mut payload, time_nanos, duration_nanos, .. } = blocking(move || decode(&body)).await??;
         if let Some(wanted) = &profile_type {
             keep_type(&mut payload, wanted)?;

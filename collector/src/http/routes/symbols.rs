@@ -8,13 +8,20 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tephra_proto::ids::BuildId;
+use tephra_proto::limits::SYMBOL_FILE_BYTES_MAX;
 use tokio::time::timeout;
 
 use crate::http::AppState;
+use crate::http::body;
 use crate::http::error::{ApiError, ErrorKind};
 use crate::http::params::Params;
 use crate::http::work::blocking;
+use crate::ingest::Allowance;
 use crate::symbols::upload::UploadError;
+
+/// What may be sent, as it comes: it goes to the disk frame by frame. The largest file over a link of 20 Mbit/s takes a quarter of an hour.
+pub(super) const FILE: Allowance =
+    Allowance { bytes: SYMBOL_FILE_BYTES_MAX, held: 1 << 20, time: Duration::from_secs(15 * 60) };
 
 /// A sender that is silent for this long has gone.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -37,7 +44,7 @@ pub(super) async fn upload(
             ApiError::invalid(format!("no byte came for {} s", SILENCE.as_secs()), "send the file again")
         })?;
         let Some(frame) = frame else { break };
-        let frame = frame.map_err(|_| ApiError::invalid("the body ended early", "send it again"))?;
+        let frame = frame.map_err(|error| body::failed(&error))?;
         let Ok(content) = frame.into_data() else { continue };
         receiving = blocking(move || receiving.write(&content).map(|()| receiving)).await??;
     }

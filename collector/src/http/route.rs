@@ -1,0 +1,108 @@
+//! One path of the port: what it answers to, and what a request to it may cost. All there is to answer is made of these, so that no
+//! path can be without limits.
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter};
+use tokio::time::timeout;
+
+use super::AppState;
+use super::body;
+use super::error::{ApiError, ErrorKind};
+use crate::ingest::{Allowance, Gate};
+
+/// What reads the catalog answers by then, once it has the whole request.
+const QUICK: Duration = Duration::from_secs(30);
+
+/// A path with its handlers.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// As the router takes it.
+    pub(super) path: &'static str,
+    /// The methods it has handlers for.
+    pub(super) methods: Vec<Method>,
+    /// What a body may be.
+    pub(super) body: Allowance,
+    /// Its answer is a query's.
+    is_heavy: bool,
+    handlers: MethodRouter<AppState>,
+}
+
+impl Route {
+    /// A path without handlers, whose requests have no body.
+    pub(super) fn at(path: &'static str) -> Self {
+        let body = Allowance::whole(0, body::TIME_MAX);
+        Self { path, methods: Vec::new(), body, is_heavy: false, handlers: MethodRouter::new() }
+    }
+
+    /// Answers GET, and HEAD.
+    pub(super) fn get<T: 'static>(self, handler: impl Handler<T, AppState>) -> Self {
+        self.on(Method::GET, MethodFilter::GET, handler)
+    }
+
+    /// Answers DELETE.
+    pub(super) fn delete<T: 'static>(self, handler: impl Handler<T, AppState>) -> Self {
+        self.on(Method::DELETE, MethodFilter::DELETE, handler)
+    }
+
+    /// Answers POST, with a body of at most so much.
+    pub(super) fn post<T: 'static>(self, body: Allowance, handler: impl Handler<T, AppState>) -> Self {
+        Self { body, ..self.on(Method::POST, MethodFilter::POST, handler) }
+    }
+
+    /// Its answers wait for a turn, and take what a query may take.
+    pub(super) fn heavy(self) -> Self {
+        Self { is_heavy: true, ..self }
+    }
+
+    /// How long a request may take, from its head to its answer.
+    pub(super) fn time_max(&self, state: &AppState) -> Duration {
+        self.body.time + if self.is_heavy { state.bench.time_max() } else { QUICK }
+    }
+
+    /// Its handlers behind its limits.
+    pub(super) fn bounded(self, state: &AppState) -> MethodRouter<AppState> {
+        let bounds = Bounds { gate: state.bodies.clone(), body: self.body, time: self.time_max(state) };
+        self.handlers.layer(from_fn_with_state(bounds, within))
+    }
+
+    /// The same path and bounds before other handlers.
+    #[cfg(test)]
+    pub(super) fn instead(self, handlers: MethodRouter<AppState>) -> Self {
+        Self { handlers, ..self }
+    }
+
+    fn on<T: 'static>(mut self, method: Method, filter: MethodFilter, handler: impl Handler<T, AppState>) -> Self {
+        self.methods.push(method);
+        Self { handlers: self.handlers.on(filter, handler), ..self }
+    }
+}
+
+/// What a request may cost.
+#[derive(Debug, Clone)]
+struct Bounds {
+    gate: Gate,
+    body: Allowance,
+    time: Duration,
+}
+
+/// Answers within the bounds: the body is counted until then, and fails where it goes beyond them.
+async fn within(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
+    let answer = async {
+        let (request, _place) = body::admit(&bounds.gate, bounds.body, request).await?;
+        Ok(next.run(request).await)
+    };
+    let answer = timeout(bounds.time, answer).await.unwrap_or_else(|_| {
+        Err(ApiError::new(
+            ErrorKind::Unavailable,
+            format!("the answer took longer than {} s", bounds.time.as_secs()),
+            "ask again, for less if that is possible; GET /readyz says when the store cannot answer",
+        ))
+    });
+    answer.unwrap_or_else(|error: ApiError| error.into_response())
+}
