@@ -20,7 +20,7 @@ use tonic::server::NamedService;
 use crate::ingest::{self, Ingest, IngestLimits, WantedBuilds};
 use crate::query::{QueryEngine, QueryLimits};
 use crate::store::place::Place;
-use crate::store::{Options, Store, StoreError, compact, now_ms, retain};
+use crate::store::{Options, Store, StoreError, compact, now_ms, retain, writes};
 use crate::symbols::{self, Symbols, Worker, share};
 
 /// What `tephra serve` is told.
@@ -188,11 +188,13 @@ pub async fn serve(
 pub async fn run(collector: &Collector, listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
     let retention = tokio::spawn(retain::run(collector.store.clone()));
     let compaction = tokio::spawn(compact::run(collector.store.clone()));
+    let writing = tokio::spawn(writes::run(collector.store.clone()));
     let sharing = tokio::spawn(share::run(collector.symbols.clone()));
     let forgetting = tokio::spawn(symbols::retain::run(collector.symbols.clone(), collector.store.clone()));
     connections::serve(listener, router, stop, DRAIN).await;
     retention.abort();
     compaction.abort();
+    writing.abort();
     sharing.abort();
     forgetting.abort();
     collector.store.catalog().close().await;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tephra_proto::v1;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use tracing::{debug, error, warn};
+use tracing::debug;
 
 use super::accept::Accepted;
 use super::admit::Reserved;
@@ -124,8 +124,11 @@ impl Batcher {
         self.check_room()?;
         for _ in 0..ATTEMPTS {
             let plan = self.plan(&windows).await.map_err(|e| self.failed(&e.into()))?;
-            if plan.fresh.is_empty() || self.write(&windows, &plan).await.map_err(|e| self.failed(&e))? == Outcome::Done
-            {
+            if plan.fresh.is_empty() {
+                return Ok(plan.verdicts);
+            }
+            if self.write(&windows, &plan).await.map_err(|e| self.failed(&e))? == Outcome::Done {
+                self.store.wrote(Ok(()));
                 return Ok(plan.verdicts);
             }
             debug!("another collector stored windows of the same agents: deciding anew");
@@ -208,7 +211,7 @@ impl Batcher {
         if self.poison.load(Ordering::Relaxed) {
             return Err(POISONED.to_owned());
         }
-        self.store.check_room()
+        self.store.room()
     }
 
     /// Says what went wrong, and remembers it where it means that nothing can be trusted any more.
@@ -220,9 +223,9 @@ impl Batcher {
         };
         if lost {
             self.poison.store(true, Ordering::Relaxed);
-            error!(error = %problem, "a write did not reach the disk: nothing more is accepted until a restart");
+            self.store.lost_a_write(problem);
         } else {
-            warn!(error = %problem, "a batch could not be stored; its windows were not acked");
+            self.store.wrote(Err(problem));
         }
         problem.to_string()
     }

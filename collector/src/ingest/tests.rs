@@ -294,9 +294,11 @@ async fn a_full_disk_acks_nothing_and_recovers_by_itself() {
     disk.mode.store(1, Ordering::Relaxed);
     let error = ingest.push(window(1).request()).await.unwrap_err();
     assert!(matches!(&error, PushError::Unavailable(why) if why.contains("full")), "{error}");
+    let told = store.conditions().unready().expect("readiness follows the last write");
+    assert!(told.contains("free some space"), "{told}");
     disk.mode.store(0, Ordering::Relaxed);
     assert!(!ingest.push(window(1).request()).await.unwrap().duplicate);
-    assert_eq!(total(&store).await, 1);
+    assert_eq!((total(&store).await, store.conditions().unready()), (1, None));
 }
 
 #[tokio::test]

@@ -100,6 +100,9 @@ impl AsideObject {
     }
 }
 
+/// What [`Bulk::try_write`] writes; no object has such a name, so no listing shows it.
+const TRIAL: &str = "trial";
+
 /// A place for immutable objects. All calls block.
 pub trait Bulk: Send + Sync + std::fmt::Debug {
     /// Writes an object. On `Ok` it survives a power cut. Writing the same name again replaces it as a whole.
@@ -150,6 +153,15 @@ pub trait Bulk: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// See [`BulkError`].
     fn delete_aside(&self, object: &AsideObject) -> Result<(), BulkError>;
+
+    /// Writes a little, durably, and removes it: to find out whether writes work.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    fn try_write(&self) -> Result<(), BulkError> {
+        self.put(TRIAL, b"written to find out whether writes work\n")?;
+        self.delete(TRIAL)
+    }
 }
 
 /// Objects as files of one folder. What is being written ends in `.tmp`, what is damaged in `.quarantined`, what nobody knows in
@@ -185,7 +197,7 @@ impl Folder {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        debug_assert!(is_object_name(name), "{name:?} is not one of our names");
+        debug_assert!(is_object_name(name) || name == TRIAL, "{name:?} is not one of our names");
         self.folder.join(name)
     }
 

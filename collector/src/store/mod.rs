@@ -10,6 +10,7 @@
 //! | [`compact`] | from arrived windows to Parquet, from fine windows to coarse ones |
 //! | [`retain`] | lets go of what is old |
 //! | `orphans` | sets aside what the catalog does not know |
+//! | [`writes`] | whether writes work, and when they work again |
 //! | [`synthetic`], [`replay`] | made-up stores for benchmarks, and recorded windows as if many more had come |
 //! | [`cache`] | footers and windows that were read lately |
 
@@ -39,6 +40,7 @@ pub(crate) mod testing;
 mod tests;
 #[cfg(test)]
 mod upgrade;
+pub mod writes;
 
 use std::collections::BTreeSet;
 use std::fs::File;

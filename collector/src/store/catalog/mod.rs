@@ -73,6 +73,13 @@ impl CatalogError {
         let code = error.as_database_error().and_then(|e| e.code());
         code.is_some_and(|code| code == "1034" || code == "1290")
     }
+
+    /// True when there is no room for what was to be written: SQLITE_FULL, and PostgreSQL's disk_full.
+    pub fn is_full(&self) -> bool {
+        let (Self::Database(error) | Self::Unsure(error)) = self else { return false };
+        let code = error.as_database_error().and_then(|e| e.code());
+        code.is_some_and(|code| code == "13" || code == "53100")
+    }
 }
 
 /// The catalog. Cheap to clone.
@@ -106,6 +113,22 @@ impl Catalog {
     /// When it does not.
     pub async fn ping(&self) -> Result<(), CatalogError> {
         sqlx::query("SELECT version FROM schema_version LIMIT 1").fetch_optional(&self.read).await?;
+        Ok(())
+    }
+
+    /// Writes a little, durably: to find out whether writes work.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub async fn try_write(&self) -> Result<(), CatalogError> {
+        let now = crate::store::now_ms().to_string();
+        sqlx::query(
+            "INSERT INTO settings (name, value) VALUES ('written_ms', $1)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(now)
+        .execute(&self.write)
+        .await?;
         Ok(())
     }
 

@@ -19,10 +19,11 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::catalog::{CatalogError, Lease, Swap};
 use super::{Store, StoreError, now_ms};
+use crate::conditions::Severity;
 use plan::Job;
 use run::{Budget, Deleted};
 
@@ -48,10 +49,14 @@ pub async fn run(store: Arc<Store>) {
     let mut lease = None;
     loop {
         ticks.tick().await;
-        if let Err(error) = round(&store, &mut lease).await {
-            warn!(%error, "compaction failed; the next round tries again");
+        let ended = round(&store, &mut lease).await;
+        if ended.is_err() {
             lease = None;
         }
+        let failed = ended.err().map(|error| {
+            format!("compaction fails: {error}: it is tried again every few seconds; until then queries get slower and the store larger")
+        });
+        store.conditions().set("compaction_failed", Severity::Degraded, failed);
     }
 }
 
