@@ -4,6 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use serde_json::Value;
+
 use super::client::{Server, query, selection};
 use super::fail;
 
@@ -18,7 +20,7 @@ pub(super) struct Args {
     /// As what to store it, such as service=checkout,version=v2
     #[arg(value_name = "SELECTION")]
     selection: String,
-    /// When it was taken; now if left out
+    /// When it was taken; what the file says, or now, if left out
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
 }
@@ -36,10 +38,76 @@ pub(super) fn run(args: &Args) -> ExitCode {
     let at = args.at.as_ref().map(|at| format!("&at={}", crate::alerts::link::encode(at))).unwrap_or_default();
     match args.server.post(&format!("/api/v1/profiles?{query}{at}"), &content) {
         Ok(answer) => {
-            let samples = answer.get("stored_samples").and_then(serde_json::Value::as_u64).unwrap_or(0);
-            let _ = writeln!(std::io::stdout(), "{samples} samples stored");
+            let _ = write!(std::io::stdout(), "{}", report(&answer));
             ExitCode::SUCCESS
         }
         Err(error) => fail(1, &error),
+    }
+}
+
+/// What was stored, and what was done to it on the way: a line for each.
+fn report(answer: &Value) -> String {
+    let number = |of: &Value, key: &str| of.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let text = |of: &Value, key: &str| of.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let list = |key: &str| answer.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let types = list("types");
+    let mut lines = Vec::new();
+    if number(answer, "stacks") == 0 {
+        let names: Vec<String> = types.iter().map(|t| text(t, "name")).collect();
+        lines.push(format!("nothing was sampled: stored as a time without {}", names.join(", ")));
+    } else {
+        let sums = types.iter().map(|t| format!("{} {} {}", text(t, "name"), number(t, "value"), text(t, "unit")));
+        let sums: Vec<String> = sums.map(|sum| sum.trim_end().to_owned()).collect();
+        let (samples, stacks) = (number(answer, "stored_samples"), number(answer, "stacks"));
+        lines.push(format!("stored {} ({} in {})", sums.join(", "), many(samples, "sample"), many(stacks, "stack")));
+    }
+    let lost = number(answer, "samples_without_stack");
+    if lost > 0 {
+        lines.push(format!("{} without a stack: they stand under [unknown]", many(lost, "sample")));
+    }
+    for renamed in list("renamed") {
+        lines.push(format!("{:?} is called {} here", text(&renamed, "was"), text(&renamed, "is")));
+    }
+    let unnamed = number(answer, "names_made_fit").saturating_sub(list("renamed").len() as u64);
+    if unnamed > 0 {
+        lines.push(format!("{} made readable", many(unnamed, "name")));
+    }
+    for left in list("left_out") {
+        lines.push(format!("left out: {} {}", text(&left, "name"), text(&left, "why")));
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn many(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_report_says_what_was_stored_and_what_was_done_to_it() {
+        let gauge = json!({
+            "stored_samples": 1, "stacks": 1,
+            "types": [
+                { "name": "inuse_objects", "unit": "count", "value": 5, "samples": 1 },
+                { "name": "inuse_space", "unit": "bytes", "value": 500, "samples": 1 },
+            ],
+            "names_made_fit": 3, "renamed": [{ "was": "Wall-Time", "is": "wall_time" }],
+            "samples_without_stack": 7, "left_out": [{ "name": "alloc", "why": "is a number" }],
+        });
+        assert_eq!(
+            report(&gauge),
+            "stored inuse_objects 5 count, inuse_space 500 bytes (1 sample in 1 stack)\n\
+             7 samples without a stack: they stand under [unknown]\n\
+             \"Wall-Time\" is called wall_time here\n\
+             2 names made readable\n\
+             left out: alloc is a number\n"
+        );
+        let idle = json!({ "stored_samples": 0, "stacks": 0, "types": [{ "name": "cpu", "unit": "", "value": 0 }] });
+        assert_eq!(report(&idle), "nothing was sampled: stored as a time without cpu\n");
     }
 }

@@ -13,6 +13,7 @@ use tephra_proto::{label, limits};
 
 use super::error::ApiError;
 use crate::alerts::time;
+use crate::profile::fit::fit;
 use crate::query::{Selection, TimeRange};
 
 /// 16 KiB of query: twice what browsers and proxies agree on.
@@ -240,7 +241,7 @@ impl Params {
         Ok((a, b))
     }
 
-    /// Takes a profile type's name.
+    /// Takes a profile type's name, as another tool may write it: `wall-time` is `wall_time` here.
     ///
     /// # Errors
     /// When it is too long or has other characters than a type may have.
@@ -255,7 +256,7 @@ impl Params {
                 "such as cpu, alloc_space, inuse_space; /api/v1/profile-types lists them",
             ));
         }
-        Ok(Some(value))
+        Ok(Some(fit(&value).into_owned()))
     }
 
     /// Ends the reading: whatever was not taken is refused by name.

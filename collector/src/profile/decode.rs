@@ -16,6 +16,7 @@ use prost::Message;
 use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
 use tephra_proto::{codec, packing, v1};
 
+pub(crate) use header::COUNT_MAX;
 pub use header::{Header, Lateness, WindowId, check, check_header};
 pub use rejection::Rejection;
 

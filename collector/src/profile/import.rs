@@ -45,13 +45,22 @@ pub enum ImportError {
         /// Its id or index.
         id: u64,
     },
-    /// A value below zero, as in profiles that were subtracted.
-    #[error("sample {sample} has the value {value}: subtracted profiles cannot be stored")]
-    Negative {
-        /// 0-based.
-        sample: usize,
-        /// What was there.
-        value: i64,
+    /// It does not say what its samples measure.
+    #[error("the profile names no types of samples: nobody can tell what it measures")]
+    NoTypes,
+    /// None of its types can be stored.
+    #[error("the type {name:?} {why}")]
+    NotStorable {
+        /// The first of them.
+        name: String,
+        /// As part of the sentence.
+        why: String,
+    },
+    /// Two profiles, one after the other.
+    #[error("the file holds more than one profile ({what} is given twice)")]
+    Several {
+        /// What shows it.
+        what: String,
     },
     /// A sample with another number of values than there are types.
     #[error("sample {sample} has {values} values, the profile has {types} types")]
@@ -63,9 +72,6 @@ pub enum ImportError {
         /// How many there should be.
         types: usize,
     },
-    /// Nothing in it.
-    #[error("the profile has no samples")]
-    Empty,
 }
 
 /// A window that is being built. Frames are root first.
@@ -92,6 +98,9 @@ enum FrameKey {
 }
 
 const NO_NODE: u32 = u32::MAX;
+
+/// What is shown where there is no name.
+pub(super) const UNKNOWN: &str = "[unknown]";
 
 impl Importer {
     pub(super) fn new(types: Vec<v1::ProfileType>) -> Self {
@@ -149,7 +158,13 @@ impl Importer {
         Ok(self.label_sets.len() as u32 - 1)
     }
 
-    /// Adds a sample: one value for each type, standing for `samples` samples. Deep stacks lose frames at the root.
+    /// The frame of samples whose stack nobody knows.
+    pub(super) fn unknown(&mut self) -> Result<u32, ImportError> {
+        self.symbolic(UNKNOWN, "", 0)
+    }
+
+    /// Adds a sample: one value for each type, standing for `samples` samples. Deep stacks lose frames at the root; one without
+    /// frames adds nothing.
     pub(super) fn sample(
         &mut self,
         stack: &[u32],
@@ -188,6 +203,7 @@ impl Importer {
         Ok(())
     }
 
+    /// The window. A type without samples is in it too: that nothing was sampled is not the same as nothing being said.
     pub(super) fn finish(self) -> Result<v1::WindowPayload, ImportError> {
         if self.types.len() > WINDOW_SERIES_MAX {
             return Err(ImportError::TooMany { what: "types", limit: WINDOW_SERIES_MAX });
@@ -220,9 +236,6 @@ impl Importer {
         for (profile_type, rows) in self.types.into_iter().zip(self.rows) {
             let mut rows: Vec<((u32, u32), (u64, u64))> = rows.into_iter().collect();
             rows.sort_unstable();
-            if rows.is_empty() {
-                continue;
-            }
             series.push(v1::Series {
                 r#type: Some(profile_type),
                 stack: rows.iter().map(|row| row.0.0).collect(),
@@ -232,9 +245,6 @@ impl Importer {
                 samples: rows.iter().map(|row| u32::try_from(row.1.1).unwrap_or(u32::MAX)).collect(),
                 ..v1::Series::default()
             });
-        }
-        if series.is_empty() {
-            return Err(ImportError::Empty);
         }
         Ok(v1::WindowPayload {
             strings: self.strings.texts,

@@ -7,10 +7,12 @@
 //! | [`resolution`], [`names`] | what frames turned out to be, and names that compare across builds |
 //! | [`tree`], [`prune`] | one tree over one or two profiles, and the part of it worth showing |
 //! | [`diff`], [`stats`] | making two sides comparable, and what is noise |
+//! | [`import`], [`pprof`], [`fit`], [`remarks`] | other people's files, and what was done to them on the way |
 //! | [`header`], [`flame`] | the answer the web view draws from |
 
 pub mod decode;
 pub mod diff;
+pub mod fit;
 pub mod flame;
 pub mod fold;
 pub mod header;
@@ -20,6 +22,7 @@ pub mod model;
 pub mod names;
 pub mod pprof;
 pub mod prune;
+pub mod remarks;
 pub mod resolution;
 pub mod speedscope;
 pub mod stats;

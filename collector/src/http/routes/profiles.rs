@@ -1,9 +1,11 @@
 //! Profiles that come as pprof files instead of from an agent.
 
+mod answer;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tephra_proto::ids::InstanceName;
 use tephra_proto::limits::{RESOURCE_LABELS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN};
 use tephra_proto::v1;
@@ -14,9 +16,12 @@ use crate::http::error::{ApiError, ErrorKind};
 use crate::http::params::Params;
 use crate::http::work::blocking;
 use crate::ingest::Allowance;
+use crate::profile::fit::fit;
 use crate::profile::import::ImportError;
 use crate::profile::pprof::{Imported, decode};
+use crate::profile::remarks::Remarks;
 use crate::store::now_ms;
+use answer::{Stored, answer};
 
 /// The largest pprof files seen in the wild have 5 MiB, gzipped.
 pub(super) const PPROF: Allowance = Allowance::whole(16 << 20, TIME_MAX);
@@ -32,10 +37,12 @@ pub(super) async fn upload(
     params.finish()?;
     let store = async {
         let body = body::read(body).await?;
-        let Imported { mut payload, time_nanos, duration_nanos, .. } = blocking(move || decode(&body)).await??;
+        let imported = blocking(move || decode(&body)).await??;
+        let Imported { mut payload, time_nanos, duration_nanos, remarks, .. } = imported;
         if let Some(wanted) = &profile_type {
-            keep_type(&mut payload, wanted)?;
+            keep_type(&mut payload, wanted, &remarks)?;
         }
+        let stored = Stored::of(&payload);
         let duration_ms = (duration_nanos / 1_000_000).clamp(WINDOW_MS_MIN.into(), WINDOW_MS_MAX.into());
         let taken_ms = (time_nanos > 0).then_some(time_nanos / 1_000_000);
         let header = v1::PushHeader {
@@ -47,10 +54,11 @@ pub(super) async fn upload(
             agent_version: "import".to_owned(),
             ..v1::PushHeader::default()
         };
-        Ok(state.ingest.append_profile(header, payload).await?)
+        state.ingest.append_profile(header, payload).await?;
+        Ok((stored, remarks))
     };
-    let stored = state.bench.run(store).await?;
-    Ok(Json(json!({ "stored_samples": stored })))
+    let (stored, remarks) = state.bench.run(store).await?;
+    Ok(Json(answer(&stored, &remarks)))
 }
 
 /// `label.instance` names the process; everything else is a resource label.
@@ -65,13 +73,16 @@ fn instance_and_labels(labels: Vec<(String, String)>) -> Result<(String, Vec<v1:
     Ok((instance, labels.into_iter().map(|(name, value)| v1::Label { name, value }).collect()))
 }
 
-fn keep_type(payload: &mut v1::WindowPayload, wanted: &str) -> Result<(), ApiError> {
+fn keep_type(payload: &mut v1::WindowPayload, wanted: &str, remarks: &Remarks) -> Result<(), ApiError> {
     let name = |series: &v1::Series| series.r#type.as_ref().map(|t| t.name.clone()).unwrap_or_default();
     let known: Vec<String> = payload.series.iter().map(name).collect();
-    payload.series.retain(|series| name(series) == wanted);
+    payload.series.retain(|series| name(series) == fit(wanted));
     if payload.series.is_empty() {
-        let message = format!("the profile has no type {wanted:?}");
-        return Err(ApiError::invalid(message, format!("it has: {}", known.join(", "))));
+        let hint = format!("it has: {}", known.join(", "));
+        if let Some(left) = remarks.left_out.iter().find(|left| fit(&left.name) == fit(wanted)) {
+            return Err(ApiError::invalid(format!("the type {:?} {}", left.name, left.why), hint));
+        }
+        return Err(ApiError::invalid(format!("the profile has no type {wanted:?}"), hint));
     }
     Ok(())
 }
@@ -83,6 +94,10 @@ impl From<ImportError> for ApiError {
             ImportError::TooMany { .. } | ImportError::TooLarge { .. } => {
                 Self::new(ErrorKind::TooLarge, message, "take it over a shorter time")
             }
+            ImportError::Dangling { .. } => {
+                Self::invalid(message, "the file is damaged or cut short: take or copy it again")
+            }
+            ImportError::Several { .. } => Self::invalid(message, "send each of them by itself"),
             _ => Self::invalid(message, "send a pprof profile, gzipped or not"),
         }
     }

@@ -120,7 +120,7 @@ pub fn check(header: &PushHeader, lateness: Lateness) -> Result<Header, Rejectio
 }
 
 /// Counters of one window stay below 2^53, so that they are exact in JSON and their sums over many windows fit 64 bits.
-pub(super) const COUNT_MAX: u64 = 1 << 53;
+pub(crate) const COUNT_MAX: u64 = 1 << 53;
 
 /// More than any release will name.
 const DROP_REASONS_MAX: usize = 32;

@@ -11,8 +11,11 @@ use tephra_proto::limits::{
 use tephra_proto::v1;
 
 use super::labels::SampleLabels;
-use super::{Function, Location, Mapping, Profile};
+use super::{Function, Location, Mapping, Profile, storable, utf8};
+use crate::profile::decode::COUNT_MAX;
+use crate::profile::fit::{fit, fit_apart};
 use crate::profile::import::{ImportError, Importer};
+use crate::profile::remarks::Remarks;
 
 /// A pprof profile as one window.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,40 +28,41 @@ pub struct Imported {
     pub duration_nanos: u64,
     /// Samples in it.
     pub samples: u64,
+    /// What was done to it on the way.
+    pub remarks: Remarks,
 }
 
 /// Decodes a pprof body, gzipped or not.
 ///
 /// # Errors
-/// When it is not pprof, refers to what is not there, has negative values, or exceeds what one window may hold.
+/// When it is not pprof, refers to what is not there, has no type that can be stored, or exceeds what one window may hold.
 pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
     let inflated = inflate(body)?;
     prescan(&inflated)?;
+    let mut remarks = Remarks::default();
+    let inflated = utf8::repair(inflated, &mut remarks)?;
     let profile = Profile::decode(inflated.as_slice()).map_err(|e| ImportError::Malformed(e.to_string()))?;
     drop(inflated);
-    let columns = Columns::of(&profile)?;
+    let columns = Columns::of(&profile, &mut remarks)?;
     let mut importer = Importer::new(columns.types.iter().map(|(_, t)| t.clone()).collect());
     let stacks = Stacks::new(&profile, &mut importer)?;
     let mut labels = SampleLabels::default();
     let mut frames = Vec::new();
     let mut values = Vec::new();
     let mut samples = 0u64;
-    for (i, sample) in profile.sample.iter().enumerate() {
-        if sample.value.len() != profile.sample_type.len() {
-            let (values, types) = (sample.value.len(), profile.sample_type.len());
-            return Err(ImportError::Values { sample: i, values, types });
-        }
-        if let Some(&value) = sample.value.iter().find(|&&value| value < 0) {
-            return Err(ImportError::Negative { sample: i, value });
-        }
+    for sample in &profile.sample {
         frames.clear();
         for id in sample.location_id.iter().rev() {
             frames.extend_from_slice(stacks.of(*id)?);
         }
+        if frames.is_empty() {
+            frames.push(importer.unknown()?);
+            remarks.samples_without_stack += 1;
+        }
         values.clear();
         values.extend(columns.types.iter().map(|(column, _)| sample.value[*column] as u64));
         let count = columns.count.map_or(1, |column| sample.value[column] as u64);
-        let label_set = labels.of(&profile, sample, &mut importer)?;
+        let label_set = labels.of(&profile, sample, &mut importer, &mut remarks)?;
         importer.sample(&frames, label_set, &values, count)?;
         samples = samples.saturating_add(count);
     }
@@ -67,6 +71,7 @@ pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
         time_nanos: u64::try_from(profile.time_nanos).unwrap_or(0),
         duration_nanos: u64::try_from(profile.duration_nanos).unwrap_or(0),
         samples,
+        remarks,
     })
 }
 
@@ -127,11 +132,15 @@ fn prescan(profile: &[u8]) -> Result<(), ImportError> {
             return Err(ImportError::TooMany { what, limit });
         }
     }
+    // A profile says once when it started. Of two that were written one after the other the second would get the first one's names.
+    if counts[9] > 1 {
+        return Err(ImportError::Several { what: "the time".to_owned() });
+    }
     Ok(())
 }
 
 /// The fields of one serialized message; numbers come with no content.
-struct Fields<'a>(&'a [u8]);
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u64, &'a [u8]), ImportError>;
@@ -192,25 +201,35 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(profile: &Profile) -> Result<Self, ImportError> {
+    fn of(profile: &Profile, remarks: &mut Remarks) -> Result<Self, ImportError> {
         let mut types: Vec<(usize, v1::ProfileType)> = Vec::new();
         let mut count = None;
-        for (column, value_type) in profile.sample_type.iter().enumerate() {
-            let name = text(profile, value_type.r#type)?.to_owned();
-            let unit = text(profile, value_type.unit)?.to_owned();
-            if name == "samples" && unit == "count" && profile.sample_type.len() > 1 {
+        let problems = storable::problems(profile)?;
+        for ((column, value_type), problem) in profile.sample_type.iter().enumerate().zip(problems) {
+            let (given_name, given_unit) = (text(profile, value_type.r#type)?, text(profile, value_type.unit)?);
+            if let Some(why) = problem {
+                remarks.leave_out(given_name, why);
+                continue;
+            }
+            if given_name == "samples" && given_unit == "count" && profile.sample_type.len() > 1 {
                 count = Some(column);
                 continue;
             }
-            if types.iter().any(|(_, known)| known.name == name) {
-                continue;
-            }
+            let name = fit_apart(given_name, |name| types.iter().any(|(_, known)| known.name == name));
+            let unit = if given_unit.is_empty() { String::new() } else { fit(given_unit).into_owned() };
+            remarks.fitted(given_name, &name);
+            remarks.fitted(given_unit, &unit);
             let is_period = profile.period_type.as_ref() == Some(value_type);
-            let period = if is_period { u64::try_from(profile.period).unwrap_or(0) } else { 0 };
+            let period =
+                u64::try_from(profile.period).ok().filter(|period| is_period && *period <= COUNT_MAX).unwrap_or(0);
             let kind = if name.starts_with("inuse_") { v1::Kind::Gauge } else { v1::Kind::Counter };
             types.push((column, v1::ProfileType { name, unit, kind: kind.into(), period }));
         }
-        if types.is_empty() { Err(ImportError::Empty) } else { Ok(Self { types, count }) }
+        match remarks.left_out.first() {
+            _ if !types.is_empty() => Ok(Self { types, count }),
+            Some(left) => Err(ImportError::NotStorable { name: left.name.clone(), why: left.why.clone() }),
+            None => Err(ImportError::NoTypes),
+        }
     }
 }
 
@@ -239,7 +258,9 @@ impl Stacks {
             if frames.is_empty() {
                 frames.push(unsymbolized(profile, location, mappings.get(&location.mapping_id).copied(), importer)?);
             }
-            stacks.insert(location.id, frames);
+            if stacks.insert(location.id, frames).is_some() {
+                return Err(ImportError::Several { what: format!("location {}", location.id) });
+            }
         }
         Ok(Self(stacks))
     }

@@ -17,6 +17,9 @@ use crate::profile::tree::Resolved;
 /// Pages: mappings start at one.
 const PAGE: u64 = 4096;
 
+/// The column that says how many samples are behind a value.
+const COUNTS: &str = "samples";
+
 /// A gzipped pprof profile.
 pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
     let mut texts = Texts::default();
@@ -31,36 +34,40 @@ pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
     });
     let location = location.collect();
 
-    // Counts as the first column, as profilers of CPU time do; values as the last one, which readers show by default.
+    // Counts as the first column, as profilers of CPU time do; values as the last one, which readers show by default. A type that
+    // is called as the counts are has no counts beside it: readers know columns by their names.
     let t = &merged.profile_type;
-    let counts = ValueType { r#type: texts.add("samples"), unit: texts.add("count") };
+    let counts = ValueType { r#type: texts.add(COUNTS), unit: texts.add("count") };
     let values = ValueType { r#type: texts.add(&t.name), unit: texts.add(&t.unit) };
+    let sample_type = if t.name == COUNTS { vec![values] } else { vec![counts, values] };
+    let columns = sample_type.len();
     let mut sample: Vec<Sample> = Vec::new();
     let mut last = None;
     for row in &merged.rows {
-        let (count, value) = (clamp(row.samples), clamp(row.value));
+        let both = [clamp(row.samples), clamp(row.value)];
+        let row_values = &both[both.len() - columns..];
         match sample.last_mut().filter(|_| last == Some(row.node)) {
             // Rows are sorted: replicates of one stack follow each other.
             Some(sample) => {
-                for (sum, add) in sample.value.iter_mut().zip([count, value]) {
-                    *sum = sum.saturating_add(add);
+                for (sum, add) in sample.value.iter_mut().zip(row_values) {
+                    *sum = sum.saturating_add(*add);
                 }
             }
             None => sample.push(Sample {
                 location_id: stack(&merged.nodes, row.node),
-                value: vec![count, value],
+                value: row_values.to_vec(),
                 label: Vec::new(),
             }),
         }
         last = Some(row.node);
     }
     let profile = Profile {
-        sample_type: vec![counts, values],
+        sample_type,
         sample,
         mapping: mappings.mappings,
         location,
         function: functions.functions,
-        time_nanos: clamp(merged.from_ms.saturating_mul(1_000_000)),
+        time_nanos: clamp(merged.received_from_ms.saturating_mul(1_000_000)),
         duration_nanos: (merged.covered_seconds * 1e9) as i64,
         period_type: Some(values),
         period: clamp(t.period),

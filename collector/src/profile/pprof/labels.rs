@@ -1,22 +1,28 @@
 //! Labels of pprof samples, as samples of agents have them: few, of few values, with names that can stand in a query.
 //!
 //! pprof's are free text, and some name every single request. Those of more values than can be told apart share one, and ids of
-//! traces and numbers, such as the size of an allocation, are no labels at all.
+//! traces and numbers, such as the size of an allocation, are no labels at all. What is left out is said.
 
 use std::collections::BTreeMap;
+use std::fmt::Arguments;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tephra_proto::label::is_printable;
-use tephra_proto::limits::{LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, SAMPLE_LABELS_MAX, WINDOW_LABEL_SETS_MAX};
+use tephra_proto::limits::{LABEL_VALUE_BYTES_MAX, SAMPLE_LABELS_MAX, WINDOW_LABEL_SETS_MAX};
 
 use super::decode::text;
-use super::{Profile, Sample};
+use super::{Label, Profile, Sample};
+use crate::profile::fit::{fit, fit_apart};
 use crate::profile::import::{ImportError, Importer};
+use crate::profile::remarks::Remarks;
 
 /// Values of one name that are told apart, as by agents.
 const VALUES_MAX: usize = 127;
 
-/// What values beyond that are called.
+/// Names that are told apart in one profile: no profiler has more than a few.
+const NAMES_MAX: usize = 256;
+
+/// What values beyond [`VALUES_MAX`] are called.
 const OTHER: &str = "__other__";
 
 /// They belong to one request each.
@@ -25,8 +31,12 @@ const IDS: [&str; 6] = ["trace_id", "traceid", "span_id", "spanid", "profile_id"
 /// What the label sets of a profile's samples are called in the window that is being built.
 #[derive(Default)]
 pub(super) struct SampleLabels {
-    /// By pprof's own name; `None`: it makes no label.
-    names: FxHashMap<i64, Option<String>>,
+    /// By index of pprof's own name: what is made of it.
+    keys: FxHashMap<(i64, bool), Option<String>>,
+    /// By pprof's own name, which may stand in its table more than once.
+    names: FxHashMap<String, String>,
+    /// Names of which something was left out already.
+    left_out: FxHashSet<String>,
     values: FxHashMap<String, FxHashSet<String>>,
     sets: FxHashMap<BTreeMap<String, String>, u32>,
 }
@@ -38,19 +48,29 @@ impl SampleLabels {
         profile: &Profile,
         sample: &Sample,
         importer: &mut Importer,
+        remarks: &mut Remarks,
     ) -> Result<u32, ImportError> {
         let mut set = BTreeMap::new();
-        for label in sample.label.iter().filter(|label| label.str != 0) {
-            let name = match self.names.get(&label.key) {
-                Some(name) => name,
-                None => self.names.entry(label.key).or_insert(label_name(text(profile, label.key)?)),
-            };
-            let (Some(name), value) = (name.clone(), label_value(text(profile, label.str)?)) else { continue };
-            if value.is_empty() || (set.len() == SAMPLE_LABELS_MAX && !set.contains_key(&name)) {
+        for label in &sample.label {
+            let Some(name) = self.name(profile, *label, remarks)? else { continue };
+            let value = label_value(text(profile, label.str)?);
+            if value.is_empty() {
+                continue;
+            }
+            if set.contains_key(&name) {
+                self.leave_out(remarks, &name, format_args!("has several values in one sample: the first counts"));
+                continue;
+            }
+            if set.len() == SAMPLE_LABELS_MAX {
+                self.leave_out(remarks, &name, format_args!("is beyond the {SAMPLE_LABELS_MAX} labels of one sample"));
                 continue;
             }
             let values = self.values.entry(name.clone()).or_default();
             let is_known = values.contains(&value) || (values.len() < VALUES_MAX && values.insert(value.clone()));
+            if !is_known {
+                let why = format_args!("has more than {VALUES_MAX} values: further ones are {OTHER}");
+                self.leave_out(remarks, &name, why);
+            }
             set.insert(name, if is_known { value } else { OTHER.to_owned() });
         }
         if set.is_empty() {
@@ -60,20 +80,56 @@ impl SampleLabels {
             return Ok(known);
         }
         if self.sets.len() + 1 == WINDOW_LABEL_SETS_MAX {
+            for name in set.keys() {
+                let why =
+                    format_args!("has more than {WINDOW_LABEL_SETS_MAX} combinations with others: not on all samples");
+                self.leave_out(remarks, name, why);
+            }
             return Ok(0);
         }
         let number = importer.label_set(&set)?;
         self.sets.insert(set, number);
         Ok(number)
     }
-}
 
-/// `Thread Name` is `thread_name`; `None` where nothing can be made of it.
-fn label_name(name: &str) -> Option<String> {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '_' };
-    let name: String = name.chars().map(plain).take(LABEL_NAME_BYTES_MAX).collect();
-    let usable = name.starts_with(|c: char| c.is_ascii_lowercase()) && !IDS.contains(&name.as_str());
-    usable.then_some(name)
+    /// What a label is called; `None`: it is none here.
+    fn name(&mut self, profile: &Profile, label: Label, remarks: &mut Remarks) -> Result<Option<String>, ImportError> {
+        let key = (label.key, label.str != 0);
+        if let Some(known) = self.keys.get(&key) {
+            return Ok(known.clone());
+        }
+        let given = text(profile, label.key)?;
+        let name = if IDS.contains(&&*fit(given)) {
+            self.leave_out(remarks, given, format_args!("names single requests"));
+            None
+        } else if label.str == 0 {
+            self.leave_out(remarks, given, format_args!("is a number"));
+            None
+        } else if let Some(known) = self.names.get(given) {
+            Some(known.clone())
+        } else if self.names.len() == NAMES_MAX {
+            self.leave_out(remarks, given, format_args!("is beyond the {NAMES_MAX} names of labels of one profile"));
+            None
+        } else {
+            Some(self.new_name(given, remarks))
+        };
+        self.keys.insert(key, name.clone());
+        Ok(name)
+    }
+
+    fn new_name(&mut self, given: &str, remarks: &mut Remarks) -> String {
+        let name = fit_apart(given, |name| self.names.values().any(|known| known == name));
+        remarks.fitted(given, &name);
+        self.names.insert(given.to_owned(), name.clone());
+        name
+    }
+
+    fn leave_out(&mut self, remarks: &mut Remarks, name: &str, why: Arguments<'_>) {
+        if !self.left_out.contains(name) {
+            self.left_out.insert(name.to_owned());
+            remarks.leave_out(name, why.to_string());
+        }
+    }
 }
 
 fn label_value(value: &str) -> String {
@@ -161,22 +217,20 @@ mod tests {
     }
 
     #[test]
-    fn names_are_made_fit_for_queries_or_left_out() {
-        for (name, expected) in [
-            ("thread", Some("thread")),
-            ("Thread Name", Some("thread_name")),
-            ("http.route", Some("http.route")),
-            ("endpoint/path", Some("endpoint_path")),
-            ("trace_id", None),
-            ("span-id", None),
-            ("_private", None),
-            ("9lives", None),
-            ("", None),
-        ] {
-            assert_eq!(label_name(name).as_deref(), expected, "{name:?}");
-            assert!(label_name(name).is_none_or(|name| tephra_proto::label::check_name(&name).is_ok()));
-        }
-        assert_eq!(label_name(&"a".repeat(500)).map(|name| name.len()), Some(LABEL_NAME_BYTES_MAX));
+    fn names_are_made_fit_and_told_apart() {
+        let payload = labelled(&[
+            &[("Thread Name", "a")],
+            &[("thread_name", "b")],
+            &[("9lives", "c"), ("_private", "d")],
+            &[("Thread Name", "e")],
+            &[("span-id", "f")],
+        ]);
+        let names: Vec<String> = sums(&payload).into_keys().collect();
+        assert_eq!(names, ["", "n9lives=c,private=d", "thread_name=a", "thread_name=e", "thread_name_2=b"]);
+    }
+
+    #[test]
+    fn values_are_made_printable() {
         for value in ["a\u{202e}b\n", &"é".repeat(300)] {
             assert!(tephra_proto::label::check_value(&label_value(value)).is_ok(), "{value:?}");
         }

@@ -4,6 +4,10 @@
 mod decode;
 mod encode;
 mod labels;
+mod storable;
+#[cfg(test)]
+mod tests;
+mod utf8;
 
 pub use decode::{Imported, decode};
 pub use encode::encode;
