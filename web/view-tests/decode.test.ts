@@ -1,3 +1,4 @@
+/** The decoder: what the collector writes is read back exactly, and what is damaged is refused. */
 import { describe, expect, test } from "vitest";
 import { encodeFlame } from "../mock/encode";
 import { seeded } from "../mock/shop";

@@ -1,3 +1,4 @@
+/** Two sides of a comparison: which frames changed, and how sure that is. */
 import { describe, expect, test } from "vitest";
 import { seeded } from "../mock/shop";
 import { movedAgainst } from "../view/pages/moved";

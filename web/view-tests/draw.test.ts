@@ -1,3 +1,4 @@
+/** The graph's layout, and what of it is drawn. */
 import { describe, expect, test } from "vitest";
 import { shortName, tidyName } from "../view/flame/labels";
 import { hitTest, layOut, neighbour } from "../view/flame/layout";

@@ -1,3 +1,4 @@
+/** The engine's transforms and inversions, as properties over made-up trees. */
 import { describe, expect, test } from "vitest";
 import { byWeight } from "../view/profile/build";
 import { bottomUp, calleesOf, callersOf } from "../view/profile/invert";

@@ -1,3 +1,4 @@
+/** Families of work: which family owns which cost. */
 import { expect, test } from "vitest";
 import { familyShares } from "../view/profile/families";
 import { profileOf } from "./random";

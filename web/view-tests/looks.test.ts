@@ -1,3 +1,4 @@
+/** Contrast in both themes, and how numbers and axes read. */
 import { describe, expect, test } from "vitest";
 import { diffPalette, normalPalette, selfPalette } from "../view/flame/palette";
 import * as fmt from "../view/ui/format";

@@ -1,3 +1,4 @@
+/** What is said of an answer that could not read everything. */
 import { describe, expect, test } from "vitest";
 import { partialWords } from "../view/ui/PartialNote";
 

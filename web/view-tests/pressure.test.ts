@@ -1,3 +1,4 @@
+/** The status page's words for what is held back. */
 import { describe, expect, test } from "vitest";
 import type { StatusAnswer } from "../view/api/contract";
 import { pressure } from "../view/pages/pressure";

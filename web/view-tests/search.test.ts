@@ -1,3 +1,4 @@
+/** Searching a profile: what matches, and how much of it that is. */
 import { describe, expect, test } from "vitest";
 import { compileSearch, findMatches } from "../view/profile/search";
 import { profileOf, randomStacks, SEEDS } from "./random";

@@ -1,3 +1,4 @@
+/** The URL holds the state: what is written there is read back. */
 import { describe, expect, test } from "vitest";
 import { swapped } from "../view/pages/DiffPage";
 import { diffPath, labelsOf, sidesOf } from "../view/pages/selection";

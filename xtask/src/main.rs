@@ -16,6 +16,7 @@ mod servers;
 mod soak;
 mod stop;
 mod test;
+mod tidy;
 mod tools;
 mod web;
 
@@ -29,6 +30,7 @@ cargo xtask <command>
 
   demo [--check] [--port N]        a shop under load with a bad release, and links to look at it; --check judges by itself
   test                             every test: Rust, web, whole system, browser
+  tidy [--write]                   what the documentation promises about the structure; --write: THIRD-PARTY.md as it is now
   web                              builds the view into web/dist
   bench [agent|store|web] [--json] measures what the design promises
   soak --minutes N                 the tests that can go on for ever, for that long
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     let done = match args.split_first() {
         Some((&"demo", rest)) => demo::run(rest),
         Some((&"test", [])) => test::run(),
+        Some((&"tidy", rest)) => tidy::run(rest),
         Some((&"web", [])) => web::build(),
         Some((&"bench", rest)) => bench::run(rest),
         Some((&"soak", rest)) => soak::run(rest),

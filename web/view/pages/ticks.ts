@@ -1,3 +1,4 @@
+/** Which CPU samples of a trace lie in which of its spans. */
 import type { TraceAnswer } from "../api/contract";
 
 type Service = TraceAnswer["services"][number];
