@@ -2,7 +2,7 @@
 
 use crate::servers::{self, Servers};
 use crate::tools::{self, cargo, need_chromium, npm, step};
-use crate::{Result, aarch64, binaries, fuzz, open_data, web};
+use crate::{Result, aarch64, binaries, fuzz, open_data, tidy, web};
 
 /// Tests that weigh CPU time against samples of it: they need the machine to themselves, other tests beside them make them
 /// see a sampler that is always late.
@@ -13,6 +13,7 @@ const FUZZ_SECONDS: u32 = 5;
 
 /// Fails at the first group of tests that does. What this machine cannot run is named at the end.
 pub(crate) fn run() -> Result {
+    step("the structure", || tidy::run(&[]))?;
     web::install()?;
     let chromium = need_chromium()?;
     let no_postgres = servers::need_postgres().err();
