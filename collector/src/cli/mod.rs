@@ -6,6 +6,7 @@ mod delete;
 mod export;
 mod gate;
 mod import;
+mod retention;
 mod serve;
 mod symbols;
 
@@ -39,6 +40,8 @@ enum Command {
     Import(import::Args),
     /// Delete a service or a trace for good
     Delete(delete::Args),
+    /// Answer a collector that asks before it lets go of much
+    Retention(retention::Args),
     /// Give names to builds that were stripped
     Symbols(symbols::Args),
 }
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Delete(args) => delete::run(&args),
+        Command::Retention(args) => retention::run(&args),
         Command::Symbols(args) => symbols::run(&args),
     }
 }

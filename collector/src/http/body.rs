@@ -20,6 +20,9 @@ pub const BODIES_BYTES_MAX: usize = 192 << 20;
 /// A body that is read as a whole has come by then.
 pub const TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Nothing at all.
+pub const NONE: Allowance = Allowance::whole(0, TIME_MAX);
+
 /// Events, pins: a few lines.
 pub const JSON: Allowance = Allowance::whole(64 << 10, TIME_MAX);
 

@@ -6,7 +6,7 @@
 //! | [`params`], [`body`] | what a request says, read strictly |
 //! | [`work`] | room for heavy answers: a few at a time, each with a deadline |
 //! | `route` | one path: what it answers to, and what a request to it may cost |
-//! | [`asker`] | who asked for what cannot be undone, for the log
+//! | [`asker`] | who asked for what cannot be undone, for the log |
 //! | `routes` | one file per thing that can be asked |
 //! | [`pages`] | the web view |
 //! | [`error`], [`respond`] | what is sent back |

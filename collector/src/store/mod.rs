@@ -8,7 +8,7 @@
 //! | [`catalog`] | segments, sequence numbers, names, events, pins: one transaction makes a segment visible |
 //! | [`columnar`] | compacted segments: Parquet tables that any reader can open |
 //! | [`compact`] | from arrived windows to Parquet, from fine windows to coarse ones |
-//! | [`retain`] | lets go of what is old |
+//! | [`retain`], [`expiry`] | lets go of what is old, and how far it may go |
 //! | `orphans` | sets aside what the catalog does not know |
 //! | [`writes`] | whether writes work, and when they work again |
 //! | [`synthetic`], [`replay`] | made-up stores for benchmarks, and recorded windows as if many more had come |
@@ -24,6 +24,7 @@ mod compacted;
 #[cfg(test)]
 mod crashes;
 pub mod disk;
+pub mod expiry;
 mod folder;
 mod migrations;
 #[cfg(test)]

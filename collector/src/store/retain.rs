@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tephra_proto::limits::{WINDOW_AHEAD_MS_MAX, WINDOW_LATE_MS_MAX};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::catalog::Lease;
-use super::compact::levels::{HORIZON_MS, LEVELS};
+use super::expiry::{Pace, Progress};
 use super::{Store, StoreError, now_ms, orphans};
+use crate::conditions::Severity;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(60);
@@ -45,22 +46,31 @@ pub struct Round {
 pub async fn run(store: Arc<Store>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut lease = None;
+    let (mut lease, mut pace) = (None, Pace::default());
     for number in 0.. {
         ticks.tick().await;
         let with_orphans = !store.is_shared() || number % ORPHAN_ROUNDS == 0;
-        match turn(&store, &mut lease, with_orphans).await {
-            Ok(round) if round == Round::default() => {}
+        let failed = match turn(&store, &mut lease, &mut pace, with_orphans).await {
+            Ok(round) if round == Round::default() => None,
             Ok(Round { expired, removed, set_aside, orphans }) => {
                 info!(expired, removed, set_aside, orphans, "retention");
+                None
             }
-            Err(error) => warn!(%error, "retention failed; the next round tries again"),
-        }
+            Err(error) => {
+                Some(format!("retention fails: {error}: it is tried again every minute; until then nothing old goes"))
+            }
+        };
+        store.conditions().set("retention_failed", Severity::Degraded, failed);
     }
 }
 
 /// One round, if it is this collector's turn.
-async fn turn(store: &Store, lease: &mut Option<Lease>, with_orphans: bool) -> Result<Round, StoreError> {
+async fn turn(
+    store: &Store,
+    lease: &mut Option<Lease>,
+    pace: &mut Pace,
+    with_orphans: bool,
+) -> Result<Round, StoreError> {
     // Damage is told by whoever found it.
     store.settle_damage().await?;
     // Whoever is alone need not wait for the lease of the process before it: a full disk may be why that ended.
@@ -73,20 +83,21 @@ async fn turn(store: &Store, lease: &mut Option<Lease>, with_orphans: bool) -> R
             return Ok(Round::default());
         }
     }
-    let mut done = round_without_orphans(store, now_ms()).await?;
+    let mut done = guarded_round(store, pace, now_ms()).await?;
     if with_orphans {
         done = sweep_orphans(store, done).await?;
     }
     Ok(done)
 }
 
-/// One round, as of `now_ms`.
+/// One round, as of `now_ms`, for somebody who means it: whatever is past its time then goes.
 ///
 /// # Errors
 /// When catalog or disk fail; what was done stays done.
 pub async fn round(store: &Store, now_ms: u64) -> Result<Round, StoreError> {
     store.settle_damage().await?;
-    let done = round_without_orphans(store, now_ms).await?;
+    store.confirm_retention(now_ms).await?;
+    let done = guarded_round(store, &mut Pace::default(), now_ms).await?;
     sweep_orphans(store, done).await
 }
 
@@ -95,25 +106,22 @@ async fn sweep_orphans(store: &Store, done: Round) -> Result<Round, StoreError> 
     Ok(Round { set_aside: swept.set_aside, orphans: swept.removed, ..done })
 }
 
-async fn round_without_orphans(store: &Store, now_ms: u64) -> Result<Round, StoreError> {
-    let retention_ms = store.options().retention.as_millis() as u64;
-    let oldest_ms = now_ms.saturating_sub(retention_ms);
+/// One round, as far as [`super::expiry`] lets it go.
+pub(super) async fn guarded_round(store: &Store, pace: &mut Pace, now_ms: u64) -> Result<Round, StoreError> {
+    let Progress { clock_ms, cutoffs } = store.advance_retention(pace, now_ms).await?;
     let catalog = store.catalog();
-    catalog.drop_expired_pins(now_ms).await?;
-    let keep = store.options().keep;
+    catalog.drop_expired_pins(clock_ms).await?;
     let mut expired = 0;
-    for (level, kept) in LEVELS.iter().zip([keep.windows, keep.minutes, keep.ten_minutes]) {
-        let before_ms = now_ms.saturating_sub(kept.as_millis() as u64).max(oldest_ms);
-        expired += catalog.expire_level(level.number, before_ms - before_ms % HORIZON_MS, now_ms).await?;
+    for (level, before_ms) in cutoffs.levels() {
+        expired += catalog.expire_level(level, before_ms, now_ms).await?;
     }
-    let before_ms = now_ms.saturating_sub(keep.traces.as_millis() as u64).max(oldest_ms);
-    expired += catalog.expire_traces(before_ms, now_ms).await?;
-    expired += catalog.expire(oldest_ms, now_ms).await?;
-    catalog.forget_deleted_traces(oldest_ms).await?;
+    expired += catalog.expire_traces(cutoffs.traces, now_ms).await?;
+    expired += catalog.expire(cutoffs.all, now_ms).await?;
+    catalog.forget_deleted_traces(cutoffs.all).await?;
     let removed = remove_dropped(store, now_ms).await?;
     // A window may come this late; only then may its sequence number be forgotten.
-    catalog.forget_agents(now_ms.saturating_sub(WINDOW_LATE_MS_MAX + 2 * WINDOW_AHEAD_MS_MAX)).await?;
-    catalog.forget_names(oldest_ms).await?;
+    catalog.forget_agents(clock_ms.saturating_sub(WINDOW_LATE_MS_MAX + 2 * WINDOW_AHEAD_MS_MAX)).await?;
+    catalog.forget_names(cutoffs.all).await?;
     Ok(Round { expired, removed, ..Round::default() })
 }
 
@@ -143,16 +151,21 @@ mod tests {
         let store = place.open_with(short.clone()).await;
         let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
         ingest.push(TestWindow::new("shop", 1, 1, recent_ms()).cpu(&[row("main", 1)]).request()).await.unwrap();
-        let (mut first, mut second) = (None, None);
+        let (mut first, mut second, mut pace) = (None, None, Pace::default());
+        store.confirm_retention(now_ms()).await.unwrap();
         if let Some(beside) = place.beside() {
             let held = store.catalog().lease(LEASE, LEASE_TIME).await.unwrap();
             let other = beside.open_with(short).await;
-            assert_eq!(turn(&other, &mut second, true).await.unwrap(), Round::default(), "it is not its turn");
+            assert_eq!(
+                turn(&other, &mut second, &mut pace, true).await.unwrap(),
+                Round::default(),
+                "it is not its turn"
+            );
             held.unwrap().release().await.unwrap();
-            assert_eq!(turn(&other, &mut second, true).await.unwrap().expired, 1);
-            assert_eq!(turn(&store, &mut first, true).await.unwrap(), Round::default());
+            assert_eq!(turn(&other, &mut second, &mut pace, true).await.unwrap().expired, 1);
+            assert_eq!(turn(&store, &mut first, &mut pace, true).await.unwrap(), Round::default());
         } else {
-            assert_eq!(turn(&store, &mut first, true).await.unwrap().expired, 1);
+            assert_eq!(turn(&store, &mut first, &mut pace, true).await.unwrap().expired, 1);
         }
     }
 }

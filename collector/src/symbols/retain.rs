@@ -34,7 +34,11 @@ pub async fn run(symbols: Symbols, store: Arc<Store>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match round(&symbols, &store, now_ms()).await {
+        let done = match store.retention_clock(now_ms()).await {
+            Ok(clock_ms) => round(&symbols, &store, clock_ms).await,
+            Err(error) => Err(error),
+        };
+        match done {
             Ok(Forgotten { builds: 0, .. }) => {}
             Ok(Forgotten { builds, bytes }) => info!(builds, bytes, "symbols of builds not seen any more were removed"),
             Err(error) => warn!(%error, "old symbols could not be removed; the next round tries again"),
@@ -42,7 +46,7 @@ pub async fn run(symbols: Symbols, store: Arc<Store>) {
     }
 }
 
-/// One round, as of `now_ms`. Any number of collectors may do it at the same time.
+/// One round, as of `now_ms`: the time that retention goes by, see [`crate::store::expiry`]. Any number of collectors may do it at the same time.
 ///
 /// # Errors
 /// When catalog or disk fail; what was done stays done.

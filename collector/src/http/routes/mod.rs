@@ -8,6 +8,7 @@ mod growth;
 mod metrics;
 mod pins;
 mod profiles;
+mod retention;
 mod services;
 mod status;
 mod symbols;
@@ -40,6 +41,7 @@ pub(super) fn all() -> Vec<Route> {
         Route::at("/api/v1/pins/{id}").get(pins::show),
         Route::at("/api/v1/profiles").post(profiles::PPROF, profiles::upload).heavy(),
         Route::at("/api/v1/symbols").post(symbols::FILE, symbols::upload),
+        Route::at("/api/v1/retention/confirm").post(body::NONE, retention::confirm),
         Route::at("/api/v1/status").get(status::status),
         Route::at("/healthz").get(status::healthz),
         Route::at("/readyz").get(status::readyz),
