@@ -351,11 +351,7 @@ fn a_damaged_pprof_body_is_refused_and_never_panics() {
 #[test]
 fn a_pprof_body_cannot_cost_more_memory_than_its_limits() {
     use super::import::ImportError;
-    let gzip = |content: &[u8]| {
-        let mut out = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
-        out.write_all(content).unwrap();
-        out.finish().unwrap()
-    };
+    use super::testing::gzip;
     // Two bytes for an empty sample, or an empty line inside a location.
     assert!(matches!(
         pprof::decode(&gzip(&[0x12, 0].repeat((1 << 20) + 1))),

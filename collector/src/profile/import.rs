@@ -10,6 +10,8 @@ use tephra_proto::limits::{
 };
 use tephra_proto::v1;
 
+use super::pprof::LooksLike;
+
 /// Why a profile was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -31,6 +33,12 @@ pub enum ImportError {
     /// Not what it is said to be.
     #[error("not a pprof profile: {0}")]
     Malformed(String),
+    /// Another format that is known by name.
+    #[error("not a pprof profile: it looks like {}", .0.what)]
+    OtherFormat(LooksLike),
+    /// Its compression ends too early, or does not check out.
+    #[error("the gzip compression of the profile is damaged: {0}")]
+    DamagedGzip(String),
     /// A line of folded stacks.
     #[error("line {line}: expected `frame;frame count`")]
     Line {
@@ -72,6 +80,22 @@ pub enum ImportError {
         /// How many there should be.
         types: usize,
     },
+}
+
+impl ImportError {
+    /// What its sender can do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::TooMany { .. } | Self::TooLarge { .. } => "take it over a shorter time",
+            Self::OtherFormat(format) => format.advice,
+            Self::DamagedGzip(_) | Self::Dangling { .. } | Self::Values { .. } => {
+                "the file is damaged or cut short: take it or copy it again"
+            }
+            Self::Several { .. } => "send each of them by itself",
+            Self::NotStorable { .. } => "send the profile itself, not its difference to another",
+            Self::NoTypes | Self::Malformed(_) | Self::Line { .. } => "send a pprof profile, gzipped or not",
+        }
+    }
 }
 
 /// A window that is being built. Frames are root first.

@@ -193,3 +193,10 @@ pub(crate) fn simulated(seed: u64, replicates: u16, factor: impl Fn(&str) -> f64
     }
     sketch.finish()
 }
+
+/// `content` as a gzip file.
+pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut out, content).expect("memory takes what it is given");
+    out.finish().expect("memory takes what it is given")
+}

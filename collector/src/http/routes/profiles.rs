@@ -89,16 +89,10 @@ fn keep_type(payload: &mut v1::WindowPayload, wanted: &str, remarks: &Remarks) -
 
 impl From<ImportError> for ApiError {
     fn from(error: ImportError) -> Self {
-        let message = error.to_string();
-        match error {
-            ImportError::TooMany { .. } | ImportError::TooLarge { .. } => {
-                Self::new(ErrorKind::TooLarge, message, "take it over a shorter time")
-            }
-            ImportError::Dangling { .. } => {
-                Self::invalid(message, "the file is damaged or cut short: take or copy it again")
-            }
-            ImportError::Several { .. } => Self::invalid(message, "send each of them by itself"),
-            _ => Self::invalid(message, "send a pprof profile, gzipped or not"),
-        }
+        let kind = match error {
+            ImportError::TooMany { .. } | ImportError::TooLarge { .. } => ErrorKind::TooLarge,
+            _ => ErrorKind::Invalid,
+        };
+        Self::new(kind, error.to_string(), error.hint())
     }
 }

@@ -11,6 +11,7 @@ use tephra_proto::limits::{
 use tephra_proto::v1;
 
 use super::labels::SampleLabels;
+use super::looks_like::looks_like;
 use super::{Function, Location, Mapping, Profile, storable, utf8};
 use crate::profile::decode::COUNT_MAX;
 use crate::profile::fit::{fit, fit_apart};
@@ -37,12 +38,16 @@ pub struct Imported {
 /// # Errors
 /// When it is not pprof, refers to what is not there, has no type that can be stored, or exceeds what one window may hold.
 pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
-    let inflated = inflate(body)?;
-    prescan(&inflated)?;
     let mut remarks = Remarks::default();
-    let inflated = utf8::repair(inflated, &mut remarks)?;
-    let profile = Profile::decode(inflated.as_slice()).map_err(|e| ImportError::Malformed(e.to_string()))?;
-    drop(inflated);
+    let profile = {
+        let inflated = inflate(body)?;
+        parse(&inflated, &mut remarks).map_err(|error| match error {
+            ImportError::Malformed(_) | ImportError::NoTypes => {
+                looks_like(&inflated).map_or(error, ImportError::OtherFormat)
+            }
+            _ => error,
+        })?
+    };
     let columns = Columns::of(&profile, &mut remarks)?;
     let mut importer = Importer::new(columns.types.iter().map(|(_, t)| t.clone()).collect());
     let stacks = Stacks::new(&profile, &mut importer)?;
@@ -75,11 +80,18 @@ pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
     })
 }
 
+fn parse(inflated: &[u8], remarks: &mut Remarks) -> Result<Profile, ImportError> {
+    prescan(inflated)?;
+    let inflated = utf8::repair(inflated, remarks)?;
+    let profile = Profile::decode(&*inflated).map_err(|e| ImportError::Malformed(e.to_string()))?;
+    if profile.sample_type.is_empty() { Err(ImportError::NoTypes) } else { Ok(profile) }
+}
+
 fn inflate(body: &[u8]) -> Result<Vec<u8>, ImportError> {
     let limit = PAYLOAD_BYTES_MAX;
     let inflated = if body.starts_with(&[0x1f, 0x8b]) {
         read_capped(flate2::read::MultiGzDecoder::new(body), limit)
-            .map_err(|e| ImportError::Malformed(format!("damaged gzip: {e}")))?
+            .map_err(|e| ImportError::DamagedGzip(e.to_string()))?
     } else {
         (body.len() <= limit).then(|| body.to_vec())
     };

@@ -4,6 +4,7 @@
 mod decode;
 mod encode;
 mod labels;
+mod looks_like;
 mod storable;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod utf8;
 
 pub use decode::{Imported, decode};
 pub use encode::encode;
+pub use looks_like::LooksLike;
 
 /// `perftools.profiles.Profile`.
 #[derive(Clone, PartialEq, prost::Message)]

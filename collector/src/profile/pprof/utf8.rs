@@ -1,5 +1,7 @@
 //! Texts that are no UTF-8, as names of C functions and of files may be: each byte that is none becomes U+FFFD.
 
+use std::borrow::Cow;
+
 use tephra_proto::limits::PAYLOAD_BYTES_MAX;
 
 use super::decode::Fields;
@@ -13,19 +15,19 @@ const STRINGS: u64 = 6;
 ///
 /// # Errors
 /// When it is not serialized as it should, or grows beyond the limit.
-pub(super) fn repair(profile: Vec<u8>, remarks: &mut Remarks) -> Result<Vec<u8>, ImportError> {
+pub(super) fn repair<'a>(profile: &'a [u8], remarks: &mut Remarks) -> Result<Cow<'a, [u8]>, ImportError> {
     let mut bad = 0;
-    for field in Fields(&profile) {
+    for field in Fields(profile) {
         let (number, text) = field?;
         bad += u64::from(number == STRINGS && std::str::from_utf8(text).is_err());
     }
     if bad == 0 {
-        return Ok(profile);
+        return Ok(Cow::Borrowed(profile));
     }
     remarks.names_made_fit += bad;
     let mut repaired = Vec::with_capacity(profile.len() + 64);
-    let mut fields = Fields(&profile);
-    let mut rest = profile.as_slice();
+    let mut fields = Fields(profile);
+    let mut rest = profile;
     while let Some(field) = fields.next() {
         let (number, text) = field?;
         let whole = &rest[..rest.len() - fields.0.len()];
@@ -39,5 +41,5 @@ pub(super) fn repair(profile: Vec<u8>, remarks: &mut Remarks) -> Result<Vec<u8>,
             return Err(ImportError::TooLarge { limit: PAYLOAD_BYTES_MAX });
         }
     }
-    Ok(repaired)
+    Ok(Cow::Owned(repaired))
 }
