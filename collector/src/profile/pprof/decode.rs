@@ -83,8 +83,21 @@ pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
 fn parse(inflated: &[u8], remarks: &mut Remarks) -> Result<Profile, ImportError> {
     prescan(inflated)?;
     let inflated = utf8::repair(inflated, remarks)?;
-    let profile = Profile::decode(&*inflated).map_err(|e| ImportError::Malformed(e.to_string()))?;
+    let mut profile = Profile::decode(&*inflated).map_err(|e| ImportError::Malformed(e.to_string()))?;
+    number(profile.function.iter_mut().map(|function| &mut function.id));
+    number(profile.location.iter_mut().map(|location| &mut location.id));
+    number(profile.mapping.iter_mut().map(|mapping| &mut mapping.id));
     if profile.sample_type.is_empty() { Err(ImportError::NoTypes) } else { Ok(profile) }
+}
+
+/// Entries of which none has an id are meant by their position, from 1: some profilers of .NET write them so.
+fn number<'a>(ids: impl Iterator<Item = &'a mut u64>) {
+    let ids: Vec<&mut u64> = ids.collect();
+    if ids.iter().all(|id| **id == 0) {
+        for (id, position) in ids.into_iter().zip(1..) {
+            *id = position;
+        }
+    }
 }
 
 fn inflate(body: &[u8]) -> Result<Vec<u8>, ImportError> {

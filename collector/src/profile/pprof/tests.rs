@@ -193,6 +193,16 @@ fn what_cannot_be_understood_is_refused_by_name() {
 }
 
 #[test]
+fn tables_without_ids_are_referred_to_by_position() {
+    let mut draft = Draft::new(&[("cpu", "nanoseconds")]).sample(&["leaf", "main"], &[10]);
+    for function in &mut draft.profile.function {
+        function.id = 0;
+    }
+    let imported = decode(&draft.bytes()).unwrap();
+    assert_eq!(values(&imported.payload)[0].2, [row("main;leaf", 10)]);
+}
+
+#[test]
 fn what_is_not_known_or_not_used_is_passed_over() {
     let mut draft = Draft::new(&[("cpu", "nanoseconds")]).sample(&["main"], &[10]);
     draft.profile.period_type = Some(ValueType { r#type: 1, unit: 2 });
