@@ -10,14 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
-use tephra_proto::v1::profile_service_server;
-use tephra_proto::v1::symbol_service_server;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tonic::server::NamedService;
 
-use crate::ingest::{self, Ingest, IngestLimits, WantedBuilds};
+use crate::ingest::{Ingest, IngestLimits, WantedBuilds};
 use crate::query::{QueryEngine, QueryLimits};
 use crate::store::place::Place;
 use crate::store::{Options, Store, StoreError, compact, now_ms, retain, writes};
@@ -118,25 +114,7 @@ impl Collector {
         let query = QueryEngine::new(store.clone(), limits.query);
         Ok(Self { store, query, ingest, symbols, started_ms: now_ms() })
     }
-
-    /// Everything on one router: `http`, and the gRPC services beside it. Layers of `http` do not touch gRPC.
-    pub fn router(&self, http: Router) -> Router {
-        let profiles = ingest::grpc::service(self.ingest.clone());
-        let symbols = self.symbols.service();
-        let grpc = Router::new()
-            .route_service(&grpc_path(&profiles), profiles)
-            .layer(from_fn_with_state(self.ingest.gate(), ingest::through_gate))
-            .route_service(&grpc_path(&symbols), symbols);
-        http.merge(grpc)
-    }
 }
-
-fn grpc_path<S: NamedService>(_: &S) -> String {
-    format!("/{}/{{*method}}", S::NAME)
-}
-
-/// The names of the gRPC services, as they appear in paths.
-pub const GRPC_SERVICES: [&str; 2] = [profile_service_server::SERVICE_NAME, symbol_service_server::SERVICE_NAME];
 
 /// Binds the address.
 ///
@@ -156,14 +134,13 @@ pub async fn listen(listen: SocketAddr) -> Result<TcpListener, ServeError> {
     })
 }
 
-/// Serves until SIGINT or SIGTERM, then lets what is in flight finish. `http` makes the routes of the HTTP API and the web view;
-/// `ready` is told the address once requests are answered.
+/// Serves until SIGINT or SIGTERM, then lets what is in flight finish. `router` makes all that is answered on the port; `ready` is told the address once requests are answered.
 ///
 /// # Errors
 /// When the store or the address cannot be used.
 pub async fn serve(
     options: ServeOptions,
-    http: impl FnOnce(&Collector) -> Router,
+    router: impl FnOnce(&Collector) -> Router,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
     let system = |what| move |source| ServeError::System { what, source };
@@ -172,7 +149,7 @@ pub async fn serve(
     let listener = listen(options.listen).await?;
     let worker = Worker::this_program().map_err(system("cannot find this program's own file"))?;
     let collector = Collector::open_with(options.place, options.store, worker, options.limits).await?;
-    let router = collector.router(http(&collector));
+    let router = router(&collector);
     ready(listener.local_addr().map_err(system("cannot tell the address"))?);
     let stop = async move {
         tokio::select! {

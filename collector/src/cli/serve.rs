@@ -131,7 +131,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         Keep { windows: retention_10s, minutes: retention_1m, ten_minutes: retention_10m, traces: retention_traces };
     let store = Options { retention, keep, batch_time: flush.unwrap_or(batch_time), ..Options::default() };
     let options = ServeOptions { place, listen, store, limits };
-    let http = |collector: &Collector| {
+    let router = |collector: &Collector| {
         let Collector { store, query, ingest, symbols, .. } = collector.clone();
         http::router(AppState::new(store, query, symbols, ingest, host))
     };
@@ -145,7 +145,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         );
         let _ = out.flush();
     };
-    match runtime.block_on(serve(options, http, ready)) {
+    match runtime.block_on(serve(options, router, ready)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }

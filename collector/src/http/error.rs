@@ -34,6 +34,8 @@ pub enum ErrorKind {
     NotFound,
     /// Not with this method.
     Method,
+    /// Not in this form.
+    MediaType,
     /// More than is taken at once.
     TooLarge,
     /// It did not come in time.
@@ -53,6 +55,7 @@ impl ErrorKind {
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method"),
+            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),

@@ -1,7 +1,8 @@
 //! What every answer carries, and which requests are turned away before any route sees them.
 //!
 //! A browser must never be a way in: another site's page can neither read an answer (no CORS, same-origin resources), nor
-//! write (`Sec-Fetch-Site`), nor pretend to be this site by pointing its own name here (`Host`), nor frame a page.
+//! send a request (`Sec-Fetch-Site`, `Origin`), nor pretend to be this site by pointing its own name here (`Host`), nor frame a page. All it
+//! can do is to link to one. The same holds of gRPC, whose calls have a content type that no page can send to another site unasked.
 
 use std::net::IpAddr;
 
@@ -9,8 +10,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tephra_proto::v1::{profile_service_server, symbol_service_server};
+use tonic::Status;
 
 use super::error::{ApiError, ErrorKind};
+
+/// The gRPC services, as they appear in paths.
+const SERVICES: [&str; 2] = [profile_service_server::SERVICE_NAME, symbol_service_server::SERVICE_NAME];
 
 /// Nothing but this server's own scripts and styles, nothing inline, no string that becomes markup.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -59,17 +65,29 @@ fn is_port(text: &str) -> bool {
     !text.is_empty() && text.parse::<u16>().is_ok()
 }
 
-/// The middleware around every route.
+/// Whether a path is that of a gRPC service, whose every request must be a gRPC call.
+pub(super) fn is_call(path: &str) -> bool {
+    path.strip_prefix('/').and_then(|path| path.split('/').next()).is_some_and(|service| SERVICES.contains(&service))
+}
+
+/// The middleware around everything on the port.
 pub async fn guard(State(hosts): State<AllowedHosts>, request: Request, next: Next) -> Response {
-    let mut response = match check(&hosts, &request) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+    let is_call = is_call(request.uri().path());
+    let refusal = check(&hosts, &request, is_call).err();
+    let mut response = match refusal {
+        // What speaks gRPC wants gRPC's errors, and shows nothing to anybody: it needs no other headers.
+        None if is_call => return next.run(request).await,
+        Some(refusal) if is_call && speaks_grpc(request.headers()) => {
+            return Status::permission_denied(format!("{refusal}: {}", refusal.hint())).into_http();
+        }
+        None => next.run(request).await,
+        Some(refusal) => refusal.into_response(),
     };
     add_headers(response.headers_mut());
     response
 }
 
-fn check(hosts: &AllowedHosts, request: &Request) -> Result<(), ApiError> {
+fn check(hosts: &AllowedHosts, request: &Request, is_call: bool) -> Result<(), ApiError> {
     let headers = request.headers();
     // HTTP/2 carries the name in the URI.
     let host = request.uri().authority().map(|a| a.as_str()).or_else(|| text(headers, header::HOST));
@@ -83,20 +101,34 @@ fn check(hosts: &AllowedHosts, request: &Request) -> Result<(), ApiError> {
             "name it with `tephra serve --host NAME` (or TEPHRA_HOST), or use the collector's address",
         ));
     }
-    if request.method() != Method::GET && request.method() != Method::HEAD && !is_own_page(headers, host) {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_welcome = is_own_page(headers, host) || (is_read && is_link(headers));
+    if !is_welcome {
         return Err(ApiError::new(
             ErrorKind::Forbidden,
-            "a page of another site may not write here",
+            if is_read {
+                "a page of another site may only link to this one"
+            } else {
+                "a page of another site may not write here"
+            },
             "send the request from a tool, or from this collector's own pages",
+        ));
+    }
+    if is_call && !speaks_grpc(headers) {
+        let content_type: String = text(headers, header::CONTENT_TYPE).unwrap_or_default().chars().take(64).collect();
+        return Err(ApiError::new(
+            ErrorKind::MediaType,
+            format!("the content type is {content_type:?}, and this path takes application/grpc"),
+            "call it with a gRPC client; the API for others lives below /api/v1",
         ));
     }
     Ok(())
 }
 
-/// True when a write comes from our own page or from something that is not a browser.
+/// True when a request comes from our own page or from something that is not a browser.
 fn is_own_page(headers: &HeaderMap, host: Option<&str>) -> bool {
-    if let Some(site) = text(headers, HeaderName::from_static("sec-fetch-site")) {
-        return matches!(site, "same-origin" | "none");
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return matches!(site.as_bytes(), b"same-origin" | b"none");
     }
     match headers.get(header::ORIGIN) {
         None => true,
@@ -106,6 +138,18 @@ fn is_own_page(headers: &HeaderMap, host: Option<&str>) -> bool {
             origin.is_some() && origin == host
         }
     }
+}
+
+/// True when somebody follows a link, in a tab of its own.
+fn is_link(headers: &HeaderMap) -> bool {
+    let says = |name, value: &str| headers.get(name).is_some_and(|said| said.as_bytes() == value.as_bytes());
+    says("sec-fetch-mode", "navigate") && says("sec-fetch-dest", "document")
+}
+
+/// True for `application/grpc` and its kinds, such as `application/grpc+proto`.
+fn speaks_grpc(headers: &HeaderMap) -> bool {
+    let kind = text(headers, header::CONTENT_TYPE).and_then(|value| value.strip_prefix("application/grpc"));
+    kind.is_some_and(|kind| kind.is_empty() || kind.starts_with(['+', ';']))
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -215,6 +259,40 @@ mod tests {
             assert_eq!(ask("POST", &headers).await.status(), StatusCode::FORBIDDEN, "{headers:?}");
             assert_eq!(ask("DELETE", &headers).await.status(), StatusCode::FORBIDDEN, "{headers:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn another_site_can_link_here_and_no_more() {
+        let host = ("host", "localhost:4040");
+        let link = [("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+        for site in ["cross-site", "same-site"] {
+            let from = [host, ("sec-fetch-site", site)];
+            let followed = [&from[..], &link].concat();
+            assert_eq!(ask("GET", &followed).await.status(), StatusCode::OK, "{site}");
+            assert_eq!(ask("POST", &followed).await.status(), StatusCode::FORBIDDEN, "{site}: a form");
+            for (mode, dest) in [("no-cors", "image"), ("no-cors", "script"), ("cors", "empty"), ("navigate", "iframe")]
+            {
+                let shown = [&from[..], &[("sec-fetch-mode", mode), ("sec-fetch-dest", dest)]].concat();
+                assert_eq!(ask("GET", &shown).await.status(), StatusCode::FORBIDDEN, "{site} {mode} {dest}");
+            }
+        }
+        let strange = [host, ("origin", "http://evil.com")];
+        assert_eq!(ask("GET", &strange).await.status(), StatusCode::FORBIDDEN);
+        assert_eq!(ask("GET", &[host, ("origin", "http://localhost:4040")]).await.status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn only_grpc_speaks_grpc() {
+        let speaks = |value: &'static str| {
+            speaks_grpc(&HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]))
+        };
+        for good in ["application/grpc", "application/grpc+proto", "application/grpc; charset=utf-8"] {
+            assert!(speaks(good), "{good}");
+        }
+        for bad in ["", "text/plain", "application/grpc-web", "application/grpcx", "text/plain;application/grpc"] {
+            assert!(!speaks(bad), "{bad}");
+        }
+        assert!(!speaks_grpc(&HeaderMap::new()), "a page that sends bytes sends no content type");
     }
 
     #[tokio::test]

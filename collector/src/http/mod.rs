@@ -1,4 +1,4 @@
-//! The HTTP edge: the JSON API, the web view's pages, and what Prometheus reads.
+//! The edge: the JSON API, the web view's pages, what Prometheus reads, and gRPC behind the same guard.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -102,9 +102,9 @@ impl Deref for AppState {
     }
 }
 
-/// Everything that is served over HTTP.
+/// Everything that is served on the port: gRPC, the API, the web view.
 pub fn router(state: AppState) -> Router {
-    router_of(routes::all(), state)
+    router_of(routes::all(&state), state)
 }
 
 fn router_of(routes: Vec<Route>, state: AppState) -> Router {

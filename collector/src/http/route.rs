@@ -1,6 +1,7 @@
 //! One path of the port: what it answers to, and what a request to it may cost. All there is to answer is made of these, so that no
 //! path can be without limits.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
@@ -8,16 +9,20 @@ use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, MethodRouter};
+use axum::routing::{MethodFilter, MethodRouter, post_service};
 use tokio::time::timeout;
+use tower::Service;
 
 use super::AppState;
 use super::body;
 use super::error::{ApiError, ErrorKind};
-use crate::ingest::{Allowance, Gate};
+use crate::ingest::{Allowance, CallBounds, Gate, through_gate};
 
 /// What reads the catalog answers by then, once it has the whole request.
 const QUICK: Duration = Duration::from_secs(30);
+
+/// And a gRPC call: what waits for its ack longer is sent again.
+const CALL: Duration = Duration::from_secs(20);
 
 /// A path with its handlers.
 #[derive(Debug)]
@@ -28,16 +33,35 @@ pub(super) struct Route {
     pub(super) methods: Vec<Method>,
     /// What a body may be.
     pub(super) body: Allowance,
-    /// Its answer is a query's.
-    is_heavy: bool,
+    kind: Kind,
     handlers: MethodRouter<AppState>,
+}
+
+/// How its requests are answered, and how long that may take once the body has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// From memory and the catalog.
+    Quick,
+    /// By a query, when its turn comes.
+    Heavy,
+    /// By gRPC.
+    Call,
 }
 
 impl Route {
     /// A path without handlers, whose requests have no body.
     pub(super) fn at(path: &'static str) -> Self {
         let body = Allowance::whole(0, body::TIME_MAX);
-        Self { path, methods: Vec::new(), body, is_heavy: false, handlers: MethodRouter::new() }
+        Self { path, methods: Vec::new(), body, kind: Kind::Quick, handlers: MethodRouter::new() }
+    }
+
+    /// The path of a gRPC method.
+    pub(super) fn call<S>(path: &'static str, body: Allowance, service: S) -> Self
+    where
+        S: Service<Request, Error = Infallible, Response: IntoResponse, Future: Send> + Clone + Send + Sync + 'static,
+    {
+        let handlers = post_service(service);
+        Self { path, methods: vec![Method::POST], body, kind: Kind::Call, handlers }
     }
 
     /// Answers GET, and HEAD.
@@ -57,24 +81,39 @@ impl Route {
 
     /// Its answers wait for a turn, and take what a query may take.
     pub(super) fn heavy(self) -> Self {
-        Self { is_heavy: true, ..self }
+        Self { kind: Kind::Heavy, ..self }
     }
 
     /// How long a request may take, from its head to its answer.
     pub(super) fn time_max(&self, state: &AppState) -> Duration {
-        self.body.time + if self.is_heavy { state.bench.time_max() } else { QUICK }
+        let answer = match self.kind {
+            Kind::Quick => QUICK,
+            Kind::Heavy => state.bench.time_max(),
+            Kind::Call => CALL,
+        };
+        self.body.time + answer
     }
 
     /// Its handlers behind its limits.
     pub(super) fn bounded(self, state: &AppState) -> MethodRouter<AppState> {
-        let bounds = Bounds { gate: state.bodies.clone(), body: self.body, time: self.time_max(state) };
-        self.handlers.layer(from_fn_with_state(bounds, within))
+        let (body, time) = (self.body, self.time_max(state));
+        if self.kind == Kind::Call {
+            let bounds = CallBounds { gate: state.ingest.gate(), body, time };
+            return self.handlers.layer(from_fn_with_state(bounds, through_gate));
+        }
+        self.handlers.layer(from_fn_with_state(Bounds { gate: state.bodies.clone(), body, time }, within))
     }
 
     /// The same path and bounds before other handlers.
     #[cfg(test)]
     pub(super) fn instead(self, handlers: MethodRouter<AppState>) -> Self {
         Self { handlers, ..self }
+    }
+
+    /// Whether it is one of gRPC's.
+    #[cfg(test)]
+    pub(super) fn is_call(&self) -> bool {
+        self.kind == Kind::Call
     }
 
     fn on<T: 'static>(mut self, method: Method, filter: MethodFilter, handler: impl Handler<T, AppState>) -> Self {

@@ -4,6 +4,7 @@ mod alerts;
 mod allocations;
 mod answers;
 mod caching;
+mod foreign_pages;
 mod growth;
 mod headers;
 mod walk;

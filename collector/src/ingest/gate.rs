@@ -22,7 +22,6 @@ use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tonic::Status;
 
-use super::MESSAGE_BYTES_MAX;
 use super::admit::{Budget, Reserved, overloaded, retry_after_ms};
 use super::metrics::Metrics;
 
@@ -34,9 +33,6 @@ const PLACE_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// How often it looks whether they have.
 const PLACE_LOOK: Duration = Duration::from_millis(20);
-
-/// One request from its first byte to its ack.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Compression flag and length, before every gRPC message.
 const PREFIX_BYTES: usize = 5;
@@ -62,8 +58,10 @@ impl Allowance {
         Self { bytes: bytes as u64, held: bytes, time }
     }
 
-    /// For one window. Agents give up as early.
-    const WINDOW: Self = Self::whole(MESSAGE_BYTES_MAX + PREFIX_BYTES, Duration::from_secs(10));
+    /// For a call of one message.
+    pub const fn message(bytes: usize, time: Duration) -> Self {
+        Self::whole(PREFIX_BYTES + bytes, time)
+    }
 }
 
 /// Why a body was not read to its end.
@@ -170,22 +168,36 @@ impl Gate {
     }
 }
 
-/// Lets a request through the [`Gate`], or answers for it. For `axum::middleware::from_fn_with_state`.
-pub async fn through_gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+/// What a gRPC call may cost.
+#[derive(Debug, Clone)]
+pub struct CallBounds {
+    /// Where its body is counted.
+    pub gate: Gate,
+    /// What its body may be: `held` is the largest message of it.
+    pub body: Allowance,
+    /// From its head to its answer.
+    pub time: Duration,
+}
+
+/// Lets a call through the [`Gate`], or answers for it. For `axum::middleware::from_fn_with_state`.
+pub async fn through_gate(State(bounds): State<CallBounds>, request: Request, next: Next) -> Response {
+    let CallBounds { gate, body: allowance, time } = bounds;
     let through = async {
         let (mut parts, body) = request.into_parts();
-        let mut body = Bounded::new(body, Allowance::WINDOW, |excess| axum::Error::new(excess.status()));
+        let mut body = Bounded::new(body, allowance, |excess| axum::Error::new(excess.status()));
         // What is larger than any message is refused by its reader, before it is read.
-        let announced = body.message_bytes().await.min(MESSAGE_BYTES_MAX);
-        let Some(place) = gate.place(parts.extensions.get(), announced + PREFIX_BYTES).await else {
+        let announced = body.message_bytes().await.saturating_add(PREFIX_BYTES).min(allowance.held);
+        let Some(place) = gate.place(parts.extensions.get(), announced).await else {
             return Excess::NoRoom.status().into_http();
         };
         parts.extensions.insert(place.clone());
-        next.run(Request::from_parts(parts, Body::new(body.in_place(place)))).await
+        let response = next.run(Request::from_parts(parts, Body::new(body.in_place(place.clone())))).await;
+        place.give_back();
+        response
     };
-    match timeout(REQUEST_TIME_MAX, through).await {
+    match timeout(time, through).await {
         Ok(response) => response,
-        Err(_) => Status::deadline_exceeded("the request took longer than 30 s").into_http(),
+        Err(_) => Status::deadline_exceeded(format!("the call took longer than {} s", time.as_secs())).into_http(),
     }
 }
 
@@ -287,6 +299,7 @@ mod tests {
     use http_body_util::StreamBody;
 
     use super::*;
+    use crate::ingest::{MESSAGE_BYTES_MAX, WINDOW};
 
     fn dribble(parts: &[&'static [u8]]) -> Body {
         let frames: Vec<Result<Frame<Bytes>, axum::Error>> =
@@ -295,7 +308,7 @@ mod tests {
     }
 
     fn window(body: Body) -> Bounded {
-        Bounded::new(body, Allowance::WINDOW, |excess| axum::Error::new(excess.status()))
+        Bounded::new(body, WINDOW, |excess| axum::Error::new(excess.status()))
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use prost::Message;
@@ -36,7 +36,7 @@ use tephra_proto::{codec, v1};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use cardinality::{Caps, OVERFLOW_INSTANCE, Overflow};
-pub use gate::{Allowance, BodyPlace, Bounded, Excess, Gate, Peer, through_gate};
+pub use gate::{Allowance, BodyPlace, Bounded, CallBounds, Excess, Gate, Peer, through_gate};
 pub use metrics::{Metrics, MetricsSnapshot};
 
 use crate::profile::decode::{self, Header, Lateness, Opened, Rejection, Window};
@@ -52,6 +52,9 @@ pub type WantedBuilds = Arc<dyn Fn(&[Module]) -> Vec<BuildId> + Send + Sync>;
 
 /// A full payload, and room for its header.
 const MESSAGE_BYTES_MAX: usize = PAYLOAD_COMPRESSED_BYTES_MAX + (64 << 10);
+
+/// What the body of a push may be. Agents give up as early.
+pub const WINDOW: Allowance = Allowance::message(MESSAGE_BYTES_MAX, Duration::from_secs(10));
 
 /// Builds asked for in one answer: an agent sends one after the other anyway.
 const WANTED_MAX: usize = 64;

@@ -335,7 +335,8 @@ async fn a_window_pushed_over_grpc_is_acked_and_then_visible() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let router = collector.router(axum::Router::new());
+    let crate::serve::Collector { store, query, symbols, ingest, .. } = collector.clone();
+    let router = crate::http::router(crate::http::AppState::new(store, query, symbols, ingest, []));
     let server = tokio::spawn({
         let collector = collector.clone();
         async move {

@@ -44,7 +44,7 @@ use service::SymbolUploads;
 use share::Shelf;
 
 /// A gRPC message: one chunk compressed, and its envelope.
-const MESSAGE_BYTES_MAX: usize = 2 * tephra_proto::limits::SYMBOL_CHUNK_BYTES_MAX;
+pub const MESSAGE_BYTES_MAX: usize = 2 * tephra_proto::limits::SYMBOL_CHUNK_BYTES_MAX;
 
 /// Everything about symbols of one collector. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -15,15 +15,25 @@ mod symbols;
 mod timeline;
 mod traces;
 
+use axum::response::{IntoResponse, Response};
+use tonic::Status;
+
+use super::AppState;
 use super::body;
 use super::error::{ApiError, ErrorKind};
+use super::guard;
 use super::pages;
 use super::route::Route;
+use crate::ingest;
 
 /// All routes: the router is made of this list, and so is the test that walks it.
 #[rustfmt::skip]
-pub(super) fn all() -> Vec<Route> {
+pub(super) fn all(state: &AppState) -> Vec<Route> {
+    let (pushes, symbol_files) = (ingest::grpc::service(state.ingest.clone()), state.symbols.service());
     vec![
+        Route::call("/tephra.v1.ProfileService/Push", ingest::WINDOW, pushes),
+        Route::call("/tephra.v1.SymbolService/Offer", symbols::OFFER, symbol_files.clone()),
+        Route::call("/tephra.v1.SymbolService/Upload", symbols::UPLOAD, symbol_files),
         Route::at("/api/v1/services").get(services::services).delete(deletions::service).heavy(),
         Route::at("/api/v1/profile-types").get(services::profile_types),
         Route::at("/api/v1/labels").get(services::labels),
@@ -61,9 +71,13 @@ pub(super) fn all() -> Vec<Route> {
     ]
 }
 
-pub(super) async fn nothing_here(uri: axum::http::Uri) -> ApiError {
+pub(super) async fn nothing_here(uri: axum::http::Uri) -> Response {
     let path: String = uri.path().chars().take(128).collect();
+    if guard::is_call(&path) {
+        return Status::unimplemented(format!("there is no method {path}")).into_http();
+    }
     ApiError::not_found(format!("there is nothing at {path:?}"), "the API lives below /api/v1, the view at /")
+        .into_response()
 }
 
 pub(super) async fn wrong_method(method: axum::http::Method) -> ApiError {

@@ -12,16 +12,24 @@ use tephra_proto::limits::SYMBOL_FILE_BYTES_MAX;
 use tokio::time::timeout;
 
 use crate::http::AppState;
-use crate::http::body;
+use crate::http::body::{self, TIME_MAX};
 use crate::http::error::{ApiError, ErrorKind};
 use crate::http::params::Params;
 use crate::http::work::blocking;
 use crate::ingest::Allowance;
+use crate::symbols::MESSAGE_BYTES_MAX;
 use crate::symbols::upload::UploadError;
 
 /// What may be sent, as it comes: it goes to the disk frame by frame. The largest file over a link of 20 Mbit/s takes a quarter of an hour.
 pub(super) const FILE: Allowance =
     Allowance { bytes: SYMBOL_FILE_BYTES_MAX, held: 1 << 20, time: Duration::from_secs(15 * 60) };
+
+/// What the body of an agent's offer may be.
+pub(super) const OFFER: Allowance = Allowance::message(MESSAGE_BYTES_MAX, TIME_MAX);
+
+/// And of its upload, chunk by chunk. Agents give up as early.
+pub(super) const UPLOAD: Allowance =
+    Allowance { bytes: SYMBOL_FILE_BYTES_MAX, held: MESSAGE_BYTES_MAX, time: Duration::from_secs(1_800) };
 
 /// A sender that is silent for this long has gone.
 const SILENCE: Duration = Duration::from_secs(30);
