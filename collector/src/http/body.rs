@@ -23,10 +23,13 @@ pub const TIME_MAX: Duration = Duration::from_secs(10);
 /// Nothing at all.
 pub const NONE: Allowance = Allowance::whole(0, TIME_MAX);
 
+/// Room for the beginning of a body: all of a typical profile.
+const HELD_AT_FIRST: usize = 64 << 10;
+
 /// Events, pins: a few lines.
 pub const JSON: Allowance = Allowance::whole(64 << 10, TIME_MAX);
 
-/// Puts the body of a request under its limits, once there is room for what it announces. The place is given back when it is dropped.
+/// Puts the body of a request under its limits, once there is room for its beginning. The place is given back when it is dropped.
 ///
 /// # Errors
 /// 413 when it announces too much, 429 when there is no room.
@@ -44,7 +47,8 @@ pub(super) async fn admit(
     if announced > allowance.bytes {
         return Err(Excess::TooLong { limit: allowance.bytes }.into());
     }
-    let held = usize::try_from(announced).unwrap_or(allowance.held).min(allowance.held);
+    // A body grows in its place as it comes: who only claims to send much holds nobody up.
+    let held = usize::try_from(announced).unwrap_or(allowance.held).min(HELD_AT_FIRST);
     let place = gate.place(parts.extensions.get(), held).await.ok_or(Excess::NoRoom)?;
     parts.extensions.insert(place.clone());
     let body = Bounded::new(body, allowance, axum::Error::new).in_place(place.clone());

@@ -94,6 +94,14 @@ impl AppState {
     }
 }
 
+impl Shared {
+    /// Bytes of request bodies in memory, by HTTP and by gRPC, and how many there may be.
+    fn bodies_in_use_and_limit(&self) -> (usize, usize) {
+        let (http, windows) = (self.bodies.in_use_and_limit(), self.ingest.gate().in_use_and_limit());
+        (http.0 + windows.0, http.1 + windows.1)
+    }
+}
+
 impl Deref for AppState {
     type Target = Shared;
 

@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::accept::Accepted;
 use super::admit::Reserved;
+use super::importer::Importer;
 use super::metrics::Metrics;
 use super::{Ack, PushError};
 use crate::profile::decode::Rejection;
@@ -67,13 +68,19 @@ pub(super) struct Batcher {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     poison: Poison,
+    importer: Arc<Importer>,
 }
 
 impl Batcher {
     /// Starts the writer. It ends when all senders are gone and everything is written.
-    pub(super) fn start(store: Arc<Store>, metrics: Arc<Metrics>, poison: Poison) -> mpsc::Sender<Job> {
+    pub(super) fn start(
+        store: Arc<Store>,
+        metrics: Arc<Metrics>,
+        poison: Poison,
+        importer: Arc<Importer>,
+    ) -> mpsc::Sender<Job> {
         let (sender, jobs) = mpsc::channel(QUEUE);
-        tokio::spawn(Self { store, metrics, poison }.run(jobs));
+        tokio::spawn(Self { store, metrics, poison, importer }.run(jobs));
         sender
     }
 
@@ -94,7 +101,8 @@ impl Batcher {
 
     async fn commit(&self, jobs: Vec<Job>) {
         let (mut windows, mut askers) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
-        for Job { window, reserved, answer } in jobs {
+        for Job { mut window, reserved, answer } in jobs {
+            self.importer.number(&mut window);
             windows.push(window);
             askers.push((reserved, answer));
         }

@@ -3,9 +3,10 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`grpc`] | the service agents call |
-//! | [`gate`] | lets bodies in as far as their announced sizes fit |
+//! | [`gate`] | lets gRPC messages in as far as their announced sizes fit |
 //! | [`admit`] | reserves memory before anything is decoded, fairly; sends back what does not fit |
 //! | [`cardinality`] | bounds what strangers may invent: services, series, agents, types |
+//! | [`importer`] | who signs what comes in other formats |
 //! | [`accept`] | what the store needs of a checked window |
 //! | [`batcher`] | the one writer: many windows, one segment, one transaction, then all acks |
 //! | [`metrics`] | what was stored, refused and why |
@@ -16,6 +17,7 @@ mod batcher;
 pub mod cardinality;
 mod gate;
 pub mod grpc;
+mod importer;
 mod metrics;
 mod relabel;
 #[cfg(test)]
@@ -25,8 +27,8 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
@@ -41,11 +43,12 @@ pub use metrics::{Metrics, MetricsSnapshot};
 
 use crate::profile::decode::{self, Header, Lateness, Opened, Rejection, Window};
 use crate::profile::model::Module;
-use crate::store::{Store, now_ms, unique_bytes};
+use crate::store::{Store, now_ms};
 use accept::Accepted;
 use admit::{Budget, Reserved};
 use batcher::{Batcher, Job, POISONED, Poison};
 use cardinality::{Cardinality, Place, Placed};
+use importer::Importer;
 
 /// Says which of these modules' symbols the collector has no use for yet, and which it wants.
 pub type WantedBuilds = Arc<dyn Fn(&[Module]) -> Vec<BuildId> + Send + Sync>;
@@ -103,7 +106,6 @@ pub enum PushError {
 struct Taken {
     ack: Ack,
     wanted: Vec<BuildId>,
-    samples: u64,
 }
 
 /// The way in. Cheap to clone.
@@ -123,7 +125,7 @@ struct Shared {
     gate: Gate,
     poison: Poison,
     wanted: WantedBuilds,
-    importer: Importer,
+    importer: Arc<Importer>,
 }
 
 impl fmt::Debug for Ingest {
@@ -142,8 +144,9 @@ impl Ingest {
     pub fn start_with(store: Arc<Store>, wanted: WantedBuilds, limits: IngestLimits) -> Self {
         let metrics = Arc::new(Metrics::default());
         let poison = Poison::default();
-        let jobs = Batcher::start(store.clone(), metrics.clone(), poison.clone());
         let gate = Gate::new(metrics.clone());
+        let importer = Arc::new(Importer::new());
+        let jobs = Batcher::start(store.clone(), metrics.clone(), poison.clone(), importer.clone());
         let shared = Shared {
             store,
             metrics,
@@ -153,7 +156,7 @@ impl Ingest {
             gate,
             poison,
             wanted,
-            importer: Importer::new(),
+            importer,
         };
         Self { shared: Arc::new(shared), jobs }
     }
@@ -169,7 +172,7 @@ impl Ingest {
     /// The same for a body whose place is given back once its memory is reserved otherwise.
     async fn receive(&self, request: v1::PushRequest, place: Option<BodyPlace>) -> Result<v1::PushResponse, PushError> {
         let lateness = Lateness::Live { now_ms: now_ms() };
-        let Taken { ack, wanted, .. } = self.take(request, lateness, place).await?;
+        let Taken { ack, wanted } = self.take(request, lateness, place).await?;
         Ok(v1::PushResponse {
             duplicate: ack.duplicate,
             wanted_build_ids: wanted.iter().map(|id| id.as_bytes().to_vec()).collect(),
@@ -178,19 +181,30 @@ impl Ingest {
         })
     }
 
-    /// Stores a profile that came by another way than from an agent: the same checks, the same batches. Agent id and sequence are
-    /// ours; everything else of the header counts. Answers how many samples were stored.
+    /// Stores a profile that came by another way than from an agent: the same checks, the same batches. `read` makes the window of what
+    /// came, and what its sender is to be told of it; it may block, and waits for one of the turns of those who decode. Agent id and
+    /// sequence are ours; everything else of its header counts.
     ///
     /// # Errors
-    /// See [`PushError`].
-    pub async fn append_profile(&self, header: v1::PushHeader, payload: v1::WindowPayload) -> Result<u64, PushError> {
-        let header = self.shared.importer.sign(header);
-        let payload = tokio::task::spawn_blocking(move || encode_payload(&payload));
-        let (payload, payload_bytes) = payload.await.map_err(|e| PushError::Unavailable(e.to_string()))??;
-        let retention_ms = self.shared.store.options().retention.as_millis() as u64;
-        let lateness = Lateness::Import { now_ms: now_ms(), retention_ms };
-        let request = v1::PushRequest { header: Some(header), payload, payload_bytes };
-        Ok(self.take(request, lateness, None).await?.samples)
+    /// What `read` says; otherwise see [`PushError`].
+    pub async fn append_profile<T, E>(
+        &self,
+        read: impl FnOnce() -> Result<(v1::PushHeader, v1::WindowPayload, T), E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<PushError> + Send + 'static,
+    {
+        let turn = self.shared.decoders.clone().acquire_owned().await;
+        let shared = self.shared.clone();
+        let decoded = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let (header, payload, told) = read()?;
+            Ok::<_, E>((shared.import(header, payload)?, told))
+        });
+        let (decoded, told) = decoded.await.map_err(|e| PushError::Unavailable(e.to_string()))??;
+        self.store(decoded.window, decoded.reserved).await?;
+        Ok(told)
     }
 
     /// What was stored and refused since the start.
@@ -240,15 +254,7 @@ impl Ingest {
         lateness: Lateness,
         place: Option<BodyPlace>,
     ) -> Result<Taken, PushError> {
-        let metrics = &self.shared.metrics;
-        let refused = |rejection: Rejection| {
-            metrics.refused(&rejection);
-            PushError::Refused(rejection)
-        };
-        let overloaded = || {
-            metrics.overloaded();
-            PushError::Overloaded { retry_after_ms: admit::retry_after_ms() }
-        };
+        let (refused, overloaded) = (|rejection| self.shared.refused(rejection), || self.shared.overloaded());
         let v1::PushRequest { header, payload, payload_bytes } = request;
         let header = header.ok_or_else(|| refused(Rejection::NoHeader))?;
         // The cheap refusals first: they cost no memory.
@@ -273,12 +279,16 @@ impl Ingest {
             Ok(None) => return Err(overloaded()),
             Err(rejection) => return Err(refused(rejection)),
         };
-        let samples = window.samples();
+        let ack = self.store(window, reserved).await?;
+        Ok(Taken { ack, wanted })
+    }
+
+    /// Hands a window to the writer, and waits until it is stored.
+    async fn store(&self, window: Accepted, reserved: Reserved) -> Result<Ack, PushError> {
         let (answer, ack) = oneshot::channel();
-        let stopping = |_| PushError::Unavailable("the collector is stopping".to_owned());
-        self.jobs.send(Job { window, reserved, answer }).await.map_err(|_| stopping(()))?;
-        let ack = ack.await.map_err(|_| stopping(()))??;
-        Ok(Taken { ack, wanted, samples })
+        let stopping = || PushError::Unavailable("the collector is stopping".to_owned());
+        self.jobs.send(Job { window, reserved, answer }).await.map_err(|_| stopping())?;
+        ack.await.map_err(|_| stopping())?
     }
 }
 
@@ -290,14 +300,47 @@ struct Decoded {
 }
 
 impl Shared {
+    fn refused(&self, rejection: Rejection) -> PushError {
+        self.metrics.refused(&rejection);
+        PushError::Refused(rejection)
+    }
+
+    fn overloaded(&self) -> PushError {
+        self.metrics.overloaded();
+        PushError::Overloaded { retry_after_ms: admit::retry_after_ms() }
+    }
+
+    /// Checks a window that was made here from another format. It is compressed once and never inflated: what is checked is what
+    /// is written. Blocks.
+    fn import(&self, header: v1::PushHeader, payload: v1::WindowPayload) -> Result<Decoded, PushError> {
+        let header = self.importer.sign(header);
+        let retention_ms = self.store.options().retention.as_millis() as u64;
+        let lateness = Lateness::Import { now_ms: now_ms(), retention_ms };
+        let refused = |rejection| self.refused(rejection);
+        let checked = decode::check(&header, lateness).map_err(refused)?;
+        let bytes = payload.encoded_len();
+        if bytes > PAYLOAD_BYTES_MAX {
+            return Err(refused(Rejection::TooLarge { bytes, limit: PAYLOAD_BYTES_MAX }));
+        }
+        let reserved = self.budget.reserve(checked.service.as_str(), bytes).ok_or_else(|| self.overloaded())?;
+        let encoded = payload.encode_to_vec();
+        let window = decode::read_built(checked, payload).map_err(refused)?;
+        let compressed = codec::compress(&encoded).map_err(Rejection::from).map_err(refused)?;
+        if compressed.len() > PAYLOAD_COMPRESSED_BYTES_MAX {
+            let (bytes, limit) = (compressed.len(), PAYLOAD_COMPRESSED_BYTES_MAX);
+            return Err(refused(Rejection::TooLarge { bytes, limit }));
+        }
+        self.place(header, window, compressed.into(), bytes as u32, reserved).map_err(refused)
+    }
+
     /// Decodes and checks a window, as far as the budget allows: `None` when it does not. Blocks. The memory is given back by
     /// whoever uses it, also when the asker is gone meanwhile.
     fn decode(
         &self,
-        mut header: v1::PushHeader,
+        header: v1::PushHeader,
         checked: Header,
-        mut payload: Bytes,
-        mut payload_bytes: u32,
+        payload: Bytes,
+        payload_bytes: u32,
         mut reserved: Reserved,
     ) -> Result<Option<Decoded>, Rejection> {
         let opened = Opened::open(&payload, payload_bytes)?;
@@ -310,7 +353,19 @@ impl Shared {
         if !reserved.grow(opened.memory()) {
             return Ok(None);
         }
-        let mut window = opened.read(checked)?;
+        let window = opened.read(checked)?;
+        self.place(header, window, payload, payload_bytes, reserved).map(Some)
+    }
+
+    /// Finds the place of a checked window among what its service has, and makes it ready to be stored.
+    fn place(
+        &self,
+        mut header: v1::PushHeader,
+        mut window: Window,
+        mut payload: Bytes,
+        mut payload_bytes: u32,
+        mut reserved: Reserved,
+    ) -> Result<Decoded, Rejection> {
         let Placed { place, beyond } = self.cardinality.place(&window, now_ms())?;
         if !beyond.is_empty() {
             self.metrics.relabelled();
@@ -327,42 +382,6 @@ impl Shared {
         let window = Accepted::new(header, payload, payload_bytes, &window);
         // What waits for the writer is the compressed window and little else.
         reserved.shrink_to(window.batch.weight());
-        Ok(Some(Decoded { window, wanted, reserved }))
-    }
-}
-
-fn encode_payload(payload: &v1::WindowPayload) -> Result<(Bytes, u32), PushError> {
-    let size = payload.encoded_len();
-    if size > PAYLOAD_BYTES_MAX {
-        return Err(Rejection::TooLarge { bytes: size, limit: PAYLOAD_BYTES_MAX }.into());
-    }
-    let compressed = codec::compress(&payload.encode_to_vec()).map_err(Rejection::from)?;
-    if compressed.len() > PAYLOAD_COMPRESSED_BYTES_MAX {
-        return Err(Rejection::TooLarge { bytes: compressed.len(), limit: PAYLOAD_COMPRESSED_BYTES_MAX }.into());
-    }
-    Ok((compressed.into(), size as u32))
-}
-
-/// Signs what was imported, as one more agent: this process.
-#[derive(Debug)]
-struct Importer {
-    agent_id: [u8; 16],
-    boot_id: u64,
-    sequence: AtomicU64,
-}
-
-impl Importer {
-    fn new() -> Self {
-        let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64);
-        Self { agent_id: unique_bytes(), boot_id: boot.max(1), sequence: AtomicU64::new(1) }
-    }
-
-    fn sign(&self, header: v1::PushHeader) -> v1::PushHeader {
-        v1::PushHeader {
-            agent_id: self.agent_id.to_vec(),
-            boot_id: self.boot_id,
-            sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
-            ..header
-        }
+        Ok(Decoded { window, wanted, reserved })
     }
 }

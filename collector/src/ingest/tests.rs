@@ -146,6 +146,10 @@ async fn wanted_builds_are_asked_for() {
     assert_eq!(response.wanted_build_ids, [vec![2; 20]], "the other module was mapped, but never seen on a stack");
 }
 
+async fn append(ingest: &Ingest, window: TestWindow) -> Result<(), PushError> {
+    ingest.append_profile(move || Ok((window.header, window.payload, ()))).await
+}
+
 #[tokio::test]
 async fn imports_take_the_same_way_and_may_be_older() {
     let place = TestPlace::new().await;
@@ -153,12 +157,45 @@ async fn imports_take_the_same_way_and_may_be_older() {
     let week_ago = recent_ms() - 7 * 86_400_000;
     for _ in 0..2 {
         let window = TestWindow::new("shop", 1, 1, week_ago).cpu(&[row("main", 5), traced("main;a", 6, 1)]);
-        assert_eq!(ingest.append_profile(window.header, window.payload).await.unwrap(), 2);
+        append(&ingest, window).await.unwrap();
     }
     assert_eq!(total(&store).await, 22, "two imports are two profiles");
     let ancient = TestWindow::new("shop", 1, 1, week_ago - 90 * 86_400_000).cpu(&[row("main", 5)]);
-    let error = ingest.append_profile(ancient.header, ancient.payload).await.unwrap_err();
+    let error = append(&ingest, ancient).await.unwrap_err();
     assert!(matches!(error, PushError::Refused(Rejection::TooLate { .. })), "{error}");
+}
+
+/// One that takes long to read is overtaken by more than are told apart, and is stored all the same.
+#[tokio::test]
+async fn an_import_may_be_overtaken_by_any_number_of_others() {
+    let place = TestPlace::new().await;
+    let (store, ingest) = open(&place).await;
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let (began, begun) = oneshot::channel();
+    let slow = tokio::spawn({
+        let ingest = ingest.clone();
+        async move {
+            let read = move || {
+                began.send(()).unwrap();
+                wait.recv().unwrap();
+                Ok::<_, PushError>((window(1).header, window(1).payload, ()))
+            };
+            ingest.append_profile(read).await
+        }
+    });
+    begun.await.unwrap();
+    let others: Vec<_> = (0..crate::store::catalog::SEQUENCES_REMEMBERED + 10)
+        .map(|_| {
+            let ingest = ingest.clone();
+            tokio::spawn(async move { append(&ingest, window(2)).await })
+        })
+        .collect();
+    for other in others {
+        other.await.unwrap().unwrap();
+    }
+    go_on.send(()).unwrap();
+    slow.await.unwrap().unwrap();
+    assert_eq!(total(&store).await, crate::store::catalog::SEQUENCES_REMEMBERED + 11);
 }
 
 #[tokio::test]

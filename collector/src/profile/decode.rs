@@ -155,3 +155,12 @@ impl Opened {
         tables::read(header, wire)
     }
 }
+
+/// Checks a window that this process built from another format: what a payload from outside holds is counted before it is decoded, and
+/// whoever builds one counts while building.
+///
+/// # Errors
+/// Names what is wrong, where, and the limit.
+pub fn read_built(header: Header, payload: v1::WindowPayload) -> Result<Window, Rejection> {
+    tables::read(header, payload)
+}

@@ -107,6 +107,14 @@ fn ingest(state: &AppState, out: &mut Exposition) {
     let (in_use, limit) = state.ingest.memory();
     out.single("ingest_memory_bytes", "gauge", "Memory reserved by windows between arrival and ack.", in_use as f64);
     out.single("ingest_memory_max_bytes", "gauge", "What they may reserve.", limit as f64);
+    let (in_use, limit) = state.bodies_in_use_and_limit();
+    out.single(
+        "bodies_bytes",
+        "gauge",
+        "Memory taken by request bodies until they are answered, windows from agents until they are decoded.",
+        in_use as f64,
+    );
+    out.single("bodies_max_bytes", "gauge", "What they may take.", limit as f64);
     let ready = if state.ingest.ready().is_ok() { 1.0 } else { 0.0 };
     out.single("ready", "gauge", "1 while windows are taken.", ready);
 }

@@ -49,7 +49,7 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/alert.json").get(alerts::json).heavy(),
         Route::at("/api/v1/pins").post(body::JSON, pins::create).heavy(),
         Route::at("/api/v1/pins/{id}").get(pins::show),
-        Route::at("/api/v1/profiles").post(profiles::PPROF, profiles::upload).heavy(),
+        Route::at("/api/v1/profiles").post(profiles::PPROF, profiles::upload),
         Route::at("/api/v1/symbols").post(symbols::FILE, symbols::upload),
         Route::at("/api/v1/retention/confirm").post(body::NONE, retention::confirm),
         Route::at("/api/v1/status").get(status::status),

@@ -14,7 +14,6 @@ use crate::http::AppState;
 use crate::http::body::{self, TIME_MAX};
 use crate::http::error::{ApiError, ErrorKind};
 use crate::http::params::Params;
-use crate::http::work::blocking;
 use crate::ingest::Allowance;
 use crate::profile::fit::fit;
 use crate::profile::import::ImportError;
@@ -35,10 +34,9 @@ pub(super) async fn upload(
     let (service, profile_type, at) = (params.service()?, params.profile_type("type")?, params.time("at", now)?);
     let (instance, labels) = instance_and_labels(params.labels()?)?;
     params.finish()?;
-    let store = async {
-        let body = body::read(body).await?;
-        let imported = blocking(move || decode(&body)).await??;
-        let Imported { mut payload, time_nanos, duration_nanos, remarks, .. } = imported;
+    let body = body::read(body).await?;
+    let read = move || {
+        let Imported { mut payload, time_nanos, duration_nanos, remarks, .. } = decode(&body)?;
         if let Some(wanted) = &profile_type {
             keep_type(&mut payload, wanted, &remarks)?;
         }
@@ -54,10 +52,9 @@ pub(super) async fn upload(
             agent_version: "import".to_owned(),
             ..v1::PushHeader::default()
         };
-        state.ingest.append_profile(header, payload).await?;
-        Ok((stored, remarks))
+        Ok::<_, ApiError>((header, payload, (stored, remarks)))
     };
-    let (stored, remarks) = state.bench.run(store).await?;
+    let (stored, remarks) = state.ingest.append_profile(read).await?;
     Ok(Json(answer(&stored, &remarks)))
 }
 

@@ -40,6 +40,7 @@ pub(super) async fn status(State(state): State<AppState>, params: Params) -> Res
     let refused: BTreeMap<&str, u64> = ingest.refused_total.iter().copied().filter(|(_, count)| *count > 0).collect();
     let symbols = state.symbols.stats();
     let (memory_bytes, memory_max_bytes) = state.ingest.memory();
+    let (bodies_bytes, bodies_max_bytes) = state.bodies_in_use_and_limit();
     let overflows = state.ingest.overflows();
     let overflows: Vec<Value> =
         overflows.iter().map(|over| json!({ "service": over.service, "windows": over.windows })).collect();
@@ -69,6 +70,8 @@ pub(super) async fn status(State(state): State<AppState>, params: Params) -> Res
             "series_max": state.ingest.caps().series_max,
             "memory_bytes": memory_bytes,
             "memory_max_bytes": memory_max_bytes,
+            "bodies_bytes": bodies_bytes,
+            "bodies_max_bytes": bodies_max_bytes,
             "refused": refused,
         },
         "conditions": state.store.conditions().all().iter().map(condition).collect::<Vec<_>>(),

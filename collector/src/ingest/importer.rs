@@ -1,0 +1,38 @@
+//! Signs what was imported, as one more agent: this process.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tephra_proto::v1;
+
+use super::accept::Accepted;
+use crate::store::unique_bytes;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Importer {
+    agent_id: [u8; 16],
+    boot_id: u64,
+    numbered: AtomicU64,
+}
+
+impl Importer {
+    pub(super) fn new() -> Self {
+        let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64);
+        Self { agent_id: unique_bytes(), boot_id: boot.max(1), numbered: AtomicU64::new(0) }
+    }
+
+    /// Makes a header this process's. Its number is drawn later, see [`Importer::number`].
+    pub(super) fn sign(&self, header: v1::PushHeader) -> v1::PushHeader {
+        v1::PushHeader { agent_id: self.agent_id.to_vec(), boot_id: self.boot_id, sequence: 1, ..header }
+    }
+
+    /// Draws the number of a window, if it is one of ours. The writer does so: numbers then reach the catalog in their order, however many
+    /// windows are on their way, and none is so late that nobody can tell whether it is stored.
+    pub(super) fn number(&self, window: &mut Accepted) {
+        if window.id.agent_id == self.agent_id && window.id.boot_id == self.boot_id {
+            window.id.sequence = self.numbered.fetch_add(1, Ordering::Relaxed) + 1;
+            window.batch.header.sequence = window.id.sequence;
+        }
+    }
+}
