@@ -8,6 +8,7 @@
 //! | [`cli`], [`serve`] | the commands of `tephra`, and the wiring of one collector |
 //! | [`http`], [`ingest`] | the edges: HTTP API and pages; gRPC, admission and batching |
 //! | [`alerts`] | alert links and webhooks: which windows to compare, and the answer in words |
+//! | [`backup`] | a whole store in a folder, taken while collectors run; and the way back |
 //! | [`analysis`] | movers, significance, families, sentences |
 //! | [`query`] | selection → segments → one merged profile, with work limits |
 //! | [`store`], [`symbols`] | bulk objects and the SQL catalog; build id → functions, files, lines |
@@ -16,6 +17,7 @@
 
 pub mod alerts;
 pub mod analysis;
+pub mod backup;
 pub mod cli;
 pub mod conditions;
 pub mod http;

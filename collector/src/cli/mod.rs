@@ -1,5 +1,6 @@
 //! The commands of `tephra`. Each ends with 0 when all is well, 1 when not, and 2 when it was called wrongly.
 
+mod backup;
 mod budget;
 mod client;
 mod delete;
@@ -40,6 +41,10 @@ enum Command {
     Import(import::Args),
     /// Delete a service or a trace for good
     Delete(delete::Args),
+    /// Copy a whole store into a folder, while collectors run
+    Backup(backup::BackupArgs),
+    /// Make a store of a backup again
+    Restore(backup::RestoreArgs),
     /// Answer a collector that asks before it lets go of much
     Retention(retention::Args),
     /// Give names to builds that were stripped
@@ -60,6 +65,8 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Delete(args) => delete::run(&args),
+        Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => backup::run_restore(args),
         Command::Retention(args) => retention::run(&args),
         Command::Symbols(args) => symbols::run(&args),
     }

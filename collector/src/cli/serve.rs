@@ -158,7 +158,7 @@ fn log_to_stderr() {
 }
 
 /// One folder, or what collectors share.
-fn place(
+pub(super) fn place(
     data: PathBuf,
     catalog: Option<Postgres>,
     bucket: Option<String>,

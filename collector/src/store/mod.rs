@@ -51,7 +51,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::conditions::Conditions;
 use crate::profile::decode::{self, Lateness, Window};
@@ -238,6 +238,12 @@ impl Store {
             opened: Instant::now(),
             _lock: lock,
         };
+        if let Some(taken_ms) = store.catalog.end_backup().await? {
+            info!(
+                taken_ms,
+                "a backup is served: from now on it is a store of its own, and no backup can be added to it"
+            );
+        }
         // In a bucket nothing is torn by a crash, and listing all of it would make every start slow.
         if !store.is_shared() {
             store.check_objects().await?;

@@ -42,7 +42,7 @@ impl Postgres {
         Ok(Self(url.to_owned()))
     }
 
-    pub(super) fn location(&self) -> Location {
+    pub(crate) fn location(&self) -> Location {
         Location::Postgres(self.0.clone())
     }
 }
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Postgres {
 }
 
 /// An object beside the segments that says whose they are.
-pub(super) const MARKER: &str = "tephra-store";
+pub(crate) const MARKER: &str = "tephra-store";
 
 /// What a place consists of, once it is open.
 pub(super) struct Opened {
@@ -131,7 +131,7 @@ async fn open_shared(postgres: &Postgres, place: &BucketPlace, cache_bytes: usiz
 }
 
 /// Makes the folder, takes it for this process.
-pub(super) fn take_folder(data: &Path) -> Result<std::fs::File, StoreError> {
+pub(crate) fn take_folder(data: &Path) -> Result<std::fs::File, StoreError> {
     folder::prepare(data)?;
     folder::lock(data)
 }

@@ -26,6 +26,9 @@ const LEASE_TIME: Duration = Duration::from_secs(10 * 60);
 /// Rounds between two looks for objects that nobody knows: a bucket asks money for being listed.
 const ORPHAN_ROUNDS: u64 = 30;
 
+/// As long as somebody has this lease, a backup is being taken, and what the catalog listed when it began is kept.
+pub(crate) const BACKUP_LEASE: &str = "backup";
+
 /// From unlisting to removal: longer than any query runs.
 const GRACE_MS: u64 = 10 * 60_000;
 
@@ -126,6 +129,10 @@ pub(super) async fn guarded_round(store: &Store, pace: &mut Pace, now_ms: u64) -
 }
 
 async fn remove_dropped(store: &Store, now_ms: u64) -> Result<u64, StoreError> {
+    // Asked for first: a backup that begins later lists nothing of what is unlisted now.
+    if store.catalog().lease_until(BACKUP_LEASE).await? > super::now_ms() {
+        return Ok(0);
+    }
     let mut removed = 0;
     for id in store.catalog().dropped(now_ms.saturating_sub(GRACE_MS)).await? {
         let (bulk, objects) = (store.bulk().clone(), store.catalog().objects_of(&id).await?);

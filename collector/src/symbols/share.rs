@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -120,6 +121,28 @@ async fn hear(shelf: &Shelf, folder: &Folder) -> Result<(), StoreError> {
         *until = row.changed_ms.max(*until);
     }
     Ok(())
+}
+
+/// Puts the symbols of a folder store into a bucket, and says so in a catalog. Answers how many tables there are.
+///
+/// # Errors
+/// When the folder cannot be read, or the catalog or the bucket fail; the same again goes on from there.
+pub async fn publish(data: &Path, catalog: &Catalog, bucket: &Bucket) -> Result<u64, StoreError> {
+    let unreadable = |error: io::Error| StoreError::Folder {
+        path: data.join("symbols"),
+        problem: format!("cannot be read: {error}"),
+    };
+    let folder = Arc::new(Folder::open(data).map_err(unreadable)?);
+    let shelf = Arc::new(Shelf {
+        catalog: catalog.clone(),
+        bucket: bucket.beside("symbols"),
+        said: Mutex::default(),
+        heard_until_ms: Mutex::default(),
+    });
+    for (id, state) in folder.known() {
+        say(&shelf, &folder, id, state).await?;
+    }
+    Ok(folder.ready().0)
 }
 
 async fn say(shelf: &Arc<Shelf>, folder: &Arc<Folder>, id: BuildId, state: State) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["conditions", "profile"],
     &["store"],
     &["symbols", "query"],
-    &["analysis"],
+    &["analysis", "backup"],
     &["alerts"],
     &["ingest"],
     &["http"],

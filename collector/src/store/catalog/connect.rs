@@ -59,19 +59,38 @@ impl Catalog {
     /// The same in a file, on the file system that SQLite knows as `vfs`: the operating system's where it is `None`.
     pub(in crate::store) async fn connect_file(file: &Path, vfs: Option<&str>) -> Result<Self, CatalogError> {
         install_default_drivers();
-        let options = options(&sqlite_url(file, vfs)?)?;
+        let catalog = Self::open_file(&sqlite_url(file, vfs, "rwc")?).await?;
+        migrate(&catalog).await?;
+        Ok(catalog)
+    }
+
+    async fn open_file(url: &str) -> Result<Self, CatalogError> {
+        let options = options(url)?;
         // A pool tries again until it says only that it has waited; one connection by itself says at once what is wrong.
         let mut first = AnyConnection::connect_with(&options).await?;
         sqlite_session(&mut first).await?;
         // One connection writes, so that writers queue instead of failing as busy; readers never wait for it.
         let write = pool(1, sqlite_session).connect_with(options.clone()).await?;
         first.close().await?;
-        let catalog = Self { read: pool(READERS, sqlite_session).connect_lazy_with(options), write, shared: false };
+        Ok(Self { read: pool(READERS, sqlite_session).connect_lazy_with(options), write, shared: false })
+    }
+
+    async fn connect_postgres(url: &str) -> Result<Self, CatalogError> {
+        let catalog = Self::open_postgres(url).await?;
         migrate(&catalog).await?;
         Ok(catalog)
     }
 
-    async fn connect_postgres(url: &str) -> Result<Self, CatalogError> {
+    /// Connects to a database whose schema stays as it is.
+    pub(super) async fn attach_unchecked(location: &Location) -> Result<Self, CatalogError> {
+        install_default_drivers();
+        match location {
+            Location::File(file) => Self::open_file(&sqlite_url(file, None, "rw")?).await,
+            Location::Postgres(url) => Self::open_postgres(url).await,
+        }
+    }
+
+    async fn open_postgres(url: &str) -> Result<Self, CatalogError> {
         install_default_drivers();
         let options = options(url)?;
         // A pool says only that it has waited; one connection by itself says why.
@@ -79,9 +98,7 @@ impl Catalog {
         let silent = |_| CatalogError::Location(format!("no answer within {} s", ACQUIRE.as_secs()));
         first.map_err(silent)??.close().await?;
         let pool = pool(CONNECTIONS, postgres_session).connect_with(options).await?;
-        let catalog = Self { read: pool.clone(), write: pool, shared: true };
-        migrate(&catalog).await?;
-        Ok(catalog)
+        Ok(Self { read: pool.clone(), write: pool, shared: true })
     }
 }
 
@@ -127,9 +144,9 @@ fn options(url: &str) -> Result<AnyConnectOptions, CatalogError> {
     AnyConnectOptions::from_str(url).map_err(|e| CatalogError::Location(e.to_string()))
 }
 
-fn sqlite_url(file: &Path, vfs: Option<&str>) -> Result<String, CatalogError> {
+fn sqlite_url(file: &Path, vfs: Option<&str>, mode: &str) -> Result<String, CatalogError> {
     let path = std::path::absolute(file).map_err(|e| CatalogError::Location(e.to_string()))?;
     let path = path.to_str().ok_or_else(|| CatalogError::Location(format!("{} is not UTF-8", path.display())))?;
     let vfs = vfs.map(|name| format!("&vfs={name}")).unwrap_or_default();
-    Ok(format!("sqlite://{}?mode=rwc{vfs}", percent_encode(path.as_bytes(), PATH)))
+    Ok(format!("sqlite://{}?mode={mode}{vfs}", percent_encode(path.as_bytes(), PATH)))
 }

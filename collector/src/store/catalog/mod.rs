@@ -5,6 +5,7 @@
 
 mod agents;
 mod connect;
+mod copy;
 mod deletions;
 mod events;
 mod expiry;
