@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::profile::model::{SpanStatus, SpanSummary};
+use crate::profile::stats::sum;
 
 /// How many of a route's slowest requests are shown.
 const SLOWEST_MAX: usize = 10;
@@ -68,8 +69,9 @@ pub fn routes(spans: &[SpanSummary]) -> Vec<Route> {
 
 fn route(mut spans: Vec<&SpanSummary>) -> Option<Route> {
     spans.sort_by_key(|span| (span.duration_us, span.start_ms, span.link));
-    let total: f64 = spans.iter().map(|span| weight(span)).sum();
-    let errors: f64 = spans.iter().filter(|span| span.status == SpanStatus::Error).map(|span| weight(span)).sum();
+    let total = sum(spans.iter().map(|span| weight(span)));
+    let failed = spans.iter().filter(|span| span.status == SpanStatus::Error);
+    let errors = sum(failed.map(|span| weight(span)));
     let slowest = spans.iter().rev().take(SLOWEST_MAX).map(|span| SlowRequest {
         trace_id: span.link.trace_id.to_string(),
         duration_us: span.duration_us,

@@ -49,7 +49,7 @@ pub fn movers<'a>(tree: &Tree, basis: Basis, family_of: impl Fn(u32) -> &'a str)
     let mut movers: Vec<Mover> = Vec::new();
     let (mut risen, mut fallen) = (0.0, 0.0);
     for ((frame, observed), q) in candidates.iter().zip(q) {
-        let [a, b] = [0, 1].map(|side| observed.values[side].iter().sum::<f64>() * scales[side]);
+        let [a, b] = [0, 1].map(|side| stats::sum(observed.values[side].iter().copied()) * scales[side]);
         let delta = b - a;
         *(if delta > 0.0 { &mut risen } else { &mut fallen }) += delta.abs();
         let info = &tree.frames[*frame as usize];

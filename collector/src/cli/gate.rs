@@ -137,6 +137,16 @@ pub(super) fn run(args: &Args) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// The verdict on an answer, in words.
+#[cfg(test)]
+pub(crate) fn verdict_on(answer: serde_json::Value) -> String {
+    match judge(&serde_json::from_value(answer).unwrap(), Budget::default()) {
+        Verdict::Passed => "passed".to_owned(),
+        Verdict::Regressed(reasons) => format!("regressed: {}", reasons.join("; ")),
+        Verdict::Unknown(why) => format!("cannot tell: {why}"),
+    }
+}
+
 /// Prints the comparison.
 pub(super) fn run_diff(args: &DiffArgs) -> ExitCode {
     match ask(args) {

@@ -23,6 +23,16 @@ pub(super) struct Args {
     /// When it was taken; what the file says, or now, if left out
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
+    /// How a type adds up, where its name does not say: a gauge is a state, such as what is in use; a counter counts events
+    #[arg(long = "kind", value_name = "TYPE=gauge|counter", value_parser = kind)]
+    kinds: Vec<(String, String)>,
+}
+
+fn kind(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, kind @ ("gauge" | "counter"))) if !name.is_empty() => Ok((name.to_owned(), kind.to_owned())),
+        _ => Err("write such as goroutine=gauge or space=counter".to_owned()),
+    }
 }
 
 /// Sends it.
@@ -36,7 +46,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Err(error) => return fail(1, &format!("cannot read {}: {error}", args.file.display())),
     };
     let at = args.at.as_ref().map(|at| format!("&at={}", crate::alerts::link::encode(at))).unwrap_or_default();
-    match args.server.post(&format!("/api/v1/profiles?{query}{at}"), &content) {
+    let kinds: String =
+        args.kinds.iter().map(|(name, kind)| format!("&kind.{}={kind}", crate::alerts::link::encode(name))).collect();
+    match args.server.post(&format!("/api/v1/profiles?{query}{at}{kinds}"), &content) {
         Ok(answer) => {
             let _ = write!(std::io::stdout(), "{}", report(&answer));
             ExitCode::SUCCESS

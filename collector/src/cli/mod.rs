@@ -5,7 +5,7 @@ mod budget;
 mod client;
 mod delete;
 mod export;
-mod gate;
+pub(crate) mod gate;
 mod import;
 mod retention;
 mod serve;

@@ -14,6 +14,8 @@ use tephra_proto::{label, limits};
 use super::error::ApiError;
 use crate::alerts::time;
 use crate::profile::fit::fit;
+use crate::profile::meaning::Kinds;
+use crate::profile::model::Kind;
 use crate::query::{Selection, TimeRange};
 
 /// 16 KiB of query: twice what browsers and proxies agree on.
@@ -185,6 +187,27 @@ impl Params {
     /// When a name or value is outside the grammar.
     pub fn labels(&mut self) -> Result<Vec<(String, String)>, ApiError> {
         self.prefixed_labels("")
+    }
+
+    /// Takes every `kind.<type>=counter|gauge`: how types add up, where whoever sends them knows it better than their names say.
+    ///
+    /// # Errors
+    /// When it is another word, or a type is given twice.
+    pub fn kinds(&mut self) -> Result<Kinds, ApiError> {
+        const PREFIX: &str = "kind.";
+        self.known.insert(format!("{PREFIX}<type>"));
+        let names: Vec<String> =
+            self.pairs.iter().map(|(name, _)| name).filter(|name| name.starts_with(PREFIX)).cloned().collect();
+        let mut kinds = Kinds::new();
+        for name in names {
+            if let Some(profile_type) = name.strip_prefix(PREFIX)
+                && !kinds.contains_key(profile_type)
+            {
+                let kind = self.choice(&name, &[("gauge", Kind::Gauge), ("counter", Kind::Counter)])?;
+                kinds.insert(profile_type.to_owned(), kind);
+            }
+        }
+        Ok(kinds)
     }
 
     /// Takes a whole selection.

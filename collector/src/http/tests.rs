@@ -7,6 +7,7 @@ mod caching;
 mod foreign_pages;
 mod growth;
 mod headers;
+mod imports;
 mod uploads;
 mod walk;
 

@@ -1,5 +1,6 @@
 //! Makes two sides comparable (the basis) and says of each node of a union tree how sure it is that it changed.
 
+use super::meaning::{self, Shown};
 use super::model::Kind;
 use super::stats::{self, Replicates};
 use super::tree::{Cell, Side, Tree};
@@ -49,25 +50,21 @@ impl Scale {
     pub fn of(tree: &Tree, side: usize, basis: Basis) -> Self {
         let facts = &tree.sides[side].facts;
         let t = &tree.profile_type;
-        let nanoseconds = t.unit == "nanoseconds";
         let gauge = t.kind == Kind::Gauge;
         let seconds = if gauge { 1.0 } else { facts.seconds };
         let per = |divisor: f64| if divisor > 0.0 { 1.0 / divisor } else { 0.0 };
-        let in_seconds = if nanoseconds { 1e-9 } else { 1.0 };
-        let rate = match (nanoseconds, gauge) {
-            (_, true) => t.unit.clone(),
-            (true, false) => "cores".to_owned(),
-            (false, false) => format!("{}/s", t.unit),
-        };
+        let Shown { unit: rate, factor } = meaning::over_time(t);
         match basis {
-            Basis::Cores => Self { factor: in_seconds * per(seconds), unit: rate },
+            Basis::Cores => Self { factor: factor * per(seconds), unit: rate },
             Basis::Instance => Self {
-                factor: in_seconds * per(seconds) * per(facts.instances.max(1) as f64),
+                factor: factor * per(seconds) * per(facts.instances.max(1) as f64),
                 unit: format!("{rate} per instance"),
             },
             Basis::Share => Self { factor: per(facts.total as f64), unit: "share".to_owned() },
-            Basis::Total if nanoseconds => Self { factor: 1e-9, unit: "seconds".to_owned() },
-            Basis::Total => Self { factor: 1.0, unit: t.unit.clone() },
+            Basis::Total => {
+                let Shown { unit, factor } = meaning::in_all(t);
+                Self { factor, unit }
+            }
         }
     }
 }
@@ -118,7 +115,14 @@ impl Comparison {
                 Basis::Total => 1.0,
             }
         };
-        let (a, b) = (exposure(0), exposure(1));
+        // A timer that looks twice as often sees twice as much of the same work.
+        let looks = |side: usize| {
+            let facts = &tree.sides[side].facts;
+            let all = [0, 1].iter().all(|side| tree.sides[*side].facts.total > 0);
+            let by_timer = meaning::is_by_timer(&tree.profile_type.name) && basis != Basis::Share && all;
+            if by_timer { facts.samples as f64 / facts.total as f64 } else { 1.0 }
+        };
+        let (a, b) = (exposure(0) * looks(0), exposure(1) * looks(1));
         let expected_share = if a + b > 0.0 { a / (a + b) } else { 0.5 };
         let welch = sides.iter().all(|side| side.weights.len() >= WELCH_REPLICATES_MIN);
         Self { welch, gauge, sides, expected_share }

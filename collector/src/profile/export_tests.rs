@@ -108,7 +108,6 @@ fn pprof_comes_back_as_it_was() {
     let tree = Tree::of((&merged, &resolutions));
     let imported = pprof::decode(&pprof::encode((&merged, &resolutions))).unwrap();
     assert_eq!(stacks_of(&imported.payload), stacks_in(&tree));
-    assert_eq!(imported.samples, merged.samples());
     assert_eq!(imported.time_nanos, merged.from_ms * 1_000_000);
     assert_eq!(imported.duration_nanos, 30_000_000_000);
     let series = &imported.payload.series[0];
@@ -323,7 +322,7 @@ fn an_empty_profile_exports_as_empty() {
     assert_eq!(fold::folded(&tree), "");
     assert!(svg::svg(&tree, Basis::Cores, None, "x").unwrap().contains("No samples"));
     let imported = pprof::decode(&pprof::encode((&merged, &resolutions))).unwrap();
-    assert_eq!((imported.samples, stacks_of(&imported.payload)), (0, vec![]));
+    assert_eq!(stacks_of(&imported.payload), vec![]);
 }
 
 #[test]

@@ -80,6 +80,23 @@ pub enum ImportError {
         /// How many there should be.
         types: usize,
     },
+    /// Something was said about a type that is not there.
+    #[error("the profile has no type {name:?}: it has {known}")]
+    UnknownType {
+        /// Which.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+}
+
+/// What a sample adds to one type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Amount {
+    /// In the unit it is kept in.
+    pub(super) value: u64,
+    /// How many samples stand behind it.
+    pub(super) samples: u64,
 }
 
 impl ImportError {
@@ -92,6 +109,7 @@ impl ImportError {
                 "the file is damaged or cut short: take it or copy it again"
             }
             Self::Several { .. } => "send each of them by itself",
+            Self::UnknownType { .. } => "name one of the types it has",
             Self::NotStorable { .. } => "send the profile itself, not its difference to another",
             Self::NoTypes | Self::Malformed(_) | Self::Line { .. } => "send a pprof profile, gzipped or not",
         }
@@ -120,6 +138,9 @@ enum FrameKey {
     Native { module: u32, address: u64 },
     Symbolic { function: u32, file: u32, line: u32 },
 }
+
+/// Stack and label set, value and samples.
+type Row = ((u32, u32), (u64, u64));
 
 const NO_NODE: u32 = u32::MAX;
 
@@ -187,16 +208,9 @@ impl Importer {
         self.symbolic(UNKNOWN, "", 0)
     }
 
-    /// Adds a sample: one value for each type, standing for `samples` samples. Deep stacks lose frames at the root; one without
-    /// frames adds nothing.
-    pub(super) fn sample(
-        &mut self,
-        stack: &[u32],
-        label_set: u32,
-        values: &[u64],
-        samples: u64,
-    ) -> Result<(), ImportError> {
-        if stack.is_empty() || values.iter().all(|&value| value == 0) {
+    /// Adds a sample: one amount for each type. Deep stacks lose frames at the root; one without frames adds nothing.
+    pub(super) fn sample(&mut self, stack: &[u32], label_set: u32, amounts: &[Amount]) -> Result<(), ImportError> {
+        if stack.is_empty() || amounts.iter().all(|amount| amount.value == 0) {
             return Ok(());
         }
         let cut = stack.len().saturating_sub(STACK_DEPTH_MAX);
@@ -215,14 +229,14 @@ impl Importer {
             }
             parent = node;
         }
-        for (rows, &value) in self.rows.iter_mut().zip(values) {
-            if value == 0 {
+        for (rows, Amount { value, samples }) in self.rows.iter_mut().zip(amounts) {
+            if *value == 0 {
                 continue;
             }
             within("samples", rows.len(), WINDOW_SAMPLES_MAX)?;
             let row = rows.entry((parent, label_set)).or_default();
-            row.0 = row.0.saturating_add(value);
-            row.1 = row.1.saturating_add(samples.max(1));
+            row.0 = row.0.saturating_add(*value);
+            row.1 = row.1.saturating_add(*samples);
         }
         Ok(())
     }
@@ -258,7 +272,7 @@ impl Importer {
         };
         let mut series = Vec::new();
         for (profile_type, rows) in self.types.into_iter().zip(self.rows) {
-            let mut rows: Vec<((u32, u32), (u64, u64))> = rows.into_iter().collect();
+            let mut rows: Vec<Row> = rows.into_iter().collect();
             rows.sort_unstable();
             series.push(v1::Series {
                 r#type: Some(profile_type),
@@ -266,7 +280,7 @@ impl Importer {
                 label_set: rows.iter().map(|row| row.0.1).collect(),
                 value: rows.iter().map(|row| row.1.0).collect(),
                 scale: 1,
-                samples: rows.iter().map(|row| u32::try_from(row.1.1).unwrap_or(u32::MAX)).collect(),
+                samples: counts(&rows),
                 ..v1::Series::default()
             });
         }
@@ -280,6 +294,14 @@ impl Importer {
             ..v1::WindowPayload::default()
         })
     }
+}
+
+/// How many samples each row stands for; nothing where values are counts of samples: they may be more than fits here.
+fn counts(rows: &[Row]) -> Vec<u32> {
+    if rows.iter().all(|(_, (value, samples))| value == samples) {
+        return Vec::new();
+    }
+    rows.iter().map(|(_, (_, samples))| u32::try_from(*samples).unwrap_or(u32::MAX)).collect()
 }
 
 fn within(what: &'static str, len: usize, limit: usize) -> Result<(), ImportError> {

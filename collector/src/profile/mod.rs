@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`model`], [`decode`] | the vocabulary, and windows from the wire in its terms |
+//! | [`meaning`] | what the numbers of a type mean, for every door and every answer |
 //! | `union` | many prefix trees as one, by content |
 //! | [`resolution`], [`names`] | what frames turned out to be, and names that compare across builds |
 //! | [`tree`], [`prune`] | one tree over one or two profiles, and the part of it worth showing |
@@ -18,6 +19,7 @@ pub mod fold;
 pub mod header;
 pub mod import;
 pub mod markdown;
+pub mod meaning;
 pub mod model;
 pub mod names;
 pub mod pprof;

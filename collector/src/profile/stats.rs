@@ -11,12 +11,17 @@ pub struct Replicates {
     pub variance: f64,
 }
 
+/// The sum of some values: 0 of none, where `Iterator::sum` says −0, which people would see.
+pub fn sum(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(0.0, |sum, value| sum + value)
+}
+
 impl Replicates {
     /// Of these values.
     pub fn of(values: &[f64]) -> Self {
         let n = values.len();
-        let mean = if n == 0 { 0.0 } else { values.iter().sum::<f64>() / n as f64 };
-        let squares: f64 = values.iter().map(|v| (v - mean) * (v - mean)).sum();
+        let mean = if n == 0 { 0.0 } else { sum(values.iter().copied()) / n as f64 };
+        let squares = sum(values.iter().map(|v| (v - mean) * (v - mean)));
         let variance = if n < 2 { 0.0 } else { squares / (n - 1) as f64 };
         Self { n, mean, variance }
     }

@@ -13,6 +13,7 @@ use super::sums::Sums;
 use super::{QueryError, QueryLimits, TimeRange};
 use crate::profile::decode::{Series, Window};
 use crate::profile::model::{Cost, Frame, Kind, Merged, Module, ProfileType, Row};
+use crate::profile::stats;
 use crate::profile::union::{Moved, Union};
 use crate::store::columnar::Dictionary;
 
@@ -180,8 +181,7 @@ impl Merger {
             frames: order.frames,
             nodes: order.nodes,
             rows,
-            // `sum` says -0 of nothing.
-            covered_seconds: replicate_seconds.iter().fold(0.0, |sum, seconds| sum + seconds),
+            covered_seconds: stats::sum(replicate_seconds.iter().copied()),
             replicate_from_ms: slices.starts_ms(),
             replicate_seconds,
             windows: sources.windows,
@@ -197,7 +197,7 @@ impl Merger {
 /// Milliseconds that a replicate covers. One whose windows all overlap earlier ones has none of its own: it counts as the
 /// average one.
 fn covered_ms(replicate_seconds: &[f64], replicate: u16) -> u128 {
-    let average = replicate_seconds.iter().sum::<f64>() / replicate_seconds.len().max(1) as f64;
+    let average = stats::sum(replicate_seconds.iter().copied()) / replicate_seconds.len().max(1) as f64;
     let seconds = replicate_seconds.get(usize::from(replicate)).copied().filter(|seconds| *seconds > 0.0);
     ((seconds.unwrap_or(average) * 1e3).round() as u128).max(1)
 }

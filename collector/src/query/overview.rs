@@ -6,6 +6,7 @@ use super::plan::{Measured, Received};
 use super::slices::coverage;
 use super::{SPARK_POINTS, ServiceOverview, TimeRange};
 use crate::profile::model::{Kind, ProfileType};
+use crate::profile::stats::sum;
 use crate::store::catalog::ServiceRow;
 
 /// True for the type that "CPU" means.
@@ -67,7 +68,7 @@ fn one(
     for (name, value) in label_sets.into_iter().flat_map(|labels| labels.iter()) {
         labels.entry(name.clone()).or_default().insert(value.clone());
     }
-    let total_ns: f64 = cpu_ns.iter().flatten().map(|ns| *ns as f64).sum();
+    let total_ns = sum(cpu_ns.iter().flatten().map(|ns| *ns as f64));
     let covered_ms: u64 = covered.iter().sum();
     let cores = |ns: f64, ms: u64| ns / 1e6 / ms.max(1) as f64;
     ServiceOverview {

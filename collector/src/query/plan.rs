@@ -349,7 +349,12 @@ impl Plan {
         let senders: HashSet<Arc<str>> =
             received.iter().filter(|received| carries(received)).map(|received| received.instance.clone()).collect();
         let carriers = picks.into_iter().filter(|pick| pick.carries(&profile_type)).collect();
-        let covering = received.into_iter().filter(|received| senders.contains(&received.instance)).collect();
+        // A window that has the type in another measure says nothing of this one.
+        let is_silent = |received: &Received| {
+            !carries(received) && received.types.iter().any(|found| found.name == profile_type.name)
+        };
+        let covers = |received: &Received| senders.contains(&received.instance) && !is_silent(received);
+        let covering = received.into_iter().filter(covers).collect();
         Self {
             profile_type,
             covering,

@@ -17,7 +17,7 @@ use crate::http::params::Params;
 use crate::ingest::Allowance;
 use crate::profile::fit::fit;
 use crate::profile::import::ImportError;
-use crate::profile::pprof::{Imported, decode};
+use crate::profile::pprof::{Imported, decode_as};
 use crate::profile::remarks::Remarks;
 use crate::store::now_ms;
 use answer::{Stored, answer};
@@ -33,10 +33,11 @@ pub(super) async fn upload(
     let now = now_ms();
     let (service, profile_type, at) = (params.service()?, params.profile_type("type")?, params.time("at", now)?);
     let (instance, labels) = instance_and_labels(params.labels()?)?;
+    let kinds = params.kinds()?;
     params.finish()?;
     let body = body::read(body).await?;
     let read = move || {
-        let Imported { mut payload, time_nanos, duration_nanos, remarks, .. } = decode(&body)?;
+        let Imported { mut payload, time_nanos, duration_nanos, remarks, .. } = decode_as(&body, &kinds)?;
         if let Some(wanted) = &profile_type {
             keep_type(&mut payload, wanted, &remarks)?;
         }

@@ -13,7 +13,7 @@ use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::revision::Revision;
 use crate::profile::header::PartialInfo;
-use crate::profile::model::{Kind, ProfileType};
+use crate::profile::meaning::{self, Shown};
 use crate::store::now_ms;
 
 /// A day: a longer step is a longer range's.
@@ -43,12 +43,12 @@ pub(super) async fn timeline(
     }
     let answer = async { Ok(engine.timeline(&selection, step_ms, by.as_deref()).await?) };
     let timeline = state.bench.run(answer).await?;
-    let (unit, scale) = rate(&timeline.profile_type);
+    let Shown { unit, factor } = meaning::over_time(&timeline.profile_type);
     let series: Vec<Value> = timeline
         .series
         .iter()
         .map(|series| {
-            let points: Vec<_> = series.points.iter().map(|(at, value)| (at, value.map(|v| v * scale))).collect();
+            let points: Vec<_> = series.points.iter().map(|(at, value)| (at, value.map(|v| v * factor))).collect();
             let mut json = json!({ "label": series.label, "points": points });
             if series.rest {
                 json["rest"] = true.into();
@@ -66,13 +66,4 @@ pub(super) async fn timeline(
         (None, None) => Json(answer).into_response(),
     };
     Ok(response)
-}
-
-/// The unit of a type over time, and what one unit of the type per second is worth in it.
-fn rate(profile_type: &ProfileType) -> (String, f64) {
-    match (profile_type.kind, profile_type.unit.as_str()) {
-        (Kind::Gauge, unit) => (unit.to_owned(), 1.0),
-        (Kind::Counter, "nanoseconds") => ("cores".to_owned(), 1e-9),
-        (Kind::Counter, unit) => (format!("{unit}/s"), 1.0),
-    }
 }

@@ -10,12 +10,12 @@ use tephra_proto::limits::{
 };
 use tephra_proto::v1;
 
+use super::columns::Columns;
 use super::labels::SampleLabels;
 use super::looks_like::looks_like;
-use super::{Function, Location, Mapping, Profile, storable, utf8};
-use crate::profile::decode::COUNT_MAX;
-use crate::profile::fit::{fit, fit_apart};
+use super::{Function, Location, Mapping, Profile, utf8};
 use crate::profile::import::{ImportError, Importer};
+use crate::profile::meaning::Kinds;
 use crate::profile::remarks::Remarks;
 
 /// A pprof profile as one window.
@@ -27,8 +27,6 @@ pub struct Imported {
     pub time_nanos: u64,
     /// How long it ran, nanoseconds; 0: it does not say.
     pub duration_nanos: u64,
-    /// Samples in it.
-    pub samples: u64,
     /// What was done to it on the way.
     pub remarks: Remarks,
 }
@@ -38,6 +36,14 @@ pub struct Imported {
 /// # Errors
 /// When it is not pprof, refers to what is not there, has no type that can be stored, or exceeds what one window may hold.
 pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
+    decode_as(body, &Kinds::new())
+}
+
+/// The same where somebody says how types add up, and knows better than their names.
+///
+/// # Errors
+/// As [`decode`], and when `kinds` names a type that is not there.
+pub fn decode_as(body: &[u8], kinds: &Kinds) -> Result<Imported, ImportError> {
     let mut remarks = Remarks::default();
     let profile = {
         let inflated = inflate(body)?;
@@ -48,13 +54,12 @@ pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
             _ => error,
         })?
     };
-    let columns = Columns::of(&profile, &mut remarks)?;
-    let mut importer = Importer::new(columns.types.iter().map(|(_, t)| t.clone()).collect());
+    let columns = Columns::of(&profile, kinds, &mut remarks)?;
+    let mut importer = Importer::new(columns.types());
     let stacks = Stacks::new(&profile, &mut importer)?;
     let mut labels = SampleLabels::default();
     let mut frames = Vec::new();
-    let mut values = Vec::new();
-    let mut samples = 0u64;
+    let mut amounts = Vec::new();
     for sample in &profile.sample {
         frames.clear();
         for id in sample.location_id.iter().rev() {
@@ -64,18 +69,15 @@ pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
             frames.push(importer.unknown()?);
             remarks.samples_without_stack += 1;
         }
-        values.clear();
-        values.extend(columns.types.iter().map(|(column, _)| sample.value[*column] as u64));
-        let count = columns.count.map_or(1, |column| sample.value[column] as u64);
+        amounts.clear();
+        amounts.extend(columns.amounts(&sample.value));
         let label_set = labels.of(&profile, sample, &mut importer, &mut remarks)?;
-        importer.sample(&frames, label_set, &values, count)?;
-        samples = samples.saturating_add(count);
+        importer.sample(&frames, label_set, &amounts)?;
     }
     Ok(Imported {
         payload: importer.finish()?,
         time_nanos: u64::try_from(profile.time_nanos).unwrap_or(0),
         duration_nanos: u64::try_from(profile.duration_nanos).unwrap_or(0),
-        samples,
         remarks,
     })
 }
@@ -215,46 +217,6 @@ impl<'a> Fields<'a> {
             }
         }
         None
-    }
-}
-
-/// Which values of a sample are kept, and under which type.
-struct Columns {
-    types: Vec<(usize, v1::ProfileType)>,
-    /// The column that counts samples, where another one says what they are worth.
-    count: Option<usize>,
-}
-
-impl Columns {
-    fn of(profile: &Profile, remarks: &mut Remarks) -> Result<Self, ImportError> {
-        let mut types: Vec<(usize, v1::ProfileType)> = Vec::new();
-        let mut count = None;
-        let problems = storable::problems(profile)?;
-        for ((column, value_type), problem) in profile.sample_type.iter().enumerate().zip(problems) {
-            let (given_name, given_unit) = (text(profile, value_type.r#type)?, text(profile, value_type.unit)?);
-            if let Some(why) = problem {
-                remarks.leave_out(given_name, why);
-                continue;
-            }
-            if given_name == "samples" && given_unit == "count" && profile.sample_type.len() > 1 {
-                count = Some(column);
-                continue;
-            }
-            let name = fit_apart(given_name, |name| types.iter().any(|(_, known)| known.name == name));
-            let unit = if given_unit.is_empty() { String::new() } else { fit(given_unit).into_owned() };
-            remarks.fitted(given_name, &name);
-            remarks.fitted(given_unit, &unit);
-            let is_period = profile.period_type.as_ref() == Some(value_type);
-            let period =
-                u64::try_from(profile.period).ok().filter(|period| is_period && *period <= COUNT_MAX).unwrap_or(0);
-            let kind = if name.starts_with("inuse_") { v1::Kind::Gauge } else { v1::Kind::Counter };
-            types.push((column, v1::ProfileType { name, unit, kind: kind.into(), period }));
-        }
-        match remarks.left_out.first() {
-            _ if !types.is_empty() => Ok(Self { types, count }),
-            Some(left) => Err(ImportError::NotStorable { name: left.name.clone(), why: left.why.clone() }),
-            None => Err(ImportError::NoTypes),
-        }
     }
 }
 

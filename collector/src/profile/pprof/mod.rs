@@ -1,16 +1,19 @@
 //! pprof: what `go tool pprof` and most profilers read and write. The messages are declared by hand: only the fields we
 //! use, so that whatever else a body holds is skipped without memory being spent on it.
 
+mod columns;
 mod decode;
 mod encode;
 mod labels;
 mod looks_like;
 mod storable;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod utf8;
 
-pub use decode::{Imported, decode};
+pub use decode::{Imported, decode, decode_as};
 pub use encode::encode;
 pub use looks_like::LooksLike;
 

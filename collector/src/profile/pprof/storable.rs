@@ -3,12 +3,13 @@
 use super::Profile;
 use crate::profile::decode::COUNT_MAX;
 use crate::profile::import::ImportError;
+use crate::profile::meaning::Meaning;
 
-/// Why each column cannot be stored; `None`: it can.
+/// Why each column cannot be stored, in the units that it is kept in; `None`: it can.
 ///
 /// # Errors
 /// When a sample has another number of values than there are types: then nobody can tell which is which.
-pub(super) fn problems(profile: &Profile) -> Result<Vec<Option<String>>, ImportError> {
+pub(super) fn problems(profile: &Profile, meanings: &[Meaning]) -> Result<Vec<Option<String>>, ImportError> {
     let types = profile.sample_type.len();
     let mut negative: Vec<Option<(usize, i64)>> = vec![None; types];
     let mut sums = vec![0u64; types];
@@ -16,9 +17,9 @@ pub(super) fn problems(profile: &Profile) -> Result<Vec<Option<String>>, ImportE
         if sample.value.len() != types {
             return Err(ImportError::Values { sample: i, values: sample.value.len(), types });
         }
-        for ((value, negative), sum) in sample.value.iter().zip(&mut negative).zip(&mut sums) {
+        for (((value, negative), sum), meaning) in sample.value.iter().zip(&mut negative).zip(&mut sums).zip(meanings) {
             match u64::try_from(*value) {
-                Ok(value) => *sum = sum.saturating_add(value),
+                Ok(value) => *sum = sum.saturating_add(value.saturating_mul(meaning.factor)),
                 Err(_) => *negative = negative.or(Some((i, *value))),
             }
         }

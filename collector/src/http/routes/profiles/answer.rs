@@ -24,7 +24,11 @@ impl Stored {
                 .value
                 .iter()
                 .fold(0u64, |sum, value| sum.saturating_add(value.saturating_mul(series.scale.max(1))));
-            let samples = series.samples.iter().map(|samples| u64::from(*samples)).sum();
+            // Without them, values are what they count.
+            let samples = match series.samples.as_slice() {
+                [] => series.value.iter().fold(0u64, |sum, value| sum.saturating_add(*value)),
+                samples => samples.iter().map(|samples| u64::from(*samples)).sum(),
+            };
             (profile_type.name, profile_type.unit, value, samples)
         };
         Self { stacks: stacks.len(), types: payload.series.iter().map(sums).collect() }
