@@ -48,7 +48,14 @@ fn upload(server: &Server, path: &Path) -> Result<String, Box<dyn std::error::Er
     let file = File::open(path)?;
     let id = elf::identify(&file)?.build_id();
     let answer = server.post_file(&format!("/api/v1/symbols?build_id={id}"), file)?;
-    let lines = answer.get("lines").and_then(serde_json::Value::as_bool).unwrap_or(false);
-    let what = if lines { "functions, inlined frames and lines" } else { "functions, without lines" };
+    if let Some(note) = answer.get("note").and_then(serde_json::Value::as_str) {
+        return Ok(format!("build {id} stays as it was: {note}"));
+    }
+    let says = |what| answer.get(what).and_then(serde_json::Value::as_bool).unwrap_or(false);
+    let what = match (says("lines"), says("inlines")) {
+        (true, _) => "functions, inlined frames and lines",
+        (false, true) => "functions and inlined frames, without lines",
+        (false, false) => "functions, without lines",
+    };
     Ok(format!("build {id} has names now: {what}"))
 }

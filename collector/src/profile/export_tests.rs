@@ -7,6 +7,7 @@ use prost::Message;
 use tephra_proto::ids::BuildId;
 use tephra_proto::v1;
 
+use super::address::Address;
 use super::diff::Basis;
 use super::model::{Frame, Merged, Module, Node};
 use super::resolution::{Resolution, Symbol};
@@ -181,6 +182,42 @@ fn native_frames_of_an_import_keep_their_build_and_address() {
     assert_eq!(modules, [[1; 20], [2; 20]]);
     let stacks = stacks_of(&imported.payload);
     assert_eq!(stacks[1], (vec!["0x1000".into(), "0x1000".into()], 10_000_000));
+}
+
+/// Where the frames of an import are, whatever they are called.
+fn places_of(payload: &v1::WindowPayload) -> Vec<String> {
+    stacks_of(payload).into_iter().map(|(path, _)| path.join(";")).collect()
+}
+
+#[test]
+fn an_address_that_its_mapping_does_not_hold_is_no_code_of_that_file() {
+    let id = "ab".repeat(20);
+    let place = |mapped, address| {
+        let body = pprof::testing::unsymbolized("/srv/shop", &id, mapped, &[address]);
+        places_of(&pprof::decode(&body).unwrap().payload).remove(0)
+    };
+    let stored = |file_offset, distance| format!("{:#x}", Address::Mapped { file_offset, distance }.stored().unwrap());
+    assert_eq!(place((0x40_1000, 0x40_2000, 0x1000), 0x40_1136), stored(0x1000, 0x136));
+    assert_eq!(place((0, 0, 0), 0x1136), "0x1136");
+    assert_eq!(place((0, u64::MAX, 0), 0x1136), "0x1136");
+    assert_eq!(place((0, 0x5000, 0), 0x1136), stored(0, 0x1136));
+    assert_eq!(place((0x40_1000, 0x40_2000, 0x1000), 0x40_0fff), "shop+0x400fff");
+    assert_eq!(place((0x1000, u64::MAX, 0x1000), 0x9000_0000), "shop+0x90000000");
+    assert_eq!(place((0, 0, 0), 1 << 62), "shop+0x4000000000000000");
+    let kernel = 0xffff_ffff_8100_0000;
+    assert_eq!(place((kernel, u64::MAX, kernel), kernel + 5), "shop+0xffffffff81000005");
+}
+
+#[test]
+fn mangled_names_are_told_as_people_write_them_wherever_they_come_from() {
+    let mangled = ["_ZN3foo3barEv", "_ZN4core3fmt5write17h0123456789abcdefE", "_RNvC6_123foo3bar", "main"];
+    let names = ["foo::bar", "core::fmt::write", "123foo::bar", "main"];
+    let mut expected = names.to_vec();
+    expected.sort_unstable();
+    let imported = pprof::decode(&pprof::testing::system_names(&mangled)).unwrap();
+    assert_eq!(places_of(&imported.payload), expected);
+    let folded: String = mangled.iter().map(|name| format!("{name} 1\n")).collect();
+    assert_eq!(places_of(&fold::parse(&folded, cpu()).unwrap()), expected);
 }
 
 #[test]

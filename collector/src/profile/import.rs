@@ -10,6 +10,7 @@ use tephra_proto::limits::{
 };
 use tephra_proto::v1;
 
+use super::demangle::demangle;
 use super::pprof::LooksLike;
 
 /// Why a profile was refused.
@@ -165,8 +166,11 @@ impl Importer {
         }
     }
 
+    /// A function by its name, mangled or not.
     pub(super) fn symbolic(&mut self, function: &str, file: &str, line: u32) -> Result<u32, ImportError> {
-        let (function, file) = (self.strings.add(function)?, self.strings.add(file)?);
+        let demangled = demangle(function);
+        let function = self.strings.add(demangled.as_deref().unwrap_or(function))?;
+        let file = self.strings.add(file)?;
         self.frame(FrameKey::Symbolic { function, file, line })
     }
 

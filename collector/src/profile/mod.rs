@@ -2,16 +2,18 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`model`], [`decode`] | the vocabulary, and windows from the wire in its terms |
+//! | [`model`], [`address`], [`decode`] | the vocabulary, and windows from the wire in its terms |
 //! | [`meaning`] | what the numbers of a type mean, for every door and every answer |
 //! | `union` | many prefix trees as one, by content |
-//! | [`resolution`], [`names`] | what frames turned out to be, and names that compare across builds |
+//! | [`resolution`], [`names`], [`demangle`] | what frames turned out to be, and names that compare across builds |
 //! | [`tree`], [`prune`] | one tree over one or two profiles, and the part of it worth showing |
 //! | [`diff`], [`stats`] | making two sides comparable, and what is noise |
 //! | [`import`], [`pprof`], [`fit`], [`remarks`] | other people's files, and what was done to them on the way |
 //! | [`header`], [`flame`] | the answer the web view draws from |
 
+pub mod address;
 pub mod decode;
+pub mod demangle;
 pub mod diff;
 pub mod fit;
 pub mod flame;

@@ -40,12 +40,11 @@ pub struct Module {
 /// One frame of a stack. Equal frames are the same code, in any process, for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Frame {
-    /// Native code: an address in the module's own address space (ELF virtual address). For every frame but the leaf it
-    /// already points into the call instruction, so it is looked up as it stands.
+    /// Native code. For every frame but the leaf its address already points into the call instruction, so it is looked up as it stands.
     Native {
         /// Which build.
         build_id: BuildId,
-        /// ELF virtual address.
+        /// An [`Address`](super::address::Address), as it is stored.
         address: u64,
     },
     /// A frame that came symbolized.

@@ -4,7 +4,8 @@
 //! TEXT columns, `$1` parameters, `ON CONFLICT`. Binary values are kept as hexadecimal text.
 
 /// Step `i` leads from version `i` to `i + 1`. Statements of one step run in one transaction.
-pub(super) const MIGRATIONS: &[&[&str]] = &[FIRST, COMPACTED, SHARED, DELETIONS, SAMPLE_LABELS, SYMBOL_USES];
+pub(super) const MIGRATIONS: &[&[&str]] =
+    &[FIRST, COMPACTED, SHARED, DELETIONS, SAMPLE_LABELS, SYMBOL_USES, SYMBOL_RICHNESS];
 
 const FIRST: &[&str] = &[
     // Segments: immutable objects. `state` is live, or dropped: unlisted, its object is removed a little later, so that a
@@ -189,4 +190,11 @@ const SYMBOL_USES: &[&str] = &[
         build_id TEXT PRIMARY KEY,
         used_ms BIGINT NOT NULL
     )",
+];
+
+const SYMBOL_RICHNESS: &[&str] = &[
+    // How much a build's table tells: 0 names, 1 inlines, 2 lines in the upper 32 bits, how many functions in the lower. Of before,
+    // only lines are known.
+    "ALTER TABLE symbols ADD COLUMN richness BIGINT NOT NULL DEFAULT 0",
+    "UPDATE symbols SET richness = 8589934592 WHERE has_lines = 1",
 ];

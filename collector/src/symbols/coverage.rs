@@ -10,6 +10,7 @@ use crate::profile::tree::Resolved;
 
 use super::folder::{Folder, State};
 use super::has_no_file;
+use super::table::Detail;
 
 /// Builds listed at most: the largest ones.
 const LISTED_MAX: usize = 20;
@@ -43,7 +44,7 @@ pub(super) fn coverage(folder: &Folder, profiles: &[Resolved<'_>]) -> Coverage {
         .collect();
     missing.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.build_id.cmp(&b.build_id)));
     missing.truncate(LISTED_MAX);
-    let without_lines = |id: &&BuildId| matches!(folder.state(id), Some(State::Ready { has_lines: false, .. }));
+    let without_lines = |id: &&BuildId| matches!(folder.state(id), Some(State::Ready { richness, .. }) if richness.detail < Detail::Lines);
     let mut no_lines: Vec<(&BuildId, &f64)> = named.iter().filter(|(id, _)| without_lines(id)).collect();
     no_lines.sort_by(|a, b| b.1.total_cmp(a.1).then(a.0.cmp(b.0)));
     let no_lines = no_lines.into_iter().take(LISTED_MAX);

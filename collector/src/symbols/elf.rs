@@ -1,4 +1,4 @@
-//! Reads the little of an ELF file that names it: build id and image base. Everything else about the file is for the
+//! Reads the little of an ELF file that names it and says where it is loaded: build id, image base, segments. Everything else about the file is for the
 //! child process to parse, because this reader runs inside the collector on files that strangers sent.
 //!
 //! Each read is bounded and at an offset that was checked; nothing loops over a count the file claims without a cap.
@@ -9,6 +9,8 @@ use std::os::unix::fs::FileExt;
 
 use tephra_proto::ids::BuildId;
 use tephra_proto::limits::HTLHASH_END_BYTES;
+
+use super::segments::{SEGMENTS_MAX, Segment};
 
 /// Why a file is not one that can be symbolized.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +57,10 @@ const SECTION_HEADERS_MAX: u64 = 65_536;
 const NOTE_BYTES_MAX: u64 = 64 << 10;
 const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
+const PF_X: u32 = 1;
 const SHT_NOTE: u32 = 7;
+const SHT_NOBITS: u32 = 8;
+const SHF_EXECINSTR: u64 = 4;
 const NT_GNU_BUILD_ID: u32 = 3;
 
 /// Reads what names `file`.
@@ -78,7 +83,24 @@ pub fn identify(file: &File) -> Result<Identity, ElfError> {
 pub fn image_base(file: &File) -> Result<u64, ElfError> {
     let header = Header::read(file)?;
     let loads = header.program_headers(file)?.into_iter().filter(|p| p.kind == PT_LOAD);
-    Ok(loads.map(|p| p.address).min().unwrap_or(0))
+    Ok(loads.map(|p| p.segment.address).min().unwrap_or(0))
+}
+
+/// What of the file is loaded where; empty for a file of debug info, whose offsets say nothing about the file that is run.
+///
+/// # Errors
+/// Like [`identify`].
+pub fn segments(file: &File) -> Result<Vec<Segment>, ElfError> {
+    let header = Header::read(file)?;
+    let is_debug_file = header
+        .sections(file)?
+        .chunks_exact(SHDR_BYTES)
+        .any(|section| u32_at(section, 4) == SHT_NOBITS && u64_at(section, 8) & SHF_EXECINSTR != 0);
+    if is_debug_file {
+        return Ok(Vec::new());
+    }
+    let loads = header.program_headers(file)?.into_iter().filter(|p| p.kind == PT_LOAD && p.segment.file_bytes > 0);
+    Ok(loads.map(|p| p.segment).take(SEGMENTS_MAX).collect())
 }
 
 /// The OpenTelemetry eBPF profiler's name for a file without a build id.
@@ -97,9 +119,7 @@ struct Header {
 
 struct ProgramHeader {
     kind: u32,
-    offset: u64,
-    address: u64,
-    size: u64,
+    segment: Segment,
 }
 
 impl Header {
@@ -131,19 +151,27 @@ impl Header {
         let bytes = read_at(file, self.program_offset, u64::from(self.program_count) * PHDR_BYTES as u64)?;
         let headers = bytes.chunks_exact(PHDR_BYTES).map(|h| ProgramHeader {
             kind: u32_at(h, 0),
-            offset: u64_at(h, 8),
-            address: u64_at(h, 16),
-            size: u64_at(h, 32),
+            segment: Segment {
+                offset: u64_at(h, 8),
+                address: u64_at(h, 16),
+                file_bytes: u64_at(h, 32),
+                memory_bytes: u64_at(h, 40),
+                executable: u32_at(h, 4) & PF_X != 0,
+            },
         });
         Ok(headers.collect())
     }
 
+    /// The section table.
+    fn sections(&self, file: &File) -> Result<Vec<u8>, ElfError> {
+        read_at(file, self.section_offset, self.section_count * SHDR_BYTES as u64)
+    }
+
     /// Offset and size of each note, by segments and by sections: a .debug file has only the latter.
     fn notes(&self, file: &File) -> Result<Vec<(u64, u64)>, ElfError> {
-        let segments =
-            self.program_headers(file)?.into_iter().filter(|p| p.kind == PT_NOTE).map(|p| (p.offset, p.size));
-        let mut notes: Vec<_> = segments.collect();
-        let bytes = read_at(file, self.section_offset, self.section_count * SHDR_BYTES as u64)?;
+        let segments = self.program_headers(file)?.into_iter().filter(|p| p.kind == PT_NOTE).map(|p| p.segment);
+        let mut notes: Vec<_> = segments.map(|segment| (segment.offset, segment.file_bytes)).collect();
+        let bytes = self.sections(file)?;
         let sections = bytes.chunks_exact(SHDR_BYTES).filter(|h| u32_at(h, 4) == SHT_NOTE);
         notes.extend(sections.map(|h| (u64_at(h, 24), u64_at(h, 32))).take(usize::from(PROGRAM_HEADERS_MAX)));
         Ok(notes)

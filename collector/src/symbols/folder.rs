@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tephra_proto::ids::BuildId;
 
-use super::table::{HEADER_BYTES, has_lines};
+use super::table::{self, HEADER_BYTES, Head, Richness};
 
 /// What is known about one build.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,8 +25,8 @@ pub enum State {
     Busy,
     /// Its table is there.
     Ready {
-        /// It knows lines, not only functions.
-        has_lines: bool,
+        /// How much it tells.
+        richness: Richness,
         /// Size of the table.
         bytes: u64,
     },
@@ -65,7 +65,7 @@ impl Folder {
             let Ok(id) = BuildId::parse(id) else { continue };
             match extension {
                 "symcache" => match read_state(&entry.path()) {
-                    Ok(state) => drop(states.insert(id, state)),
+                    Ok((state, _)) => drop(states.insert(id, state)),
                     // Of an older version, or torn by a failing disk: it will be wanted again.
                     Err(error) => tracing::warn!(build_id = %id, %error, "symbol table cannot be used"),
                 },
@@ -116,7 +116,7 @@ impl Folder {
             return None;
         }
         states.insert(id, State::Busy);
-        Some(Claim { folder: self.clone(), id, after: before })
+        Some(Claim { folder: self.clone(), id, before: before.clone(), after: before })
     }
 
     /// What is known of every build.
@@ -129,9 +129,7 @@ impl Folder {
         let mut states = self.states();
         let news = match (states.get(&id), heard) {
             (None, _) | (Some(State::Failed { .. }), State::Ready { .. }) => true,
-            (Some(State::Ready { has_lines, .. }), State::Ready { has_lines: lines_heard, .. }) => {
-                lines_heard > has_lines
-            }
+            (Some(State::Ready { richness, .. }), State::Ready { richness: heard, .. }) => heard > richness,
             _ => false,
         };
         if news {
@@ -185,18 +183,59 @@ impl Folder {
     }
 }
 
+/// What became of a table that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Filed {
+    /// It is the build's table now.
+    Taken,
+    /// The build's table stays the one it was.
+    Poorer {
+        /// How much that one tells.
+        known: Richness,
+        /// How much this one would.
+        new: Richness,
+    },
+}
+
 /// The right to change one build. Without [`Claim::finish`] the build is as it was before.
 #[derive(Debug)]
 pub(super) struct Claim {
     folder: std::sync::Arc<Folder>,
     pub(super) id: BuildId,
+    /// What was known when it was taken.
+    pub(super) before: Option<State>,
     after: Option<State>,
 }
 
 impl Claim {
-    /// Puts a finished table in place, durably.
-    pub(super) fn succeed(mut self, table: &Path) -> io::Result<()> {
-        let state = read_state(table)?;
+    /// Puts a finished table in place, durably, unless the one that is there tells more.
+    pub(super) fn succeed(mut self, table: &Path) -> io::Result<Filed> {
+        let (state, has_segments) = read_state(table)?;
+        let path = self.folder.table(&self.id);
+        let known = match &self.after {
+            Some(State::Ready { richness, .. }) => Some(*richness),
+            _ => None,
+        };
+        let filed = match (known, &state) {
+            (Some(known), State::Ready { richness: new, .. }) if *new < known => Filed::Poorer { known, new: *new },
+            _ => Filed::Taken,
+        };
+        // Where code is loaded only the file that is run says, names often only its debug file: what both know is kept.
+        if known.is_some() && matches!(read_state(&path), Ok((_, there)) if there != has_segments) {
+            let (richer, other) = if filed == Filed::Taken { (table, &*path) } else { (&*path, table) };
+            let both = table::with_segments_of(&fs::read(richer)?, &fs::read(other)?);
+            if let Some(both) = both.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))? {
+                let mut file = File::create(table)?;
+                file.write_all(&both)?;
+                file.sync_all()?;
+                return self.put(table, filed);
+            }
+        }
+        if filed == Filed::Taken { self.put(table, filed) } else { Ok(filed) }
+    }
+
+    fn put(&mut self, table: &Path, filed: Filed) -> io::Result<Filed> {
+        let (state, _) = read_state(table)?;
         let path = self.folder.table(&self.id);
         fs::rename(table, &path)?;
         File::open(&self.folder.path)?.sync_all()?;
@@ -204,7 +243,7 @@ impl Claim {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => self.after = Some(state),
         }
-        Ok(())
+        Ok(filed)
     }
 
     /// Remembers that the file cannot be used, unless an earlier one could.
@@ -228,12 +267,13 @@ impl Drop for Claim {
     }
 }
 
-fn read_state(table: &Path) -> io::Result<State> {
+/// What a table's header says; and whether it has segments.
+fn read_state(table: &Path) -> io::Result<(State, bool)> {
     let mut file = File::open(table)?;
-    let mut header = [0; HEADER_BYTES];
-    file.read_exact(&mut header)?;
-    let has_lines = has_lines(&header).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
-    Ok(State::Ready { has_lines, bytes: file.metadata()?.len() })
+    let mut head = [0; HEADER_BYTES];
+    file.read_exact(&mut head)?;
+    let head = Head::read(&head).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    Ok((State::Ready { richness: head.richness, bytes: file.metadata()?.len() }, head.segments > 0))
 }
 
 fn read_reason(path: &Path) -> io::Result<String> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::folder::Claim;
+use super::folder::{Claim, Filed};
 use super::{elf, worker};
 use crate::profile::names;
 
@@ -36,20 +36,21 @@ impl Worker {
 const STDERR_BYTES_MAX: u64 = 1_000;
 
 /// Symbolizes an uploaded file. Blocks for as long as the child runs.
-pub(super) fn run(worker: &Worker, claim: Claim, elf: &Path, out: &Path) {
+pub(super) fn run(worker: &Worker, claim: Claim, elf: &Path, out: &Path) -> Option<Filed> {
     let id = claim.id;
     let filed = match symbolize(worker, elf, out) {
-        Ok(()) => claim.succeed(out),
+        Ok(()) => claim.succeed(out).map(Some),
         Err(Failure::OfFile(reason)) => {
             tracing::warn!(build_id = %id, reason, "symbols refused");
-            claim.fail(&reason)
+            claim.fail(&reason).map(|()| None)
         }
         // Dropping the claim leaves the build wanted.
         Err(Failure::OfSystem(error)) => Err(error),
     };
-    if let Err(error) = filed {
+    filed.unwrap_or_else(|error| {
         tracing::error!(build_id = %id, %error, "symbols cannot be stored");
-    }
+        None
+    })
 }
 
 enum Failure {

@@ -4,7 +4,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`service`], [`upload`] | gRPC: what is wanted; receiving it, from agents and by hand |
-//! | [`elf`] | which build a file is |
+//! | [`elf`], [`segments`] | which build a file is, and where it is loaded |
 //! | [`job`], [`worker`] | the child process, from both ends |
 //! | [`folder`], [`table`] | what is kept, one file per build |
 //! | [`share`] | the same tables for all collectors of a shared store |
@@ -17,6 +17,7 @@ pub mod folder;
 pub mod job;
 pub mod resolver;
 pub mod retain;
+pub mod segments;
 pub mod service;
 pub mod share;
 pub mod table;

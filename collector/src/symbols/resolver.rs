@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustc_hash::FxHashMap;
 use tephra_proto::ids::BuildId;
 
+use crate::profile::address::Address;
 use crate::profile::model::{Frame, Module};
 use crate::profile::resolution::{Resolution, Symbol};
 use crate::store::bulk::BulkError;
@@ -56,9 +57,11 @@ impl Resolver {
             Frame::Native { build_id, address } => {
                 let module = names.get(build_id).copied().unwrap_or(&nameless);
                 let table = tables.entry(*build_id).or_insert_with(|| self.table(build_id));
-                let symbols = table.as_ref().map(|table| table.lookup(*address, module)).unwrap_or_default();
+                let address = Address::of(*address);
+                let known = table.as_ref().and_then(|table| Some((table, table.elf_address(address)?)));
+                let symbols = known.map(|(table, at)| table.lookup(at, module)).unwrap_or_default();
                 if symbols.is_empty() {
-                    return Resolution::Unresolved { module: module.clone(), address: *address };
+                    return Resolution::Unresolved { module: module.clone(), address: address.shown() };
                 }
                 Resolution::Symbols(symbols)
             }
@@ -96,15 +99,15 @@ impl Resolver {
     }
 
     /// The table's bytes, from here or from where it is shared.
-    fn read(&self, id: &BuildId, state: &State) -> Result<Vec<u8>, String> {
-        let (Some(shelf), State::Ready { has_lines, .. }) = (&self.shelf, state) else {
+    pub(super) fn read(&self, id: &BuildId, state: &State) -> Result<Vec<u8>, String> {
+        let (Some(shelf), State::Ready { richness, .. }) = (&self.shelf, state) else {
             return fs::read(self.folder.table(id)).map_err(|e| e.to_string());
         };
         match fs::read(self.folder.table(id)) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             read => return read.map_err(|e| e.to_string()),
         }
-        match shelf.fetch(id, *has_lines) {
+        match shelf.fetch(id, richness.detail) {
             Ok(table) => {
                 // Without room here it is fetched again next time.
                 self.folder.keep(id, &table).ok();

@@ -9,7 +9,8 @@ use tokio::task::spawn_blocking;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Symbols;
-use super::folder::State;
+use super::folder::{Filed, State};
+use super::table::Detail;
 use super::upload::{Incoming, Received, Upload, UploadError, announced};
 use super::{has_no_file, job};
 
@@ -34,7 +35,7 @@ impl SymbolUploads {
         let id = announced(file).ok().filter(|_| !has_no_file(&file.name))?;
         let wanted = match self.symbols.shared.folder.state(&id) {
             None => true,
-            Some(State::Ready { has_lines, .. }) => file.has_debug_info && !has_lines,
+            Some(State::Ready { richness, .. }) => file.has_debug_info && richness.detail < Detail::Lines,
             Some(State::Busy | State::Failed { .. }) => false,
         };
         wanted.then_some(id)
@@ -120,10 +121,14 @@ impl Symbols {
         Upload::begin(claim, folder.incoming(&id), announced)
     }
 
-    /// Blocks until the child process is done.
-    pub(super) fn symbolize(&self, received: Received) {
+    /// Blocks until the child process is done; answers what became of the table, if there is one.
+    pub(super) fn symbolize(&self, received: Received) -> Option<Filed> {
         let Received { claim, path, .. } = received;
+        // What others made of the build is to be compared with.
+        if let Some(known @ State::Ready { .. }) = &claim.before {
+            self.shared.resolver.read(&claim.id, known).ok();
+        }
         let out = Incoming(self.shared.folder.incoming(&claim.id));
-        job::run(&self.shared.worker, claim, &path.0, &out.0);
+        job::run(&self.shared.worker, claim, &path.0, &out.0)
     }
 }

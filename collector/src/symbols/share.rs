@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::Symbols;
 use super::folder::{Folder, State};
+use super::table::{Detail, Richness};
 use crate::store::bucket::Bucket;
 use crate::store::bulk::{Bulk, BulkError};
 use crate::store::catalog::{Catalog, SharedSymbols, SymbolRow};
@@ -43,13 +44,13 @@ impl Shelf {
     }
 
     /// The table of a build that others symbolized. Blocks.
-    pub(super) fn fetch(&self, id: &BuildId, has_lines: bool) -> Result<Vec<u8>, BulkError> {
-        self.bucket.get(&object(id, has_lines))
+    pub(super) fn fetch(&self, id: &BuildId, detail: Detail) -> Result<Vec<u8>, BulkError> {
+        self.bucket.get(&object(id, detail))
     }
 
     /// Takes a build off the shelf that the catalog does not know any more. Blocks.
     pub(super) fn remove(&self, id: &BuildId) -> Result<(), BulkError> {
-        [true, false].into_iter().try_for_each(|has_lines| self.bucket.delete(&object(id, has_lines)))
+        DETAILS.into_iter().try_for_each(|detail| self.bucket.delete(&object(id, detail)))
     }
 
     /// What was said of a build does not hold any more: it is said again when there is news.
@@ -70,9 +71,16 @@ impl Shelf {
     }
 }
 
+const DETAILS: [Detail; 3] = [Detail::Names, Detail::Inlines, Detail::Lines];
+
 /// Tables with lines and without are two objects: one is never changed into the other.
-fn object(id: &BuildId, has_lines: bool) -> String {
-    format!("{id}.{}", if has_lines { "lines" } else { "names" })
+fn object(id: &BuildId, detail: Detail) -> String {
+    let kind = match detail {
+        Detail::Names => "names",
+        Detail::Inlines => "inlines",
+        Detail::Lines => "lines",
+    };
+    format!("{id}.{kind}")
 }
 
 /// Runs until it is dropped; ends at once where nothing is shared.
@@ -110,7 +118,7 @@ async fn hear(shelf: &Shelf, folder: &Folder) -> Result<(), StoreError> {
     for row in shelf.catalog.symbols(until.saturating_sub(OVERLAP_MS)).await? {
         let Ok(id) = BuildId::parse(&row.build_id) else { continue };
         let state = match row.symbols {
-            SharedSymbols::Ready { bytes, has_lines, .. } => State::Ready { has_lines, bytes },
+            SharedSymbols::Ready { bytes, richness, .. } => State::Ready { richness: read_richness(richness), bytes },
             SharedSymbols::Failed { reason } => State::Failed { reason },
         };
         if shelf.said.lock().unwrap_or_else(PoisonError::into_inner).get(&id) != Some(&state) {
@@ -149,8 +157,8 @@ async fn say(shelf: &Arc<Shelf>, folder: &Arc<Folder>, id: BuildId, state: State
     let symbols = match &state {
         State::Busy => return Ok(()),
         State::Failed { reason } => SharedSymbols::Failed { reason: reason.clone() },
-        State::Ready { has_lines, bytes } => {
-            let (name, shelf, folder) = (object(&id, *has_lines), shelf.clone(), folder.clone());
+        State::Ready { richness, bytes } => {
+            let (name, shelf, folder) = (object(&id, richness.detail), shelf.clone(), folder.clone());
             let object = name.clone();
             let put = tokio::task::spawn_blocking(move || -> Result<(), PutError> {
                 Ok(shelf.bucket.put(&name, &std::fs::read(folder.table(&id))?)?)
@@ -161,12 +169,17 @@ async fn say(shelf: &Arc<Shelf>, folder: &Arc<Folder>, id: BuildId, state: State
                 // It was replaced or removed this moment: the next round sees what is there then.
                 Err(PutError::Read(_)) => return Ok(()),
             }
-            SharedSymbols::Ready { object, bytes: *bytes, has_lines: *has_lines }
+            SharedSymbols::Ready { object, bytes: *bytes, richness: (richness.detail as u8, richness.records) }
         }
     };
     shelf.catalog.save_symbols(&SymbolRow { build_id: id.to_string(), symbols, changed_ms: now_ms() }).await?;
     shelf.said(id, state);
     Ok(())
+}
+
+fn read_richness((detail, records): (u8, u32)) -> Richness {
+    // A detail that is not known yet is that of a later release, which knows more.
+    Richness { detail: DETAILS.get(usize::from(detail)).copied().unwrap_or(Detail::Lines), records }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,8 @@
 //! Symbols of real binaries, built here; and files that lie about themselves.
 
+mod addresses;
 mod retention;
+mod richness;
 
 use std::ffi::OsString;
 use std::fs::{self, File};

@@ -12,7 +12,8 @@ use tephra_proto::limits::{SYMBOL_CHUNK_BYTES_MAX, SYMBOL_FILE_BYTES_MAX};
 use tephra_proto::v1::SymbolFile;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::folder::{Claim, State};
+use super::folder::{Claim, Filed, State};
+use super::table::Detail;
 use super::{Symbols, job};
 
 /// Why an upload was refused.
@@ -130,20 +131,30 @@ impl ByHand {
         self.upload.write(content)
     }
 
-    /// Ends the file and makes a symbol table of it. Blocks for as long as that takes; answers whether it has lines.
+    /// Ends the file and makes a symbol table of it. Blocks for as long as that takes.
     ///
     /// # Errors
     /// When it is not the build it was announced as, or has no names.
-    pub fn finish(self) -> Result<bool, UploadError> {
+    pub fn finish(self) -> Result<Named, UploadError> {
         let received = self.upload.finish()?;
         let id = received.claim.id;
-        self.symbols.symbolize(received);
-        match self.symbols.shared.folder.state(&id) {
-            Some(State::Ready { has_lines, .. }) => Ok(has_lines),
-            Some(State::Failed { reason }) => Err(UploadError::Unusable(reason)),
+        let filed = self.symbols.symbolize(received);
+        match (filed, self.symbols.shared.folder.state(&id)) {
+            (Some(Filed::Poorer { known, new }), _) => Ok(Named { detail: known.detail, less: Some(new.detail) }),
+            (_, Some(State::Ready { richness, .. })) => Ok(Named { detail: richness.detail, less: None }),
+            (_, Some(State::Failed { reason })) => Err(UploadError::Unusable(reason)),
             _ => Err(UploadError::Io(io::Error::other("the symbol table could not be stored"))),
         }
     }
+}
+
+/// What is known of a build after a file was sent by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named {
+    /// What its table tells.
+    pub detail: Detail,
+    /// What this file tells, where that is less than an earlier one did: the earlier one's table stays.
+    pub less: Option<Detail>,
 }
 
 impl Upload {

@@ -9,13 +9,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
-use symbolic_common::{ByteView, Language, Name, NameMangling};
+use symbolic_common::ByteView;
 use symbolic_debuginfo::elf::ElfObject;
-use symbolic_demangle::{Demangle, DemangleOptions};
 use symbolic_symcache::SymCacheConverter;
 use symbolic_symcache::transform::{Function, Transformer};
 
+use super::table::{Detail, Richness};
 use super::{elf, table};
+use crate::profile::demangle::demangle;
 
 /// Hidden subcommand of `tephra` that ends up in [`run`].
 pub const SUBCOMMAND: &str = "__symbolize";
@@ -101,18 +102,18 @@ pub fn symbolize(elf_path: &Path, out: &Path) -> Result<(), WorkerError> {
     let mut converter = SymCacheConverter::new();
     converter.add_transformer(Demangler);
     converter.set_arch(object.arch());
-    let has_lines = add_debug_info(&mut converter, &object);
-    let mut names = 0;
+    let mut richness = add_debug_info(&mut converter, &object);
     for symbol in object.symbols() {
         converter.process_symbolic_symbol(&symbol);
-        names += 1;
+        richness.records = richness.records.saturating_add(1);
     }
-    if !has_lines && names == 0 {
+    if richness.records == 0 {
         return Err(WorkerError::NoSymbols);
     }
+    let header = table::Header { image_base, richness, segments: elf::segments(&file)? };
     let mut writer = BufWriter::new(File::create(out).map_err(io("cannot create the table"))?);
     let write = |writer: &mut BufWriter<File>| {
-        writer.write_all(&table::header(image_base, has_lines))?;
+        writer.write_all(&header.write())?;
         converter.serialize(writer)?;
         writer.flush()?;
         writer.get_ref().sync_all()
@@ -120,21 +121,29 @@ pub fn symbolize(elf_path: &Path, out: &Path) -> Result<(), WorkerError> {
     write(&mut writer).map_err(io("cannot write the table"))
 }
 
-/// Adds what the debug info knows; true if that includes lines. Damaged debug info leaves what was read before.
-fn add_debug_info<'a>(converter: &mut SymCacheConverter<'a>, object: &ElfObject<'a>) -> bool {
-    let Ok(session) = object.debug_session() else { return false };
-    let (mut has_lines, mut bad) = (false, 0);
+/// Adds what the debug info knows, and answers how much that is. Damaged debug info leaves what was read before.
+fn add_debug_info<'a>(converter: &mut SymCacheConverter<'a>, object: &ElfObject<'a>) -> Richness {
+    let mut richness = Richness { detail: Detail::Names, records: 0 };
+    let Ok(session) = object.debug_session() else { return richness };
+    let mut bad = 0;
     for function in session.functions() {
         match function {
             Ok(function) => {
-                has_lines |= function.lines.iter().any(|line| line.line > 0);
+                let has_lines = function.lines.iter().any(|line| line.line > 0);
+                let of_this = match (has_lines, function.inlinees.is_empty()) {
+                    (true, _) => Detail::Lines,
+                    (false, false) => Detail::Inlines,
+                    (false, true) => Detail::Names,
+                };
+                richness.detail = richness.detail.max(of_this);
+                richness.records = richness.records.saturating_add(1);
                 converter.process_symbolic_function(&function);
             }
             Err(_) if bad < BAD_FUNCTIONS_MAX => bad += 1,
             Err(_) => break,
         }
     }
-    has_lines
+    richness
 }
 
 /// Demangles here, once per build and inside the limits, and not for every view.
@@ -142,7 +151,7 @@ struct Demangler;
 
 impl Transformer for Demangler {
     fn transform_function<'f>(&'f mut self, mut function: Function<'f>) -> Function<'f> {
-        let mut name = demangle(&function.name);
+        let mut name = readable(&function.name);
         if name.len() > NAME_BYTES_MAX {
             name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
         }
@@ -151,13 +160,7 @@ impl Transformer for Demangler {
     }
 }
 
-fn demangle(name: &str) -> String {
-    // The alternate form leaves out the hash that differs between builds.
-    if let Ok(demangled) = rustc_demangle::try_demangle(name) {
-        return format!("{demangled:#}");
-    }
-    let language = if name.starts_with("_Z") { Language::Cpp } else { Language::Unknown };
-    let demangled = Name::new(name, NameMangling::Unknown, language).demangle(DemangleOptions::name_only());
+fn readable(name: &str) -> String {
     // Symbol versions (`memcpy@@GLIBC_2.14`) are the linker's business.
-    demangled.unwrap_or_else(|| name.split('@').next().unwrap_or(name).to_owned())
+    demangle(name).unwrap_or_else(|| name.split('@').next().unwrap_or(name).to_owned())
 }

@@ -18,7 +18,8 @@ use crate::http::params::Params;
 use crate::http::work::blocking;
 use crate::ingest::Allowance;
 use crate::symbols::MESSAGE_BYTES_MAX;
-use crate::symbols::upload::UploadError;
+use crate::symbols::table::Detail;
+use crate::symbols::upload::{Named, UploadError};
 
 /// What may be sent, as it comes: it goes to the disk frame by frame. The largest file over a link of 20 Mbit/s takes a quarter of an hour.
 pub(super) const FILE: Allowance =
@@ -56,8 +57,25 @@ pub(super) async fn upload(
         let Ok(content) = frame.into_data() else { continue };
         receiving = blocking(move || receiving.write(&content).map(|()| receiving)).await??;
     }
-    let has_lines = blocking(move || receiving.finish()).await??;
-    Ok(Json(json!({ "build_id": id.to_string(), "file_bytes": length, "lines": has_lines })))
+    let Named { detail, less } = blocking(move || receiving.finish()).await??;
+    let (lines, inlines) = (detail == Detail::Lines, detail >= Detail::Inlines);
+    let mut answer = json!({ "build_id": id.to_string(), "file_bytes": length, "lines": lines, "inlines": inlines, "kept": less.is_some() });
+    if let Some(less) = less {
+        let (known, new) = (words(detail), words(less));
+        answer["note"] = json!(format!(
+            "this file tells less ({new}) than an earlier one of this build ({known}), whose names stay"
+        ));
+    }
+    Ok(Json(answer))
+}
+
+/// What a table tells, for a person.
+fn words(detail: Detail) -> &'static str {
+    match detail {
+        Detail::Names => "functions, without lines",
+        Detail::Inlines => "functions and inlined frames, without lines",
+        Detail::Lines => "functions, inlined frames and lines",
+    }
 }
 
 impl From<UploadError> for ApiError {

@@ -3,7 +3,6 @@
 use prost::Message;
 use rustc_hash::FxHashMap;
 use tephra_proto::codec::read_capped;
-use tephra_proto::ids::BuildId;
 use tephra_proto::limits::{
     PAYLOAD_BYTES_MAX, STACK_DEPTH_MAX, WINDOW_FRAMES_MAX, WINDOW_MODULES_MAX, WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX,
     WINDOW_STRINGS_MAX,
@@ -13,7 +12,8 @@ use tephra_proto::v1;
 use super::columns::Columns;
 use super::labels::SampleLabels;
 use super::looks_like::looks_like;
-use super::{Function, Location, Mapping, Profile, utf8};
+use super::mappings::Mappings;
+use super::{Function, Profile, utf8};
 use crate::profile::import::{ImportError, Importer};
 use crate::profile::meaning::Kinds;
 use crate::profile::remarks::Remarks;
@@ -225,13 +225,19 @@ pub(super) fn text(profile: &Profile, index: i64) -> Result<&str, ImportError> {
     found.map(String::as_str).ok_or(ImportError::Dangling { what: "string", id: index as u64 })
 }
 
+/// Some tools say only what the linker calls it.
+fn name<'a>(profile: &'a Profile, function: &Function) -> Result<&'a str, ImportError> {
+    let name = text(profile, function.name)?;
+    if name.is_empty() { text(profile, function.system_name) } else { Ok(name) }
+}
+
 /// For each location its frames, root first.
 struct Stacks(FxHashMap<u64, Vec<u32>>);
 
 impl Stacks {
     fn new(profile: &Profile, importer: &mut Importer) -> Result<Self, ImportError> {
         let functions: FxHashMap<u64, &Function> = profile.function.iter().map(|f| (f.id, f)).collect();
-        let mappings: FxHashMap<u64, &Mapping> = profile.mapping.iter().map(|m| (m.id, m)).collect();
+        let mappings = Mappings::of(profile);
         let mut stacks = FxHashMap::default();
         for location in &profile.location {
             let mut frames = Vec::with_capacity(location.line.len().min(STACK_DEPTH_MAX));
@@ -239,11 +245,11 @@ impl Stacks {
                 let function = functions.get(&line.function_id);
                 let dangling = ImportError::Dangling { what: "function", id: line.function_id };
                 let function = function.ok_or(dangling)?;
-                let (name, file) = (text(profile, function.name)?, text(profile, function.filename)?);
+                let (name, file) = (name(profile, function)?, text(profile, function.filename)?);
                 frames.push(importer.symbolic(name, file, u32::try_from(line.line).unwrap_or(0))?);
             }
             if frames.is_empty() {
-                frames.push(unsymbolized(profile, location, mappings.get(&location.mapping_id).copied(), importer)?);
+                frames.push(mappings.frame(location, importer)?);
             }
             if stacks.insert(location.id, frames).is_some() {
                 return Err(ImportError::Several { what: format!("location {}", location.id) });
@@ -254,23 +260,5 @@ impl Stacks {
 
     fn of(&self, id: u64) -> Result<&[u32], ImportError> {
         self.0.get(&id).map(Vec::as_slice).ok_or(ImportError::Dangling { what: "location", id })
-    }
-}
-
-/// A frame that only has an address: by build id where there is one, so that symbols that come later apply.
-fn unsymbolized(
-    profile: &Profile,
-    location: &Location,
-    mapping: Option<&Mapping>,
-    importer: &mut Importer,
-) -> Result<u32, ImportError> {
-    let Some(mapping) = mapping else { return importer.symbolic(&format!("{:#x}", location.address), "", 0) };
-    let path = text(profile, mapping.filename)?;
-    let name = path.rsplit('/').next().unwrap_or(path);
-    // File offsets are addresses in the usual layout of position-independent code.
-    let address = location.address.wrapping_sub(mapping.memory_start).wrapping_add(mapping.file_offset);
-    match BuildId::parse(text(profile, mapping.build_id)?) {
-        Ok(build_id) => importer.native(build_id, name, address),
-        Err(_) => importer.symbolic(&format!("{name}+{address:#x}"), "", 0),
     }
 }

@@ -6,16 +6,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
 use rustc_hash::FxHashMap;
-use tephra_proto::ids::BuildId;
 
-use super::{Function, Line, Location, Mapping, Profile, Sample, ValueType};
-use crate::profile::model::{Frame, Node};
+use super::mappings::Layout;
+use super::{Function, Line, Location, Profile, Sample, ValueType};
+use crate::profile::model::Node;
 use crate::profile::names;
 use crate::profile::resolution::{Resolution, Symbol};
 use crate::profile::tree::Resolved;
-
-/// Pages: mappings start at one.
-const PAGE: u64 = 4096;
 
 /// The column that says how many samples are behind a value.
 const COUNTS: &str = "samples";
@@ -24,13 +21,13 @@ const COUNTS: &str = "samples";
 pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
     let mut texts = Texts::default();
     texts.add("");
-    let mappings = Mappings::new(merged.modules.iter().map(|m| (m.build_id, &*m.name)), &merged.frames, &mut texts);
+    let layout = Layout::of(merged, resolutions, |text| texts.add(text));
     let mut functions = Functions::default();
     let locations = merged.frames.iter().zip(resolutions).enumerate();
     let location = locations.map(|(i, (frame, resolution))| Location {
         id: i as u64 + 1,
         line: lines(resolution, &mut functions, &mut texts),
-        ..mappings.locate(frame)
+        ..layout.locate(frame)
     });
     let location = location.collect();
 
@@ -64,7 +61,7 @@ pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
     let profile = Profile {
         sample_type,
         sample,
-        mapping: mappings.mappings,
+        mapping: layout.mappings,
         location,
         function: functions.functions,
         time_nanos: clamp(merged.received_from_ms.saturating_mul(1_000_000)),
@@ -105,57 +102,6 @@ fn lines(resolution: &Resolution, functions: &mut Functions, texts: &mut Texts) 
             let symbol =
                 Symbol { function: "(truncated)".into(), module: empty(), file: empty(), line: 0, inlined: false };
             vec![line((functions.add(&symbol, texts), 0))]
-        }
-    }
-}
-
-/// Address ranges that do not overlap, one for each module: frames hold addresses of their module's own space.
-struct Mappings {
-    mappings: Vec<Mapping>,
-    index: FxHashMap<BuildId, usize>,
-}
-
-impl Mappings {
-    fn new<'a>(modules: impl Iterator<Item = (BuildId, &'a str)>, frames: &[Frame], texts: &mut Texts) -> Self {
-        let mut highest: FxHashMap<BuildId, u64> = FxHashMap::default();
-        for frame in frames {
-            if let Frame::Native { build_id, address } = frame {
-                let known = highest.entry(*build_id).or_default();
-                *known = (*known).max(*address);
-            }
-        }
-        let mut start = PAGE;
-        let mut this = Self { mappings: Vec::new(), index: FxHashMap::default() };
-        for (id, name) in modules {
-            let size = highest.get(&id).copied().unwrap_or(0).saturating_add(1);
-            let limit = start.saturating_add(size).checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
-            this.index.entry(id).or_insert(this.mappings.len());
-            this.mappings.push(Mapping {
-                id: this.mappings.len() as u64 + 1,
-                memory_start: start,
-                memory_limit: limit,
-                file_offset: 0,
-                filename: texts.add(&names::printable(name)),
-                build_id: texts.add(&id.to_string()),
-                has_functions: true,
-                has_filenames: true,
-                has_line_numbers: true,
-                has_inline_frames: true,
-            });
-            start = limit;
-        }
-        this
-    }
-
-    fn locate(&self, frame: &Frame) -> Location {
-        let Frame::Native { build_id, address } = frame else { return Location::default() };
-        match self.index.get(build_id).map(|&i| &self.mappings[i]) {
-            Some(mapping) => Location {
-                mapping_id: mapping.id,
-                address: mapping.memory_start.saturating_add(*address),
-                ..Location::default()
-            },
-            None => Location { address: *address, ..Location::default() },
         }
     }
 }

@@ -6,6 +6,7 @@ mod decode;
 mod encode;
 mod labels;
 mod looks_like;
+mod mappings;
 mod storable;
 #[cfg(test)]
 pub(crate) mod testing;

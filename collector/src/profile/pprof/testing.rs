@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::{Function, Line, Location, Profile, Sample, ValueType};
+use super::{Function, Line, Location, Mapping, Profile, Sample, ValueType};
 
 /// A file to be imported.
 #[derive(Debug, Clone, Default)]
@@ -64,4 +64,47 @@ impl TestProfile {
             self.0.string_table.len() - 1
         }) as i64
     }
+}
+
+/// A body in which samples of CPU time lie at bare addresses of one mapped file: the first is worth one, the next two, and so on.
+pub(crate) fn unsymbolized(path: &str, build_id: &str, mapped: (u64, u64, u64), addresses: &[u64]) -> Vec<u8> {
+    let ids = 1..=addresses.len() as u64;
+    Profile {
+        string_table: ["", "cpu", "nanoseconds", path, build_id].map(str::to_owned).to_vec(),
+        sample_type: vec![ValueType { r#type: 1, unit: 2 }],
+        sample: ids.clone().map(|id| Sample { location_id: vec![id], value: vec![id as i64], label: vec![] }).collect(),
+        mapping: vec![Mapping {
+            id: 1,
+            memory_start: mapped.0,
+            memory_limit: mapped.1,
+            file_offset: mapped.2,
+            filename: 3,
+            build_id: 4,
+            ..Mapping::default()
+        }],
+        location: ids
+            .zip(addresses)
+            .map(|(id, &address)| Location { id, mapping_id: 1, address, line: vec![] })
+            .collect(),
+        ..Profile::default()
+    }
+    .encode_to_vec()
+}
+
+/// A body whose functions have only their linker's names.
+pub(crate) fn system_names(names: &[&str]) -> Vec<u8> {
+    let ids = 1..=names.len() as u64;
+    let fixed = ["", "cpu", "nanoseconds"].into_iter();
+    Profile {
+        string_table: fixed.chain(names.iter().copied()).map(str::to_owned).collect(),
+        sample_type: vec![ValueType { r#type: 1, unit: 2 }],
+        sample: ids.clone().map(|id| Sample { location_id: vec![id], value: vec![id as i64], label: vec![] }).collect(),
+        location: ids
+            .clone()
+            .map(|id| Location { id, line: vec![Line { function_id: id, line: 1 }], ..Location::default() })
+            .collect(),
+        function: ids.map(|id| Function { id, system_name: id as i64 + 2, ..Function::default() }).collect(),
+        ..Profile::default()
+    }
+    .encode_to_vec()
 }

@@ -27,8 +27,8 @@ pub enum SharedSymbols {
         object: String,
         /// Its size.
         bytes: u64,
-        /// It knows lines, not only functions.
-        has_lines: bool,
+        /// How much it tells: what is known of functions (0 names, 1 inlines, 2 lines), then of how many.
+        richness: (u8, u32),
     },
     /// There is none.
     Failed {
@@ -38,28 +38,30 @@ pub enum SharedSymbols {
 }
 
 impl Catalog {
-    /// Says what became of a build's file. A table with lines is never replaced by one without, nor a table by a failure.
+    /// Says what became of a build's file. A table is never replaced by one that tells less, nor by a failure.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn save_symbols(&self, row: &SymbolRow) -> Result<(), CatalogError> {
-        let (state, object, bytes, has_lines, reason) = match &row.symbols {
-            SharedSymbols::Ready { object, bytes, has_lines } => ("ready", object.as_str(), *bytes, *has_lines, ""),
-            SharedSymbols::Failed { reason } => ("failed", "", 0, false, reason.as_str()),
+        let (state, object, bytes, richness, reason) = match &row.symbols {
+            SharedSymbols::Ready { object, bytes, richness } => ("ready", object.as_str(), *bytes, *richness, ""),
+            SharedSymbols::Failed { reason } => ("failed", "", 0, (0, 0), reason.as_str()),
         };
         sqlx::query(
-            "INSERT INTO symbols (build_id, state, object, bytes, has_lines, reason, changed_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)
+            "INSERT INTO symbols (build_id, state, object, bytes, has_lines, reason, changed_ms, richness)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
              ON CONFLICT (build_id) DO UPDATE SET state = excluded.state, object = excluded.object, bytes = excluded.bytes,
-                 has_lines = excluded.has_lines, reason = excluded.reason, changed_ms = excluded.changed_ms
-             WHERE symbols.state <> 'ready' OR (excluded.state = 'ready' AND excluded.has_lines >= symbols.has_lines)",
+                 has_lines = excluded.has_lines, reason = excluded.reason, changed_ms = excluded.changed_ms, richness = excluded.richness
+             WHERE symbols.state <> 'ready' OR (excluded.state = 'ready' AND excluded.richness >= symbols.richness)",
         )
         .bind(&row.build_id)
         .bind(state)
         .bind(object)
         .bind(to_sql(bytes))
-        .bind(i64::from(has_lines))
+        .bind(i64::from(richness.0 >= 2))
         .bind(reason)
         .bind(to_sql(row.changed_ms))
+        .bind(i64::from(richness.0) << 32 | i64::from(richness.1))
         .execute(&self.write)
         .await?;
         Ok(())
@@ -71,7 +73,7 @@ impl Catalog {
     /// When the database fails.
     pub async fn symbols(&self, since_ms: u64) -> Result<Vec<SymbolRow>, CatalogError> {
         let rows = sqlx::query(
-            "SELECT build_id, state, object, bytes, has_lines, reason, changed_ms FROM symbols WHERE changed_ms >= $1",
+            "SELECT build_id, state, object, bytes, richness, reason, changed_ms FROM symbols WHERE changed_ms >= $1",
         )
         .bind(to_sql(since_ms))
         .fetch_all(&self.read)
@@ -147,10 +149,14 @@ fn read(row: &AnyRow) -> Result<SymbolRow, CatalogError> {
         "ready" => SharedSymbols::Ready {
             object: row.try_get("object")?,
             bytes: from_sql(row.try_get("bytes")?),
-            has_lines: from_sql(row.try_get("has_lines")?) != 0,
+            richness: richness(from_sql(row.try_get("richness")?)),
         },
         "failed" => SharedSymbols::Failed { reason: row.try_get("reason")? },
         _ => return Err(CatalogError::Corrupt { what: "symbols.state", value: state }),
     };
     Ok(SymbolRow { build_id: row.try_get("build_id")?, symbols, changed_ms: from_sql(row.try_get("changed_ms")?) })
+}
+
+fn richness(stored: u64) -> (u8, u32) {
+    (u8::try_from(stored >> 32).unwrap_or(u8::MAX), stored as u32)
 }
