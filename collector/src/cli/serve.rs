@@ -17,7 +17,7 @@ use crate::query::QueryLimits;
 use crate::serve::{Collector, Limits, ServeOptions, serve};
 use crate::store::bucket::BucketPlace;
 use crate::store::place::{Place, Postgres};
-use crate::store::{Keep, Options};
+use crate::store::{Keep, Options, Unknown};
 
 /// Below an hour a query over the default range would miss data that just arrived.
 const RETENTION_MS_MIN: u64 = 3_600_000;
@@ -82,6 +82,9 @@ pub(super) struct Args {
     /// How long one query may take; what it has done by then is answered as a part
     #[arg(long, env = "TEPHRA_QUERY_TIMEOUT", value_name = "DURATION", default_value = "30s", value_parser = query_timeout)]
     query_timeout: Duration,
+    /// Start although segments are here that the catalog does not know: they are kept aside for a week, as files, and not served
+    #[arg(long, conflicts_with = "bucket")]
+    set_unknown_aside: bool,
     /// Public host name under which people open the view; may be repeated
     #[arg(long, env = "TEPHRA_HOST", value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
@@ -109,6 +112,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         ingest_memory,
         series_max,
         query_timeout,
+        set_unknown_aside,
         host,
     } = args;
     let place = match place(data, catalog, bucket, s3_endpoint) {
@@ -129,7 +133,8 @@ pub(super) fn run(args: Args) -> ExitCode {
     };
     let keep =
         Keep { windows: retention_10s, minutes: retention_1m, ten_minutes: retention_10m, traces: retention_traces };
-    let store = Options { retention, keep, batch_time: flush.unwrap_or(batch_time), ..Options::default() };
+    let unknown = if set_unknown_aside { Unknown::SetAside } else { Unknown::Refuse };
+    let store = Options { retention, keep, batch_time: flush.unwrap_or(batch_time), unknown, ..Options::default() };
     let options = ServeOptions { place, listen, store, limits };
     let router = |collector: &Collector| {
         let Collector { store, query, ingest, symbols, .. } = collector.clone();

@@ -1,14 +1,15 @@
 //! A window that was checked: what the store needs of it, now that its tables are no longer needed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use tephra_proto::v1;
 
 use crate::profile::decode::{Window, WindowId};
 use crate::profile::model::{Kind, Module, ProfileType};
+use crate::store::arrived::{self, Stored};
 use crate::store::catalog::Accounting;
-use crate::store::segment::{Batch, BatchInfo, TypeSum, trace_key};
+use crate::store::segment::{Batch, BatchInfo, TypeSum};
 
 /// A checked window, ready to be stored.
 #[derive(Debug)]
@@ -46,9 +47,14 @@ impl Accepted {
         Self {
             id: checked.id,
             version: checked.agent_version.clone(),
-            accounting: account(window),
-            batch: Batch { header, payload, payload_bytes, info, traces: trace_keys(window) },
+            accounting: arrived::account(window),
+            batch: Batch { header, payload, payload_bytes, info, traces: arrived::trace_keys(window) },
         }
+    }
+
+    /// What the catalog is told of it.
+    pub(super) fn as_stored(&self) -> Stored<'_> {
+        Stored { id: &self.id, info: &self.batch.info, version: &self.version, accounting: &self.accounting }
     }
 
     pub(super) fn samples(&self) -> u64 {
@@ -67,42 +73,6 @@ pub(super) fn used_modules(window: &Window) -> Vec<Module> {
         })
         .collect();
     window.modules.iter().filter(|module| used.contains(&module.build_id)).cloned().collect()
-}
-
-/// Keys of the traces whose samples or spans the window holds.
-fn trace_keys(window: &Window) -> Vec<u64> {
-    let in_rows = window.series.iter().flat_map(|series| &series.rows).filter_map(|row| row.link);
-    let in_rows = in_rows.filter_map(|link| window.links.get(link as usize)).map(|link| trace_key(&link.trace_id));
-    let in_spans = window.spans.iter().map(|span| trace_key(&span.link.trace_id));
-    let keys: BTreeSet<u64> = in_rows.chain(in_spans).collect();
-    keys.into_iter().collect()
-}
-
-/// Where the window's samples went.
-fn account(window: &Window) -> Accounting {
-    let mut accounting = Accounting {
-        sampled: window.header.sampled,
-        process_cpu_ns: window.header.process_cpu_ns,
-        ..Accounting::default()
-    };
-    for (reason, samples) in &window.header.drops {
-        let name = reason.as_str_name().trim_start_matches("DROP_REASON_").to_lowercase();
-        *accounting.drops.entry(name).or_default() += samples;
-    }
-    // One sampled allocation is written twice, as bytes and as a count; gauges look at samples that were counted before.
-    let mut allocations: BTreeMap<&str, u64> = BTreeMap::new();
-    for series in window.series.iter().filter(|series| series.profile_type.kind == Kind::Counter) {
-        if series.profile_type.name.starts_with("alloc_") {
-            *allocations.entry(&series.profile_type.name).or_default() += series.samples();
-        } else {
-            accounting.stored += series.samples();
-        }
-        if series.profile_type.name == "cpu" && series.profile_type.unit == "nanoseconds" {
-            accounting.cpu_ns += series.total();
-        }
-    }
-    accounting.stored += allocations.into_values().max().unwrap_or(0);
-    accounting
 }
 
 fn write_type(profile_type: &ProfileType) -> v1::ProfileType {

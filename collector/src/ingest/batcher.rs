@@ -3,11 +3,10 @@
 //! An ack therefore means durable, counted once, and visible. Whatever fails before that, nothing was acked, and the agents
 //! send again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tephra_proto::v1;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
@@ -18,12 +17,12 @@ use super::importer::Importer;
 use super::metrics::Metrics;
 use super::{Ack, PushError};
 use crate::profile::decode::Rejection;
+use crate::store::arrived::{self, AgentKey};
 use crate::store::bulk::BulkError;
 use crate::store::catalog::{
-    Accounting, AgentBefore, AgentUpdate, CatalogError, Outcome, Registration, SEQUENCES_REMEMBERED, SegmentRow,
-    SequenceState, ServiceSpan, Verdict,
+    AgentBefore, CatalogError, Outcome, Registration, SEQUENCES_REMEMBERED, SequenceState, Verdict,
 };
-use crate::store::segment::{self, Batch, Encoded};
+use crate::store::segment::{self, Batch, Encoded, Origin};
 use crate::store::{Store, StoreError, hex, now_ms, unique_bytes};
 
 /// A batch is full at this many compressed bytes.
@@ -36,9 +35,6 @@ const QUEUE: usize = 1_024;
 /// something done, and an agent sends to one collector after the other, so more than one is rare.
 const ATTEMPTS: usize = 20;
 
-/// Agent and boot.
-type AgentKey = ([u8; 16], u64);
-
 /// What is to become of a batch.
 #[derive(Debug)]
 struct Plan {
@@ -50,6 +46,8 @@ struct Plan {
     before: HashMap<AgentKey, AgentBefore>,
     /// Their sequence numbers with this batch.
     after: HashMap<AgentKey, SequenceState>,
+    /// The number of the commit.
+    commit: u64,
 }
 
 /// A window on its way to the writer, and whom to tell.
@@ -150,8 +148,13 @@ impl Batcher {
         let before = self.store.catalog().sequences(agents).await?;
         let mut after: HashMap<AgentKey, SequenceState> =
             before.iter().map(|(key, before)| (*key, before.sequences.clone())).collect();
-        let mut plan =
-            Plan { verdicts: Vec::with_capacity(windows.len()), fresh: Vec::new(), before, after: HashMap::new() };
+        let mut plan = Plan {
+            verdicts: Vec::with_capacity(windows.len()),
+            fresh: Vec::new(),
+            before,
+            after: HashMap::new(),
+            commit: 0,
+        };
         for (i, window) in windows.iter().enumerate() {
             let state = after.entry((window.id.agent_id, window.id.boot_id)).or_default();
             let sequence = window.id.sequence;
@@ -169,6 +172,9 @@ impl Batcher {
             });
         }
         plan.after = after;
+        if !plan.fresh.is_empty() {
+            plan.commit = self.store.catalog().next_commit().await?;
+        }
         Ok(plan)
     }
 
@@ -186,16 +192,18 @@ impl Batcher {
         // A name is drawn once and never again: nobody who tidies up can mistake this object for one that was given up.
         let id = hex(&unique_bytes());
         let name = id.clone();
+        let origin = origin(&windows, self.store.id(), plan.commit);
         let encoded = tokio::task::spawn_blocking(move || -> Result<Encoded, BulkError> {
-            let encoded = segment::encode(&batches);
+            let encoded = segment::encode(&batches, origin);
             bulk.put(&name, &encoded.bytes)?;
             Ok(encoded)
         })
         .await??;
         let registration = Registration {
-            segment: segment_row(id.clone(), &encoded, count, samples),
-            services: service_spans(&windows),
-            agents: agent_updates(&windows, plan),
+            segment: arrived::segment_row(&id, &encoded.footer, encoded.bytes.len() as u64, encoded.crc),
+            services: arrived::service_spans(windows.iter().map(|window| &window.batch.info)),
+            agents: arrived::agent_updates(windows.iter().map(|window| window.as_stored()), &plan.before, &plan.after),
+            commit: plan.commit,
             now_ms: now_ms(),
         };
         let registered = self.store.catalog().register(&registration).await;
@@ -242,71 +250,7 @@ impl Batcher {
 /// Why a poisoned writer takes nothing.
 pub(super) const POISONED: &str = "an earlier write did not reach the disk: check the disk, then restart the collector";
 
-fn segment_row(id: String, encoded: &Encoded, windows: u64, samples: u64) -> SegmentRow {
-    let batches = &encoded.footer.batches;
-    let end = |batch: &segment::BatchInfo| batch.start_ms + u64::from(batch.duration_ms);
-    SegmentRow {
-        id,
-        level: 0,
-        min_ms: batches.iter().map(|batch| batch.start_ms).min().unwrap_or(0),
-        max_ms: batches.iter().map(end).max().unwrap_or(0),
-        bytes: encoded.bytes.len() as u64,
-        crc: encoded.crc,
-        windows,
-        samples,
-        traces: encoded.footer.traces.into(),
-    }
-}
-
-fn agent_updates(windows: &[&Accepted], plan: &Plan) -> Vec<AgentUpdate> {
-    let mut updates: BTreeMap<AgentKey, AgentUpdate> = BTreeMap::new();
-    for window in windows {
-        let key = (window.id.agent_id, window.id.boot_id);
-        let update = updates.entry(key).or_insert_with(|| AgentUpdate {
-            id: window.id,
-            before: plan.before.get(&key).cloned(),
-            sequences: plan.after.get(&key).cloned().unwrap_or_default(),
-            service: window.batch.info.service.clone(),
-            instance: window.batch.info.instance.clone(),
-            version: window.version.clone(),
-            added: Accounting::default(),
-        });
-        update.added.add(&window.accounting);
-    }
-    updates.into_values().collect()
-}
-
-fn service_spans(windows: &[&Accepted]) -> Vec<ServiceSpan> {
-    let mut spans: BTreeMap<&str, ServiceSpan> = BTreeMap::new();
-    for info in windows.iter().map(|window| &window.batch.info) {
-        let span = spans.entry(&info.service).or_insert_with(|| ServiceSpan {
-            service: info.service.clone(),
-            min_ms: info.start_ms,
-            max_ms: info.start_ms,
-            windows: 0,
-            types: Vec::new(),
-            labels: Vec::new(),
-            sample_labels: Vec::new(),
-        });
-        span.min_ms = span.min_ms.min(info.start_ms);
-        span.max_ms = span.max_ms.max(info.start_ms);
-        span.windows += 1;
-        // Later windows win: the type as it is now.
-        for found in info.types.iter().filter_map(segment::TypeSum::read_type) {
-            span.types.retain(|known| known.name != found.name);
-            span.types.push(found);
-        }
-        let pair = |label: &v1::Label| (label.name.clone(), label.value.clone());
-        for label in info.types.iter().flat_map(|sum| &sum.labels).map(pair) {
-            if !span.sample_labels.contains(&label) {
-                span.sample_labels.push(label);
-            }
-        }
-        for label in info.labels.iter().map(pair).chain([("instance".to_owned(), info.instance.clone())]) {
-            if !span.labels.contains(&label) {
-                span.labels.push(label);
-            }
-        }
-    }
-    spans.into_values().collect()
+/// What the segment says of itself.
+fn origin(windows: &[&Accepted], store: &str, commit: u64) -> Origin {
+    Origin { store: store.to_owned(), commit, agents: arrived::agents(windows.iter().map(|window| &window.id)) }
 }

@@ -5,7 +5,7 @@
 
 /// Step `i` leads from version `i` to `i + 1`. Statements of one step run in one transaction.
 pub(super) const MIGRATIONS: &[&[&str]] =
-    &[FIRST, COMPACTED, SHARED, DELETIONS, SAMPLE_LABELS, SYMBOL_USES, SYMBOL_RICHNESS];
+    &[FIRST, COMPACTED, SHARED, DELETIONS, SAMPLE_LABELS, SYMBOL_USES, SYMBOL_RICHNESS, COUNTERS];
 
 const FIRST: &[&str] = &[
     // Segments: immutable objects. `state` is live, or dropped: unlisted, its object is removed a little later, so that a
@@ -197,4 +197,10 @@ const SYMBOL_RICHNESS: &[&str] = &[
     // only lines are known.
     "ALTER TABLE symbols ADD COLUMN richness BIGINT NOT NULL DEFAULT 0",
     "UPDATE symbols SET richness = 8589934592 WHERE has_lines = 1",
+];
+
+const COUNTERS: &[&str] = &[
+    // Numbers that only grow; segments carry them.
+    "CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
+    "INSERT INTO counters (name, value) VALUES ('commits', 0), ('deletions', 0)",
 ];

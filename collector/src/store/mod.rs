@@ -9,11 +9,15 @@
 //! | [`columnar`] | compacted segments: Parquet tables that any reader can open |
 //! | [`compact`] | from arrived windows to Parquet, from fine windows to coarse ones |
 //! | [`retain`], [`expiry`] | lets go of what is old, and how far it may go |
+//! | [`identity`], [`ranges`] | what segments say of themselves, so that a catalog can be built from them alone |
+//! | `start`, `adopt` | does the catalog fit its segments? what a killed process left is committed, or set aside |
 //! | `orphans` | sets aside what the catalog does not know |
 //! | [`writes`] | whether writes work, and when they work again |
 //! | [`synthetic`], [`replay`] | made-up stores for benchmarks, and recorded windows as if many more had come |
 //! | [`cache`] | footers and windows that were read lately |
 
+mod adopt;
+pub(crate) mod arrived;
 pub mod bucket;
 pub mod bulk;
 pub mod cache;
@@ -26,14 +30,19 @@ mod crashes;
 pub mod disk;
 pub mod expiry;
 mod folder;
+pub mod identity;
 mod migrations;
 #[cfg(test)]
 mod open_data;
 mod orphans;
 pub mod place;
+pub mod ranges;
+#[cfg(test)]
+mod recovery;
 pub mod replay;
 pub mod retain;
 pub mod segment;
+mod start;
 pub mod synthetic;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -61,6 +70,7 @@ use cache::Cache;
 use catalog::{Catalog, CatalogError, SegmentRow, StoredObject};
 use place::{Opened, Place};
 use segment::{BatchInfo, Footer, SegmentError, TraceIndex};
+pub use start::Unknown;
 
 /// How a store is kept.
 #[derive(Debug, Clone)]
@@ -78,6 +88,8 @@ pub struct Options {
     pub batch_time: Duration,
     /// Memory that compaction may take, bytes.
     pub compaction_bytes: usize,
+    /// What to do about segments in the folder that the catalog cannot explain.
+    pub unknown: Unknown,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -110,6 +122,7 @@ impl Default for Options {
             free_bytes_min: 256 << 20,
             batch_time: Duration::from_millis(250),
             compaction_bytes: 512 << 20,
+            unknown: Unknown::default(),
         }
     }
 }
@@ -155,6 +168,8 @@ impl From<tokio::task::JoinError> for StoreError {
 #[derive(Debug)]
 pub struct Store {
     place: Place,
+    /// Drawn when the store was made; all that belongs to it carries it.
+    id: String,
     options: Options,
     catalog: Catalog,
     bulk: Arc<dyn Bulk>,
@@ -168,6 +183,8 @@ pub struct Store {
     damaged: Mutex<BTreeSet<String>>,
     /// Single windows found damaged, as (segment, offset).
     damaged_windows: Mutex<BTreeSet<(String, u64)>>,
+    /// Objects that this process has written for nothing, and not removed yet.
+    given_up: Mutex<Vec<String>>,
     conditions: Conditions,
     /// When this process opened it.
     opened: Instant,
@@ -191,7 +208,7 @@ impl Store {
     /// As [`Store::open`]; also when the database or the bucket cannot be used.
     pub async fn open_at(place: Place, options: Options) -> Result<Self, StoreError> {
         let lock = place::take_folder(place.data())?;
-        let opened = place.open(options.cache_bytes / 2).await?;
+        let opened = place.open(options.cache_bytes / 2, options.unknown).await?;
         Self::start(place, options, opened, lock).await
     }
 
@@ -202,7 +219,7 @@ impl Store {
     pub async fn open_with(data: &Path, options: Options, bulk: Arc<dyn Bulk>) -> Result<Self, StoreError> {
         let place = Place::Folder(data.to_owned());
         let lock = place::take_folder(data)?;
-        let opened = Opened { bulk, ..place.open(options.cache_bytes / 2).await? };
+        let opened = Opened { bulk, ..place.open(options.cache_bytes / 2, options.unknown).await? };
         Self::start(place, options, opened, lock).await
     }
 
@@ -215,14 +232,16 @@ impl Store {
         vfs: &str,
     ) -> Result<Self, StoreError> {
         let lock = place::take_folder(data)?;
-        let opened = place::open_folder(data, disk, Some(vfs)).await?;
+        let opened = place::open_folder(data, disk, Some(vfs), options.unknown).await?;
         Self::start(Place::Folder(data.to_owned()), options, opened, lock).await
     }
 
     async fn start(place: Place, options: Options, opened: Opened, lock: File) -> Result<Self, StoreError> {
         let cache = options.cache_bytes;
+        let id = opened.catalog.store_id().await?;
         let store = Self {
             place,
+            id,
             options,
             catalog: opened.catalog,
             bulk: opened.bulk,
@@ -234,6 +253,7 @@ impl Store {
             dictionaries: Cache::new(cache * 3 / 8),
             damaged: Mutex::default(),
             damaged_windows: Mutex::default(),
+            given_up: Mutex::default(),
             conditions: Conditions::default(),
             opened: Instant::now(),
             _lock: lock,
@@ -246,10 +266,21 @@ impl Store {
         }
         // In a bucket nothing is torn by a crash, and listing all of it would make every start slow.
         if !store.is_shared() {
+            start::check(&store).await?;
             store.check_objects().await?;
             orphans::tell(&store).await?;
         }
         Ok(store)
+    }
+
+    /// Its id, which all that belongs to it carries.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What made-up segments say of themselves.
+    fn provenance(&self) -> compact::Provenance {
+        compact::Provenance { store: self.id.clone(), ..compact::Provenance::default() }
     }
 
     /// The catalog.
@@ -270,6 +301,14 @@ impl Store {
     /// Where it is.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Why it is not opened.
+    fn refused(&self, problem: String) -> StoreError {
+        match &self.place {
+            Place::Folder(path) => StoreError::Folder { path: path.clone(), problem },
+            Place::Shared { bucket, .. } => StoreError::Place { place: bucket.to_string(), problem },
+        }
     }
 
     /// Where its objects are, for people.
@@ -452,6 +491,32 @@ impl Store {
         Ok(settled)
     }
 
+    /// Notes objects that this process has written and that nobody will refer to.
+    fn give_up(&self, objects: Vec<String>) {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner).extend(objects);
+    }
+
+    /// Removes them, unless they are listed after all: of a commit, nobody may have been told that it was done.
+    async fn remove_given_up(&self) -> Result<(), StoreError> {
+        let objects = std::mem::take(&mut *self.given_up.lock().unwrap_or_else(PoisonError::into_inner));
+        if objects.is_empty() {
+            return Ok(());
+        }
+        let remove = async {
+            let listed: std::collections::HashSet<String> =
+                self.catalog.objects().await?.into_iter().map(|stored| stored.object).collect();
+            let (bulk, objects) = (self.bulk.clone(), objects.clone());
+            let unlisted =
+                move || objects.iter().filter(|name| !listed.contains(*name)).try_for_each(|name| bulk.delete(name));
+            Ok::<(), StoreError>(tokio::task::spawn_blocking(unlisted).await??)
+        };
+        let removed = remove.await;
+        if removed.is_err() {
+            self.give_up(objects);
+        }
+        removed
+    }
+
     /// Compares the catalog's segments with the objects that are there.
     async fn check_objects(&self) -> Result<(), StoreError> {
         let known = self.catalog.objects().await?;
@@ -459,9 +524,11 @@ impl Store {
         let objects = tokio::task::spawn_blocking(move || bulk.list()).await??;
         let sizes: std::collections::HashMap<_, _> =
             objects.into_iter().map(|object| (object.name, object.bytes)).collect();
-        for StoredObject { segment: id, object, bytes } in known {
+        for StoredObject { segment: id, object, bytes, is_data, .. } in known {
             let found = sizes.get(&object).copied();
-            if found != Some(bytes) {
+            if found != Some(bytes) && !is_data {
+                warn!(segment = %id, "the footer of a segment is gone: its data is served, and could not be put into another catalog");
+            } else if found != Some(bytes) {
                 warn!(segment = %id, %object, expected = bytes, found, "a segment is damaged and will not be served");
                 self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
             }

@@ -7,6 +7,7 @@ use super::bucket::{Bucket, BucketPlace};
 use super::bulk::{Bulk, Folder};
 use super::catalog::{Catalog, CatalogError, Location};
 use super::disk::{Disk, RealDisk};
+use super::start::{Unknown, WAYS};
 use super::{StoreError, folder};
 
 /// Where a store is. In either case the folder belongs to one process.
@@ -66,6 +67,9 @@ impl std::fmt::Debug for Postgres {
 /// An object beside the segments that says whose they are.
 pub(crate) const MARKER: &str = "tephra-store";
 
+/// The catalog's file in a data folder.
+pub(super) const CATALOG: &str = "catalog.sqlite";
+
 /// What a place consists of, once it is open.
 pub(super) struct Opened {
     pub(super) catalog: Catalog,
@@ -83,23 +87,43 @@ impl Place {
     }
 
     /// Opens it. The folder is prepared and locked already. `cache_bytes`: memory for what was read from a bucket lately.
-    pub(super) async fn open(&self, cache_bytes: usize) -> Result<Opened, StoreError> {
+    pub(super) async fn open(&self, cache_bytes: usize, unknown: Unknown) -> Result<Opened, StoreError> {
         match self {
-            Self::Folder(data) => open_folder(data, Arc::new(RealDisk), None).await,
+            Self::Folder(data) => open_folder(data, Arc::new(RealDisk), None, unknown).await,
             Self::Shared { catalog, bucket, .. } => open_shared(catalog, bucket, cache_bytes).await,
         }
     }
 }
 
 /// A folder on a disk; `vfs` is what SQLite calls that disk, `None` the operating system's.
-pub(super) async fn open_folder(data: &Path, disk: Arc<dyn Disk>, vfs: Option<&str>) -> Result<Opened, StoreError> {
+pub(super) async fn open_folder(
+    data: &Path,
+    disk: Arc<dyn Disk>,
+    vfs: Option<&str>,
+    unknown: Unknown,
+) -> Result<Opened, StoreError> {
     let bulk = Arc::new(Folder::open_on(disk.clone(), &data.join("segments"))?);
+    if unknown == Unknown::Refuse && !has_catalog(disk.as_ref(), data) {
+        // Before one is made: a new catalog would look like an old one from then on.
+        let objects = bulk.list()?.len();
+        if objects > 0 {
+            let problem = format!("{CATALOG} is missing, and {objects} objects of segments are here; {WAYS}");
+            return Err(StoreError::Folder { path: data.to_owned(), problem });
+        }
+    }
     // SQLite takes for committed all it finds in its log, also what a predecessor could not sync, or was killed before it did.
     folder::renew(disk.as_ref(), data, "catalog.sqlite-wal")?;
-    let catalog = Catalog::connect_file(&data.join("catalog.sqlite"), vfs).await?;
+    let catalog = Catalog::connect_file(&data.join(CATALOG), vfs).await?;
     // What was made just now must still have its name after a power cut.
     folder::sync(disk.as_ref(), data)?;
     Ok(Opened { catalog, bulk, bucket: None })
+}
+
+/// True when there is a catalog that ever held something.
+fn has_catalog(disk: &dyn Disk, data: &Path) -> bool {
+    // What cannot be read is for SQLite to complain about.
+    let Ok(files) = disk.list(data) else { return true };
+    files.iter().any(|(name, bytes, _)| name == CATALOG && *bytes > 0)
 }
 
 async fn open_shared(postgres: &Postgres, place: &BucketPlace, cache_bytes: usize) -> Result<Opened, StoreError> {

@@ -92,7 +92,7 @@ impl Recorded {
         for rollup in rollups.into_iter().flatten() {
             // The same windows for both.
             let mut random = Random(from_ms ^ 0x5eed);
-            let mut output = Output::new(store.bulk().as_ref(), rollup, SEGMENT_BYTES);
+            let mut output = Output::new(store.bulk().as_ref(), rollup, SEGMENT_BYTES, store.provenance());
             let mut builder = PartBuilder::new(service, rollup);
             for start_ms in (from_ms..from_ms + HOUR_MS).step_by(WINDOW_MS as usize) {
                 for instance in 0..instances {

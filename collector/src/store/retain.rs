@@ -5,10 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tephra_proto::limits::{WINDOW_AHEAD_MS_MAX, WINDOW_LATE_MS_MAX};
 use tracing::info;
 
-use super::catalog::Lease;
+use super::catalog::{Lease, SEQUENCES_REMEMBERED_MS};
 use super::expiry::{Pace, Progress};
 use super::{Store, StoreError, now_ms, orphans};
 use crate::conditions::Severity;
@@ -123,7 +122,7 @@ pub(super) async fn guarded_round(store: &Store, pace: &mut Pace, now_ms: u64) -
     catalog.forget_deleted_traces(cutoffs.all).await?;
     let removed = remove_dropped(store, now_ms).await?;
     // A window may come this late; only then may its sequence number be forgotten.
-    catalog.forget_agents(clock_ms.saturating_sub(WINDOW_LATE_MS_MAX + 2 * WINDOW_AHEAD_MS_MAX)).await?;
+    catalog.forget_agents(clock_ms.saturating_sub(SEQUENCES_REMEMBERED_MS)).await?;
     catalog.forget_names(cutoffs.all).await?;
     Ok(Round { expired, removed, ..Round::default() })
 }

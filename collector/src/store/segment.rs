@@ -8,6 +8,7 @@ use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
 use tephra_proto::v1;
 
 use super::bulk::{Bulk, BulkError};
+use super::identity::AgentWindows;
 use crate::profile::model::{Kind, ProfileType};
 
 const MAGIC: &[u8; 8] = b"TEPHRAL0";
@@ -40,6 +41,26 @@ pub struct Footer {
     /// CRC-32 of the trace index.
     #[prost(uint32, tag = "4")]
     pub traces_crc: u32,
+    /// The store it belongs to; empty: written before segments said so.
+    #[prost(string, tag = "5")]
+    pub store: String,
+    /// The number of the commit that it is for, from 1; 0: written before commits had numbers.
+    #[prost(uint64, tag = "6")]
+    pub commit: u64,
+    /// Whose windows these are.
+    #[prost(message, repeated, tag = "7")]
+    pub agents: Vec<AgentWindows>,
+}
+
+/// What a segment says of itself besides what it holds.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// See [`Footer::store`].
+    pub store: String,
+    /// See [`Footer::commit`].
+    pub commit: u64,
+    /// See [`Footer::agents`].
+    pub agents: Vec<AgentWindows>,
 }
 
 /// One window in a segment: what queries select by, so that they open only what they need.
@@ -161,13 +182,14 @@ pub fn trace_key(trace_id: &tephra_proto::ids::TraceId) -> u64 {
 }
 
 /// Lays out a segment.
-pub fn encode(batches: &[Batch]) -> Encoded {
+pub fn encode(batches: &[Batch], origin: Origin) -> Encoded {
     let payloads: usize = batches.iter().map(|batch| batch.payload.len() + 1_024).sum();
     let mut bytes = Vec::with_capacity(payloads + HEAD_BYTES + TAIL_BYTES);
     bytes.put_slice(MAGIC);
     bytes.put_u32_le(VERSION);
     bytes.put_u32_le(0);
-    let mut footer = Footer::default();
+    let Origin { store, commit, agents } = origin;
+    let mut footer = Footer { store, commit, agents, ..Footer::default() };
     let mut traces = Vec::new();
     for (number, batch) in batches.iter().enumerate() {
         let start = bytes.len();
@@ -195,20 +217,39 @@ pub fn encode(batches: &[Batch]) -> Encoded {
         bytes.put_u32_le(number);
     }
     footer.traces_crc = crc32fast::hash(bytes.get(footer.traces_offset as usize..).unwrap_or_default());
-    let encoded = footer.encode_to_vec();
-    let crc = crc32fast::hash(&encoded);
-    bytes.put_slice(&encoded);
-    bytes.put_u32_le(encoded.len() as u32);
-    bytes.put_u32_le(crc);
-    bytes.put_slice(MAGIC);
+    let crc = push_tail(&mut bytes, MAGIC, &footer.encode_to_vec());
     Encoded { bytes, footer, crc }
 }
 
-/// Reads and checks the footer of an object of `object_bytes` bytes, whose catalog row says `crc`.
-///
-/// # Errors
-/// When the object cannot be read, or is not the one that was written.
-pub fn read_footer(bulk: &dyn Bulk, segment: &str, object_bytes: u64, crc: u32) -> Result<Footer, SegmentError> {
+/// Ends an object with a footer. Answers its CRC-32.
+fn push_tail(bytes: &mut Vec<u8>, magic: &[u8; 8], footer: &[u8]) -> u32 {
+    let crc = crc32fast::hash(footer);
+    bytes.put_slice(footer);
+    bytes.put_u32_le(footer.len() as u32);
+    bytes.put_u32_le(crc);
+    bytes.put_slice(magic);
+    crc
+}
+
+/// An object that is nothing but a footer; and its CRC-32.
+pub(super) fn frame(magic: &[u8; 8], footer: &[u8]) -> (Vec<u8>, u32) {
+    let mut bytes = Vec::with_capacity(footer.len() + HEAD_BYTES + TAIL_BYTES);
+    bytes.put_slice(magic);
+    bytes.put_u32_le(VERSION);
+    bytes.put_u32_le(0);
+    let crc = push_tail(&mut bytes, magic, footer);
+    (bytes, crc)
+}
+
+/// Reads the footer of an object of `object_bytes` bytes, and where it starts. Checks it against `crc` where it is known, and against
+/// the CRC that the object itself holds.
+pub(super) fn read_framed(
+    bulk: &dyn Bulk,
+    segment: &str,
+    object_bytes: u64,
+    magic: &[u8; 8],
+    crc: Option<u32>,
+) -> Result<(Vec<u8>, u64), SegmentError> {
     let damaged = |problem: String| SegmentError::Damaged { segment: segment.to_owned(), problem };
     let tail_offset = object_bytes.saturating_sub(TAIL_READ_BYTES);
     let mut tail = bulk.get_range(segment, tail_offset, TAIL_READ_BYTES as usize)?;
@@ -218,8 +259,8 @@ pub fn read_footer(bulk: &dyn Bulk, segment: &str, object_bytes: u64, crc: u32) 
     let Some((rest, last)) = tail.split_last_chunk::<TAIL_BYTES>() else {
         return Err(damaged("it is too short".to_owned()));
     };
-    let (len, found_crc, magic) = (u32_at(last, 0) as u64, u32_at(last, 4), &last[8..]);
-    if magic != MAGIC || found_crc != crc {
+    let (len, found_crc, found_magic) = (u32_at(last, 0) as u64, u32_at(last, 4), &last[8..]);
+    if found_magic != magic || crc.is_some_and(|crc| crc != found_crc) {
         return Err(damaged("its end is not that of the registered segment".to_owned()));
     }
     let footer_end = object_bytes - TAIL_BYTES as u64;
@@ -232,16 +273,40 @@ pub fn read_footer(bulk: &dyn Bulk, segment: &str, object_bytes: u64, crc: u32) 
         tail = bulk.get_range(segment, footer_offset, len as usize)?;
         std::mem::take(&mut tail)
     };
-    if crc32fast::hash(&footer) != crc {
+    if crc32fast::hash(&footer) != found_crc {
         return Err(damaged("its footer does not match its checksum".to_owned()));
     }
+    Ok((footer, footer_offset))
+}
+
+/// Reads and checks the footer of an object of `object_bytes` bytes, whose catalog row says `crc`.
+///
+/// # Errors
+/// When the object cannot be read, or is not the one that was written.
+pub fn read_footer(bulk: &dyn Bulk, segment: &str, object_bytes: u64, crc: u32) -> Result<Footer, SegmentError> {
+    read_footer_of(bulk, segment, object_bytes, Some(crc)).map(|(footer, _)| footer)
+}
+
+/// The same without a catalog, by what the object says itself; and the CRC-32 that a row of the catalog would have.
+///
+/// # Errors
+/// When the object cannot be read, or is no arrived segment.
+pub fn read_footer_of(
+    bulk: &dyn Bulk,
+    segment: &str,
+    object_bytes: u64,
+    crc: Option<u32>,
+) -> Result<(Footer, u32), SegmentError> {
+    let damaged = |problem: String| SegmentError::Damaged { segment: segment.to_owned(), problem };
+    let (footer, footer_offset) = read_framed(bulk, segment, object_bytes, MAGIC, crc)?;
+    let crc = crc32fast::hash(&footer);
     let footer = Footer::decode(footer.as_slice()).map_err(|e| damaged(e.to_string()))?;
     let within = |offset: u64, bytes: u64| offset.checked_add(bytes).is_some_and(|end| end <= footer_offset);
     let batches_fit = footer.batches.iter().all(|batch| within(batch.offset, batch.bytes.into()));
     if !batches_fit || !within(footer.traces_offset, u64::from(footer.traces) * TRACE_ENTRY_BYTES as u64) {
         return Err(damaged("its footer points outside".to_owned()));
     }
-    Ok(footer)
+    Ok((footer, crc))
 }
 
 /// A window as it lies in a segment.

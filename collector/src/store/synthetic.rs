@@ -60,7 +60,8 @@ impl Shape {
             let end_ms = block_end(number, at_ms).min(until_ms);
             let (shape, keeper) = (self.clone(), store.clone());
             let written = tokio::task::spawn_blocking(move || {
-                let mut output = Output::new(keeper.bulk().as_ref(), Rollup::Level(level), SEGMENT_BYTES);
+                let mut output =
+                    Output::new(keeper.bulk().as_ref(), Rollup::Level(level), SEGMENT_BYTES, keeper.provenance());
                 let mut random = Random(at_ms ^ 0x5eed);
                 let mut part = shape.empty(level.folds_instances);
                 for window_ms in (at_ms..end_ms).step_by(step_ms as usize) {
@@ -102,7 +103,8 @@ impl Shape {
             part.nodes.insert(0, Node { parent: Node::ROOT, frame });
             shape.add_window(&mut part, level, at_ms - at_ms % 10_000, &mut random);
             part.rows.iter_mut().for_each(|row| row.node += 1);
-            let mut output = Output::new(keeper.bulk().as_ref(), Rollup::Level(level), SEGMENT_BYTES);
+            let mut output =
+                Output::new(keeper.bulk().as_ref(), Rollup::Level(level), SEGMENT_BYTES, keeper.provenance());
             output.add(&part)?;
             output.finish()
         });
@@ -156,7 +158,8 @@ impl Shape {
                 }
                 part.traces.sort_unstable_by_key(|row| row.link);
                 let some = part.traces.iter().step_by(1_000).map(|row| row.link.trace_id).collect::<Vec<_>>();
-                let mut output = Output::new(keeper.bulk().as_ref(), Rollup::Traces, SEGMENT_BYTES);
+                let mut output =
+                    Output::new(keeper.bulk().as_ref(), Rollup::Traces, SEGMENT_BYTES, keeper.provenance());
                 output.add(&part)?;
                 Ok::<_, super::compact::OutputError>((output.finish()?, some))
             });

@@ -209,7 +209,7 @@ fn segments() -> Vec<Vec<u8>> {
         },
         traces: vec![7, 9],
     };
-    let encoded = segment::encode(&[batch.clone(), batch]);
+    let encoded = segment::encode(&[batch.clone(), batch], segment::Origin::default());
     vec![encoded.bytes, encoded.footer.encode_to_vec()]
 }
 

@@ -7,12 +7,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
+use tephra_proto::limits::{WINDOW_AHEAD_MS_MAX, WINDOW_LATE_MS_MAX};
 
 use super::{Catalog, CatalogError, Tx, from_sql, to_sql};
 use crate::profile::decode::WindowId;
 
 /// How far below the highest sequence number windows are told apart.
 pub const SEQUENCES_REMEMBERED: u64 = 1_024;
+
+/// How long agents are remembered after they were last heard of, milliseconds: a window may come this late.
+pub const SEQUENCES_REMEMBERED_MS: u64 = WINDOW_LATE_MS_MAX + 2 * WINDOW_AHEAD_MS_MAX;
 
 /// Agents looked up by one statement: both databases take many more parameters.
 const AGENTS_PER_QUERY: usize = 500;

@@ -6,6 +6,7 @@
 mod agents;
 mod connect;
 mod copy;
+mod counters;
 mod deletions;
 mod events;
 mod expiry;
@@ -18,8 +19,12 @@ mod symbols;
 
 use sqlx::{Any, AnyPool, Row, Transaction};
 
-pub use agents::{Accounting, AgentBefore, AgentStatus, AgentUpdate, SEQUENCES_REMEMBERED, SequenceState, Verdict};
+pub use agents::{
+    Accounting, AgentBefore, AgentStatus, AgentUpdate, SEQUENCES_REMEMBERED, SEQUENCES_REMEMBERED_MS, SequenceState,
+    Verdict,
+};
 pub use connect::Location;
+pub use counters::Counters;
 pub use events::{Event, EventKind, NewEvent};
 pub use expiry::Aging;
 pub use leases::Lease;

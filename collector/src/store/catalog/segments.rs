@@ -8,6 +8,7 @@ use sqlx::any::AnyRow;
 use super::agents::AgentUpdate;
 use super::{Catalog, CatalogError, Tx, from_sql, is_conflict, to_sql};
 use crate::profile::model::ProfileType;
+use crate::store::identity::FOOTER;
 
 /// A segment as the catalog knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct Registration {
     pub services: Vec<ServiceSpan>,
     /// The agents whose windows it holds.
     pub agents: Vec<AgentUpdate>,
+    /// The number of this commit, as [`Catalog::next_commit`] gave it.
+    pub commit: u64,
     /// When, unix milliseconds.
     pub now_ms: u64,
 }
@@ -82,6 +85,10 @@ pub struct StoredObject {
     pub object: String,
     /// Its size.
     pub bytes: u64,
+    /// Its segment is listed: it counts.
+    pub live: bool,
+    /// It is data; otherwise it only says what its segment is.
+    pub is_data: bool,
 }
 
 /// What the store holds.
@@ -180,19 +187,33 @@ impl Catalog {
     /// When the database fails.
     pub async fn objects(&self) -> Result<Vec<StoredObject>, CatalogError> {
         let rows = sqlx::query(
-            "SELECT s.id AS segment, s.id AS object, s.bytes AS bytes FROM segments s
+            "SELECT s.id AS segment, s.id AS object, s.bytes AS bytes, s.state AS state, 'windows' AS name FROM segments s
              WHERE s.state <> 'quarantined' AND s.level = 0
              UNION ALL
-             SELECT t.segment AS segment, t.object AS object, t.bytes AS bytes FROM segments s
-             JOIN segment_tables t ON t.segment = s.id WHERE s.state <> 'quarantined'",
+             SELECT t.segment AS segment, t.object AS object, t.bytes AS bytes, s.state AS state, t.name AS name
+             FROM segments s JOIN segment_tables t ON t.segment = s.id WHERE s.state <> 'quarantined'",
         )
         .fetch_all(&self.read)
         .await?;
         let read = |row: &AnyRow| -> Result<StoredObject, CatalogError> {
-            let bytes = from_sql(row.try_get("bytes")?);
-            Ok(StoredObject { segment: row.try_get("segment")?, object: row.try_get("object")?, bytes })
+            Ok(StoredObject {
+                segment: row.try_get("segment")?,
+                object: row.try_get("object")?,
+                bytes: from_sql(row.try_get("bytes")?),
+                live: row.try_get::<String, _>("state")? == "live",
+                is_data: row.try_get::<String, _>("name")? != FOOTER,
+            })
         };
         rows.iter().map(read).collect()
+    }
+
+    /// Segments that were found damaged and set aside.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn quarantined(&self) -> Result<Vec<String>, CatalogError> {
+        let rows = sqlx::query("SELECT id FROM segments WHERE state = 'quarantined'").fetch_all(&self.read).await?;
+        rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }
 
     /// The objects of one segment.
@@ -245,7 +266,19 @@ async fn write(tx: &mut Tx, registration: &Registration) -> Result<Outcome, Cata
             return Ok(Outcome::Overtaken);
         }
     }
-    let segment = &registration.segment;
+    super::counters::raise(tx, "commits", registration.commit).await?;
+    insert_arrived(tx, &registration.segment, registration.now_ms).await?;
+    let mut services: Vec<_> = registration.services.iter().collect();
+    services.sort_by(|a, b| a.service.cmp(&b.service));
+    for span in services {
+        add_service(tx, &registration.segment.id, &span.service, span.min_ms..span.max_ms, span.windows).await?;
+        super::names::remember(tx, span).await?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// Lists a segment as it arrived.
+pub(super) async fn insert_arrived(tx: &mut Tx, segment: &SegmentRow, now_ms: u64) -> Result<(), CatalogError> {
     sqlx::query(
         "INSERT INTO segments (id, level, state, min_ms, max_ms, bytes, crc, windows, samples, traces, created_ms, dropped_ms)
          VALUES ($1, $2, 'live', $3, $4, $5, $6, $7, $8, $9, $10, 0)",
@@ -259,16 +292,10 @@ async fn write(tx: &mut Tx, registration: &Registration) -> Result<Outcome, Cata
     .bind(to_sql(segment.windows))
     .bind(to_sql(segment.samples))
     .bind(to_sql(segment.traces))
-    .bind(to_sql(registration.now_ms))
+    .bind(to_sql(now_ms))
     .execute(&mut **tx)
     .await?;
-    let mut services: Vec<_> = registration.services.iter().collect();
-    services.sort_by(|a, b| a.service.cmp(&b.service));
-    for span in services {
-        add_service(tx, &segment.id, &span.service, span.min_ms..span.max_ms, span.windows).await?;
-        super::names::remember(tx, span).await?;
-    }
-    Ok(Outcome::Done)
+    Ok(())
 }
 
 /// Notes that a segment holds so many windows of a service, in this span of time.

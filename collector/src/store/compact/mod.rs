@@ -16,7 +16,7 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tracing::debug;
@@ -25,10 +25,10 @@ use super::catalog::{CatalogError, Lease, Swap};
 use super::{Store, StoreError, now_ms};
 use crate::conditions::Severity;
 use plan::Job;
-use run::{Budget, Deleted};
+use run::{Budget, Circumstances};
 
 pub(crate) use builder::{PartBuilder, Rollup};
-pub(crate) use output::{Output, OutputError};
+pub(crate) use output::{Output, OutputError, Provenance};
 
 /// How often it looks for work.
 const EVERY: Duration = Duration::from_secs(5);
@@ -108,33 +108,44 @@ pub async fn step(
     lease: Option<Lease>,
 ) -> Result<bool, StoreError> {
     let catalog = store.catalog();
+    // Before the segments: what is deleted in between is not in what is made, and is believed to be; never the other way round.
+    let number = catalog.counters().await?.deletions;
     let live = catalog.levels_in(0, i64::MAX as u64, false).await?;
     let Some(job) = plan::next(&live, now_ms, flush_age_ms) else { return Ok(false) };
-    exchange(store, job, catalog.deleted_traces().await?, lease).await?;
+    let given = Circumstances { number, traces: catalog.deleted_traces().await?, ..Circumstances::default() };
+    exchange(store, job, given, lease).await?;
     Ok(true)
 }
 
 /// Carries a job out and exchanges its inputs for its outputs.
-async fn exchange(store: &Arc<Store>, job: Job, deleted: Deleted, lease: Option<Lease>) -> Result<(), StoreError> {
+async fn exchange(store: &Arc<Store>, job: Job, given: Circumstances, lease: Option<Lease>) -> Result<(), StoreError> {
+    // What an earlier attempt left goes before its inputs can: unlisted, it is rubbish only as long as they are there.
+    store.remove_given_up().await?;
+    let written = given.written.clone();
+    let exchanged = attempt(store, job, given, lease).await;
+    if !matches!(exchanged, Ok(true)) {
+        store.give_up(std::mem::take(&mut *written.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+    exchanged?;
+    store.remove_given_up().await
+}
+
+/// Answers false when nothing was exchanged: an input is damaged, or somebody else was faster.
+async fn attempt(store: &Arc<Store>, job: Job, given: Circumstances, lease: Option<Lease>) -> Result<bool, StoreError> {
     let inputs: Vec<(String, u64)> =
         job.inputs().iter().map(|input| (input.segment.id.clone(), input.revision)).collect();
     let (worker, budget) = (store.clone(), Budget::of(store.options().compaction_bytes));
-    let made = in_background(move || run::work(&worker, &job, &deleted, budget)).await??;
+    let made = in_background(move || run::work(&worker, &job, &given, budget)).await??;
     if made.damaged {
         store.settle_damage().await?;
-        return Ok(());
+        return Ok(false);
     }
-    let objects: Vec<String> =
-        made.outputs.iter().flat_map(|output| &output.tables).map(|table| table.object.clone()).collect();
     let swap = Swap { inputs, then: made.then, outputs: made.outputs, now_ms: now_ms(), lease };
-    if store.catalog().swap(&swap).await? {
+    let swapped = store.catalog().swap(&swap).await?;
+    if swapped {
         debug!(inputs = swap.inputs.len(), outputs = swap.outputs.len(), then = ?swap.then, "compacted");
-        return Ok(());
     }
-    // Somebody else was faster: what was made here is nobody's.
-    let bulk = store.bulk().clone();
-    tokio::task::spawn_blocking(move || objects.iter().try_for_each(|object| bulk.delete(object))).await??;
-    Ok(())
+    Ok(swapped)
 }
 
 /// Runs work on a thread of its own, which ingest and queries come before. On Linux a nice value belongs to a thread, and

@@ -1,6 +1,7 @@
 //! Segments on their way out: parts become tables in memory, tables become objects, and the catalog hears of them last.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use parquet::errors::ParquetError;
 
@@ -9,13 +10,36 @@ use super::levels::TRACES;
 use crate::store::bulk::{Bulk, BulkError};
 use crate::store::catalog::{NewSegment, SegmentRow, ServicePart, TableObject};
 use crate::store::columnar::{Part, SegmentWriter};
+use crate::store::identity::{AgentWindows, Content, FOOTER, SegmentFooter, ServiceEntry, TableEntry, key_block};
 use crate::store::unique_bytes;
+
+/// What all segments of a job say of themselves.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Provenance {
+    /// The store.
+    pub(crate) store: String,
+    /// The segments that were read.
+    pub(crate) sources: Vec<String>,
+    /// Deletions that were known when the job was begun.
+    pub(crate) deletions: u64,
+    /// Windows of the last day among what was read.
+    pub(crate) agents: Vec<AgentWindows>,
+    /// Samples in what was read.
+    pub(crate) samples: u64,
+    /// The objects that are written, by name: so that none is forgotten should the job fail.
+    pub(crate) written: Arc<Mutex<Vec<String>>>,
+}
 
 /// Collects parts and writes a segment whenever there is enough for one.
 pub(crate) struct Output<'a> {
     bulk: &'a dyn Bulk,
     rollup: Rollup,
     bytes_max: usize,
+    provenance: Provenance,
+    /// What the segments of the family hold together; empty: nobody knows.
+    content: Content,
+    family: String,
+    part: u32,
     writer: SegmentWriter,
     services: BTreeMap<String, ServicePart>,
     traces: u64,
@@ -35,11 +59,15 @@ pub(crate) enum OutputError {
 
 impl<'a> Output<'a> {
     /// Segments of about `bytes_max` bytes at most.
-    pub(crate) fn new(bulk: &'a dyn Bulk, rollup: Rollup, bytes_max: usize) -> Self {
+    pub(crate) fn new(bulk: &'a dyn Bulk, rollup: Rollup, bytes_max: usize, provenance: Provenance) -> Self {
         Self {
             bulk,
             rollup,
             bytes_max,
+            provenance,
+            content: Content::default(),
+            family: hex(&unique_bytes()),
+            part: 0,
             writer: SegmentWriter::new(),
             services: BTreeMap::new(),
             traces: 0,
@@ -58,6 +86,10 @@ impl<'a> Output<'a> {
         if received.peek().is_none() {
             return Ok(());
         }
+        // Only now, when there is more: so the last segment of a family knows that it is the last.
+        if self.writer.bytes() >= self.bytes_max || self.writer.is_full() {
+            self.write(false)?;
+        }
         let span = self.services.entry(part.service.clone()).or_insert_with(|| ServicePart {
             service: part.service.clone(),
             min_ms: u64::MAX,
@@ -73,14 +105,18 @@ impl<'a> Output<'a> {
         }
         self.traces += (part.traces.len() + part.spans.len()) as u64;
         self.writer.add(part)?;
-        if self.writer.bytes() >= self.bytes_max || self.writer.is_full() {
-            self.close()?;
-        }
+        Ok(())
+    }
+
+    /// Ends a family, and begins another, which holds this.
+    pub(crate) fn begin(&mut self, content: Content) -> Result<(), OutputError> {
+        self.write(true)?;
+        (self.content, self.family, self.part) = (content, hex(&unique_bytes()), 0);
         Ok(())
     }
 
     /// Writes what was collected as a segment of its own.
-    pub(crate) fn close(&mut self) -> Result<(), OutputError> {
+    fn write(&mut self, last: bool) -> Result<(), OutputError> {
         let writer = std::mem::replace(&mut self.writer, SegmentWriter::new());
         let services = std::mem::take(&mut self.services);
         let (min_ms, max_ms) = (std::mem::replace(&mut self.min_ms, u64::MAX), std::mem::take(&mut self.end_ms));
@@ -93,7 +129,7 @@ impl<'a> Output<'a> {
         for finished in writer.finish()? {
             let name = finished.table.name();
             let object = hex(&blake3::hash(format!("{id} {name}").as_bytes()).as_bytes()[..16]);
-            self.bulk.put(&object, &finished.bytes)?;
+            self.put(&object, &finished.bytes)?;
             tables.push(TableObject {
                 name: name.to_owned(),
                 object,
@@ -114,18 +150,70 @@ impl<'a> Output<'a> {
             bytes: tables.iter().map(|table| table.bytes).sum(),
             crc: 0,
             windows: services.values().map(|service| service.windows).sum(),
-            samples: 0,
+            // What the status page counts: as many as went in.
+            samples: std::mem::take(&mut self.provenance.samples),
             traces,
         };
-        self.written.push(NewSegment { segment, rolled: false, tables, services: services.into_values().collect() });
+        let mut new = NewSegment { segment, rolled: false, tables, services: services.into_values().collect() };
+        self.write_footer(&mut new, last)?;
+        self.written.push(new);
         Ok(())
+    }
+
+    /// Writes what a segment says of itself: after all else, so that it says that all else is there.
+    fn write_footer(&mut self, new: &mut NewSegment, last: bool) -> Result<(), OutputError> {
+        let NewSegment { segment, tables, services, .. } = new;
+        if self.content == Content::default() {
+            self.content = Content::of(key_block(segment.level, segment.min_ms), 0, &self.family);
+        }
+        let footer = SegmentFooter {
+            store: self.provenance.store.clone(),
+            segment: segment.id.clone(),
+            level: segment.level,
+            family: self.family.clone(),
+            part: self.part,
+            last,
+            sources: self.provenance.sources.clone(),
+            content: self.content.to_blocks(),
+            agents: self.provenance.agents.clone(),
+            deletions: self.provenance.deletions,
+            min_ms: segment.min_ms,
+            max_ms: segment.max_ms,
+            windows: segment.windows,
+            samples: segment.samples,
+            traces: segment.traces,
+            tables: tables.iter().map(entry_of_table).collect(),
+            services: services.iter().map(entry_of_service).collect(),
+        };
+        let (bytes, crc) = footer.encode_object();
+        self.put(&segment.id, &bytes)?;
+        segment.bytes += bytes.len() as u64;
+        let bytes = bytes.len() as u64;
+        tables.push(TableObject { name: FOOTER.to_owned(), object: segment.id.clone(), bytes, data_bytes: 0, crc });
+        self.part += 1;
+        Ok(())
+    }
+
+    fn put(&self, object: &str, content: &[u8]) -> Result<(), BulkError> {
+        self.provenance.written.lock().unwrap_or_else(PoisonError::into_inner).push(object.to_owned());
+        self.bulk.put(object, content)
     }
 
     /// Ends with the segments that were written. Their objects are there; the catalog does not know them yet.
     pub(crate) fn finish(mut self) -> Result<Vec<NewSegment>, OutputError> {
-        self.close()?;
+        self.write(true)?;
         Ok(self.written)
     }
+}
+
+fn entry_of_table(table: &TableObject) -> TableEntry {
+    let TableObject { name, object, bytes, data_bytes, crc } = table.clone();
+    TableEntry { name, object, bytes, data_bytes, crc }
+}
+
+fn entry_of_service(part: &ServicePart) -> ServiceEntry {
+    let ServicePart { service, min_ms, max_ms, windows } = part.clone();
+    ServiceEntry { service, min_ms, max_ms, windows }
 }
 
 /// Lower-case hexadecimal.

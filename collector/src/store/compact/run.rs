@@ -1,19 +1,31 @@
 //! Carries out one job: reads its inputs a part at a time, writes its outputs, and exchanges them in the catalog.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, Mutex};
 
 use tephra_proto::ids::TraceId;
 
 use super::builder::{Incoming, PartBuilder, Rollup};
 use super::levels::{LEVELS, Level, TRACES, block_of};
-use super::output::{Output, OutputError};
+use super::output::{Output, OutputError, Provenance};
 use super::plan::Job;
-use crate::store::catalog::{Inputs, LevelSegment, NewSegment};
+use crate::store::bulk::BulkError;
+use crate::store::catalog::{Inputs, LevelSegment, NewSegment, SEQUENCES_REMEMBERED, SEQUENCES_REMEMBERED_MS};
 use crate::store::columnar::schema::Table;
-use crate::store::{Store, StoreError};
+use crate::store::identity::{Agents, Content, FOOTER, SegmentFooter, key_block};
+use crate::store::segment::{Footer, SegmentError};
+use crate::store::{Store, StoreError, now_ms};
 
-/// Traces that were deleted.
-pub(super) type Deleted = HashSet<TraceId>;
+/// What a job has to know of deletions, and to tell of what it writes.
+#[derive(Debug, Default)]
+pub(super) struct Circumstances {
+    /// How many deletions were known before anything was looked at.
+    pub(super) number: u64,
+    /// Traces.
+    pub(super) traces: HashSet<TraceId>,
+    /// See [`Provenance::written`].
+    pub(super) written: Arc<Mutex<Vec<String>>>,
+}
 
 /// What a job made.
 #[derive(Debug)]
@@ -39,23 +51,23 @@ impl Budget {
 }
 
 /// Does the work of a job. Blocks.
-pub(super) fn work(store: &Store, job: &Job, deleted: &Deleted, budget: Budget) -> Result<Made, StoreError> {
+pub(super) fn work(store: &Store, job: &Job, given: &Circumstances, budget: Budget) -> Result<Made, StoreError> {
     match job {
-        Job::Flush(inputs) => flush(store, inputs, deleted, budget),
+        Job::Flush(inputs) => flush(store, inputs, given, budget),
         Job::Roll(level, inputs) => {
             let next = level.next().unwrap_or(*level);
-            rewrite(store, inputs, deleted, budget, Rollup::Level(next), Inputs::Roll)
+            rewrite(store, inputs, given, budget, Rollup::Level(next), Inputs::Roll)
         }
-        Job::Merge(TRACES, inputs) => rewrite(store, inputs, deleted, budget, Rollup::Traces, Inputs::Replace),
+        Job::Merge(TRACES, inputs) => rewrite(store, inputs, given, budget, Rollup::Traces, Inputs::Replace),
         Job::Merge(number, inputs) => {
             let level = Level::of(*number).unwrap_or(LEVELS[0]);
-            rewrite(store, inputs, deleted, budget, Rollup::Level(level), Inputs::Replace)
+            rewrite(store, inputs, given, budget, Rollup::Level(level), Inputs::Replace)
         }
     }
 }
 
 /// Windows as they arrived, a service of a block at a time.
-fn flush(store: &Store, inputs: &[LevelSegment], deleted: &Deleted, budget: Budget) -> Result<Made, StoreError> {
+fn flush(store: &Store, inputs: &[LevelSegment], given: &Circumstances, budget: Budget) -> Result<Made, StoreError> {
     let [level, ..] = LEVELS;
     let mut batches: BTreeMap<(u64, &str), Vec<(usize, usize)>> = BTreeMap::new();
     let mut footers = Vec::with_capacity(inputs.len());
@@ -75,16 +87,18 @@ fn flush(store: &Store, inputs: &[LevelSegment], deleted: &Deleted, budget: Budg
         }
     }
     let bulk = store.bulk().clone();
-    let mut profiles = Output::new(bulk.as_ref(), Rollup::Level(level), budget.output);
-    let mut traces = Output::new(bulk.as_ref(), Rollup::Traces, budget.output);
+    let (holds, holds_traces, provenance) = of_arrived(store, inputs, &footers, given);
+    let mut profiles = Output::new(bulk.as_ref(), Rollup::Level(level), budget.output, provenance.clone());
+    let provenance = Provenance { samples: 0, ..provenance };
+    let mut traces = Output::new(bulk.as_ref(), Rollup::Traces, budget.output, provenance);
     let (mut profiles_block, mut traces_block) = (None, None);
     for ((block, service), batches) in batches {
-        if profiles_block.replace(block).is_some_and(|before| before != block) {
-            profiles.close().map_err(failed)?;
+        if profiles_block.replace(block) != Some(block) {
+            profiles.begin(holds.within(level.number, block)).map_err(failed)?;
         }
         let day = block_of(TRACES, block);
-        if traces_block.replace(day).is_some_and(|before| before != day) {
-            traces.close().map_err(failed)?;
+        if traces_block.replace(day) != Some(day) {
+            traces.begin(holds_traces.within(TRACES, day)).map_err(failed)?;
         }
         let mut values = PartBuilder::new(service, Rollup::Level(level));
         let mut linked = PartBuilder::new(service, Rollup::Traces);
@@ -97,16 +111,15 @@ fn flush(store: &Store, inputs: &[LevelSegment], deleted: &Deleted, budget: Budg
             linked.add_window(&window);
             if values.bytes() + linked.bytes() >= budget.part {
                 end(&mut profiles, &mut values)?;
-                linked.retain_traces(|id| !deleted.contains(id));
+                linked.retain_traces(|id| !given.traces.contains(id));
                 end(&mut traces, &mut linked)?;
             }
         }
         end(&mut profiles, &mut values)?;
-        linked.retain_traces(|id| !deleted.contains(id));
+        linked.retain_traces(|id| !given.traces.contains(id));
         end(&mut traces, &mut linked)?;
     }
     let mut outputs = profiles.finish().map_err(failed)?;
-    count_samples(&mut outputs, inputs);
     outputs.extend(traces.finish().map_err(failed)?);
     Ok(Made { then: Inputs::Replace, outputs, damaged: false })
 }
@@ -115,7 +128,7 @@ fn flush(store: &Store, inputs: &[LevelSegment], deleted: &Deleted, budget: Budg
 fn rewrite(
     store: &Store,
     inputs: &[LevelSegment],
-    deleted: &Deleted,
+    given: &Circumstances,
     budget: Budget,
     rollup: Rollup,
     then: Inputs,
@@ -133,7 +146,9 @@ fn rewrite(
         services.extend(segment.services().iter().filter(|service| counts(input, service)).cloned());
     }
     let bulk = store.bulk().clone();
-    let mut output = Output::new(bulk.as_ref(), rollup, budget.output);
+    let (content, provenance) = of_compacted(store, inputs, given)?;
+    let mut output = Output::new(bulk.as_ref(), rollup, budget.output, provenance);
+    output.begin(content).map_err(failed)?;
     for service in services {
         let mut builder = PartBuilder::new(&service, rollup);
         for (input, segment) in inputs.iter().zip(&segments).filter(|(input, _)| counts(input, &service)) {
@@ -145,7 +160,7 @@ fn rewrite(
                 loop {
                     let all = builder.add_part(&mut part, budget.part);
                     if builder.bytes() >= budget.part {
-                        builder.retain_traces(|id| !deleted.contains(id));
+                        builder.retain_traces(|id| !given.traces.contains(id));
                         end(&mut output, &mut builder)?;
                     }
                     if all {
@@ -154,11 +169,10 @@ fn rewrite(
                 }
             }
         }
-        builder.retain_traces(|id| !deleted.contains(id));
+        builder.retain_traces(|id| !given.traces.contains(id));
         end(&mut output, &mut builder)?;
     }
     let mut outputs = output.finish().map_err(failed)?;
-    count_samples(&mut outputs, inputs);
     if then == Inputs::Replace {
         let rolled = inputs.first().is_some_and(|input| input.rolled);
         outputs.iter_mut().for_each(|output| output.rolled = rolled);
@@ -176,10 +190,59 @@ fn end(output: &mut Output<'_>, builder: &mut PartBuilder) -> Result<(), StoreEr
     output.add(&part).map_err(failed)
 }
 
-/// What the status page counts: as many as went in.
-fn count_samples(outputs: &mut [NewSegment], inputs: &[LevelSegment]) {
-    if let Some(first) = outputs.first_mut() {
-        first.segment.samples = inputs.iter().map(|input| input.segment.samples).sum();
+/// What arrived segments hold, as profiles and as traces, and what is said of all that is made of them.
+fn of_arrived(
+    store: &Store,
+    inputs: &[LevelSegment],
+    footers: &[Arc<Footer>],
+    given: &Circumstances,
+) -> (Content, Content, Provenance) {
+    let (mut profiles, mut traces, mut agents) = (Content::default(), Content::default(), Agents::default());
+    for (input, footer) in inputs.iter().zip(footers) {
+        profiles.add(&Content::of_arrived(&input.segment.id, footer, LEVELS[0].number));
+        traces.add(&Content::of_arrived(&input.segment.id, footer, TRACES));
+        agents.add(&footer.agents);
+    }
+    (profiles, traces, provenance(store, inputs, agents, given))
+}
+
+/// The same of compacted segments.
+fn of_compacted(
+    store: &Store,
+    inputs: &[LevelSegment],
+    given: &Circumstances,
+) -> Result<(Content, Provenance), StoreError> {
+    let (mut content, mut agents) = (Content::default(), Agents::default());
+    for LevelSegment { segment, tables, .. } in inputs {
+        let listed = tables.iter().find(|table| table.name == FOOTER);
+        let read =
+            listed.map(|table| SegmentFooter::read(store.bulk().as_ref(), &table.object, table.bytes, Some(table.crc)));
+        match read {
+            Some(Ok((footer, _))) => {
+                content.add(&footer.holds());
+                agents.add(&footer.agents);
+            }
+            // Data that is good is not lost because nobody knows where it came from.
+            Some(Err(SegmentError::Bulk(error @ (BulkError::Io { .. } | BulkError::Bucket { .. })))) => {
+                return Err(error.into());
+            }
+            Some(Err(_)) | None => {
+                content.add(&Content::of(key_block(segment.level, segment.min_ms), 0, &segment.id));
+            }
+        }
+    }
+    Ok((content, provenance(store, inputs, agents, given)))
+}
+
+fn provenance(store: &Store, inputs: &[LevelSegment], mut agents: Agents, given: &Circumstances) -> Provenance {
+    agents.trim(now_ms().saturating_sub(SEQUENCES_REMEMBERED_MS), SEQUENCES_REMEMBERED);
+    Provenance {
+        store: store.id().to_owned(),
+        sources: inputs.iter().map(|input| input.segment.id.clone()).collect(),
+        deletions: given.number,
+        agents: agents.to_entries(),
+        samples: inputs.iter().map(|input| input.segment.samples).sum(),
+        written: given.written.clone(),
     }
 }
 

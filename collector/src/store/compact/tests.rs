@@ -304,8 +304,8 @@ async fn two_compactions_of_the_same_segments_cannot_both_count() {
     ingest.push(window(&(1, 0, vec![(0, 7)], true), 1, base_ms).request()).await.unwrap();
     let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
     let job = Job::Flush(live);
-    exchange(&store, job.clone(), Deleted::default(), None).await.unwrap();
-    exchange(&store, job, Deleted::default(), None).await.unwrap();
+    exchange(&store, job.clone(), Circumstances::default(), None).await.unwrap();
+    exchange(&store, job, Circumstances::default(), None).await.unwrap();
     let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
     assert_eq!(live.iter().map(|row| row.segment.level).collect::<BTreeSet<_>>(), BTreeSet::from([1, levels::TRACES]));
     let known: BTreeSet<String> =
@@ -315,8 +315,8 @@ async fn two_compactions_of_the_same_segments_cannot_both_count() {
     // The same for adding up to a coarser level.
     let job = plan::next(&live, base_ms + 30 * HOUR, 0).unwrap();
     assert!(matches!(job, Job::Roll(..)));
-    exchange(&store, job.clone(), Deleted::default(), None).await.unwrap();
-    exchange(&store, job, Deleted::default(), None).await.unwrap();
+    exchange(&store, job.clone(), Circumstances::default(), None).await.unwrap();
+    exchange(&store, job, Circumstances::default(), None).await.unwrap();
     assert_eq!(store.catalog().totals().await.unwrap().windows, 1);
 }
 

@@ -161,7 +161,8 @@ async fn after_a_failed_sync_nothing_is_acked_until_a_restart() {
     assert_eq!(total(&life.store).await, ALL);
 }
 
-/// The catalog's own log, torn at every sector of a commit: it shows the commit or not, and every one before it.
+/// The catalog's own log, torn at every sector of a commit: it shows the commit or not, and every one before it. Where the commit's
+/// segment is there, it is committed again.
 #[tokio::test]
 async fn a_catalog_torn_in_the_middle_of_a_commit_keeps_every_commit_before_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -170,6 +171,8 @@ async fn a_catalog_torn_in_the_middle_of_a_commit_keeps_every_commit_before_it()
     let log = dir.path().join("catalog.sqlite-wal");
     ingest.push(window(1).request()).await.unwrap();
     let before = fs::metadata(&log).unwrap().len() as usize;
+    let objects = || fs::read_dir(dir.path().join("segments")).unwrap().map(|entry| entry.unwrap().path());
+    let first: Vec<_> = objects().collect();
     ingest.push(window(2).request()).await.unwrap();
     let whole = fs::read(&log).unwrap();
     assert!(whole.len() > before, "the second commit was appended");
@@ -180,14 +183,18 @@ async fn a_catalog_torn_in_the_middle_of_a_commit_keeps_every_commit_before_it()
         // What the tail held before is anything at all.
         let torn: Vec<u8> = whole[..cut].iter().copied().chain((cut..whole.len()).map(|i| i as u8)).collect();
         fs::write(copy.path().join("catalog.sqlite-wal"), torn).unwrap();
+        let with_segment = cut == whole.len() || (cut / 512).is_multiple_of(2);
         for entry in fs::read_dir(dir.path().join("segments")).unwrap() {
             let path = entry.unwrap().path();
+            if !with_segment && !first.contains(&path) {
+                continue;
+            }
             fs::copy(&path, copy.path().join("segments").join(path.file_name().unwrap())).unwrap();
         }
         let store = Arc::new(Store::open(copy.path(), quick()).await.unwrap());
         let found = total(&store).await;
         assert!(found == 2 || found == 2 + 4, "cut at {cut} of {}: {found}", whole.len());
-        assert_eq!(found == 6, cut == whole.len(), "cut at {cut} of {}", whole.len());
+        assert_eq!(found == 6, with_segment, "cut at {cut} of {}", whole.len());
         let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
         assert_eq!(ingest.push(window(2).request()).await.unwrap().duplicate, found == 6);
         assert!(ingest.push(window(1).request()).await.unwrap().duplicate);
