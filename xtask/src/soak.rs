@@ -1,4 +1,7 @@
-//! `cargo xtask soak --minutes N`: the tests that can go on for ever, in release, for as long as they are given.
+//! `cargo xtask soak --minutes N`: the tests that can go on for ever, in release, for as long as they are given. `soak demo=N`: the demo,
+//! N times.
+
+mod demo;
 
 use std::process::{Command, Stdio};
 
@@ -15,7 +18,12 @@ const SOAKS: &[(&str, &[&str])] = &[
 
 /// Runs all of them, one after the other; the first that fails ends it.
 pub(crate) fn run(args: &[&str]) -> Result {
-    let &["--minutes", minutes] = args else { return Err("soak takes --minutes N".into()) };
+    if let &[one] = args
+        && let Some(times) = one.strip_prefix("demo=")
+    {
+        return demo::run(times.parse().map_err(|_| format!("{times:?} is no number of runs"))?);
+    }
+    let &["--minutes", minutes] = args else { return Err("soak takes --minutes N or demo=N".into()) };
     let minutes: u64 = minutes.parse().map_err(|_| format!("{minutes:?} is no number of minutes"))?;
     let share = minutes * 60 / SOAKS.len() as u64;
     for (what, tests) in SOAKS {

@@ -17,35 +17,68 @@ pub(crate) struct Links {
     pub(crate) growth: String,
     pub(crate) trace: String,
     pub(crate) alert: String,
-    /// The trace that `trace` shows.
-    pub(crate) trace_id: String,
+    /// The slow orders, of which `trace` shows one.
+    pub(crate) slow: SlowOrders,
 }
+
+/// The slowest orders of v2, and what each service has of them.
+#[derive(Debug)]
+pub(crate) struct SlowOrders {
+    /// The slowest first.
+    pub(crate) all: Vec<SlowOrder>,
+    /// Which of them is worth showing.
+    pub(crate) shown: usize,
+}
+
+/// One order that took long.
+#[derive(Debug)]
+pub(crate) struct SlowOrder {
+    pub(crate) trace_id: String,
+    pub(crate) duration_us: u64,
+    /// Samples of each of [`SERVICES`]; `None` where the service tells nothing of this trace.
+    pub(crate) samples: [Option<u64>; 2],
+}
+
+impl SlowOrder {
+    /// True when both services tell of it. Each chooses by itself which requests it tells of, so not every slow one has both halves.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.samples.iter().all(Option::is_some)
+    }
+}
+
+/// The services that an order crosses, in that order.
+pub(crate) const SERVICES: [&str; 2] = ["gateway", "checkout"];
+
+/// Agents tell of the slowest requests of each window, so the slowest are asked for window by window.
+const WINDOW_MS: usize = 10_000;
 
 impl Links {
     /// Finds a slow trace and puts the links together.
     pub(crate) fn gather(api: &Api, story: &Story) -> Result<Self> {
-        let trace_id = slow_trace(api, story)?;
+        let slow = SlowOrders::find(api, story)?;
         Ok(Self {
             overview: "/".to_owned(),
             service: format!("/s/checkout?from={}&until={}", story.before.0, story.after.1),
             diff: diff_query("/diff?", story, "cpu"),
             allocations: diff_query("/diff?", story, "alloc_space"),
             growth: growth_query("/growth?", story),
-            trace: format!("/trace/{trace_id}"),
+            trace: format!("/trace/{}", slow.shown().trace_id),
             alert: story.alert.clone(),
-            trace_id,
+            slow,
         })
     }
 
-    /// Prints them for people.
+    /// Prints them for people, in the order in which they tell the story.
     pub(crate) fn print(&self, base: &str) {
-        println!("\n  overview      {base}{}", self.overview);
-        println!("  flame graph   {base}{}", self.service);
+        println!("\nStart here: an alert fired, and this link says why.\n");
+        println!("  the alert     {base}{}", self.alert);
+        println!("\nThen see for yourself what it says:\n");
         println!("  v1 → v2       {base}{}", self.diff);
+        println!("  a slow trace  {base}{}", self.trace);
+        println!("  flame graph   {base}{}", self.service);
         println!("  by memory     {base}{}", self.allocations);
         println!("  what grew     {base}{}", self.growth);
-        println!("  a slow trace  {base}{}", self.trace);
-        println!("  the alert     {base}{}", self.alert);
+        println!("  overview      {base}{}", self.overview);
     }
 }
 
@@ -63,23 +96,47 @@ pub(crate) fn diff_query(page: &str, story: &Story, profile_type: &str) -> Strin
     )
 }
 
-/// The slowest order of v2 that the gateway told about.
-fn slow_trace(api: &Api, story: &Story) -> Result<String> {
-    slow_orders(api, story.after)?.into_iter().next().ok_or_else(|| "the gateway told about no order".into())
+impl SlowOrders {
+    /// The slowest orders of v2, and the slowest of them that both services tell of and whose work was sampled.
+    fn find(api: &Api, story: &Story) -> Result<Self> {
+        let mut all = Vec::new();
+        let (from, until) = story.after;
+        for from in (from..until).step_by(WINDOW_MS) {
+            all.extend(slow_orders(api, (from, until.min(from + WINDOW_MS as u64)))?);
+        }
+        // A window that lies on a border is asked for twice.
+        all.sort_by(|a, b| b.duration_us.cmp(&a.duration_us).then_with(|| a.trace_id.cmp(&b.trace_id)));
+        all.dedup_by(|a, b| a.trace_id == b.trace_id);
+        let of_checkout = |order: &SlowOrder| order.samples[1].unwrap_or(0) > 0;
+        let shown = (all.iter().position(|order| order.is_whole() && of_checkout(order)))
+            .or_else(|| all.iter().position(SlowOrder::is_whole))
+            .unwrap_or(0);
+        if all.is_empty() { Err("the gateway told about no order".into()) } else { Ok(Self { all, shown }) }
+    }
+
+    /// The one worth showing.
+    pub(crate) fn shown(&self) -> &SlowOrder {
+        &self.all[self.shown]
+    }
 }
 
-/// Trace ids of the slowest orders between two times, the slowest first.
-pub(crate) fn slow_orders(api: &Api, (from, until): (u64, u64)) -> Result<Vec<String>> {
+/// The slowest orders between two times.
+fn slow_orders(api: &Api, (from, until): (u64, u64)) -> Result<Vec<SlowOrder>> {
     let answer = api.json(&format!("/api/v1/requests?service=gateway&from={from}&until={until}"))?;
     let routes = answer["routes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let orders = routes.iter().filter(|route| route["route"].as_str().is_some_and(|name| name.contains("checkout")));
-    let mut slowest: Vec<&Value> = orders.filter_map(|route| route["slowest"].as_array()).flatten().collect();
-    slowest.sort_by_key(|request| std::cmp::Reverse(request["duration_us"].as_u64()));
-    Ok(slowest.iter().filter_map(|request| request["trace_id"].as_str().map(str::to_owned)).collect())
+    let slowest = orders.filter_map(|route| route["slowest"].as_array()).flatten();
+    slowest
+        .filter_map(|request| Some((request["trace_id"].as_str()?.to_owned(), request["duration_us"].as_u64()?)))
+        .map(|(trace_id, duration_us)| {
+            let trace = api.json(&format!("/api/v1/traces/{trace_id}"))?;
+            Ok(SlowOrder { samples: SERVICES.map(|service| samples(&trace, service)), trace_id, duration_us })
+        })
+        .collect()
 }
 
 /// How many samples of a service a trace has, over all profile types; `None` when the trace does not know the service.
-pub(crate) fn samples(trace: &Value, service: &str) -> Option<u64> {
+fn samples(trace: &Value, service: &str) -> Option<u64> {
     let services = trace["services"].as_array().map(Vec::as_slice).unwrap_or_default();
     let of_service = services.iter().find(|s| s["service"] == service)?;
     let types = of_service["types"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::demo::links::Links;
 use crate::demo::story::{Stage, Story};
-use crate::tools::step;
+use crate::tools::{need_chromium, root, step};
 use crate::{Result, binaries, stop};
 
 const PORT: u16 = 4040;
@@ -32,13 +32,18 @@ pub(crate) fn run(args: &[&str]) -> Result {
     let options = read_options(args)?;
     stop::listen();
     need_port(options.port)?;
+    // Before the builds: installing one can fail too, and then the pages are not looked at, which is said.
+    let browser = options.check.then(|| need_chromium().map_err(|why| why.to_string()));
     let binaries = binaries::release()?;
     stop::check()?;
     let mut stage = Stage::open(binaries, options.port)?;
     let story = Story::play(&mut stage, if options.check { PHASE_IN_CHECK } else { PHASE })?;
     let links = Links::gather(&stage.api, &story)?;
     links.print(&stage.api.base);
-    let outcome = if options.check { check::judge(&stage, &story, &links) } else { stay(&mut stage) };
+    let outcome = match &browser {
+        Some(browser) => check::judge(&stage, &story, &links, browser),
+        None => stay(&mut stage),
+    };
     if outcome.is_err() {
         stage.keep_logs();
     }
@@ -47,6 +52,7 @@ pub(crate) fn run(args: &[&str]) -> Result {
 }
 
 fn stay(stage: &mut Stage) -> Result {
+    println!("{}", next_steps(&stage.api.base));
     println!("\nThe shop stays under load. Ctrl-C stops everything and removes the data.");
     while !stop::asked() {
         stage.check()?;
@@ -54,6 +60,26 @@ fn stay(stage: &mut Stage) -> Result {
     }
     println!();
     Ok(())
+}
+
+/// What to type for a service of one's own, while the demo's collector runs.
+fn next_steps(base: &str) -> String {
+    let agent = root().join("agent");
+    format!(
+        r#"
+A service of your own, while this runs:
+
+  cargo add --path {}
+
+  #[global_allocator]
+  static ALLOC: tephra_agent::ProfAlloc = tephra_agent::ProfAlloc::system();
+  // first in main, and kept until its end:
+  let _agent = tephra_agent::Agent::builder("my-service").endpoint("{base}").start()?;
+
+  cargo run --release, and after ten seconds open {base}/s/my-service
+  A collector that stays: cargo build --release -p tephra-collector && target/release/tephra serve"#,
+        agent.display()
+    )
 }
 
 fn read_options(args: &[&str]) -> Result<Options> {

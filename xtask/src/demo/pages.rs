@@ -1,10 +1,11 @@
 //! Opens pages in a headless browser and reads what a person would.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::Result;
 use crate::demo::links::Links;
-use crate::tools::{chromium, run_quietly};
+use crate::tools::run_quietly;
 
 /// What each page must show: a claim, its path, and words on it.
 pub(crate) fn expectations(links: &Links) -> [(&'static str, &str, &'static [&'static str]); 7] {
@@ -20,8 +21,7 @@ pub(crate) fn expectations(links: &Links) -> [(&'static str, &str, &'static [&'s
 }
 
 /// Fails unless the page, once its scripts have run, shows all of `expected`.
-pub(crate) fn look(base: &str, path: &str, expected: &[&str]) -> Result<String> {
-    let Some(browser) = chromium() else { return Ok("no Chromium here, not looked at".to_owned()) };
+pub(crate) fn look(browser: &Path, base: &str, path: &str, expected: &[&str]) -> Result<String> {
     let profile = tempfile::tempdir()?;
     let mut command = Command::new(browser);
     command.args([
