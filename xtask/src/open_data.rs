@@ -1,4 +1,4 @@
-//! A Python with pyarrow, which shares no code with us: it reads data folders in tests.
+//! Readers that share no code with us, for tests: a Python with pyarrow reads data folders, Go's pprof reads exported profiles.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -19,4 +19,12 @@ pub(crate) fn need_pyarrow() -> Result<PathBuf> {
     run_quietly(Command::new(&python).args(["-m", "pip", "install", "--quiet", "pyarrow==26.*"]))
         .map_err(|e| format!("pyarrow could not be installed from PyPI: {e}"))?;
     if works() { Ok(python) } else { Err("pyarrow was installed, but cannot be imported".into()) }
+}
+
+/// The Go tool, where this machine has one with pprof in it.
+pub(crate) fn need_go() -> Result<PathBuf> {
+    let go = PathBuf::from("go");
+    run_quietly(Command::new(&go).args(["tool", "-n", "pprof"]))
+        .map_err(|e| format!("Go is needed (Debian: apt-get install golang-go): {e}"))?;
+    Ok(go)
 }

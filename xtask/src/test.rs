@@ -20,6 +20,7 @@ pub(crate) fn run() -> Result {
     let no_aarch64 = aarch64::need_compiler().err();
     let no_fuzzers = fuzz::need_compiler().err();
     let pyarrow = open_data::need_pyarrow();
+    let go = open_data::need_go();
     let binaries = binaries::release()?;
     step("the view: types and lints", || tools::run(npm().args(["run", "--silent", "check"])))?;
     step("the view: unit tests", || tools::run(npm().args(["test", "--silent"])))?;
@@ -42,6 +43,9 @@ pub(crate) fn run() -> Result {
         if let Ok(python) = &pyarrow {
             command.env("TEPHRA_TEST_PYARROW", python);
         }
+        if let Ok(go) = &go {
+            command.env("TEPHRA_TEST_GO", go);
+        }
         tools::run(command.env("TEPHRA_BINARIES", &binaries.folder).env("CHROMIUM", &chromium))
     })?;
     step("the agent with other features: lints", || {
@@ -61,6 +65,9 @@ pub(crate) fn run() -> Result {
     }
     if let Err(why) = pyarrow {
         eprintln!("skipped: the data folder read by pyarrow. {why}");
+    }
+    if let Err(why) = go {
+        eprintln!("skipped: exported profiles opened by go tool pprof. {why}");
     }
     match no_postgres {
         None => step("the collector again, on PostgreSQL and a bucket", shared_store),

@@ -8,6 +8,7 @@ mod foreign_pages;
 mod growth;
 mod headers;
 mod imports;
+mod round_trip;
 mod uploads;
 mod walk;
 

@@ -137,7 +137,7 @@ pub(super) struct Importer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum FrameKey {
     Native { module: u32, address: u64 },
-    Symbolic { function: u32, file: u32, line: u32 },
+    Symbolic { function: u32, file: u32, line: u32, inlined: bool },
 }
 
 /// Stack and label set, value and samples.
@@ -168,10 +168,19 @@ impl Importer {
 
     /// A function by its name, mangled or not.
     pub(super) fn symbolic(&mut self, function: &str, file: &str, line: u32) -> Result<u32, ImportError> {
+        self.named(function, file, line, false)
+    }
+
+    /// A function that the compiler copied into the one above it in the stack.
+    pub(super) fn inlined(&mut self, function: &str, file: &str, line: u32) -> Result<u32, ImportError> {
+        self.named(function, file, line, true)
+    }
+
+    fn named(&mut self, function: &str, file: &str, line: u32, inlined: bool) -> Result<u32, ImportError> {
         let demangled = demangle(function);
         let function = self.strings.add(demangled.as_deref().unwrap_or(function))?;
         let file = self.strings.add(file)?;
-        self.frame(FrameKey::Symbolic { function, file, line })
+        self.frame(FrameKey::Symbolic { function, file, line, inlined })
     }
 
     pub(super) fn native(&mut self, build_id: BuildId, module: &str, address: u64) -> Result<u32, ImportError> {
@@ -259,7 +268,10 @@ impl Importer {
                     frames.address_delta.push(address.wrapping_sub(last_address) as i64);
                     last_address = address;
                 }
-                FrameKey::Symbolic { function, file, line } => {
+                FrameKey::Symbolic { function, file, line, inlined } => {
+                    if inlined {
+                        frames.inlined.push(frames.function.len() as u32);
+                    }
                     frames.module.push(0);
                     frames.function.push(function);
                     frames.file.push(file);

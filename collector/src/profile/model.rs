@@ -55,6 +55,8 @@ pub enum Frame {
         file: Arc<str>,
         /// Line, or 0.
         line: u32,
+        /// The compiler copied it into the function above it in the stack.
+        inlined: bool,
     },
     /// Stands at the root of a stack that was cut before it reached the thread's root.
     Truncated,

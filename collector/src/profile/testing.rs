@@ -124,7 +124,8 @@ fn symbolic(name: &str) -> Frame {
         return Frame::Truncated;
     }
     let function = name.rsplit('!').next().unwrap_or(name).trim_start_matches('~');
-    Frame::Symbolic { function: function.into(), file: "".into(), line: 0 }
+    let inlined = name.contains('~');
+    Frame::Symbolic { function: function.into(), file: "".into(), line: 0, inlined }
 }
 
 fn resolution(name: &str) -> Resolution {

@@ -159,11 +159,11 @@ pub(crate) struct Ordered {
 }
 
 fn compare(a: &Frame, b: &Frame) -> Ordering {
-    fn key(frame: &Frame) -> (u8, Option<BuildId>, u64, &str, &str, u32) {
+    fn key(frame: &Frame) -> (u8, Option<BuildId>, u64, &str, &str, u32, bool) {
         match frame {
-            Frame::Truncated => (0, None, 0, "", "", 0),
-            Frame::Native { build_id, address } => (1, Some(*build_id), *address, "", "", 0),
-            Frame::Symbolic { function, file, line } => (2, None, 0, function, file, *line),
+            Frame::Truncated => (0, None, 0, "", "", 0, false),
+            Frame::Native { build_id, address } => (1, Some(*build_id), *address, "", "", 0, false),
+            Frame::Symbolic { function, file, line, inlined } => (2, None, 0, function, file, *line, *inlined),
         }
     }
     key(a).cmp(&key(b))

@@ -94,7 +94,12 @@ impl Shape {
             let mut random = Random(variant);
             let mut part = shape.empty(false);
             // Every stack hangs below a root of its own variant.
-            let root = Frame::Symbolic { function: format!("variant_{variant}").into(), file: "".into(), line: 0 };
+            let root = Frame::Symbolic {
+                function: format!("variant_{variant}").into(),
+                file: "".into(),
+                line: 0,
+                inlined: false,
+            };
             let frame = part.frames.len() as u32;
             part.frames.push(root);
             for node in &mut part.nodes {
@@ -189,6 +194,7 @@ impl Shape {
             function: format!("service::layer_{}::module_{}::function_{i}", i % 9, i % 131).into(),
             file: format!("src/layer_{}/module_{}.rs", i % 9, i % 131).into(),
             line: 10 + i % 900,
+            inlined: false,
         });
         let mut nodes = Vec::new();
         let mut random = Random(1);

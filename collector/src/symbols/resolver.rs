@@ -65,12 +65,12 @@ impl Resolver {
                 }
                 Resolution::Symbols(symbols)
             }
-            Frame::Symbolic { function, file, line } => Resolution::Symbols(vec![Symbol {
+            Frame::Symbolic { function, file, line, inlined } => Resolution::Symbols(vec![Symbol {
                 function: function.clone(),
                 module: nameless.clone(),
                 file: file.clone(),
                 line: *line,
-                inlined: false,
+                inlined: *inlined,
             }]),
             Frame::Truncated => Resolution::Truncated,
         };

@@ -141,6 +141,9 @@ pub struct FrameTable {
     /// is of another module; modulo 2^64.
     #[prost(uint64, repeated, tag = "6")]
     pub address_step: ::prost::alloc::vec::Vec<u64>,
+    /// Symbolized frames that the compiler copied into the function above them in their stacks: positions in `function`, ascending.
+    #[prost(uint32, repeated, tag = "7")]
+    pub inlined: ::prost::alloc::vec::Vec<u32>,
 }
 /// A prefix tree over frames, root first. A stack is named by its leaf node.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

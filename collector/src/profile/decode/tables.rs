@@ -93,7 +93,8 @@ fn read_frames(wire: &v1::FrameTable, modules: &[Module], strings: &Strings) -> 
         same_length(what, column.len(), wire.module.len() - native)?;
     }
     let mut addresses = wire.address_delta.iter();
-    let mut symbols = wire.function.iter().zip(&wire.file).zip(&wire.line);
+    let mut symbols = wire.function.iter().zip(&wire.file).zip(&wire.line).zip(0u32..);
+    let mut inlined = wire.inlined.iter().copied().peekable();
     let mut address = 0u64;
     // One more than arrived: the tree may add the truncated frame.
     let mut frames = Vec::with_capacity(wire.module.len() + 1);
@@ -105,14 +106,20 @@ fn read_frames(wire: &v1::FrameTable, modules: &[Module], strings: &Strings) -> 
                 Frame::Native { build_id: lookup(modules, "module of frame", at, index)?.build_id, address }
             }
             None => {
-                let ((function, file), line) = symbols.next().unwrap_or(((&0, &0), &0));
+                let (((function, file), line), position) = symbols.next().unwrap_or((((&0, &0), &0), 0));
                 Frame::Symbolic {
                     function: strings.get("function of frame", at, *function)?.clone(),
                     file: strings.get("file of frame", at, *file)?.clone(),
                     line: *line,
+                    inlined: inlined.next_if_eq(&position).is_some(),
                 }
             }
         });
+    }
+    // Not ascending, or past the end.
+    if let Some(index) = inlined.next() {
+        let len = wire.function.len();
+        return Err(Rejection::Dangling { what: "inlined frame", at: 0, index: index.into(), len });
     }
     Ok(frames)
 }

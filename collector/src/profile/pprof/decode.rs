@@ -246,7 +246,14 @@ impl Stacks {
                 let dangling = ImportError::Dangling { what: "function", id: line.function_id };
                 let function = function.ok_or(dangling)?;
                 let (name, file) = (name(profile, function)?, text(profile, function.filename)?);
-                frames.push(importer.symbolic(name, file, u32::try_from(line.line).unwrap_or(0))?);
+                let line = u32::try_from(line.line).unwrap_or(0);
+                // The outermost was copied nowhere, the others each into the one before it.
+                let frame = if frames.is_empty() {
+                    importer.symbolic(name, file, line)?
+                } else {
+                    importer.inlined(name, file, line)?
+                };
+                frames.push(frame);
             }
             if frames.is_empty() {
                 frames.push(mappings.frame(location, importer)?);

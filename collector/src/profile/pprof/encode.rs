@@ -7,9 +7,9 @@ use flate2::write::GzEncoder;
 use prost::Message;
 use rustc_hash::FxHashMap;
 
+use super::locations::Locations;
 use super::mappings::Layout;
 use super::{Function, Line, Location, Profile, Sample, ValueType};
-use crate::profile::model::Node;
 use crate::profile::names;
 use crate::profile::resolution::{Resolution, Symbol};
 use crate::profile::tree::Resolved;
@@ -23,14 +23,6 @@ pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
     texts.add("");
     let layout = Layout::of(merged, resolutions, |text| texts.add(text));
     let mut functions = Functions::default();
-    let locations = merged.frames.iter().zip(resolutions).enumerate();
-    let location = locations.map(|(i, (frame, resolution))| Location {
-        id: i as u64 + 1,
-        line: lines(resolution, &mut functions, &mut texts),
-        ..layout.locate(frame)
-    });
-    let location = location.collect();
-
     // Counts as the first column, as profilers of CPU time do; values as the last one, which readers show by default. A type that
     // is called as the counts are has no counts beside it: readers know columns by their names.
     let t = &merged.profile_type;
@@ -38,6 +30,10 @@ pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
     let values = ValueType { r#type: texts.add(&t.name), unit: texts.add(&t.unit) };
     let sample_type = if t.name == COUNTS { vec![values] } else { vec![counts, values] };
     let columns = sample_type.len();
+    let mut locations = Locations::new(&merged.frames, |frame| Location {
+        line: lines(&resolutions[frame], &mut functions, &mut texts),
+        ..layout.locate(&merged.frames[frame])
+    });
     let mut sample: Vec<Sample> = Vec::new();
     let mut last = None;
     for row in &merged.rows {
@@ -51,13 +47,14 @@ pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
                 }
             }
             None => sample.push(Sample {
-                location_id: stack(&merged.nodes, row.node),
+                location_id: locations.stack(&merged.nodes, row.node),
                 value: row_values.to_vec(),
                 label: Vec::new(),
             }),
         }
         last = Some(row.node);
     }
+    let location = locations.locations;
     let profile = Profile {
         sample_type,
         sample,
@@ -78,18 +75,6 @@ pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
 
 fn clamp(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// Location ids from the leaf to the root.
-fn stack(nodes: &[Node], leaf: u32) -> Vec<u64> {
-    let mut ids = Vec::new();
-    let mut at = leaf;
-    while at != Node::ROOT {
-        let node = nodes[at as usize];
-        ids.push(u64::from(node.frame) + 1);
-        at = node.parent;
-    }
-    ids
 }
 
 fn lines(resolution: &Resolution, functions: &mut Functions, texts: &mut Texts) -> Vec<Line> {

@@ -5,6 +5,7 @@ mod columns;
 mod decode;
 mod encode;
 mod labels;
+mod locations;
 mod looks_like;
 mod mappings;
 mod storable;

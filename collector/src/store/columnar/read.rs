@@ -14,7 +14,7 @@ use tephra_proto::ids::{BuildId, SpanId, TraceId};
 use super::part::{Labels, Part, PartRow, PartSeries, PartSpan, PartTotal, PartTrace, PartWindow};
 use super::schema::{Table, kind_of, labels_from_text, types_from_text};
 use super::table::{Problem, TableFile};
-use super::write::{TRUNCATED, TRUNCATED_LINE};
+use super::write::{INLINED_ADDRESS, TRUNCATED, TRUNCATED_LINE};
 use crate::profile::model::{Frame, Link, Module, Node, ProfileType, SpanStatus, SpanSummary};
 use crate::store::bulk::Bulk;
 
@@ -386,7 +386,12 @@ impl Dictionary {
             } else if lines[i] == TRUNCATED_LINE && &*functions[i] == TRUNCATED {
                 Frame::Truncated
             } else {
-                Frame::Symbolic { function: functions[i].clone(), file: files[i].clone(), line: lines[i] as u32 }
+                Frame::Symbolic {
+                    function: functions[i].clone(),
+                    file: files[i].clone(),
+                    line: lines[i] as u32,
+                    inlined: addresses[i] == INLINED_ADDRESS,
+                }
             };
             self.frames.push(frame);
         }

@@ -57,7 +57,7 @@ fn part(service: &str) -> Part {
         modules: vec![Module { build_id, name: "libx.so".into() }],
         frames: vec![
             Frame::Native { build_id, address: u64::MAX },
-            Frame::Symbolic { function: "wait()".into(), file: "a.rs".into(), line: u32::MAX },
+            Frame::Symbolic { function: "wait()".into(), file: "a.rs".into(), line: u32::MAX, inlined: true },
             Frame::Truncated,
         ],
         nodes: vec![

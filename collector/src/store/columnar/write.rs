@@ -218,6 +218,7 @@ impl SegmentWriter {
                 }))?;
                 group.int64(frames.iter().map(|frame| match frame {
                     Frame::Native { address, .. } => *address as i64,
+                    Frame::Symbolic { inlined: true, .. } => INLINED_ADDRESS,
                     _ => 0,
                 }))?;
                 group.text(frames.iter().map(|frame| match frame {
@@ -280,6 +281,9 @@ impl SegmentWriter {
 /// How a truncated stack's stand-in is told from a function: no function has a negative line.
 pub(super) const TRUNCATED: &str = "[truncated]";
 pub(super) const TRUNCATED_LINE: i32 = -1;
+
+/// The address of a named frame that was inlined: others with a name have 0.
+pub(super) const INLINED_ADDRESS: i64 = 1;
 
 fn status_name(status: SpanStatus) -> &'static str {
     match status {

@@ -1,0 +1,152 @@
+//! Whatever was imported is exported as a file that other tools open, and that comes back as the same profile.
+
+mod plain;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use axum::http::StatusCode;
+
+use super::Lab;
+use crate::profile::fit::fit;
+use crate::profile::testing::Random;
+use plain::{Location, Place, Plain, Sample};
+
+const TYPES: [(&str, &str); 9] = [
+    ("samples", "count"),
+    ("cpu", "nanoseconds"),
+    ("wall-time", "nanoseconds"),
+    ("alloc_space", "bytes"),
+    ("inuse_space", "bytes"),
+    ("goroutine", "count"),
+    ("contentions", "count"),
+    ("delay", "nanoseconds"),
+    ("Lock Count", ""),
+];
+
+const FUNCTIONS: [&str; 9] = [
+    "main",
+    "größe::berechnen",
+    "日本語",
+    "operator<<(std::ostream&, int)",
+    "main.(*Server).handle",
+    "java/lang/Thread.run",
+    "<anonymous>",
+    "f;g 7",
+    "a",
+];
+
+const FILES: [&str; 4] = ["", "src/main.rs", "/usr/src/größe.c", "C:\\src\\main.cs"];
+
+/// What a label is called in a file, and once it was stored.
+const LABELS: [(&str, &str); 4] =
+    [("tenant", "tenant"), ("Thread Name", "thread_name"), ("http.route", "http.route"), ("日本", "unnamed")];
+
+/// A profile of one to four types, with inlined frames, labels and numbers.
+fn random(seed: u64) -> Plain {
+    let mut random = Random::new(seed);
+    let mut below = |limit: usize| random.next() as usize % limit;
+    let mut types: Vec<(String, String)> = Vec::new();
+    for _ in 0..=below(4) {
+        let (name, unit) = TYPES[below(TYPES.len())];
+        if types.iter().all(|(known, _)| known != name) {
+            types.push((name.to_owned(), unit.to_owned()));
+        }
+    }
+    let places: Vec<Place> = (0..30)
+        .map(|_| Place {
+            function: FUNCTIONS[below(FUNCTIONS.len())].to_owned(),
+            file: FILES[below(FILES.len())].to_owned(),
+            line: below(4) as u64 * 1_000,
+        })
+        .collect();
+    let locations: Vec<Location> =
+        (0..20).map(|_| (0..=below(3)).map(|_| places[below(places.len())].clone()).collect()).collect();
+    let samples = (0..60).map(|_| {
+        let labels = (0..below(3)).map(|_| (LABELS[below(LABELS.len())].0.to_owned(), format!("wert {}", below(3))));
+        let labels: BTreeMap<_, _> = labels.collect();
+        Sample {
+            stack: (0..1 + below(6)).map(|_| locations[below(locations.len())].clone()).collect(),
+            values: types.iter().map(|_| below(4) as i64 * below(1_000_000) as i64).collect(),
+            labels,
+            numbers: (0..below(2)).map(|_| ("bytes".to_owned(), 512)).collect(),
+        }
+    });
+    let samples = samples.collect();
+    Plain { types, samples, duration_nanos: 10_000_000_000 }
+}
+
+/// As it is exported: for now without labels.
+fn stored(mut profile: Plain) -> Plain {
+    profile.samples.iter_mut().for_each(|sample| sample.labels.clear());
+    profile
+}
+
+async fn import(lab: &Lab, service: &str, file: Vec<u8>) -> serde_json::Value {
+    let got = lab.post(&format!("/api/v1/profiles?service={service}&at=now-10m"), file).await;
+    assert_eq!(got.status, StatusCode::OK, "{}", got.text());
+    got.json()
+}
+
+async fn export(lab: &Lab, service: &str, name: &str) -> Vec<u8> {
+    let query = format!("service={service}&type={}&from=now-1h", fit(name));
+    let got = lab.get(&format!("/api/v1/flamegraph?{query}&format=pprof")).await;
+    assert_eq!(got.status, StatusCode::OK, "{}", got.text());
+    got.body.to_vec()
+}
+
+#[tokio::test]
+async fn what_was_imported_is_exported_and_comes_back_the_same() {
+    let lab = Lab::new().await;
+    for seed in 1..=24 {
+        let original = random(seed);
+        let answer = import(&lab, &format!("s{seed}"), original.write()).await;
+        assert!(answer["left_out"].as_array().unwrap().iter().all(|left| left["name"] == "bytes"), "{answer}");
+        let types = answer["types"].as_array().unwrap();
+        let is_stored = |name: &str| types.iter().any(|stored| stored["name"] == *fit(name));
+        for (name, _) in original.types.iter().filter(|(name, _)| is_stored(name)) {
+            let file = export(&lab, &format!("s{seed}"), name).await;
+            let exported = Plain::read(&file);
+            assert_eq!(exported.sums(&fit(name)), stored(original.clone()).sums(name), "{name} of seed {seed}");
+            assert_eq!(exported.duration_nanos, original.duration_nanos);
+            let again = format!("s{seed}-{}", fit(name));
+            let answer = import(&lab, &again, file).await;
+            assert_eq!(
+                (&answer["left_out"], &answer["names_made_fit"]),
+                (&serde_json::json!([]), &0.into()),
+                "{answer}"
+            );
+            let back = Plain::read(&export(&lab, &again, name).await);
+            assert_eq!(back, exported, "{name} of seed {seed}");
+        }
+    }
+}
+
+/// `TEPHRA_TEST_GO` names the Go tool, whose pprof is what the format's owner reads it with; `cargo xtask test` looks for it, or says
+/// in its summary that there is none.
+#[tokio::test]
+async fn go_tool_pprof_opens_every_type() {
+    let Some(go) = std::env::var_os("TEPHRA_TEST_GO") else {
+        println!("skipped: TEPHRA_TEST_GO names no Go tool");
+        return;
+    };
+    let lab = Lab::new().await;
+    let stack = |names: &[&str]| -> Vec<Location> {
+        let place = |name: &&str| vec![Place { function: (*name).to_owned(), file: "a.c".to_owned(), line: 7 }];
+        names.iter().map(place).collect()
+    };
+    for (i, (name, unit)) in TYPES.iter().enumerate() {
+        let sample = Sample { stack: stack(&["main", "work"]), values: vec![5], ..Sample::default() };
+        let types = vec![((*name).to_owned(), (*unit).to_owned())];
+        import(&lab, &format!("s{i}"), Plain { types, samples: vec![sample], duration_nanos: 10_000_000_000 }.write())
+            .await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("e.pb.gz");
+        std::fs::write(&file, export(&lab, &format!("s{i}"), name).await).unwrap();
+        let output = Command::new(&go).args(["tool", "pprof", "-top"]).arg(&file).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let work = text.lines().find(|line| line.ends_with(" work")).unwrap_or_else(|| panic!("{text}"));
+        assert!(work.trim_start().starts_with('5'), "{text}");
+    }
+}
