@@ -98,7 +98,7 @@ impl Target {
         objects: &[StoredObject],
         link: bool,
     ) -> Result<Fetched, BackupError> {
-        let left = Arc::new(Mutex::new(objects.to_vec().into_iter()));
+        let left = Arc::new(Mutex::new(Vec::from(objects).into_iter()));
         let workers = (0..AT_ONCE).map(|_| {
             let (target, source, left) = (self.clone(), source.clone(), left.clone());
             tokio::task::spawn_blocking(move || target.fetch_some(&source, &left, link))
