@@ -6,7 +6,7 @@ use crate::profile::flame::{Annotations, DiffAnnotations, Flame};
 use crate::profile::fold;
 use crate::profile::header::{Coverage, Mover, Sentence, SideInfo};
 use crate::profile::markdown;
-use crate::profile::model::Merged;
+use crate::profile::model::{Labelled, Merged};
 use crate::profile::prune::{PruneOptions, prune};
 use crate::profile::speedscope::speedscope;
 use crate::profile::svg;
@@ -157,10 +157,10 @@ impl View {
     }
 }
 
-/// One profile as gzipped pprof. Looks up symbols, so it blocks.
-pub fn pprof(merged: &Merged, symbols: &Symbols) -> Vec<u8> {
+/// One profile as gzipped pprof, with labels. Looks up symbols, so it blocks.
+pub fn pprof(Labelled { merged, label_sets }: &Labelled, symbols: &Symbols) -> Vec<u8> {
     let resolutions = symbols.resolve(&merged.modules, &merged.frames);
-    crate::profile::pprof::encode((merged, &resolutions))
+    crate::profile::pprof::encode_labelled((merged, &resolutions), label_sets)
 }
 
 impl From<ViewOptions> for PruneOptions {

@@ -132,6 +132,15 @@ pub struct Merged {
     pub cost: Cost,
 }
 
+/// A sum whose rows are told apart by the labels of their samples instead of by time.
+#[derive(Debug, Clone)]
+pub struct Labelled {
+    /// The sum. The `replicate` of a row is an index into `label_sets`.
+    pub merged: Merged,
+    /// Combinations of labels, as (name, value) by name.
+    pub label_sets: Vec<Vec<(String, String)>>,
+}
+
 /// What a sum took: for whoever wonders where the time went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use super::cancel::Cancel;
 use super::levels::Piece;
-use super::merge::{Merger, same_measure};
+use super::merge::{Merger, Parts, same_measure};
 use super::plan::{Matcher, PartPick, Plan};
-use super::slices::Slices;
 use super::{QueryError, Selection};
 use crate::profile::model::ProfileType;
 use crate::profile::union::Moved;
@@ -65,7 +64,7 @@ impl<'a> Columns<'a> {
         store: &Store,
         thread: usize,
         threads: usize,
-        slices: &Slices,
+        parts: Parts<'_>,
         merger: &mut Merger,
         cancel: &Cancel,
     ) -> Result<(), QueryError> {
@@ -74,19 +73,19 @@ impl<'a> Columns<'a> {
         for group in self.groups.iter().filter(|group| share.contains(&group.rows_before)) {
             cancel.check()?;
             if open.as_ref().is_none_or(|open| open.at != group.part) {
-                open = self.open(store, group.part)?;
+                open = self.open(store, group.part, parts)?;
                 if let Some(open) = &open {
                     merger.name_modules(&open.dictionary);
                 }
             }
             if let Some(open) = &mut open {
-                open.add(store, group.group, slices, merger)?;
+                open.add(store, group.group, parts, merger)?;
             }
         }
         Ok(())
     }
 
-    fn open(&self, store: &Store, at: usize) -> Result<Option<Open<'_>>, QueryError> {
+    fn open(&self, store: &Store, at: usize, parts: Parts<'_>) -> Result<Option<Open<'_>>, QueryError> {
         let Some(part) = self.parts.get(at) else { return Ok(None) };
         let Some(dictionary) = part.dictionary(store, true)? else { return Ok(None) };
         let wanted: Vec<bool> = dictionary
@@ -98,11 +97,17 @@ impl<'a> Columns<'a> {
             })
             .collect();
         let of_type = |i: usize| dictionary.series[i].profile_type.name == self.profile_type.name;
-        let all = (0..wanted.len()).filter(|i| of_type(*i)).all(|i| wanted[i]);
+        let all = parts.sets.is_none() && (0..wanted.len()).filter(|i| of_type(*i)).all(|i| wanted[i]);
+        let mut sets = vec![0; wanted.len()];
+        if let Some(known) = parts.sets {
+            for (i, series) in dictionary.series.iter().enumerate().filter(|(i, _)| wanted[*i]) {
+                sets[i] = known.number(series.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+            }
+        }
         let moved = Moved::new(dictionary.frames.len(), dictionary.nodes.len());
         let sums = vec![(0, 0); dictionary.nodes.len()];
         let touched = vec![0; dictionary.nodes.len().div_ceil(64)];
-        Ok(Some(Open { at, part, dictionary, wanted, all, moved, sums, touched }))
+        Ok(Some(Open { at, part, dictionary, wanted, all, sets, moved, sums, touched }))
     }
 }
 
@@ -115,6 +120,8 @@ struct Open<'a> {
     wanted: Vec<bool>,
     /// Every series of the type is wanted: their column need not be read.
     all: bool,
+    /// By series: which labels its samples have, where that is asked.
+    sets: Vec<u16>,
     moved: Moved,
     /// Value and samples by node, of one replicate.
     sums: Vec<(u64, u64)>,
@@ -123,17 +130,24 @@ struct Open<'a> {
 }
 
 impl Open<'_> {
-    fn add(&mut self, store: &Store, group: usize, slices: &Slices, merger: &mut Merger) -> Result<(), QueryError> {
+    fn add(&mut self, store: &Store, group: usize, parts: Parts<'_>, merger: &mut Merger) -> Result<(), QueryError> {
         let read = self.part.segment.samples(store.bulk().as_ref(), group, !self.all);
         let Some(columns) = store.checked(&self.part.row.segment.id, read)? else { return Ok(()) };
         let mut start = 0;
         let mut replicate = None;
         while let Some(window) = columns.windows.get(start) {
-            let same = columns.windows[start..].iter().take_while(|other| *other == window).count();
+            let mut same = columns.windows[start..].iter().take_while(|other| *other == window).count();
+            let mut set = None;
+            if let (Some(_), Some(series)) = (parts.sets, columns.series.get(start)) {
+                // Within a window rows are sorted by series.
+                same = columns.series[start..start + same].iter().take_while(|other| *other == series).count();
+                set = self.dictionary.series_index(*series).and_then(|index| self.sets.get(index as usize).copied());
+            }
             let rows = start..start + same;
             start += same;
             let window_ms = *window as u64;
-            let Some(of) = slices.replicate(window_ms).filter(|_| self.part.wants(window_ms)) else { continue };
+            let Some(of) = parts.slices.replicate(window_ms).filter(|_| self.part.wants(window_ms)) else { continue };
+            let of = set.unwrap_or(of);
             if replicate.is_some_and(|before| before != of) {
                 self.flush(replicate, merger)?;
             }

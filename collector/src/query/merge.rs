@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use tephra_proto::ids::{BuildId, TraceId};
 
+use super::label_sets::LabelSets;
 use super::plan::Matcher;
 use super::slices::Slices;
 use super::sums::Sums;
@@ -23,6 +24,22 @@ pub(super) struct Sources {
     pub(super) windows: u64,
     pub(super) instances: BTreeSet<String>,
     pub(super) labels: BTreeSet<(String, String)>,
+}
+
+/// What the sums of a stack are told apart by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts<'a> {
+    /// Time, …
+    pub(super) slices: &'a Slices,
+    /// … or the labels of samples, where given.
+    pub(super) sets: Option<&'a LabelSets>,
+}
+
+impl<'a> Parts<'a> {
+    /// Time.
+    pub(super) fn of_time(slices: &'a Slices) -> Self {
+        Self { slices, sets: None }
+    }
 }
 
 /// Sums windows of one type. For gauges everything is weighted by the milliseconds of the window.
@@ -48,11 +65,37 @@ impl Merger {
         }
     }
 
-    /// Adds a window's series of this type that have the labels to a replicate; only rows of one trace where given.
+    /// Adds a window's series of this type that have the labels, each to its part; only rows of one trace where given.
+    pub(super) fn add_parts(
+        &mut self,
+        window: &Window,
+        parts: Parts<'_>,
+        labels: &Matcher<'_>,
+        trace: Option<TraceId>,
+    ) -> Result<(), QueryError> {
+        let Some(replicate) = parts.slices.replicate(window.header.start_ms) else { return Ok(()) };
+        let part = |series: &Series| match parts.sets {
+            Some(sets) => sets.number(series.labels.iter().map(|(name, value)| (&**name, &**value))),
+            None => Ok(replicate),
+        };
+        self.add_by(window, part, labels, trace)
+    }
+
+    /// The same for a window that is one part.
     pub(super) fn add(
         &mut self,
         window: &Window,
         replicate: u16,
+        labels: &Matcher<'_>,
+        trace: Option<TraceId>,
+    ) -> Result<(), QueryError> {
+        self.add_by(window, |_| Ok(replicate), labels, trace)
+    }
+
+    fn add_by(
+        &mut self,
+        window: &Window,
+        part: impl Fn(&Series) -> Result<u16, QueryError>,
         labels: &Matcher<'_>,
         trace: Option<TraceId>,
     ) -> Result<(), QueryError> {
@@ -71,15 +114,18 @@ impl Merger {
             Kind::Gauge => u128::from(window.header.duration_ms),
         };
         let mut moved = Moved::new(window.frames.len(), window.nodes.len());
-        for row in wanted.into_iter().flat_map(|series| &series.rows) {
-            if let Some(wanted) = trace {
-                let link = row.link.and_then(|link| window.links.get(link as usize));
-                if link.is_none_or(|link| link.trace_id != wanted) {
-                    continue;
+        for series in wanted {
+            let part = part(series)?;
+            for row in &series.rows {
+                if let Some(wanted) = trace {
+                    let link = row.link.and_then(|link| window.links.get(link as usize));
+                    if link.is_none_or(|link| link.trace_id != wanted) {
+                        continue;
+                    }
                 }
+                let node = self.stacks.node(&window.frames, &window.nodes, row.node, &mut moved);
+                self.sums.add(node, part, u128::from(row.value) * weight, u128::from(row.samples) * weight);
             }
-            let node = self.stacks.node(&window.frames, &window.nodes, row.node, &mut moved);
-            self.sums.add(node, replicate, u128::from(row.value) * weight, u128::from(row.samples) * weight);
         }
         self.check_size()
     }
@@ -135,7 +181,8 @@ impl Merger {
     }
 
     /// The answer, in canonical order.
-    pub(super) fn finish(self, range: TimeRange, slices: &Slices, sources: Sources) -> Result<Merged, QueryError> {
+    pub(super) fn finish(self, range: TimeRange, parts: Parts<'_>, sources: Sources) -> Result<Merged, QueryError> {
+        let slices = parts.slices;
         let overflow = || QueryError::Overflow { profile_type: self.profile_type.name.clone() };
         let divisor = match self.profile_type.kind {
             Kind::Counter => 1,
@@ -150,6 +197,7 @@ impl Merger {
                 |sum: u128, divisor: u128| u64::try_from((sum + divisor / 2) / divisor).map_err(|_| overflow());
             let seen = match self.profile_type.kind {
                 Kind::Counter => 1,
+                Kind::Gauge if parts.sets.is_some() => divisor,
                 Kind::Gauge => covered_ms(&replicate_seconds, replicate),
             };
             let value = rounded(value, divisor)?;

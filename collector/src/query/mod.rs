@@ -8,6 +8,7 @@
 //! | [`slices`] | replicates and covered time |
 //! | [`scan`], [`columns`] | opens windows and parts on several threads |
 //! | [`merge`], [`sums`] | the exact sum of prefix trees, and the canonical order of the answer |
+//! | [`label_sets`] | the same told apart by the labels of samples, for exports |
 //! | [`linked`] | windows of single traces, from compacted segments |
 //! | [`timeline`], [`overview`], [`trace`] | answers other than one merged profile |
 //! | [`fit`] | what does not fit the limits is answered for the newest part of the range that does |
@@ -19,6 +20,7 @@ mod cancel;
 mod columns;
 mod fit;
 mod flight;
+mod label_sets;
 mod levels;
 mod linked;
 mod merge;
@@ -46,7 +48,7 @@ pub use selection::{QueryError, QueryLimits, Selection, TimeRange};
 pub use timeline::REST_LABEL;
 
 use crate::profile::decode::Window;
-use crate::profile::model::{Cost, Merged, Partial, ProfileType, SpanSummary};
+use crate::profile::model::{Cost, Labelled, Merged, Partial, ProfileType, SpanSummary};
 use crate::store::catalog::{Horizons, LevelSegment};
 use crate::store::columnar::schema::Table;
 use crate::store::compact::levels::TRACES;
@@ -54,7 +56,9 @@ use crate::store::{Store, StoreError};
 use cancel::Cancel;
 use fit::newest_that_fits;
 use flight::SingleFlight;
+use label_sets::LabelSets;
 use levels::{Piece, Wish};
+use merge::Parts;
 use plan::{Matcher, Measured, Plan, Wanted, gather};
 use tokio::time::Instant;
 
@@ -111,9 +115,36 @@ impl QueryEngine {
         Ok(Merged { from_ms: selection.from_ms, until_ms: selection.until_ms, partial, ..merged })
     }
 
+    /// The same told apart by the labels of samples instead of by time; without labels where the limits do not allow that.
+    ///
+    /// # Errors
+    /// As [`QueryEngine::merge`].
+    pub async fn merge_by_labels(&self, selection: &Selection) -> Result<Labelled, QueryError> {
+        let names = self.sample_labels(&selection.service).await?;
+        let sets = Arc::new(LabelSets::new(names));
+        match self.merge_split(selection.clone(), self.deadline(), Some(sets.clone())).await {
+            Ok(merged) => Ok(sets.name(merged)),
+            Err(error) if error.limit().is_none() => Err(error),
+            Err(_) => {
+                let merged = self.merge(selection).await?;
+                Ok(Labelled { merged: Merged::clone(&merged), label_sets: Vec::new() })
+            }
+        }
+    }
+
     async fn merge_all(&self, selection: Selection, deadline: Instant) -> Result<Merged, QueryError> {
+        self.merge_split(selection, deadline, None).await
+    }
+
+    async fn merge_split(
+        &self,
+        selection: Selection,
+        deadline: Instant,
+        by_labels: Option<Arc<LabelSets>>,
+    ) -> Result<Merged, QueryError> {
         let sources = self.prepare(&selection).await?;
         self.run(deadline, move |store, limits, cancel| {
+            let sets = by_labels.as_deref();
             let by_instance = selection.labels.iter().any(|(name, _)| name == "instance");
             let wish = Wish::replicates(selection.range(), by_instance);
             let started = Instant::now();
@@ -121,15 +152,14 @@ impl QueryEngine {
             let slices = slices::replicates(selection.range(), &plan.spans(), plan.coarsest_ms());
             let linked = sources.narrow(store, &mut plan, &selection, cancel)?;
             let planned = Instant::now();
-            let (mut merger, rows) = scan::sum(store, &plan, &slices, &selection, limits, cancel)?;
+            let (mut merger, rows) =
+                scan::sum(store, &plan, Parts { slices: &slices, sets }, &selection, limits, cancel)?;
             let labels = Matcher::new(&selection.labels);
             for window in &linked {
-                if let Some(replicate) = slices.replicate(window.header.start_ms) {
-                    merger.add(window, replicate, &labels, selection.trace)?;
-                }
+                merger.add_parts(window, Parts { slices: &slices, sets }, &labels, selection.trace)?;
             }
             let scanned = Instant::now();
-            let mut merged = merger.finish(selection.range(), &slices, plan.sources())?;
+            let mut merged = merger.finish(selection.range(), Parts { slices: &slices, sets }, plan.sources())?;
             merged.cost = Cost {
                 plan: planned - started,
                 scan: scanned - planned,

@@ -5,9 +5,8 @@ use std::thread;
 
 use super::cancel::Cancel;
 use super::columns::Columns;
-use super::merge::Merger;
+use super::merge::{Merger, Parts};
 use super::plan::{Matcher, Plan};
-use super::slices::Slices;
 use super::{QueryError, QueryLimits, Selection};
 use crate::store::Store;
 
@@ -18,7 +17,7 @@ const CHUNK: usize = 32;
 pub(super) fn sum(
     store: &Store,
     plan: &Plan,
-    slices: &Slices,
+    parts: Parts<'_>,
     selection: &Selection,
     limits: &QueryLimits,
     cancel: &Cancel,
@@ -29,7 +28,7 @@ pub(super) fn sum(
     let threads = limits.threads.min(plan.carriers.len().div_ceil(CHUNK) + columns.len()).max(1);
     let work = |thread: usize| -> Result<Merger, QueryError> {
         let mut merger = Merger::new(plan.profile_type.clone(), limits);
-        columns.sum(store, thread, threads, slices, &mut merger, cancel)?;
+        columns.sum(store, thread, threads, parts, &mut merger, cancel)?;
         loop {
             let start = next.fetch_add(CHUNK, Ordering::Relaxed);
             let Some(rest) = plan.carriers.get(start..).filter(|rest| !rest.is_empty()) else {
@@ -37,9 +36,11 @@ pub(super) fn sum(
             };
             for pick in rest.iter().take(CHUNK) {
                 cancel.check()?;
-                let Some(replicate) = slices.replicate(pick.info().start_ms) else { continue };
+                if parts.slices.replicate(pick.info().start_ms).is_none() {
+                    continue;
+                }
                 if let Some(window) = store.window(&pick.segment, pick.info())? {
-                    merger.add(&window, replicate, &labels, selection.trace)?;
+                    merger.add_parts(&window, parts, &labels, selection.trace)?;
                 }
             }
         }
@@ -48,7 +49,7 @@ pub(super) fn sum(
     if threads == 1 {
         return Ok((work(0)?, rows));
     }
-    let parts: Vec<Result<Merger, QueryError>> = thread::scope(|scope| {
+    let sums: Vec<Result<Merger, QueryError>> = thread::scope(|scope| {
         let handles: Vec<_> = (0..threads)
             .map(|thread| {
                 let work = &work;
@@ -60,10 +61,10 @@ pub(super) fn sum(
             .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    let mut parts = parts.into_iter();
-    let mut merged = parts.next().unwrap_or_else(|| Ok(Merger::new(plan.profile_type.clone(), limits)))?;
-    for part in parts {
-        merged.absorb(part?)?;
+    let mut sums = sums.into_iter();
+    let mut merged = sums.next().unwrap_or_else(|| Ok(Merger::new(plan.profile_type.clone(), limits)))?;
+    for sum in sums {
+        merged.absorb(sum?)?;
     }
     Ok((merged, rows))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tephra_proto::ids::{ServiceName, TraceId};
 
-use super::merge::{Merger, Sources};
+use super::merge::{Merger, Parts, Sources};
 use super::plan::Matcher;
 use super::slices::{Span, replicates};
 use super::*;
@@ -70,7 +70,7 @@ fn merge_in_parts(windows: &[&Window], parts: usize, kind: Kind) -> Merged {
         }
         whole.absorb(merger).unwrap();
     }
-    whole.finish(range, &slices, Sources::default()).unwrap()
+    whole.finish(range, Parts::of_time(&slices), Sources::default()).unwrap()
 }
 
 fn any_rows() -> impl Strategy<Value = Vec<TestRow>> {

@@ -8,7 +8,7 @@ use tephra_proto::ids::TraceId;
 
 use super::cancel::Cancel;
 use super::linked;
-use super::merge::{Merger, Sources};
+use super::merge::{Merger, Parts, Sources};
 use super::plan::Matcher;
 use super::slices::{Span, replicates};
 use super::{QueryError, QueryLimits, TRACE_SAMPLES_MAX, TimeRange, TraceSample, TraceService, TraceView};
@@ -207,7 +207,7 @@ fn one_service(
                     merger.add(window, replicate, &Matcher::new(&[]), Some(trace_id))?;
                 }
             }
-            merger.finish(range, &slices, sources.clone())
+            merger.finish(range, Parts::of_time(&slices), sources.clone())
         })
         .collect::<Result<Vec<_>, QueryError>>()?;
     Ok(TraceService { service, spans, types, samples, samples_left_out })

@@ -77,22 +77,25 @@ pub(super) async fn flamegraph(
         return Ok(unchanged);
     }
     let answer = async {
-        let merged = engine.merge(&selection).await?;
-        let partial = merged.partial;
-        fits(format, partial)?;
         let symbols = state.symbols.clone();
         let service = selection.service.to_string();
         let name = format!("{service}-{}-{}", selection.profile_type, selection.from_ms);
-        let timing = Timing::of(&[merged.cost]);
-        let (payload, timing) = if format == Format::Pprof {
+        if format == Format::Pprof {
+            let labelled = engine.merge_by_labels(&selection).await?;
+            fits(format, labelled.merged.partial)?;
+            let timing = Timing::of(&[labelled.merged.cost]);
             // Already gzipped, and the file is expected to be.
-            let content = blocking(move || analysis::pprof(&merged, &symbols)).await?;
+            let content = blocking(move || analysis::pprof(&labelled, &symbols)).await?;
             let name = format!("{name}.pb.gz");
-            (Payload::attachment(&HeaderMap::new(), "application/octet-stream", content, &name), timing)
-        } else {
-            let view = move || analysis::flamegraph(&service, &merged, &symbols, options);
-            written(headers, format, name, timing, view).await?
-        };
+            let payload = Payload::attachment(&HeaderMap::new(), "application/octet-stream", content, &name);
+            return Ok((payload, timing, None));
+        }
+        let merged = engine.merge(&selection).await?;
+        let partial = merged.partial;
+        fits(format, partial)?;
+        let timing = Timing::of(&[merged.cost]);
+        let view = move || analysis::flamegraph(&service, &merged, &symbols, options);
+        let (payload, timing) = written(headers, format, name, timing, view).await?;
         Ok((payload, timing, partial))
     };
     let (payload, timing, partial) = state.bench.run(answer).await?;

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use super::Lab;
 use crate::profile::fit::fit;
 use crate::profile::testing::Random;
+use crate::store::{compact, now_ms};
 use plain::{Location, Place, Plain, Sample};
 
 const TYPES: [(&str, &str); 9] = [
@@ -76,9 +77,12 @@ fn random(seed: u64) -> Plain {
     Plain { types, samples, duration_nanos: 10_000_000_000 }
 }
 
-/// As it is exported: for now without labels.
+/// As it is once it was stored: labels by the names they have then.
 fn stored(mut profile: Plain) -> Plain {
-    profile.samples.iter_mut().for_each(|sample| sample.labels.clear());
+    let name = |given: &str| LABELS.iter().find(|label| label.0 == given).map_or(given, |label| label.1).to_owned();
+    for sample in &mut profile.samples {
+        sample.labels = sample.labels.iter().map(|(key, value)| (name(key), value.clone())).collect();
+    }
     profile
 }
 
@@ -98,6 +102,7 @@ async fn export(lab: &Lab, service: &str, name: &str) -> Vec<u8> {
 #[tokio::test]
 async fn what_was_imported_is_exported_and_comes_back_the_same() {
     let lab = Lab::new().await;
+    let mut exports = Vec::new();
     for seed in 1..=24 {
         let original = random(seed);
         let answer = import(&lab, &format!("s{seed}"), original.write()).await;
@@ -118,7 +123,14 @@ async fn what_was_imported_is_exported_and_comes_back_the_same() {
             );
             let back = Plain::read(&export(&lab, &again, name).await);
             assert_eq!(back, exported, "{name} of seed {seed}");
+            exports.push((format!("s{seed}"), name.clone(), exported));
         }
+    }
+    assert!(exports.iter().any(|(_, _, file)| file.samples.iter().any(|sample| sample.labels.len() == 2)));
+    while compact::step(&lab.store, now_ms() + 3_600_000, 0, None).await.unwrap() {}
+    for (service, name, before) in exports {
+        let after = Plain::read(&export(&lab, &service, &name).await);
+        assert_eq!(after, before, "{name} of {service}, compacted");
     }
 }
 

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::locations::Locations;
 use super::mappings::Layout;
-use super::{Function, Line, Location, Profile, Sample, ValueType};
+use super::{Function, Label, Line, Location, Profile, Sample, ValueType};
 use crate::profile::names;
 use crate::profile::resolution::{Resolution, Symbol};
 use crate::profile::tree::Resolved;
@@ -18,7 +18,12 @@ use crate::profile::tree::Resolved;
 const COUNTS: &str = "samples";
 
 /// A gzipped pprof profile.
-pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
+pub fn encode(resolved: Resolved<'_>) -> Vec<u8> {
+    encode_labelled(resolved, &[])
+}
+
+/// The same with labels, as (name, value): the replicate of a row says which; none, where there are none.
+pub fn encode_labelled((merged, resolutions): Resolved<'_>, label_sets: &[Vec<(String, String)>]) -> Vec<u8> {
     let mut texts = Texts::default();
     texts.add("");
     let layout = Layout::of(merged, resolutions, |text| texts.add(text));
@@ -30,6 +35,7 @@ pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
     let values = ValueType { r#type: texts.add(&t.name), unit: texts.add(&t.unit) };
     let sample_type = if t.name == COUNTS { vec![values] } else { vec![counts, values] };
     let columns = sample_type.len();
+    let labels: Vec<Vec<Label>> = label_sets.iter().map(|set| labels(set, &mut texts)).collect();
     let mut locations = Locations::new(&merged.frames, |frame| Location {
         line: lines(&resolutions[frame], &mut functions, &mut texts),
         ..layout.locate(&merged.frames[frame])
@@ -39,7 +45,8 @@ pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
     for row in &merged.rows {
         let both = [clamp(row.samples), clamp(row.value)];
         let row_values = &both[both.len() - columns..];
-        match sample.last_mut().filter(|_| last == Some(row.node)) {
+        let labels = labels.get(usize::from(row.replicate)).map(Vec::as_slice).unwrap_or_default();
+        match sample.last_mut().filter(|sample| last == Some(row.node) && sample.label == labels) {
             // Rows are sorted: replicates of one stack follow each other.
             Some(sample) => {
                 for (sum, add) in sample.value.iter_mut().zip(row_values) {
@@ -49,7 +56,7 @@ pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
             None => sample.push(Sample {
                 location_id: locations.stack(&merged.nodes, row.node),
                 value: row_values.to_vec(),
-                label: Vec::new(),
+                label: labels.to_vec(),
             }),
         }
         last = Some(row.node);
@@ -71,6 +78,10 @@ pub fn encode((merged, resolutions): Resolved<'_>) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(&profile.encode_to_vec()).expect("memory takes what it is given");
     gzip.finish().expect("memory takes what it is given")
+}
+
+fn labels(set: &[(String, String)], texts: &mut Texts) -> Vec<Label> {
+    set.iter().map(|(name, value)| Label { key: texts.add(name), str: texts.add(value) }).collect()
 }
 
 fn clamp(value: u64) -> i64 {

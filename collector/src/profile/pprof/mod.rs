@@ -16,7 +16,7 @@ mod tests;
 mod utf8;
 
 pub use decode::{Imported, decode, decode_as};
-pub use encode::encode;
+pub use encode::{encode, encode_labelled};
 pub use looks_like::LooksLike;
 
 /// `perftools.profiles.Profile`.
