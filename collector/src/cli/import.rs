@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::client::{Server, query, selection};
 use super::fail;
+use crate::alerts::time;
 
 /// What `tephra import` takes.
 #[derive(Debug, clap::Args)]
@@ -20,9 +21,12 @@ pub(super) struct Args {
     /// As what to store it, such as service=checkout,version=v2
     #[arg(value_name = "SELECTION")]
     selection: String,
-    /// When it was taken; what the file says, or now, if left out
+    /// When it started, such as now-5m; what the file says if left out, and if it says nothing, it has just ended
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
+    /// How long it took, such as 30s; what the file says if left out, and 10s if it says nothing
+    #[arg(long, value_name = "DURATION")]
+    duration: Option<String>,
     /// How a type adds up, where its name does not say: a gauge is a state, such as what is in use; a counter counts events
     #[arg(long = "kind", value_name = "TYPE=gauge|counter", value_parser = kind)]
     kinds: Vec<(String, String)>,
@@ -45,10 +49,12 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(content) => content,
         Err(error) => return fail(1, &format!("cannot read {}: {error}", args.file.display())),
     };
-    let at = args.at.as_ref().map(|at| format!("&at={}", crate::alerts::link::encode(at))).unwrap_or_default();
+    let given = [("at", &args.at), ("duration", &args.duration)];
+    let given = given.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
+    let times: String = given.map(|(name, value)| format!("&{name}={}", crate::alerts::link::encode(value))).collect();
     let kinds: String =
         args.kinds.iter().map(|(name, kind)| format!("&kind.{}={kind}", crate::alerts::link::encode(name))).collect();
-    match args.server.post(&format!("/api/v1/profiles?{query}{at}{kinds}"), &content) {
+    match args.server.post(&format!("/api/v1/profiles?{query}{times}{kinds}"), &content) {
         Ok(answer) => {
             let _ = write!(std::io::stdout(), "{}", report(&answer));
             ExitCode::SUCCESS
@@ -72,6 +78,14 @@ fn report(answer: &Value) -> String {
         let sums: Vec<String> = sums.map(|sum| sum.trim_end().to_owned()).collect();
         let (samples, stacks) = (number(answer, "stored_samples"), number(answer, "stacks"));
         lines.push(format!("stored {} ({} in {})", sums.join(", "), many(samples, "sample"), many(stacks, "stack")));
+    }
+    let (from, until) = (number(answer, "from"), number(answer, "until"));
+    if until > from {
+        let (start, length) = (time::format_utc(from), time::format_duration(until - from));
+        lines.push(format!("it counts from {start}, for {length}"));
+    }
+    if answer.get("duration_known") == Some(&Value::Bool(false)) {
+        lines.push("the file does not say how long it took: --duration does".to_owned());
     }
     let lost = number(answer, "samples_without_stack");
     if lost > 0 {
@@ -118,6 +132,14 @@ mod tests {
              \"Wall-Time\" is called wall_time here\n\
              2 names made readable\n\
              left out: alloc is a number\n"
+        );
+        let timed = json!({
+            "stored_samples": 0, "stacks": 0, "types": [], "from": 1_772_373_600_000u64, "until": 1_772_373_610_000u64,
+            "duration_known": false,
+        });
+        assert_eq!(
+            report(&timed).lines().skip(1).collect::<Vec<_>>(),
+            ["it counts from 2026-03-01 14:00 UTC, for 10s", "the file does not say how long it took: --duration does"]
         );
         let idle = json!({ "stored_samples": 0, "stacks": 0, "types": [{ "name": "cpu", "unit": "", "value": 0 }] });
         assert_eq!(report(&idle), "nothing was sampled: stored as a time without cpu\n");

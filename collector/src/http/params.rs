@@ -147,6 +147,18 @@ impl Params {
         }
     }
 
+    /// Takes a duration, in milliseconds.
+    ///
+    /// # Errors
+    /// When it is not one.
+    pub fn duration(&mut self, name: &str) -> Result<Option<u64>, ApiError> {
+        let Some(text) = self.take(name)? else { return Ok(None) };
+        match time::parse_duration(&text) {
+            Ok(ms) => Ok(Some(ms)),
+            Err(error) => Err(ApiError::invalid(format!("{name}: {error}"), error.hint())),
+        }
+    }
+
     /// Takes `from` and `until`.
     ///
     /// # Errors

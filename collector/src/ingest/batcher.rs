@@ -50,12 +50,18 @@ struct Plan {
     commit: u64,
 }
 
-/// A window on its way to the writer, and whom to tell.
+/// Windows on their way to the writer, and whom to tell. Those of one job are stored together or not at all.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) window: Accepted,
-    pub(super) reserved: Reserved,
+    pub(super) windows: Vec<Accepted>,
+    pub(super) reserved: Vec<Reserved>,
     pub(super) answer: oneshot::Sender<Result<Ack, PushError>>,
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        self.windows.iter().map(|window| window.batch.payload.len()).sum()
+    }
 }
 
 /// Set once a write can no longer be trusted; never cleared.
@@ -85,12 +91,12 @@ impl Batcher {
     async fn run(self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.recv().await {
             let full_at = Instant::now() + self.store.options().batch_time;
-            let mut bytes = first.window.batch.payload.len();
+            let mut bytes = first.bytes();
             let mut batch = vec![first];
             while bytes < BATCH_BYTES
                 && let Ok(Some(job)) = timeout_at(full_at, jobs.recv()).await
             {
-                bytes += job.window.batch.payload.len();
+                bytes += job.bytes();
                 batch.push(job);
             }
             self.commit(batch).await;
@@ -99,29 +105,37 @@ impl Batcher {
 
     async fn commit(&self, jobs: Vec<Job>) {
         let (mut windows, mut askers) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
-        for Job { mut window, reserved, answer } in jobs {
-            self.importer.number(&mut window);
-            windows.push(window);
-            askers.push((reserved, answer));
+        for Job { windows: of_job, reserved, answer } in jobs {
+            let (first, n) = (windows.len(), of_job.len());
+            windows.extend(of_job);
+            windows.iter_mut().skip(first).for_each(|window| self.importer.number(window));
+            askers.push((n, reserved, answer));
         }
         match self.store_all(windows).await {
             Ok(verdicts) => {
-                for ((_, answer), verdict) in askers.into_iter().zip(verdicts) {
-                    match &verdict {
-                        Ok(Ack { duplicate: true }) => self.metrics.duplicate(),
-                        Err(PushError::Refused(rejection)) => self.metrics.refused(rejection),
-                        _ => {}
-                    }
+                let mut verdicts = verdicts.into_iter();
+                for (n, _reserved, answer) in askers {
+                    let of_job = verdicts.by_ref().take(n).inspect(|verdict| self.count(verdict));
+                    let verdict = of_job.reduce(|told, next| if told.is_err() { told } else { next });
+                    let verdict = verdict.unwrap_or(Ok(Ack { duplicate: false }));
                     // Whoever asked may have given up: the window is stored all the same, and its repeat will be a duplicate.
                     let _ = answer.send(verdict);
                 }
             }
             Err(problem) => {
-                for (_, answer) in askers {
+                for (_, _, answer) in askers {
                     self.metrics.unavailable();
                     let _ = answer.send(Err(PushError::Unavailable(problem.clone())));
                 }
             }
+        }
+    }
+
+    fn count(&self, verdict: &Result<Ack, PushError>) {
+        match verdict {
+            Ok(Ack { duplicate: true }) => self.metrics.duplicate(),
+            Err(PushError::Refused(rejection)) => self.metrics.refused(rejection),
+            _ => {}
         }
     }
 

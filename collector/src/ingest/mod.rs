@@ -181,17 +181,18 @@ impl Ingest {
         })
     }
 
-    /// Stores a profile that came by another way than from an agent: the same checks, the same batches. `read` makes the window of what
+    /// Stores a profile that came by another way than from an agent: the same checks, the same batches. `read` makes the windows of what
     /// came, and what its sender is to be told of it; it may block, and waits for one of the turns of those who decode. Agent id and
-    /// sequence are ours; everything else of its header counts.
+    /// sequence are ours; everything else of their headers counts. They are stored together or not at all.
     ///
     /// # Errors
     /// What `read` says; otherwise see [`PushError`].
-    pub async fn append_profile<T, E>(
+    pub async fn append_profile<W, T, E>(
         &self,
-        read: impl FnOnce() -> Result<(v1::PushHeader, v1::WindowPayload, T), E> + Send + 'static,
+        read: impl FnOnce() -> Result<(W, T), E> + Send + 'static,
     ) -> Result<T, E>
     where
+        W: IntoIterator<Item = (v1::PushHeader, v1::WindowPayload)>,
         T: Send + 'static,
         E: From<PushError> + Send + 'static,
     {
@@ -199,11 +200,12 @@ impl Ingest {
         let shared = self.shared.clone();
         let decoded = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let (header, payload, told) = read()?;
-            Ok::<_, E>((shared.import(header, payload)?, told))
+            let (windows, told) = read()?;
+            let import = |(header, payload)| shared.import(header, payload).map(|done| (done.window, done.reserved));
+            Ok::<_, E>((windows.into_iter().map(import).collect::<Result<_, _>>()?, told))
         });
-        let (decoded, told) = decoded.await.map_err(|e| PushError::Unavailable(e.to_string()))??;
-        self.store(decoded.window, decoded.reserved).await?;
+        let ((windows, reserved), told) = decoded.await.map_err(|e| PushError::Unavailable(e.to_string()))??;
+        self.store(windows, reserved).await?;
         Ok(told)
     }
 
@@ -279,15 +281,15 @@ impl Ingest {
             Ok(None) => return Err(overloaded()),
             Err(rejection) => return Err(refused(rejection)),
         };
-        let ack = self.store(window, reserved).await?;
+        let ack = self.store(vec![window], vec![reserved]).await?;
         Ok(Taken { ack, wanted })
     }
 
-    /// Hands a window to the writer, and waits until it is stored.
-    async fn store(&self, window: Accepted, reserved: Reserved) -> Result<Ack, PushError> {
+    /// Hands windows to the writer, and waits until they are stored.
+    async fn store(&self, windows: Vec<Accepted>, reserved: Vec<Reserved>) -> Result<Ack, PushError> {
         let (answer, ack) = oneshot::channel();
         let stopping = || PushError::Unavailable("the collector is stopping".to_owned());
-        self.jobs.send(Job { window, reserved, answer }).await.map_err(|_| stopping())?;
+        self.jobs.send(Job { windows, reserved, answer }).await.map_err(|_| stopping())?;
         ack.await.map_err(|_| stopping())?
     }
 }

@@ -147,7 +147,7 @@ async fn wanted_builds_are_asked_for() {
 }
 
 async fn append(ingest: &Ingest, window: TestWindow) -> Result<(), PushError> {
-    ingest.append_profile(move || Ok((window.header, window.payload, ()))).await
+    ingest.append_profile(move || Ok(([(window.header, window.payload)], ()))).await
 }
 
 #[tokio::test]
@@ -165,6 +165,20 @@ async fn imports_take_the_same_way_and_may_be_older() {
     assert!(matches!(error, PushError::Refused(Rejection::TooLate { .. })), "{error}");
 }
 
+#[tokio::test]
+async fn windows_of_one_import_are_stored_together_or_not_at_all() {
+    let place = TestPlace::new().await;
+    let (store, ingest) = open(&place).await;
+    let piece = |at: u64, duration_ms: u32| {
+        let window = TestWindow::new("shop", 1, 1, recent_ms() + at * 10_000).cpu(&[row("main", 5)]);
+        (v1::PushHeader { window_duration_ms: duration_ms, ..window.header }, window.payload)
+    };
+    let error = ingest.append_profile(move || Ok(([piece(0, 10_000), piece(1, 0)], ()))).await;
+    assert!(matches!(error, Err(PushError::Refused(Rejection::OutOfRange { .. }))), "{error:?}");
+    ingest.append_profile::<_, _, PushError>(move || Ok(([piece(0, 10_000), piece(1, 500)], ()))).await.unwrap();
+    assert_eq!(total(&store).await, 10);
+}
+
 /// One that takes long to read is overtaken by more than are told apart, and is stored all the same.
 #[tokio::test]
 async fn an_import_may_be_overtaken_by_any_number_of_others() {
@@ -178,7 +192,7 @@ async fn an_import_may_be_overtaken_by_any_number_of_others() {
             let read = move || {
                 began.send(()).unwrap();
                 wait.recv().unwrap();
-                Ok::<_, PushError>((window(1).header, window(1).payload, ()))
+                Ok::<_, PushError>(([(window(1).header, window(1).payload)], ()))
             };
             ingest.append_profile(read).await
         }

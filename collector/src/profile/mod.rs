@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`model`], [`address`], [`decode`] | the vocabulary, and windows from the wire in its terms |
 //! | [`meaning`] | what the numbers of a type mean, for every door and every answer |
+//! | [`span`], [`pieces`] | when an imported profile was taken, and windows of a long one |
 //! | `union` | many prefix trees as one, by content |
 //! | [`resolution`], [`names`], [`demangle`] | what frames turned out to be, and names that compare across builds |
 //! | [`tree`], [`prune`] | one tree over one or two profiles, and the part of it worth showing |
@@ -24,10 +25,12 @@ pub mod markdown;
 pub mod meaning;
 pub mod model;
 pub mod names;
+pub mod pieces;
 pub mod pprof;
 pub mod prune;
 pub mod remarks;
 pub mod resolution;
+pub mod span;
 pub mod speedscope;
 pub mod stats;
 pub mod svg;

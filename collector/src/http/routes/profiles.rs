@@ -1,13 +1,14 @@
 //! Profiles that come as pprof files instead of from an agent.
 
 mod answer;
+mod span;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use serde_json::Value;
 use tephra_proto::ids::InstanceName;
-use tephra_proto::limits::{RESOURCE_LABELS_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN};
+use tephra_proto::limits::RESOURCE_LABELS_MAX;
 use tephra_proto::v1;
 
 use crate::http::AppState;
@@ -17,8 +18,10 @@ use crate::http::params::Params;
 use crate::ingest::Allowance;
 use crate::profile::fit::fit;
 use crate::profile::import::ImportError;
+use crate::profile::pieces::{Piece, Pieces};
 use crate::profile::pprof::{Imported, decode_as};
 use crate::profile::remarks::Remarks;
+use crate::profile::span::Said;
 use crate::store::now_ms;
 use answer::{Stored, answer};
 
@@ -33,8 +36,9 @@ pub(super) async fn upload(
     let now = now_ms();
     let (service, profile_type, at) = (params.service()?, params.profile_type("type")?, params.time("at", now)?);
     let (instance, labels) = instance_and_labels(params.labels()?)?;
-    let kinds = params.kinds()?;
+    let (kinds, duration) = (params.kinds()?, params.duration("duration")?);
     params.finish()?;
+    let retention_ms = state.store.options().retention.as_millis() as u64;
     let body = body::read(body).await?;
     let read = move || {
         let Imported { mut payload, time_nanos, duration_nanos, remarks, .. } = decode_as(&body, &kinds)?;
@@ -42,21 +46,29 @@ pub(super) async fn upload(
             keep_type(&mut payload, wanted, &remarks)?;
         }
         let stored = Stored::of(&payload);
-        let duration_ms = (duration_nanos / 1_000_000).clamp(WINDOW_MS_MIN.into(), WINDOW_MS_MAX.into());
-        let taken_ms = (time_nanos > 0).then_some(time_nanos / 1_000_000);
+        let said = Said {
+            at_ms: at,
+            duration_ms: duration,
+            own_start_ns: time_nanos,
+            own_duration_ns: duration_nanos,
+            is_of_a_moment: stored.is_of_a_moment(),
+        };
+        let span = said.span(now, retention_ms).map_err(|no_span| span::refused(no_span, retention_ms))?;
         let header = v1::PushHeader {
             service: service.to_string(),
             instance,
             labels,
-            window_start_unix_ms: at.or(taken_ms).unwrap_or(now.saturating_sub(duration_ms)),
-            window_duration_ms: duration_ms as u32,
             agent_version: "import".to_owned(),
             ..v1::PushHeader::default()
         };
-        Ok::<_, ApiError>((header, payload, (stored, remarks)))
+        let window = move |piece: Piece| {
+            let (window_start_unix_ms, window_duration_ms) = (piece.start_ms, piece.duration_ms);
+            (v1::PushHeader { window_start_unix_ms, window_duration_ms, ..header.clone() }, piece.payload)
+        };
+        let windows = Pieces::of(payload, span.start_ms, span.duration_ms)?.map(window);
+        Ok::<_, ApiError>((windows, answer(&stored, &remarks, span)))
     };
-    let (stored, remarks) = state.ingest.append_profile(read).await?;
-    Ok(Json(answer(&stored, &remarks)))
+    Ok(Json(state.ingest.append_profile(read).await?))
 }
 
 /// `label.instance` names the process; everything else is a resource label.

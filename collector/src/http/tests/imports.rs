@@ -267,6 +267,86 @@ async fn windows_of_another_measure_are_no_time_in_which_nothing_happened() {
     );
 }
 
+fn cpu(samples: i64, ms: u64) -> TestProfile {
+    let profile = TestProfile::of(&[("samples", "count"), ("cpu", NS)]).lasting(ms);
+    profile.sample("main;work", &[samples, samples * 10_000_000]).sample("main;rare", &[1, 10_000_000])
+}
+
+/// One side of a flame graph of so many minutes from a minute on.
+async fn minutes(lab: &Lab, service: &str, from: u64, n: u64) -> Value {
+    let from = hour_ago() + from * 60_000;
+    lab.json(&format!("/api/v1/flamegraph?service={service}&from={from}&until={}", from + n * 60_000)).await["a"]
+        .clone()
+}
+
+/// An hour before the moment that the other tests are about: nothing lies in the future.
+fn hour_ago() -> u64 {
+    turn_ms() - turn_ms() % 60_000 - 3_600_000
+}
+
+#[tokio::test]
+async fn a_long_profile_counts_in_every_part_of_its_time_with_its_own_rate() {
+    let lab = Lab::new().await;
+    let stored = imported(&lab, &format!("service=a&at={}", hour_ago()), &cpu(180_000, 3_600_000)).await;
+    assert_eq!((&stored["from"], &stored["until"]), (&json!(hour_ago()), &json!(hour_ago() + 3_600_000)));
+    let whole = minutes(&lab, "a", 0, 60).await;
+    assert_eq!((&whole["total"], &whole["samples"]), (&json!(1_800_010_000_000u64), &json!(180_001)));
+    assert_eq!((rounded(&whole["seconds"]), (rounded(&whole["value"]) * 1e3).round()), (3_600.0, 500.0));
+    let mut sum = 0;
+    for part in 0..6 {
+        let side = minutes(&lab, "a", part * 10, 10).await;
+        assert_eq!(side["seconds"], 600.0, "{side}");
+        assert!((rounded(&side["value"]) - 0.5).abs() < 0.02, "{side}");
+        sum += side["total"].as_u64().unwrap();
+    }
+    assert_eq!(sum, 1_800_010_000_000);
+    imported(&lab, &format!("service=short&at={}", hour_ago()), &cpu(49, 500)).await;
+    assert_eq!(rounded(&minutes(&lab, "short", 0, 1).await["value"]), 1.0, "half a second of work in half a second");
+}
+
+#[tokio::test]
+async fn long_profiles_differ_by_more_than_chance_or_not_at_all() {
+    let lab = Lab::new().await;
+    for (service, after) in [("same", 3_100), ("more", 4_200)] {
+        for (hour, samples) in [(0, 3_000), (1, after)] {
+            let at = hour_ago() + hour * 3_600_000;
+            imported(&lab, &format!("service={service}&at={at}"), &cpu(samples, 3_600_000)).await;
+        }
+        let (from, turn, until) = (hour_ago(), hour_ago() + 3_600_000, hour_ago() + 7_200_000);
+        let sides = format!("a.from={from}&a.until={turn}&b.from={turn}&b.until={until}");
+        let diff = lab.json(&format!("/api/v1/diff?service={service}&{sides}")).await;
+        assert_eq!(diff["a"]["windows"], 60, "{}", diff["a"]);
+        let q = diff["nodes"]["q"][0].as_u64().unwrap();
+        assert_eq!(q <= 500, service == "more", "{service}: {q}, {}", diff["summary"]);
+    }
+}
+
+#[tokio::test]
+async fn a_profile_without_a_place_in_time_is_told_what_to_type() {
+    let lab = Lab::new().await;
+    let day = 86_400_000;
+    let old = cpu(9, 1_000).at(1_600_000_000_000);
+    let refused = async |query: &str, profile: &TestProfile, words: &[&str]| {
+        let got = import(&lab, query, profile).await;
+        assert_eq!(got.status, StatusCode::BAD_REQUEST, "{query}: {}", got.text());
+        assert!(words.iter().all(|word| got.text().contains(word)), "{query}: {}", got.text());
+        assert!(!got.text().contains("clock"), "{}", got.text());
+    };
+    refused("service=a", &old, &["2020-09-13 12:26 UTC", "90 days", "--at now-5m"]).await;
+    refused("service=a&at=1600000000", &old, &["at is 2020-09-13", "90 days"]).await;
+    refused("service=a", &cpu(9, 1_000).at(turn_ms() + 2 * day), &["yet to come", "--at"]).await;
+    refused("service=a&at=now-1m", &cpu(9, 3_600_000), &["yet to come", "at is when it started"]).await;
+    refused("service=a&at=now-1h", &cpu(9, 69 * day), &["took 69 days", "limit a day", "--duration 5m"]).await;
+    refused("service=a&at=now-1h&duration=2d", &cpu(9, 1_000), &["took 2 days"]).await;
+    imported(&lab, "service=a&at=now-5m", &old).await;
+    let told = imported(&lab, "service=a&at=now-1h&duration=5m", &cpu(9, 69 * day)).await;
+    assert_eq!((&told["stored_samples"], &told["duration_known"]), (&json!(10), &json!(true)));
+    let live = TestProfile::of(&[("live", "count")]).sample("main", &[4]).lasting(20_000 * day);
+    imported(&lab, "service=live&at=now-5m", &live).await;
+    let unknown = imported(&lab, "service=a&at=now-5m", &cpu(9, 0)).await;
+    assert_eq!(unknown["duration_known"], false);
+}
+
 /// Every number of an answer.
 fn numbers(value: &Value, into: &mut Vec<f64>) {
     match value {

@@ -166,8 +166,12 @@ fn check_labels(header: &PushHeader) -> Result<Vec<(String, String)>, Rejection>
 
 fn check_time(header: &PushHeader, lateness: Lateness) -> Result<(), Rejection> {
     let (start, duration) = (header.window_start_unix_ms, header.window_duration_ms);
-    if !(WINDOW_MS_MIN..=WINDOW_MS_MAX).contains(&duration) {
-        let allowed = "1000 to 3600000 (one second to one hour)";
+    // Other profilers may look for less than a second.
+    let (shortest, allowed) = match lateness {
+        Lateness::Live { .. } => (WINDOW_MS_MIN, "1000 to 3600000 (one second to one hour)"),
+        Lateness::Import { .. } | Lateness::Stored => (1, "1 to 3600000 (one hour)"),
+    };
+    if !(shortest..=WINDOW_MS_MAX).contains(&duration) {
         return Err(Rejection::OutOfRange { what: "window duration in ms", value: duration.into(), allowed });
     }
     // Far enough from the end of 64 bits that adding durations never overflows.

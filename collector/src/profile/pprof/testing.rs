@@ -26,6 +26,12 @@ impl TestProfile {
         self
     }
 
+    /// When it started, unix milliseconds.
+    pub(crate) fn at(mut self, at_ms: u64) -> Self {
+        self.0.time_nanos = at_ms as i64 * 1_000_000;
+        self
+    }
+
     pub(crate) fn lasting(mut self, ms: u64) -> Self {
         self.0.duration_nanos = ms as i64 * 1_000_000;
         self

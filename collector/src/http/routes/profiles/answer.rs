@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 use tephra_proto::v1;
 
 use crate::profile::remarks::Remarks;
+use crate::profile::span::Span;
 
 /// What of a profile was stored.
 pub(super) struct Stored {
     stacks: usize,
     /// Name, unit, value, samples.
     types: Vec<(String, String, u64, u64)>,
+    is_of_a_moment: bool,
 }
 
 impl Stored {
@@ -31,12 +33,22 @@ impl Stored {
             };
             (profile_type.name, profile_type.unit, value, samples)
         };
-        Self { stacks: stacks.len(), types: payload.series.iter().map(sums).collect() }
+        let is_gauge = |series: &v1::Series| series.r#type.as_ref().is_some_and(|t| t.kind() == v1::Kind::Gauge);
+        Self {
+            stacks: stacks.len(),
+            types: payload.series.iter().map(sums).collect(),
+            is_of_a_moment: payload.series.iter().all(is_gauge),
+        }
+    }
+
+    /// True of what only says what there was at a moment.
+    pub(super) fn is_of_a_moment(&self) -> bool {
+        self.is_of_a_moment
     }
 }
 
 /// As JSON. Types of one profile look at the same samples, so the largest number of them is how many there were.
-pub(super) fn answer(stored: &Stored, remarks: &Remarks) -> Value {
+pub(super) fn answer(stored: &Stored, remarks: &Remarks, span: Span) -> Value {
     let samples = stored.types.iter().map(|(_, _, _, samples)| *samples).max().unwrap_or(0);
     let types = stored.types.iter();
     let types = types
@@ -44,6 +56,9 @@ pub(super) fn answer(stored: &Stored, remarks: &Remarks) -> Value {
     let renamed = remarks.renamed.iter().map(|(was, is)| json!({ "was": was, "is": is }));
     let left_out = remarks.left_out.iter().map(|left| json!({ "name": left.name, "why": left.why }));
     json!({
+        "from": span.start_ms,
+        "until": span.start_ms + span.duration_ms,
+        "duration_known": !span.is_guessed,
         "stored_samples": samples,
         "stacks": stored.stacks,
         "types": types.collect::<Vec<_>>(),
