@@ -11,7 +11,7 @@ use crate::builder::{Builder, Settings, StartError};
 use crate::export::{self, Binaries, Queue};
 use crate::notice::Notice;
 use crate::stats::{Board, Stats, Thread};
-use crate::worker::{self, Command, Worker};
+use crate::worker::{self, Command, Commands, Worker};
 use crate::{sampler, spans};
 
 /// How long stopping and flushing may keep their caller.
@@ -37,7 +37,7 @@ pub struct Agent {
 
 #[derive(Debug)]
 struct Running {
-    commands: Sender<Command>,
+    commands: Commands,
     queue: Arc<Queue>,
     board: Arc<Board>,
     threads: [JoinHandle<()>; 2],
@@ -63,7 +63,7 @@ impl Agent {
         let binaries = Arc::new(Binaries::default());
         let board = Arc::new(Board::default());
         let (alive, ended) = mpsc::channel();
-        let (commands, received) = mpsc::channel();
+        let (commands, received) = Commands::channel();
         let (started, start) = mpsc::channel();
         let endpoint = settings.endpoint.clone();
 
@@ -138,8 +138,7 @@ impl Agent {
 
     fn command(&self, command: Command) {
         if let Some(running) = &self.running {
-            // An agent that failed has nobody to listen, and is off already.
-            let _ = running.commands.send(command);
+            running.commands.send(command);
         }
     }
 }

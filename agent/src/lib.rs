@@ -23,6 +23,8 @@
 //!   thread is left alone, but for the rare signal that the kernel hands on to it while another thread starts or ends, when the
 //!   C library blocks signals. No thread of yours ever waits for the agent: not for a lock, not for the network, not for memory.
 //!   The agent's own threads never take a processor from one of yours that is running: they wait until one is free, or for their turn.
+//!   While the process does next to nothing they sleep: the kernel wakes them when it has used some milliseconds of CPU time, and until
+//!   then they read one clock, once a second.
 //!   While the agent uses more than 1 % of the process's CPU time, it halves its rate; and however much the process allocates,
 //!   allocation samples stay at some 200 for each second of its CPU time.
 //! - **Fill its memory.** Every table and queue has a fixed budget, together [`Builder::memory_limit`]. What does not
@@ -39,7 +41,8 @@
 //! samples instead: CPU only, without trace labels.
 //!
 //! What it *does* cost: two threads (`tephra-agent`, `tephra-ship`), one timer per busy thread and one for the process, which rests
-//! while all that works has timers of its own, and their signals: SIGPROF, and SIGVTALRM unless your program handles that itself.
+//! while all that works has timers of its own, one more that wakes the agent, and their signals: SIGPROF, and SIGVTALRM unless your
+//! program handles that itself.
 
 mod agent;
 mod builder;
@@ -50,6 +53,7 @@ mod governor;
 mod heap;
 mod notice;
 mod process;
+mod pace;
 mod random;
 #[cfg_attr(
     any(not(target_os = "linux"), feature = "pprof-fallback"),

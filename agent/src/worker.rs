@@ -1,7 +1,7 @@
 //! The agent thread: looks after the samplers, fills the window, seals it when its time is over.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
@@ -15,26 +15,48 @@ use crate::export::{Binaries, Binary, Lost, Queue, Sealed};
 use crate::governor::{Allocations, Governor, HeapGovernor, Usage};
 use crate::heap::{self, HeapConfig, PerClass};
 use crate::notice::Notice;
-use crate::sampler::{self, ModuleMap, SamplerConfig};
+use crate::pace::{Look, Pace};
+use crate::sampler::{self, ModuleMap, SamplerConfig, bell};
 use crate::stats::{Board, Drops, Stats};
 use crate::window::{Coarsened, Encoding, LiveHeap, Window};
 use crate::{random, spans};
 
 pub(crate) const THREAD_NAME: &str = "tephra-agent";
 
-/// How often the rings are emptied, and threads and code are looked at.
-const DRAIN: Duration = Duration::from_millis(100);
-/// How often threads and code are looked at while they change: whoever has just been started is known after this.
-const TICK: Duration = Duration::from_millis(25);
-/// What has not changed for so long is taken not to. So the agent wakes ten times a second in a process at rest, not forty.
-const CALM_AFTER: Duration = Duration::from_secs(1);
-
-/// What the handle asks of the agent thread. That it is gone means: stop.
+/// What the handle asks of the agent thread.
 #[derive(Debug)]
 pub(crate) enum Command {
     Pause(bool),
     /// Seal what there is, and say so.
     Flush(Sender<()>),
+}
+
+/// The handle's end of the commands, which wakes the agent thread for each. Dropped, it tells the agent thread to stop.
+#[derive(Debug)]
+pub(crate) struct Commands(Option<Sender<Command>>);
+
+impl Commands {
+    /// Both ends.
+    pub(crate) fn channel() -> (Self, Receiver<Command>) {
+        let (sender, receiver) = mpsc::channel();
+        (Self(Some(sender)), receiver)
+    }
+
+    /// Never waits. An agent that failed has nobody to listen, and is off already.
+    pub(crate) fn send(&self, command: Command) {
+        if let Some(commands) = &self.0 {
+            let _ = commands.send(command);
+        }
+        bell::ring();
+    }
+}
+
+impl Drop for Commands {
+    fn drop(&mut self) {
+        // First: whoever wakes finds it gone.
+        self.0 = None;
+        bell::ring();
+    }
 }
 
 /// Why a window is sealed.
@@ -152,38 +174,55 @@ impl Worker {
 
     /// Works until the other end of `commands` is gone; then seals the last window.
     pub(crate) fn run(mut self, commands: &Receiver<Command>) {
-        let mut changed = Instant::now();
-        let mut undrained = Duration::ZERO;
+        let used = || Duration::from_nanos(sampler::others_cpu_ns());
+        let mut pace = Pace::new(used());
+        let mut woke = Instant::now();
         loop {
+            let heard = bell::heard();
+            match commands.try_recv() {
+                Ok(Command::Pause(paused)) => {
+                    self.pause(paused);
+                    pace = Pace::new(used());
+                    continue;
+                }
+                Ok(Command::Flush(done)) => {
+                    self.seal(Seal::Part);
+                    let _ = done.send(());
+                    continue;
+                }
+                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) => {}
+            }
             let now = clock::unix_ms();
             if !self.window.slot().holds(now) {
                 self.seal(Seal::Whole);
                 continue;
             }
-            let pause = if changed.elapsed() < CALM_AFTER { TICK } else { DRAIN };
-            match commands.recv_timeout(pause.min(self.window.slot().remaining(now))) {
-                Err(RecvTimeoutError::Timeout) => {
-                    if sampler::tick() {
-                        changed = Instant::now();
-                    }
-                    undrained += pause;
-                    if undrained >= DRAIN {
-                        undrained = Duration::ZERO;
-                        self.collect();
-                    }
-                }
-                Ok(Command::Pause(paused)) => self.pause(paused),
-                Ok(Command::Flush(done)) => {
-                    self.seal(Seal::Part);
-                    let _ = done.send(());
-                }
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
+            bell::wait(heard, pace.pause().min(self.window.slot().remaining(now)));
+            let now = Instant::now();
+            let look = pace.woke(now.saturating_duration_since(woke), used());
+            woke = now;
+            self.look(look, &mut pace);
         }
         // Paused before it is stopped: what it took can still be named.
         self.pause(true);
         self.seal(Seal::Last);
         stop();
+    }
+
+    fn look(&mut self, look: Look, pace: &mut Pace) {
+        if look == Look::Nothing {
+            return;
+        }
+        if sampler::tick() {
+            pace.found_news();
+        }
+        if look == Look::All {
+            self.collect();
+        }
+        if pace.rests() {
+            pace.will_be_called(sampler::rest());
+        }
     }
 
     fn pause(&mut self, paused: bool) {

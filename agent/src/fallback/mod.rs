@@ -16,6 +16,7 @@ use crate::context::Labels;
 use crate::sample::{RawSample, SampleKind};
 use crate::window::stacks::{Locate, Symbol};
 
+pub(crate) mod bell;
 pub(crate) mod context_record;
 
 /// Reading a profile stops and restarts the timer, so it is not done more often than this.
@@ -73,6 +74,9 @@ impl Durations {
 }
 
 pub(crate) use crate::process::cpu_ns as process_cpu_ns;
+
+/// The clock is too coarse to tell the agent thread's part.
+pub(crate) use crate::process::cpu_ns as others_cpu_ns;
 
 /// Names by number: the "addresses" of this sampler's stacks.
 #[derive(Debug, Clone, Default)]
@@ -183,6 +187,11 @@ pub(crate) fn pause(paused: bool) {
             running.guard = None;
         }
     });
+}
+
+/// Nothing tells when the process begins to work.
+pub(crate) fn rest() -> bool {
+    false
 }
 
 pub(crate) fn set_hz(hz: u32) {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{SamplerConfig, counters, current_tid, thread_state, timer};
+use super::{SamplerConfig, bell, counters, current_tid, thread_state, timer};
 use crate::context::Labels;
 
 /// The address of no thread's state.
@@ -53,10 +53,29 @@ impl Session {
         Self::draining(hz, DRAIN_EVERY, each)
     }
 
+    /// As [`Session::start_with`], with an agent thread that sleeps until the process works.
+    #[cfg(test)]
+    pub(crate) fn resting(hz: u32, each: impl FnMut(&crate::sample::RawSample<'_>) + Send + 'static) -> Self {
+        const FOR_EVER: Duration = Duration::from_secs(3600);
+        Self::waiting(hz, each, |heard| {
+            assert!(super::rest(), "the kernel sets alarms");
+            bell::wait(heard, FOR_EVER);
+        })
+    }
+
     fn draining(
         hz: u32,
         drain_every: Duration,
+        each: impl FnMut(&crate::sample::RawSample<'_>) + Send + 'static,
+    ) -> Self {
+        Self::waiting(hz, each, move |_| std::thread::sleep(drain_every))
+    }
+
+    /// Between two looks it waits; told is how often the bell had rung before the first.
+    fn waiting(
+        hz: u32,
         mut each: impl FnMut(&crate::sample::RawSample<'_>) + Send + 'static,
+        wait: impl Fn(u32) + Send + 'static,
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let drained = Arc::new(AtomicU64::new(0));
@@ -66,13 +85,17 @@ impl Session {
             move || {
                 super::start(SamplerConfig { hz, depth: 128 }).expect("sampling starts");
                 ready.send(current_tid()).expect("the starter waits");
-                while !stop.load(Ordering::Acquire) {
+                loop {
+                    let heard = bell::heard();
+                    if stop.load(Ordering::Acquire) {
+                        break;
+                    }
                     super::tick();
                     super::drain(&mut |sample| {
                         each(sample);
                         drained.fetch_add(1, Ordering::Relaxed);
                     });
-                    std::thread::sleep(drain_every);
+                    wait(heard);
                 }
                 super::stop();
                 super::drain(&mut |sample| {
@@ -101,6 +124,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
+        bell::ring();
         if let Some(agent) = self.agent.take() {
             // A failed agent thread has already printed why; panicking again in a drop would hide it.
             let _ = agent.join();

@@ -1,5 +1,6 @@
 //! Whether the process's timer is needed. It samples threads that have no timer of their own, and while there are none each of its
-//! signals meets a thread that has one, and is for nothing.
+//! signals meets a thread that has one, and is for nothing. In a process that does next to nothing there are hardly any signals to spare,
+//! and nobody looks for threads that begin to work: there it runs.
 
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use std::time::Duration;
 const CALM: Duration = Duration::from_secs(5);
 /// What threads without timers may use in that time, of all that is used.
 const CALM_SHARE: f64 = 0.005;
+/// A process that uses less than this in that time, of one processor, has nothing to spare.
+const WORTH_SHARE: f64 = 0.01;
 /// What they may use between two looks before the timer runs again: how exact the kernel's clocks are ...
 const AT_ONCE: Duration = Duration::from_millis(10);
 /// ... and a share of all that is used.
@@ -65,18 +68,25 @@ impl Coverage {
         if self.rests {
             let at_once = AT_ONCE.as_nanos() as f64 + AT_ONCE_SHARE * all_ns as f64;
             if untimed_ns as f64 > at_once || self.untimed_ns > IN_TOTAL.as_nanos() as i64 {
-                let untimed = Duration::from_nanos(self.untimed_ns.max(0) as u64);
-                self.begin(false);
-                return Verdict::Run(untimed);
+                return Verdict::Run(self.run());
             }
         } else if self.wall >= CALM {
-            let is_calm = self.untimed_ns as f64 <= CALM_SHARE * self.all_ns as f64;
+            let all_ns = self.all_ns as f64;
+            let is_calm =
+                self.untimed_ns as f64 <= CALM_SHARE * all_ns && all_ns >= WORTH_SHARE * self.wall.as_nanos() as f64;
             self.begin(is_calm);
             if is_calm {
                 return Verdict::Rest;
             }
         }
         Verdict::Stay
+    }
+
+    /// Nobody will look for a while, so the timer is to run. Returns what was used by threads that had none since it began to rest.
+    pub(super) fn run(&mut self) -> Duration {
+        let untimed = Duration::from_nanos(self.untimed_ns.max(0) as u64);
+        self.begin(false);
+        untimed
     }
 
     fn begin(&mut self, rests: bool) {
@@ -120,6 +130,23 @@ mod tests {
         assert!((0..1_000).all(|_| look(&mut coverage, 500, 495) == Verdict::Stay));
         assert!((0..1_000).all(|_| look(&mut coverage, 1, 0) == Verdict::Stay), "however little they do");
         assert!(!coverage.rests());
+    }
+
+    #[test]
+    fn it_runs_in_a_process_that_does_next_to_nothing() {
+        let mut coverage = Coverage::new();
+        assert!((0..1_000).all(|_| look(&mut coverage, 2, 2) == Verdict::Stay));
+        assert!((0..1_000).all(|_| look(&mut coverage, 0, 0) == Verdict::Stay));
+        assert!(!coverage.rests());
+    }
+
+    #[test]
+    fn when_nobody_will_look_it_runs_and_what_was_missed_is_owed() {
+        let mut coverage = resting();
+        assert_eq!(look(&mut coverage, 500, 495), Verdict::Stay);
+        assert_eq!(coverage.run(), millis(5));
+        assert!(!coverage.rests());
+        assert_eq!(coverage.run(), Duration::ZERO);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! agent thread arms timers, finds stack bounds and modules ([`tick`]), and empties the rings ([`drain`]).
 
 mod arch;
+pub(crate) mod bell;
 pub mod bench_hooks;
 mod build_id;
 mod capture;
@@ -39,21 +40,25 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use self::arch::Registers;
-pub(crate) use self::clock::process_cpu_ns;
+pub(crate) use self::clock::{others_cpu_ns, process_cpu_ns};
 pub(crate) use self::counters::{Counters, read as counters};
 pub(crate) use self::durations::Durations;
 pub(crate) use self::loaded::limit_tables;
 pub(crate) use self::modules::ModuleMap;
 pub(crate) use self::turns::wait_for_turn;
 
+use self::bell::Alarm;
 use self::capture::Subject;
 use self::modules::Tracker;
 use self::slots::DEPTH_MAX;
 use self::threads::Threads;
 use crate::sample::{RawSample, SampleKind};
+
+/// When to ask again for an alarm that the kernel refused.
+const ALARM_RETRY: Duration = Duration::from_secs(10);
 
 /// More would cost more than it tells; the kernel's own tick is slower than this.
 const HZ_MAX: u32 = 10_000;
@@ -104,6 +109,9 @@ struct Supervisor {
     threads: Threads,
     tracker: Tracker,
     paused: bool,
+    /// Set at the first rest.
+    alarm: Option<Alarm>,
+    alarm_retry: Instant,
 }
 
 thread_local! {
@@ -118,7 +126,7 @@ struct Identity {
 }
 
 /// Starts sampling every thread but the calling one, which becomes the agent thread: it has to call [`drain`] about every 100 ms,
-/// and [`tick`] as often, or about every 25 ms while there is news.
+/// and [`tick`] as often, or about every 25 ms while there is news; or to [`rest`].
 ///
 /// # Errors
 /// When sampling runs already, cannot run, or the configuration is out of range.
@@ -139,6 +147,8 @@ pub(crate) fn start(config: SamplerConfig) -> Result<(), SamplerError> {
     capture::configure(depth);
     signal::install().map_err(SamplerError::Signal)?;
     set_exempt(true);
+    // The program may keep its threads from being interrupted; this one is the agent's, and is to hear its alarm.
+    signal::set_blocked(false);
     let mut tracker = Tracker::default();
     tracker.refresh();
     let period = Duration::from_secs(1).checked_div(hz);
@@ -146,7 +156,7 @@ pub(crate) fn start(config: SamplerConfig) -> Result<(), SamplerError> {
     let mut threads = Threads::new(period, current_tid());
     ACTIVE.store(true, Ordering::Release);
     threads.discover();
-    *supervisor = Some(Supervisor { threads, tracker, paused: false });
+    *supervisor = Some(Supervisor { threads, tracker, paused: false, alarm: None, alarm_retry: Instant::now() });
     Ok(())
 }
 
@@ -155,7 +165,32 @@ pub(crate) fn stop() {
     if let Some(mut stopped) = supervisor().and_then(|mut supervisor| supervisor.take()) {
         deactivate();
         stopped.threads.clear();
+        stopped.forget_alarm();
         set_exempt(false);
+    }
+}
+
+impl Supervisor {
+    /// Lets the agent thread be woken once the process has used a little CPU time; `false` where the kernel refuses.
+    fn set_alarm(&mut self) -> bool {
+        if let Some(alarm) = self.alarm {
+            if alarm.set_again().is_ok() {
+                return true;
+            }
+            self.forget_alarm();
+        }
+        let now = Instant::now();
+        if now >= self.alarm_retry {
+            self.alarm = Alarm::set(self.threads.agent_thread()).ok();
+            self.alarm_retry = now + ALARM_RETRY;
+        }
+        self.alarm.is_some()
+    }
+
+    fn forget_alarm(&mut self) {
+        if let Some(alarm) = self.alarm.take() {
+            alarm.delete();
+        }
     }
 }
 
@@ -168,6 +203,7 @@ pub(crate) fn pause(paused: bool) {
         ACTIVE.store(!paused, Ordering::Release);
         if paused {
             supervisor.threads.disarm();
+            supervisor.forget_alarm();
         } else {
             supervisor.threads.discover();
         }
@@ -201,6 +237,18 @@ pub(crate) fn tick() -> bool {
         }
     }
     is_news
+}
+
+/// To be called before the agent thread stays away for longer than [`start`] allows, because the process does next to nothing. Whoever
+/// begins to work meanwhile is sampled. `true`: the [`bell`] rings as soon as somebody does; `false`: it may not.
+pub(crate) fn rest() -> bool {
+    let Some(mut supervisor) = supervisor() else { return false };
+    let Some(supervisor) = supervisor.as_mut() else { return false };
+    if supervisor.paused {
+        return true;
+    }
+    supervisor.threads.stand_by();
+    supervisor.set_alarm()
 }
 
 /// Hands out every sample taken since the last call, oldest first within each slot.

@@ -1,7 +1,7 @@
 //! The signal handler: installed once and for ever, because a signal may arrive long after sampling stopped and would end
 //! the process if nobody handled it.
 //!
-//! Threads' own timers send SIGPROF, the process's timer sends SIGVTALRM. They must differ: a signal to the process that
+//! Threads' own timers and the agent thread's alarm send SIGPROF, the process's timer sends SIGVTALRM. They must differ: a signal to the process that
 //! meets a handler of the same signal is handed on to another thread, which may be asleep.
 
 use std::cell::Cell;
@@ -13,7 +13,7 @@ use super::arch::Registers;
 use super::capture::{self, Subject};
 use super::counters::{self, COUNTERS};
 use super::thread_state::{self, ThreadState};
-use super::{clock, durations, process_timer};
+use super::{bell, clock, durations, process_timer};
 use crate::sample::SampleKind;
 
 /// The handler that was there before ours; 0 when there was none.
@@ -132,6 +132,8 @@ enum Sender {
     Thread(&'static ThreadState),
     /// The process's timer.
     Process,
+    /// The alarm of the agent thread.
+    Alarm,
     Stranger,
 }
 
@@ -163,6 +165,7 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, context: *mut
     let sender = if code == libc::SI_TIMER { Sender::of(value) } else { Sender::Stranger };
     match sender {
         Sender::Stranger => pass_on(signal, info, context),
+        Sender::Alarm => bell::rung(),
         _ if !super::is_active() => {}
         Sender::Thread(state) => {
             process_timer::counted_elsewhere(periods);
@@ -195,6 +198,7 @@ impl Sender {
         match thread_state::at_address(value) {
             Some(state) => Self::Thread(state),
             None if process_timer::is_from_process_timer(value) => Self::Process,
+            None if bell::is_from_alarm(value) => Self::Alarm,
             None => Self::Stranger,
         }
     }

@@ -40,14 +40,23 @@ pub(crate) fn take_turn() -> MutexGuard<'static, ()> {
 
 impl Sampling {
     fn start(hz: u32) -> Self {
+        Self::start_as(hz, Session::start_with)
+    }
+
+    /// By an agent thread that sleeps until the process works.
+    fn start_resting(hz: u32) -> Self {
+        Self::start_as(hz, Session::resting)
+    }
+
+    fn start_as(hz: u32, start: fn(u32, Box<dyn FnMut(&RawSample<'_>) + Send>) -> Session) -> Self {
         let turn = take_turn();
         let (send, samples) = channel();
-        let session = Session::start_with(hz, move |sample| {
+        let keep = move |sample: &RawSample<'_>| {
             let RawSample { kind, tid, context, labels, stack, truncated, .. } = *sample;
             // The test may have seen enough and be gone.
             let _ = send.send(Owned { kind, tid, context, labels, stack: stack.to_vec(), truncated });
-        });
-        Self { session: Some(session), samples, _turn: turn }
+        };
+        Self { session: Some(start(hz, Box::new(keep))), samples, _turn: turn }
     }
 
     /// Stops, and returns everything sampled.
@@ -281,6 +290,29 @@ fn a_paused_sampler_has_no_timers_and_resumes() {
     pause(false);
     assert!(timers_of_this_process() > 0);
     sampling.finish();
+}
+
+#[test]
+fn a_process_that_works_ends_the_rest_and_one_that_is_paused_has_no_alarm() {
+    let mut sampling = Sampling::start_resting(0);
+    let tid = on_sampled_thread(|| {
+        let me = current_tid();
+        let state = thread_state::of(me).unwrap();
+        let sp = Registers::here().sp;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        assert!(signal_thread(me), "a sample asks for the stack's bounds");
+        while state.stack_end(sp).is_none() {
+            assert!(Instant::now() < deadline, "nobody looked");
+            burn(Duration::from_millis(1));
+        }
+    });
+    pause(true);
+    assert_eq!(timers_of_this_process(), 0);
+    assert!(rest(), "there is nothing to miss");
+    assert_eq!(timers_of_this_process(), 0);
+    pause(false);
+    assert!(sampling.finish().iter().any(|sample| sample.tid == tid));
+    assert_eq!(timers_of_this_process(), 0);
 }
 
 #[test]

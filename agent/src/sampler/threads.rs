@@ -105,6 +105,11 @@ impl Threads {
         self.process.is_some()
     }
 
+    /// The agent's own thread.
+    pub(super) fn agent_thread(&self) -> u32 {
+        self.exempt
+    }
+
     /// Whether those threads do so little that nobody looks.
     #[cfg(test)]
     pub(super) fn process_timer_rests(&self) -> bool {
@@ -239,7 +244,7 @@ impl Threads {
     /// Lets the process's timer rest while it is of no use. `process_before` and `process_after`: what the process had used when threads
     /// were about to be looked at, and then.
     fn cover(&mut self, now: Instant, process_before: u64, process_after: u64) {
-        let (Some(timer), Some(period)) = (self.process, self.period) else { return };
+        let Some(timer) = self.process else { return };
         let look = Look { at: now, process_ns: process_before.midpoint(process_after), timed: self.timed };
         let Some(last) = self.last_look else {
             self.last_look = Some(look);
@@ -255,15 +260,32 @@ impl Threads {
         match self.coverage.look(now - last.at, used) {
             Verdict::Stay => {}
             Verdict::Rest => timer.rest(),
-            Verdict::Run(untimed) => {
-                let owed = untimed.as_nanos() / period.as_nanos().max(1);
-                process_timer::start(u32::try_from(owed).unwrap_or(u32::MAX));
-                let first = self.first_expiry(period);
-                if timer.run(first, period).is_err() {
-                    timer.delete();
-                    self.process = None;
-                }
-            }
+            Verdict::Run(untimed) => self.run_process_timer(untimed),
+        }
+    }
+
+    /// Lets the process's timer run while nobody looks: whoever begins to work then is sampled from the start.
+    pub(super) fn stand_by(&mut self) {
+        if !self.coverage.rests() {
+            return;
+        }
+        // What threads without timers have used until now.
+        self.scan();
+        if self.coverage.rests() {
+            let untimed = self.coverage.run();
+            self.run_process_timer(untimed);
+        }
+    }
+
+    /// `untimed` was used by threads without timers since it began to rest.
+    fn run_process_timer(&mut self, untimed: Duration) {
+        let (Some(timer), Some(period)) = (self.process, self.period) else { return };
+        let owed = untimed.as_nanos() / period.as_nanos().max(1);
+        process_timer::start(u32::try_from(owed).unwrap_or(u32::MAX));
+        let first = self.first_expiry(period);
+        if timer.run(first, period).is_err() {
+            timer.delete();
+            self.process = None;
         }
     }
 

@@ -16,11 +16,7 @@ impl Timer {
     /// # Errors
     /// The kernel's: `EAGAIN` when RLIMIT_SIGPENDING is reached, `EINVAL` when the thread is gone.
     pub(super) fn of_thread(tid: u32, value: usize, first: Duration, period: Duration) -> io::Result<Self> {
-        let mut event = event(value);
-        event.sigev_notify = libc::SIGEV_THREAD_ID;
-        event.sigev_signo = libc::SIGPROF;
-        event.sigev_notify_thread_id = tid as libc::c_int;
-        Self::arm(clock_of_thread(tid), event, first, period)
+        Self::arm(clock_of_thread(tid), event_for(tid, value), first, period)
     }
 
     /// Arms a timer on the CPU time of the whole process that sends SIGVTALRM with `value` attached to whichever thread
@@ -39,6 +35,15 @@ impl Timer {
         Self::arm(libc::CLOCK_PROCESS_CPUTIME_ID, event, first, period)
     }
 
+    /// Arms a timer on the CPU time of the whole process that sends thread `tid` SIGPROF with `value` attached, once, when `after` of it
+    /// was used, by whomever.
+    ///
+    /// # Errors
+    /// As for [`of_thread`](Self::of_thread).
+    pub(super) fn of_process_for(tid: u32, value: usize, after: Duration) -> io::Result<Self> {
+        Self::arm(libc::CLOCK_PROCESS_CPUTIME_ID, event_for(tid, value), after, Duration::ZERO)
+    }
+
     fn arm(clock: libc::clockid_t, mut event: libc::sigevent, first: Duration, period: Duration) -> io::Result<Self> {
         let mut id: libc::c_int = 0;
         // SAFETY: both pointers are to locals of the kernel's types.
@@ -48,7 +53,7 @@ impl Timer {
         Ok(timer)
     }
 
-    /// Expires after `first`, then every `period`.
+    /// Expires after `first`, then every `period`; once only if that is zero.
     ///
     /// # Errors
     /// The kernel's: `EINVAL` when the thread is gone.
@@ -93,6 +98,15 @@ pub(super) fn thread_cpu(tid: u32) -> Duration {
 /// Bit 2: a thread's clock rather than a process's; 2: scheduler time. As the kernel's CPUCLOCK macros have it.
 fn clock_of_thread(tid: u32) -> libc::clockid_t {
     ((!tid as libc::c_int) << 3) | 6
+}
+
+/// SIGPROF to one thread.
+fn event_for(tid: u32, value: usize) -> libc::sigevent {
+    let mut event = event(value);
+    event.sigev_notify = libc::SIGEV_THREAD_ID;
+    event.sigev_signo = libc::SIGPROF;
+    event.sigev_notify_thread_id = tid as libc::c_int;
+    event
 }
 
 fn event(value: usize) -> libc::sigevent {

@@ -50,7 +50,10 @@ impl Account {
 
 /// What was sampled of `work`, and what the process used meanwhile, the agent's own thread left out.
 fn account(hz: u32, work: impl FnOnce()) -> (Account, Duration) {
-    let mut sampling = Sampling::start(hz);
+    account_of(Sampling::start(hz), hz, work)
+}
+
+fn account_of(mut sampling: Sampling, hz: u32, work: impl FnOnce()) -> (Account, Duration) {
     let agent_cpu = |sampling: &Sampling| sampling.session.as_ref().map_or(Duration::ZERO, Session::agent_cpu);
     let used = |sampling: &Sampling| Duration::from_nanos(process_cpu_ns()).saturating_sub(agent_cpu(sampling));
     let before = used(&sampling);
@@ -168,6 +171,42 @@ fn short_lived_threads_that_come_after_a_calm_are_sampled_too() {
             churn(Duration::from_millis(2), Duration::from_secs(4));
             assert!(!rests());
         });
+    });
+}
+
+/// The agent thread looks at nothing before the process has worked, and each of these threads begins to when all is at rest.
+#[test]
+fn threads_that_begin_to_work_after_a_rest_are_sampled_from_their_first_ten_milliseconds() {
+    alone("threads_that_begin_to_work_after_a_rest_are_sampled_from_their_first_ten_milliseconds", || {
+        let (account, used) = account_of(Sampling::start_resting(499), 499, || {
+            for _ in 0..150 {
+                burn_side_by_side(1, Duration::from_millis(10));
+            }
+        });
+        assert_covered(account.total, used, 0.03);
+    });
+}
+
+/// While a worker with a timer of its own is busy, nobody else is sampled by the process's timer. When all go to rest it must run.
+#[test]
+fn after_work_comes_a_rest_in_which_whoever_begins_is_sampled() {
+    alone("after_work_comes_a_rest_in_which_whoever_begins_is_sampled", || {
+        let rests = || supervisor().unwrap().as_ref().unwrap().threads.process_timer_rests();
+        let (account, used) = account(499, || {
+            on_sampled_thread(|| {
+                let started = Instant::now();
+                while !rests() {
+                    assert!(started.elapsed() < Duration::from_secs(60), "it never rests");
+                    burn(Duration::from_millis(50));
+                }
+            });
+            assert!(rest());
+            assert!(!rests());
+            for _ in 0..300 {
+                burn_side_by_side(1, Duration::from_millis(5));
+            }
+        });
+        assert_covered(account.total, used, 0.03);
     });
 }
 
