@@ -31,8 +31,9 @@
 //!   fit is dropped, counted by reason, and the counts are shipped, so a profile never under-reports in silence.
 //! - **Take it down with the collector.** A collector that is dead, slow, or answers garbage costs dropped windows. A
 //!   reply can acknowledge, delay and ask for symbols; it cannot change what the agent does to your process.
-//! - **Leak its contents.** Code addresses, sizes, times, trace ids, request routes and the labels you set leave the
-//!   process, and the symbol tables of its binaries; never arguments, memory, environment, or code.
+//! - **Leak its contents.** Code addresses, sizes, times, trace ids, request routes as your program calls them and the labels you set
+//!   leave the process, and the symbol tables of its binaries; never arguments, memory, environment, or code, and of a request neither
+//!   its path nor its query. An endpoint with a password in it is refused, and no password is ever printed.
 //! - **Fail to stop.** `TEPHRA=off` in the environment makes [`Builder::start`] do nothing at all: no thread, no timer,
 //!   no file. Dropping the agent stops it within half a second, whatever the network does. If the agent itself fails,
 //!   it says so once on stderr, turns itself off, and your service goes on.
@@ -52,8 +53,8 @@ mod export;
 mod governor;
 mod heap;
 mod notice;
-mod process;
 mod pace;
+mod process;
 mod random;
 #[cfg_attr(
     any(not(target_os = "linux"), feature = "pprof-fallback"),

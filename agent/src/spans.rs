@@ -73,6 +73,13 @@ impl OpenSpan {
         Self(route.map(|route| Begun { context, route, start_ms: clock::unix_ms(), started: Instant::now() }))
     }
 
+    /// It turned out what the request's route is called.
+    pub(crate) fn rename(&mut self, route: String) {
+        if let Some(begun) = &mut self.0 {
+            begun.route = route;
+        }
+    }
+
     /// Reports the request; what follows is not part of it.
     pub(crate) fn finish(&mut self, status: Status) {
         if let Some(Begun { context, route, start_ms, started }) = self.0.take() {

@@ -123,7 +123,7 @@ enum Full {
 
 /// Everything at once: stacks or traces that never come twice, requests, and blocks that are never freed.
 fn work(full: Full, seed: u64, stop: &AtomicBool) {
-    let mut service = tephra_agent::tower_layer().layer(Answers);
+    let mut service = tephra_agent::tower_layer().route_by_path(|path| Some(path.into())).layer(Answers);
     let mut path = seed;
     while !stop.load(Ordering::Relaxed) {
         path = another(path);

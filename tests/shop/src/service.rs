@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::MatchedPath;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
@@ -49,7 +50,8 @@ pub async fn serve(app: Router, default_listen: &str) -> Result<(), Error> {
             _ = tokio::signal::ctrl_c() => (),
         }
     };
-    let app = app.layer(tephra_agent::tower_layer());
+    let routes = tephra_agent::tower_layer().route_by(|request| Some(request.get::<MatchedPath>()?.as_str()));
+    let app = app.layer(routes);
     println!("shop {VERSION} on http://{}", listener.local_addr()?);
     // Open connections would hold up a graceful end; a demo need not wait for them.
     tokio::select! {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{MatchedPath, State};
 use axum::routing::post;
 use axum::{Json, Router};
 use shop::archive::Archive;
@@ -183,8 +183,8 @@ impl Interval {
 async fn serve() -> String {
     let checkout =
         Checkout { catalog: Catalog::generate(3_000), taxes: Box::new(TaxRules::load()), archive: Archive::default() };
-    let app =
-        Router::new().route("/orders", post(order)).with_state(Arc::new(checkout)).layer(tephra_agent::tower_layer());
+    let routes = tephra_agent::tower_layer().route_by(|request| Some(request.get::<MatchedPath>()?.as_str()));
+    let app = Router::new().route("/orders", post(order)).with_state(Arc::new(checkout)).layer(routes);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async { axum::serve(listener, app).await });
