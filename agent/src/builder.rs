@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tephra_proto::address::{has_secrets, printable};
 use tephra_proto::ids::{InstanceName, ServiceName};
 use tephra_proto::label::{self, NameError};
 use tephra_proto::limits::{RESOURCE_LABELS_MAX, STACK_DEPTH_MAX, WINDOW_MS, WINDOW_MS_MAX, WINDOW_MS_MIN};
@@ -68,7 +69,16 @@ pub enum StartError {
     /// The address of the collector is not one.
     #[error("endpoint {endpoint:?} is not a collector's address: write it like http://127.0.0.1:4040")]
     Endpoint {
-        /// What was given.
+        /// What was given; without a password, if it holds one.
+        endpoint: String,
+    },
+    /// The address holds a user's name, a password, a query or a fragment: nothing of that would be sent, and an address is shown in logs.
+    #[error(
+        "endpoint {endpoint:?} was given with a user, password, query or fragment (not shown), which this agent does not send: write \
+         only http://host:port, and let a proxy nearby add credentials"
+    )]
+    EndpointSecret {
+        /// What was given, without them.
         endpoint: String,
     },
     /// This build speaks no TLS.
@@ -76,7 +86,7 @@ pub enum StartError {
         "endpoint {endpoint:?} needs TLS, which this agent does not speak: use http:// to a collector or proxy nearby"
     )]
     TlsUnsupported {
-        /// What was given.
+        /// What was given; without a password, if it holds one.
         endpoint: String,
     },
     /// There is one agent per process. One that was dropped a moment ago is waited for, up to two seconds.
@@ -94,7 +104,7 @@ pub enum StartError {
 }
 
 /// Settings of an [`Agent`]; the defaults suit production.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "nothing runs before `start`"]
 pub struct Builder {
     service: String,
@@ -106,6 +116,25 @@ pub struct Builder {
     stack_depth: usize,
     memory_bytes: usize,
     window: Duration,
+}
+
+/// Never what an endpoint may hold besides the address.
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { service, instance, endpoint, labels, cpu_hz, heap_mean_bytes, stack_depth, memory_bytes, window } =
+            self;
+        f.debug_struct("Builder")
+            .field("service", service)
+            .field("instance", instance)
+            .field("endpoint", &printable(endpoint))
+            .field("labels", labels)
+            .field("cpu_hz", cpu_hz)
+            .field("heap_mean_bytes", heap_mean_bytes)
+            .field("stack_depth", stack_depth)
+            .field("memory_bytes", memory_bytes)
+            .field("window", window)
+            .finish()
+    }
 }
 
 impl Builder {
@@ -123,7 +152,7 @@ impl Builder {
         }
     }
 
-    /// The collector's address. Default: `http://127.0.0.1:4040`.
+    /// The collector's address, and nothing else: no password, no query. Default: `http://127.0.0.1:4040`.
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = endpoint.into();
         self
@@ -222,7 +251,7 @@ impl Builder {
         Ok(Settings {
             service: ServiceName::parse(&self.service)?,
             instance: InstanceName::parse(&self.instance.unwrap_or_else(default_instance))?,
-            endpoint: parse_endpoint(self.endpoint)?,
+            endpoint: parse_endpoint(&self.endpoint)?,
             labels: self.labels,
             cpu_hz: self.cpu_hz,
             heap_mean_bytes: self.heap_mean_bytes,
@@ -254,12 +283,16 @@ pub(crate) struct Settings {
     pub(crate) window_ms: u32,
 }
 
-fn parse_endpoint(endpoint: String) -> Result<Uri, StartError> {
-    let Ok(uri) = endpoint.parse::<Uri>() else { return Err(StartError::Endpoint { endpoint }) };
+fn parse_endpoint(endpoint: &str) -> Result<Uri, StartError> {
+    let shown = || printable(endpoint).into_owned();
+    if has_secrets(endpoint) {
+        return Err(StartError::EndpointSecret { endpoint: shown() });
+    }
+    let Ok(uri) = endpoint.parse::<Uri>() else { return Err(StartError::Endpoint { endpoint: shown() }) };
     match uri.scheme_str() {
         Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
-        Some("https") => Err(StartError::TlsUnsupported { endpoint }),
-        _ => Err(StartError::Endpoint { endpoint }),
+        Some("https") => Err(StartError::TlsUnsupported { endpoint: shown() }),
+        _ => Err(StartError::Endpoint { endpoint: shown() }),
     }
 }
 
@@ -316,6 +349,29 @@ mod tests {
         for endpoint in ["", "http://", "ftp://x", "http:///path", "/var/run/tephra.sock"] {
             assert!(matches!(check(|b| b.endpoint(endpoint)), Err(StartError::Endpoint { .. })), "{endpoint:?}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_with_a_password_is_refused_and_the_password_is_nowhere() {
+        for endpoint in [
+            "http://alice:hunter2@collector:4040",
+            "http://hunter2@collector:4040/",
+            "https://alice:hunter2@collector",
+            "http://alice:hun/hunter2@collector",
+            "http://collector:4040/?token=hunter2",
+            "http://collector:4040/#hunter2",
+            "alice:hunter2@collector",
+            "not an address: alice:hunter2@collector",
+        ] {
+            let builder = Builder::new("checkout".to_owned()).endpoint(endpoint);
+            let shown = format!("{builder:?}");
+            let error = builder.check().unwrap_err();
+            let shown = [shown, error.to_string(), format!("{error:?}")].concat();
+            assert!(!shown.contains("hunter2") && !shown.contains("alice"), "{shown}");
+            assert!(matches!(error, StartError::EndpointSecret { .. }), "{error:?}");
+            assert!(error.to_string().contains("write only http://host:port"), "{error}");
+        }
+        assert!(check(|b| b.endpoint("http://collector:4040/")).is_ok());
     }
 
     #[test]

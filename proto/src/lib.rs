@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`v1`] | the messages and services of `tephra/v1/*.proto`, generated |
 //! | [`ids`] | names and ids; the only constructor of each is a fallible `parse` |
+//! | [`address`] | what of a server's address may be shown |
 //! | [`label`] | the one grammar of label names and values |
 //! | [`limits`] | every shared number, with its reason |
 //! | [`packing`] | columns of a window as small steps, which compress better |
@@ -11,6 +12,7 @@
 //!
 //! Versions: `v1` only ever gains fields. A change that cannot be made that way becomes `v2` beside it.
 
+pub mod address;
 pub mod codec;
 pub mod ids;
 pub mod label;
