@@ -20,10 +20,10 @@ struct StoreArgs {
     #[arg(long, env = "TEPHRA_CATALOG", hide_env_values = true, value_name = "URL", requires = "bucket", value_parser = Postgres::parse)]
     catalog: Option<Postgres>,
     /// Their bucket, such as s3://bucket/prefix; credentials are in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
-    #[arg(long, env = "TEPHRA_BUCKET", value_name = "URL", requires = "catalog")]
+    #[arg(long, env = "TEPHRA_BUCKET", hide_env_values = true, value_name = "URL", requires = "catalog")]
     bucket: Option<String>,
     /// URL of the bucket's server, when it is not Amazon's
-    #[arg(long, env = "TEPHRA_S3_ENDPOINT", value_name = "URL", requires = "bucket")]
+    #[arg(long, env = "TEPHRA_S3_ENDPOINT", hide_env_values = true, value_name = "URL", requires = "bucket")]
     s3_endpoint: Option<String>,
 }
 

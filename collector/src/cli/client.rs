@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
+use tephra_proto::address::printable;
 
 use crate::alerts::link::encode;
 
@@ -20,17 +21,39 @@ const FILE_TIMEOUT: Duration = Duration::from_secs(1800);
 /// Which collector to ask.
 #[derive(Debug, Args)]
 pub(super) struct Server {
-    /// The collector
-    #[arg(long, env = "TEPHRA_ENDPOINT", value_name = "URL", default_value = "http://127.0.0.1:4040")]
-    server: String,
+    /// The collector; http://USER:PASSWORD@HOST:PORT if a proxy before it asks for them
+    #[arg(
+        long,
+        env = "TEPHRA_ENDPOINT",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:4040"
+    )]
+    server: Address,
+}
+
+/// A URL that is never shown with the password it may hold.
+#[derive(Clone)]
+struct Address(String);
+
+impl From<String> for Address {
+    fn from(url: String) -> Self {
+        Self(url)
+    }
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", printable(&self.0))
+    }
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     /// Not an address it can talk to.
-    #[error("{0:?} is not an address: write http://HOST:PORT")]
-    Address(String),
+    #[error("{server:?} is not an address: write http://HOST:PORT")]
+    Address { server: String },
     /// Nobody there.
     #[error("the collector at {server} does not answer ({problem}): is `tephra serve` running there?")]
     Unreachable { server: String, problem: String },
@@ -43,9 +66,13 @@ pub(super) enum ClientError {
 }
 
 impl Server {
-    /// Its address, without a slash at the end.
-    pub(super) fn url(&self) -> &str {
-        self.server.trim_end_matches('/')
+    /// Its address for people: without a password, and without a slash at the end.
+    pub(super) fn address(&self) -> String {
+        printable(self.url()).trim_end_matches('/').to_owned()
+    }
+
+    fn url(&self) -> &str {
+        self.server.0.trim_end_matches('/')
     }
 
     /// Asks for the bytes of `path`.
@@ -80,20 +107,27 @@ impl Server {
     }
 
     pub(super) fn not_understood(&self) -> ClientError {
-        ClientError::NotUnderstood { server: self.url().to_owned() }
+        ClientError::NotUnderstood { server: self.address() }
+    }
+
+    fn no_address(&self) -> ClientError {
+        ClientError::Address { server: self.address() }
     }
 
     fn agent(&self) -> Result<ureq::Agent, ClientError> {
-        if !self.server.starts_with("http://") {
-            return Err(ClientError::Address(self.server.clone()));
+        if !self.url().starts_with("http://") {
+            return Err(self.no_address());
         }
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
         Ok(config.build().into())
     }
 
     fn read(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Vec<u8>, ClientError> {
-        let unreachable =
-            |error: ureq::Error| ClientError::Unreachable { server: self.url().to_owned(), problem: error.to_string() };
+        let unreachable = |error: ureq::Error| match error {
+            // Such an error repeats the whole URL.
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => self.no_address(),
+            error => ClientError::Unreachable { server: self.address(), problem: error.to_string() },
+        };
         let mut answer = answer.map_err(unreachable)?;
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec().map_err(unreachable)?;
         if answer.status().is_success() {
@@ -146,11 +180,32 @@ mod tests {
 
     #[test]
     fn errors_say_what_to_do() {
-        let ask = |server: &str| Server { server: server.to_owned() }.get("/healthz").unwrap_err().to_string();
+        let ask = |server: &str| Server { server: server.to_owned().into() }.get("/healthz").unwrap_err().to_string();
         assert!(ask("localhost:4040").contains("write http://HOST:PORT"));
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         drop(taken);
         assert!(ask(&format!("http://127.0.0.1:{port}")).contains("is `tephra serve` running there?"));
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        drop(taken);
+        for url in [
+            format!("http://alice:hunter2@127.0.0.1:{port}"),
+            format!("http://alice:hun/hunter2@127.0.0.1:{port}"),
+            format!("http://127.0.0.1:{port}/?token=hunter2"),
+            format!("http://alice:hunter2@[::1:{port}"),
+            "http://alice:hunter2 @host".to_owned(),
+            "alice:hunter2@host".to_owned(),
+            "https://alice:hunter2@host".to_owned(),
+        ] {
+            let server = Server { server: url.clone().into() };
+            let error = server.get("/healthz").unwrap_err();
+            let shown = format!("{error} {error:?} {server:?} {} {}", server.address(), server.not_understood());
+            assert!(!shown.contains("hunter2") && !shown.contains("alice"), "{url}: {shown}");
+        }
     }
 }

@@ -163,7 +163,7 @@ fn ask(args: &DiffArgs) -> Result<(Answer, String), String> {
     let path = format!("/api/v1/diff?{}&{}&basis={}", query(&a, "a."), query(&b, "b."), args.basis);
     let answer = args.server.json(&path).map_err(|error| error.to_string())?;
     let answer: Answer = serde_json::from_value(answer).map_err(|_| args.server.not_understood().to_string())?;
-    let page = format!("{}{}", args.server.url(), page(a, b, &answer, &args.basis));
+    let page = format!("{}{}", args.server.address(), page(a, b, &answer, &args.basis));
     Ok((answer, page))
 }
 

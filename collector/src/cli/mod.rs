@@ -15,7 +15,9 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
+use tephra_proto::address::printable;
 
 use crate::symbols::worker;
 
@@ -58,7 +60,8 @@ pub fn main() -> ExitCode {
     if args.next().is_some_and(|first| first == worker::SUBCOMMAND) {
         return worker::run(&args.collect::<Vec<OsString>>());
     }
-    match Cli::parse().command {
+    let called = Cli::try_parse().unwrap_or_else(|error| without_secrets(error).exit());
+    match called.command {
         Command::Serve(args) => serve::run(args),
         Command::Gate(args) => gate::run(&args),
         Command::Diff(args) => gate::run_diff(&args),
@@ -70,6 +73,23 @@ pub fn main() -> ExitCode {
         Command::Retention(args) => retention::run(&args),
         Command::Symbols(args) => symbols::run(&args),
     }
+}
+
+/// What is wrong with a command line, without the passwords in the addresses that it repeats.
+fn without_secrets(mut error: clap::Error) -> clap::Error {
+    let repeated: Vec<(ContextKind, ContextValue)> =
+        error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    for (kind, value) in repeated {
+        let shown = match value {
+            ContextValue::String(text) => ContextValue::String(printable(&text).into_owned()),
+            ContextValue::Strings(texts) => {
+                ContextValue::Strings(texts.iter().map(|text| printable(text).into_owned()).collect())
+            }
+            _ => continue,
+        };
+        error.insert(kind, shown);
+    }
+    error
 }
 
 /// Ends with a sentence on stderr.
@@ -88,5 +108,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_password_of_an_address_is_repeated() {
+        for wrong in [
+            &["serve", "--bucket", "s3://b", "--catalog", "mysql://alice:hunter2@db/tephra"][..],
+            &["serve", "--bucket", "s3://b", "--catalog=mysql://db/?password=hunter2"],
+            &["serve", "postgres://alice:hunter2@db"],
+            &["serve", "--listen", "http://alice:hunter2@host"],
+            &["postgres://alice:hunter2@db"],
+            &["export", "--servre=http://alice:hunter2@host"],
+        ] {
+            let error = Cli::try_parse_from(["tephra"].iter().chain(wrong)).unwrap_err();
+            let said = without_secrets(error).to_string();
+            assert!(!said.contains("hunter2") && !said.contains("alice"), "{said}");
+        }
+        let error = Cli::try_parse_from(["tephra", "serve", "--retention", "soon"]).unwrap_err();
+        assert!(without_secrets(error).to_string().contains("'soon'"), "all else is repeated");
     }
 }

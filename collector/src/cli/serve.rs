@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tephra_proto::address::printable;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
@@ -65,10 +66,10 @@ pub(super) struct Args {
     #[arg(long, env = "TEPHRA_CATALOG", hide_env_values = true, value_name = "URL", requires = "bucket", value_parser = Postgres::parse)]
     catalog: Option<Postgres>,
     /// Bucket that they share, such as s3://bucket/prefix; credentials are in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
-    #[arg(long, env = "TEPHRA_BUCKET", value_name = "URL", requires = "catalog")]
+    #[arg(long, env = "TEPHRA_BUCKET", hide_env_values = true, value_name = "URL", requires = "catalog")]
     bucket: Option<String>,
     /// URL of the bucket's server, when it is not Amazon's
-    #[arg(long, env = "TEPHRA_S3_ENDPOINT", value_name = "URL", requires = "bucket")]
+    #[arg(long, env = "TEPHRA_S3_ENDPOINT", hide_env_values = true, value_name = "URL", requires = "bucket")]
     s3_endpoint: Option<String>,
     /// How long windows are collected before they are written together and acked [default: 250ms; with --bucket 5s]
     #[arg(long, env = "TEPHRA_FLUSH", value_name = "DURATION", value_parser = flush)]
@@ -170,8 +171,8 @@ pub(super) fn place(
     endpoint: Option<String>,
 ) -> Result<Place, String> {
     let (Some(catalog), Some(bucket)) = (catalog, bucket) else { return Ok(Place::Folder(data)) };
-    let bucket =
-        BucketPlace::parse(&bucket, endpoint.as_deref()).map_err(|why| format!("--bucket {bucket:?}: {why}"))?;
+    let bucket = BucketPlace::parse(&bucket, endpoint.as_deref())
+        .map_err(|why| format!("--bucket {:?}: {why}", printable(&bucket)))?;
     Ok(Place::Shared { data, catalog, bucket })
 }
 

@@ -12,6 +12,7 @@ use object_store::{
     BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 };
 use object_store::{Error, PutPayload, RetryConfig};
+use tephra_proto::address::{has_secrets, printable};
 use tokio::runtime::Runtime;
 use tokio_stream::StreamExt;
 
@@ -49,6 +50,13 @@ impl BucketPlace {
             || prefix.split('/').any(|part| part == "..")
         {
             return Err(format!("the prefix {prefix:?} may hold letters, digits, '-', '.', '_' and single slashes"));
+        }
+        if let Some(endpoint) = endpoint.filter(|endpoint| has_secrets(endpoint)) {
+            return Err(format!(
+                "the endpoint {:?} was given with a user, password, query or fragment (not shown): write only http://host:port or \
+                 https://host; credentials are in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+                printable(endpoint)
+            ));
         }
         if let Some(endpoint) = endpoint
             && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
@@ -351,6 +359,10 @@ mod tests {
             ["", "profiles", "s3://", "s3:///x", "https://profiles", "s3://pro files", "s3://p/a//b", "s3://p/../b"]
         {
             assert!(place(bad).is_err(), "{bad}");
+        }
+        for endpoint in ["http://key:hunter2@minio:9000", "http://minio:9000/?token=hunter2", "key:hunter2@minio"] {
+            let error = BucketPlace::parse("s3://p", Some(endpoint)).unwrap_err();
+            assert!(!error.contains("hunter2") && error.contains("AWS_SECRET_ACCESS_KEY"), "{error}");
         }
         let error = BucketPlace::parse("s3://p", Some("localhost:9000")).unwrap_err();
         assert!(error.contains("\"localhost:9000\"") && error.contains("http://host:port"), "{error}");
