@@ -7,24 +7,31 @@ use serde_json::Value;
 use crate::tools::{self, cargo, npm, run_quietly, target_dir};
 use crate::{Result, binaries, web};
 
-/// Runs the named benchmarks, or all of them.
+/// Runs the named benchmarks, or all of them; of `agent` and `store` also single parts, such as `agent rest`.
 pub(crate) fn run(args: &[&str]) -> Result {
     let json = args.contains(&"--json");
-    let named: Vec<&str> = args.iter().copied().filter(|arg| *arg != "--json").collect();
-    if let Some(unknown) = named.iter().find(|name| !["agent", "store", "web"].contains(name)) {
-        return Err(format!("no benchmark {unknown}: there are agent, store and web").into());
+    let args: Vec<&str> = args.iter().copied().filter(|arg| *arg != "--json").collect();
+    let (named, parts): (Vec<&str>, Vec<&str>) = args.iter().partition(|arg| ["agent", "store", "web"].contains(arg));
+    if let Some(part) = parts.first()
+        && !matches!(named[..], ["agent"] | ["store"])
+    {
+        return Err(
+            format!("no benchmark {part}: there are agent, store and web; parts are of agent or of store").into()
+        );
     }
     let wanted = |name: &str| named.is_empty() || named.contains(&name);
     let mut numbers = Vec::new();
     if wanted("agent") {
-        numbers.extend(rust("bench-agent", &[])?);
+        numbers.extend(rust("bench-agent", &parts, &[])?);
+    }
+    if wanted("agent") && parts.is_empty() {
         numbers.extend(heap()?);
         let binaries = binaries::release()?;
-        numbers.extend(rust("bench-wire", &[("TEPHRA_BINARIES", binaries.folder.as_os_str())])?);
+        numbers.extend(rust("bench-wire", &[], &[("TEPHRA_BINARIES", binaries.folder.as_os_str())])?);
     }
     if wanted("store") {
         let binaries = binaries::release()?;
-        numbers.extend(rust("bench-store", &[("TEPHRA_BINARIES", binaries.folder.as_os_str())])?);
+        numbers.extend(rust("bench-store", &parts, &[("TEPHRA_BINARIES", binaries.folder.as_os_str())])?);
     }
     if wanted("web") {
         web::install()?;
@@ -41,18 +48,18 @@ pub(crate) fn run(args: &[&str]) -> Result {
 /// The heap profiler's cost, over jemalloc too, and beside another sampler where that can be built.
 fn heap() -> Result<Vec<Value>> {
     let features = if std::env::var_os("LIBCLANG_PATH").is_some() { "jemalloc,libdd" } else { "jemalloc" };
-    rust_with("bench-heap", &["--features", features], &[])
+    rust_with("bench-heap", &["--features", features], &[], &[])
 }
 
-fn rust(program: &str, env: &[(&str, &std::ffi::OsStr)]) -> Result<Vec<Value>> {
-    rust_with(program, &[], env)
+fn rust(program: &str, parts: &[&str], env: &[(&str, &std::ffi::OsStr)]) -> Result<Vec<Value>> {
+    rust_with(program, &[], parts, env)
 }
 
-fn rust_with(program: &str, options: &[&str], env: &[(&str, &std::ffi::OsStr)]) -> Result<Vec<Value>> {
+fn rust_with(program: &str, options: &[&str], parts: &[&str], env: &[(&str, &std::ffi::OsStr)]) -> Result<Vec<Value>> {
     let build = ["build", "--release", "--locked", "--quiet", "-p", "tephra-tests", "--bin", program];
     tools::run(cargo().args(build).args(options))?;
     let mut command = Command::new(target_dir().join("release").join(program));
-    read(&run_quietly(command.envs(env.iter().copied()))?)
+    read(&run_quietly(command.args(parts).envs(env.iter().copied()))?)
 }
 
 /// The numbers are the last thing a benchmark prints, as one JSON array.

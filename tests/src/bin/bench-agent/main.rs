@@ -4,6 +4,7 @@ mod accuracy;
 mod footprint;
 mod handler;
 mod labels;
+mod rest;
 mod shop;
 mod sink;
 mod work;
@@ -13,7 +14,7 @@ use tephra_tests::bench::Report;
 #[global_allocator]
 static ALLOC: tephra_agent::ProfAlloc = tephra_agent::ProfAlloc::system();
 
-const PARTS: [&str; 6] = ["handler", "labels", "accuracy", "shop", "dense", "footprint"];
+const PARTS: [&str; 7] = ["rest", "handler", "labels", "accuracy", "shop", "dense", "footprint"];
 /// Those that take turns, for a minute or as long as they are told: their intervals narrow with the square root of the time.
 const TAKE_TURNS: [(&str, shop::Density); 2] = [("shop", shop::Density::Usual), ("dense", shop::Density::Dense)];
 
@@ -35,6 +36,10 @@ fn main() {
     }
     let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let mut report = Report::default();
+    // First, while there is nothing else in the process.
+    if wanted("rest") {
+        rest::measure(&mut report);
+    }
     if wanted("handler") {
         handler::measure(&mut report);
     }
