@@ -284,13 +284,16 @@ impl Worker {
     /// Ends the window, queues it, and opens the next.
     fn seal(&mut self, why: Seal) {
         // In this order: the stack of whatever block is live now was left in a ring before, and is collected now.
-        let (live_ms, live) = (clock::unix_ms(), live_heap());
+        let reports_heap = self.settings.heap_mean_bytes > 0 && heap::is_in_use();
+        let (live_ms, live) = (clock::unix_ms(), if reports_heap { live_heap() } else { LiveHeap::new() });
         self.collect();
         let spans = spans::take();
         let cpu_ns = sampler::process_cpu_ns();
         let stored = self.window.stored();
-        if why == Seal::Whole || stored > 0 || !spans.is_empty() {
-            let live = (why != Seal::Part).then_some(&live);
+        // A window in which nothing happened is not sent; that nothing is live on a heap that is known is something.
+        let tells_of_rest = why == Seal::Whole && (reports_heap || self.owes());
+        if stored > 0 || !spans.is_empty() || tells_of_rest {
+            let live = (why != Seal::Part && reports_heap).then_some(&live);
             let mut columns = self.encoding.payload(&mut self.window, live, &spans);
             drop(spans);
             packing::pack(&mut columns);
@@ -325,6 +328,11 @@ impl Worker {
         if why == Seal::Whole {
             self.govern();
         }
+    }
+
+    /// Whether something was lost that no window has reported yet.
+    fn owes(&self) -> bool {
+        self.lost_so_far() != self.reported || self.queue.owes()
     }
 
     /// Changes how densely is sampled between two windows, if the governors say so: a window has one period.

@@ -19,6 +19,14 @@ fn burn(duration: Duration) {
     }
 }
 
+/// Waits in a process that works: one that does nothing has no windows to send.
+fn wait_at_work(what: &str, mut done: impl FnMut() -> bool) {
+    wait_for(what, || {
+        burn(Duration::from_millis(20));
+        done()
+    });
+}
+
 fn start(endpoint: String) -> Agent {
     Agent::builder("unlucky").endpoint(endpoint).window(Duration::from_secs(1)).start().unwrap()
 }
@@ -42,7 +50,7 @@ fn windows_wait_for_a_dead_collector_and_the_service_goes_on() {
     let _alone = alone();
     let agent = start("http://127.0.0.1:9".to_owned());
     burn(Duration::from_millis(2_500));
-    wait_for("a failed attempt", || agent.stats().failed_attempts > 0);
+    wait_at_work("a failed attempt", || agent.stats().failed_attempts > 0);
     let stats = agent.stats();
     assert!(stats.windows_waiting > 0 && stats.windows_delivered == 0, "{stats:?}");
     assert!(stats.queue_bytes < 4 << 20, "{stats:?}");
@@ -80,7 +88,7 @@ fn garbage_instead_of_a_reply_is_survived() {
             let _ = connection.write_all(answer);
         }));
         burn(Duration::from_millis(300));
-        wait_for("a failed attempt", || agent.stats().failed_attempts > 0);
+        wait_at_work("a failed attempt", || agent.stats().failed_attempts > 0);
         assert_eq!(agent.stats().windows_delivered, 0);
     }
 }
@@ -95,7 +103,7 @@ fn a_window_that_is_tried_again_keeps_its_sequence_number() {
     });
     let agent = start(collector.endpoint());
     burn(Duration::from_millis(1_500));
-    wait_for("delivery", || agent.stats().windows_delivered >= 2);
+    wait_at_work("delivery", || agent.stats().windows_delivered >= 2);
     let stats = agent.stats();
     assert_eq!((stats.failed_attempts, stats.windows_duplicate), (2, 1));
     drop(agent);
@@ -114,10 +122,10 @@ fn a_refused_window_is_not_repeated_and_its_samples_are_accounted_for() {
     });
     let agent = start(collector.endpoint());
     burn(Duration::from_millis(1_200));
-    wait_for("a refusal", || agent.stats().windows_refused == 1);
+    wait_at_work("a refusal", || agent.stats().windows_refused == 1);
     let refused = agent.stats().dropped.refused;
     assert!(refused > 0);
-    wait_for("two more windows", || agent.stats().windows_delivered >= 2);
+    wait_at_work("two more windows", || agent.stats().windows_delivered >= 2);
     drop(agent);
     let windows = collector.windows();
     assert_eq!((windows[0].header.sequence, windows[1].header.sequence), (1, 2));
@@ -131,12 +139,33 @@ fn a_refused_window_is_not_repeated_and_its_samples_are_accounted_for() {
 }
 
 #[test]
+fn a_process_at_rest_sends_nothing() {
+    let _alone = alone();
+    let collector = Collector::start();
+    let agent = start(collector.endpoint());
+    // A loaded machine may keep the agent busy for a while before all is at rest; then there is nothing to tell for many windows.
+    wait_for("a rest of five windows", || {
+        let sent = collector.pushes().len();
+        std::thread::sleep(Duration::from_secs(5));
+        collector.pushes().len() == sent
+    });
+    let (before, sent) = (agent.stats(), collector.pushes().len());
+    wait_at_work("a window with something in it", || collector.pushes().len() > sent);
+    assert_eq!(before.windows_waiting, 0, "{before:?}");
+    drop(agent);
+    let pushes = collector.pushes();
+    let told: Vec<_> =
+        pushes.iter().flat_map(|push| &push.header).map(|header| (header.sequence, header.sampled)).collect();
+    assert!(told.iter().zip(1..).all(|((sequence, sampled), place)| *sequence == place && *sampled > 0), "{told:?}");
+}
+
+#[test]
 fn a_pause_that_the_collector_asks_for_is_kept() {
     let _alone = alone();
     let collector = Collector::answering(|_, _| Ok(PushResponse { retry_after_ms: u32::MAX, ..Default::default() }));
     let agent = start(collector.endpoint());
-    wait_for("delivery", || agent.stats().windows_delivered == 1);
-    wait_for("two windows that wait", || agent.stats().windows_waiting >= 2);
+    wait_at_work("delivery", || agent.stats().windows_delivered == 1);
+    wait_at_work("two windows that wait", || agent.stats().windows_waiting >= 2);
     assert_eq!(collector.pushes().len(), 1);
     drop(agent);
     assert!(collector.pushes().len() >= 3, "stopping ships what is left");

@@ -129,6 +129,11 @@ impl Queue {
         self.changed.notify_waiters();
     }
 
+    /// Whether something was lost that no window has reported yet.
+    pub(crate) fn owes(&self) -> bool {
+        self.lock().lost != Lost::default()
+    }
+
     /// What was lost since the last call, to be reported by the next window.
     pub(crate) fn take_lost(&self) -> Lost {
         std::mem::take(&mut self.lock().lost)

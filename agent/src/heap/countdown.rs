@@ -5,7 +5,7 @@
 //! sampled, and it is the same when profiling was never started.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::thinning;
 
@@ -18,6 +18,9 @@ static MEAN_BYTES: AtomicU64 = AtomicU64::new(0);
 static EPOCH: AtomicU32 = AtomicU32::new(0);
 /// The last number given out.
 static STARTS: AtomicU32 = AtomicU32::new(0);
+
+/// Something was allocated through this allocator.
+static IN_USE: AtomicBool = AtomicBool::new(false);
 
 struct Countdown {
     left: Cell<i64>,
@@ -53,6 +56,11 @@ pub(super) fn enable(mean_bytes: u64) {
 /// Turns sampling off.
 pub(super) fn disable() {
     EPOCH.store(0, Ordering::Release);
+}
+
+/// Whether the program allocates through this allocator: every thread's first allocation asks whether it is due.
+pub(super) fn is_in_use() -> bool {
+    IN_USE.load(Ordering::Relaxed)
 }
 
 /// Never samples the running thread from now on.
@@ -95,6 +103,7 @@ fn weight(bytes: usize, mean_bytes: u64) -> f64 {
 
 impl Countdown {
     fn due(&self, bytes: usize) -> Option<f64> {
+        IN_USE.store(true, Ordering::Relaxed);
         let epoch = EPOCH.load(Ordering::Acquire);
         if self.inside.get() {
             return None;

@@ -58,6 +58,11 @@ pub(crate) fn stop() {
     countdown::disable();
 }
 
+/// Whether the program allocates through [`ProfAlloc`], so that there is anything to know of its heap.
+pub(crate) fn is_in_use() -> bool {
+    countdown::is_in_use()
+}
+
 /// Shows every sampled block that is allocated now.
 pub(crate) fn for_each_live(each: &mut dyn FnMut(LiveBlock)) {
     LIVE.for_each(each);
