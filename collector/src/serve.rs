@@ -17,7 +17,7 @@ use crate::ingest::{Ingest, IngestLimits, WantedBuilds};
 use crate::query::{QueryEngine, QueryLimits};
 use crate::store::place::Place;
 use crate::store::{Options, Store, StoreError, compact, now_ms, retain, writes};
-use crate::symbols::{self, Symbols, Worker, share};
+use crate::symbols::{self, SymbolLimits, Symbols, Worker, share};
 
 /// What `tephra serve` is told.
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub struct Limits {
     pub ingest: IngestLimits,
     /// For one query.
     pub query: QueryLimits,
+    /// For files with symbols.
+    pub symbols: SymbolLimits,
 }
 
 /// Why the collector cannot run. Each message is one sentence that says what to do.
@@ -104,7 +106,7 @@ impl Collector {
     /// When the store cannot be used.
     pub async fn open_with(place: Place, options: Options, worker: Worker, limits: Limits) -> Result<Self, ServeError> {
         let store = Arc::new(Store::open_at(place, options).await?);
-        let symbols = Symbols::beside(&store, worker)
+        let symbols = Symbols::beside_with(&store, worker, limits.symbols)
             .map_err(|source| ServeError::Symbols { data: store.data_dir().to_owned(), source })?;
         // Before agents are asked for what others have already.
         share::exchange(&symbols).await?;

@@ -167,8 +167,8 @@ fn symbol_file(build_id: String, symbols: SharedSymbols) -> SymbolFile {
         SharedSymbols::Ready { object, bytes, .. } => {
             SymbolFile { name: format!("{build_id}.symcache"), content: SymbolContent::Object { name: object, bytes } }
         }
-        SharedSymbols::Failed { reason } => {
-            SymbolFile { name: format!("{build_id}.failed"), content: SymbolContent::Text(reason) }
+        SharedSymbols::Failed(failed) => {
+            SymbolFile { name: format!("{build_id}.failed"), content: SymbolContent::Text(failed.reason) }
         }
     }
 }

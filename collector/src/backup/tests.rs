@@ -273,7 +273,10 @@ async fn symbols_come_along_and_go_when_they_are_gone() {
     let id = "ab".repeat(20);
     let file = place.data().join("symbols").join(format!("{id}.failed"));
     if place.beside().is_some() {
-        let symbols = crate::store::catalog::SharedSymbols::Failed { reason: "stripped".to_owned() };
+        let symbols = crate::store::catalog::SharedSymbols::Failed(crate::store::catalog::FailedSymbols {
+            reason: "stripped".to_owned(),
+            ..crate::store::catalog::FailedSymbols::default()
+        });
         let row = crate::store::catalog::SymbolRow { build_id: id.clone(), symbols, changed_ms: 7 };
         store.catalog().save_symbols(&row).await.unwrap();
     } else {

@@ -58,7 +58,7 @@ pub fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     // The child that reads uploaded files: it must not even parse a command line first.
     if args.next().is_some_and(|first| first == worker::SUBCOMMAND) {
-        return worker::run(&args.collect::<Vec<OsString>>());
+        return ExitCode::from(worker::run(&args.collect::<Vec<OsString>>()));
     }
     let called = Cli::try_parse().unwrap_or_else(|error| without_secrets(error).exit());
     match called.command {

@@ -19,6 +19,8 @@ use crate::serve::{Collector, Limits, ServeOptions, serve};
 use crate::store::bucket::BucketPlace;
 use crate::store::place::{Place, Postgres};
 use crate::store::{Keep, Options, Unknown};
+use crate::symbols::SymbolLimits;
+use crate::symbols::memory::MEMORY_BYTES_MIN;
 
 /// Below an hour a query over the default range would miss data that just arrived.
 const RETENTION_MS_MIN: u64 = 3_600_000;
@@ -77,6 +79,9 @@ pub(super) struct Args {
     /// Memory for windows between arrival and ack, such as 256MiB; one service may hold at most as much of it as is still free
     #[arg(long, env = "TEPHRA_INGEST_MEMORY", value_name = "SIZE", default_value = "256MiB", value_parser = ingest_memory)]
     ingest_memory: usize,
+    /// Memory for the processes that read uploaded symbol files, together, such as 1GiB; less where the machine has little
+    #[arg(long, env = "TEPHRA_SYMBOL_MEMORY", value_name = "SIZE", default_value = "1GiB", value_parser = symbol_memory)]
+    symbol_memory: u64,
     /// Instances and label sets of one service kept apart within an hour; windows of further ones count as instance __other__
     #[arg(long, env = "TEPHRA_SERIES_MAX", value_name = "N", default_value_t = Caps::default().series_max)]
     series_max: usize,
@@ -111,6 +116,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         s3_endpoint,
         flush,
         ingest_memory,
+        symbol_memory,
         series_max,
         query_timeout,
         set_unknown_aside,
@@ -127,6 +133,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     let limits = Limits {
         ingest: IngestLimits { memory: ingest_memory, caps: Caps { series_max, ..Caps::default() } },
         query: QueryLimits { timeout: query_timeout, ..QueryLimits::default() },
+        symbols: SymbolLimits { memory: symbol_memory },
     };
     let (data_in, batch_time) = match &place {
         Place::Folder(data) => (data.display().to_string(), FLUSH_FOLDER),
@@ -211,14 +218,26 @@ fn query_timeout(text: &str) -> Result<Duration, String> {
 }
 
 fn ingest_memory(text: &str) -> Result<usize, String> {
-    const UNITS: [(&str, usize); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    let split = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
-    let bytes = split.and_then(|(number, unit)| number.trim().parse::<usize>().ok()?.checked_mul(unit));
-    let bytes = bytes.ok_or("write a whole number with KiB, MiB or GiB, such as 256MiB")?;
+    let bytes = usize::try_from(size(text, "256MiB")?).unwrap_or(usize::MAX);
     if bytes < INGEST_BYTES_MIN {
         return Err(format!("{text} is too little for a large window: at least 32MiB"));
     }
     Ok(bytes)
+}
+
+fn symbol_memory(text: &str) -> Result<u64, String> {
+    let bytes = size(text, "1GiB")?;
+    if bytes < MEMORY_BYTES_MIN {
+        return Err(format!("{text} is too little for a small service's symbols: at least 64MiB"));
+    }
+    Ok(bytes)
+}
+
+fn size(text: &str, example: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let split = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+    let bytes = split.and_then(|(number, unit)| number.trim().parse::<u64>().ok()?.checked_mul(unit));
+    bytes.ok_or_else(|| format!("write a whole number with KiB, MiB or GiB, such as {example}"))
 }
 
 fn flush(text: &str) -> Result<Duration, String> {
@@ -269,6 +288,9 @@ mod tests {
             assert!(ingest_memory(bad).unwrap_err().contains("such as 256MiB"), "{bad}");
         }
         assert!(ingest_memory("31MiB").unwrap_err().contains("at least 32MiB"));
+        assert_eq!(symbol_memory("1GiB"), Ok(1 << 30));
+        assert!(symbol_memory("63MiB").unwrap_err().contains("at least 64MiB"));
+        assert!(symbol_memory("1").unwrap_err().contains("such as 1GiB"));
     }
 
     #[test]

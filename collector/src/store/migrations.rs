@@ -5,7 +5,7 @@
 
 /// Step `i` leads from version `i` to `i + 1`. Statements of one step run in one transaction.
 pub(super) const MIGRATIONS: &[&[&str]] =
-    &[FIRST, COMPACTED, SHARED, DELETIONS, SAMPLE_LABELS, SYMBOL_USES, SYMBOL_RICHNESS, COUNTERS];
+    &[FIRST, COMPACTED, SHARED, DELETIONS, SAMPLE_LABELS, SYMBOL_USES, SYMBOL_RICHNESS, COUNTERS, SYMBOL_FAILURES];
 
 const FIRST: &[&str] = &[
     // Segments: immutable objects. `state` is live, or dropped: unlisted, its object is removed a little later, so that a
@@ -203,4 +203,12 @@ const COUNTERS: &[&str] = &[
     // Numbers that only grow; segments carry them.
     "CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
     "INSERT INTO counters (name, value) VALUES ('commits', 0), ('deletions', 0)",
+];
+
+const SYMBOL_FAILURES: &[&str] = &[
+    // Whether a build's file is of no use or could not be read, how often in a row, and when it is asked for again. Of before nobody knows:
+    // those are asked for at once.
+    "ALTER TABLE symbols ADD COLUMN of_file BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE symbols ADD COLUMN attempts BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE symbols ADD COLUMN again_ms BIGINT NOT NULL DEFAULT 0",
 ];

@@ -8,6 +8,7 @@ use crate::profile::model::{Frame, Node};
 use crate::profile::resolution::Resolution;
 use crate::profile::tree::Resolved;
 
+use super::failure::Failure;
 use super::folder::{Folder, State};
 use super::has_no_file;
 use super::table::Detail;
@@ -77,7 +78,11 @@ fn hint(state: Option<State>, module: &str, id: &BuildId) -> String {
             "{module} (build {id}) has sent no symbols: its agent offers them within a minute unless the file is stripped; `tephra symbols upload` sends one by hand."
         ),
         Some(State::Busy) => format!("{module} (build {id}) is being symbolized: reload in a moment."),
-        Some(State::Failed { reason }) => format!("{module} (build {id}) cannot be symbolized: {reason}."),
+        Some(State::Failed(failure)) => {
+            let Failure { reason, of_file, .. } = failure;
+            let after = if of_file { "another file of it is taken" } else { "it is tried again by itself" };
+            format!("{module} (build {id}) cannot be symbolized: {reason}; {after}.")
+        }
         Some(State::Ready { .. }) => format!(
             "{module} (build {id}) has symbols, but none at these addresses: its local functions were stripped. Install its debug symbols where the service runs (Debian: libc6-dbg for the C library); agents look for them in /usr/lib/debug/.build-id."
         ),

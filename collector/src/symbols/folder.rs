@@ -3,20 +3,22 @@
 //! | file | what it is |
 //! |---|---|
 //! | `<build id>.symcache` | its symbol table, see [`super::table`] |
-//! | `<build id>.failed` | why there is none, in words: the negative cache |
+//! | `<build id>.failed` | why there is none yet, see [`super::failure`]; of releases before it, in words alone |
 //! | `incoming/…` | uploads and tables being written; emptied at start |
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tephra_proto::ids::BuildId;
 
+use super::failure::Failure;
 use super::table::{self, HEADER_BYTES, Head, Richness};
+use crate::conditions::{Conditions, Severity};
 
 /// What is known about one build.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,11 +32,8 @@ pub enum State {
         /// Size of the table.
         bytes: u64,
     },
-    /// Its file could not be used.
-    Failed {
-        /// Why, in words.
-        reason: String,
-    },
+    /// Its file could not be used, or not yet.
+    Failed(Failure),
 }
 
 /// The folder and what is in it.
@@ -43,13 +42,17 @@ pub(super) struct Folder {
     path: PathBuf,
     states: Mutex<HashMap<BuildId, State>>,
     unique: AtomicU64,
+    conditions: Conditions,
 }
 
-const REASON_BYTES_MAX: u64 = 4_096;
+/// What an operator is told of builds whose files could not be read.
+const FAILED: &str = "symbols_failed";
+
+const REASON_BYTES_MAX: u64 = 16_384;
 
 impl Folder {
     /// Opens `<data>/symbols`, made if it is not there.
-    pub(super) fn open(data: &Path) -> io::Result<Self> {
+    pub(super) fn open(data: &Path, conditions: Conditions) -> io::Result<Self> {
         let path = data.join("symbols");
         let incoming = path.join("incoming");
         fs::create_dir_all(&path)?;
@@ -70,13 +73,27 @@ impl Folder {
                     Err(error) => tracing::warn!(build_id = %id, %error, "symbol table cannot be used"),
                 },
                 "failed" => {
-                    let reason = read_reason(&entry.path()).unwrap_or_default();
-                    states.entry(id).or_insert(State::Failed { reason });
+                    let failure = read_failure(&entry.path()).unwrap_or_else(|_| Failure::of_before(String::new()));
+                    states.entry(id).or_insert(State::Failed(failure));
                 }
                 _ => {}
             }
         }
-        Ok(Self { path, states: Mutex::new(states), unique: AtomicU64::new(0) })
+        let folder = Self { path, states: Mutex::new(states), unique: AtomicU64::new(0), conditions };
+        folder.known().iter().for_each(|(id, state)| folder.tell(id, Some(state)));
+        Ok(folder)
+    }
+
+    /// Tells the operator of a failure that is not the file's own, or that there is none any more.
+    fn tell(&self, id: &BuildId, state: Option<&State>) {
+        let id = id.to_string();
+        match state {
+            Some(State::Failed(failure)) => match failure.told(&id) {
+                Some(message) => self.conditions.begin(FAILED, &id, Severity::Notice, message),
+                None => self.conditions.end(FAILED, &id),
+            },
+            _ => self.conditions.end(FAILED, &id),
+        }
     }
 
     fn states(&self) -> MutexGuard<'_, HashMap<BuildId, State>> {
@@ -109,14 +126,14 @@ impl Folder {
     }
 
     /// Takes the build for one upload; `None` while another has it. Put back by [`Claim`]'s drop, whatever happens.
-    pub(super) fn claim(self: &std::sync::Arc<Self>, id: BuildId) -> Option<Claim> {
+    pub(super) fn claim(self: &std::sync::Arc<Self>, id: BuildId, file_bytes: u64) -> Option<Claim> {
         let mut states = self.states();
         let before = states.get(&id).cloned();
         if before == Some(State::Busy) {
             return None;
         }
         states.insert(id, State::Busy);
-        Some(Claim { folder: self.clone(), id, before: before.clone(), after: before })
+        Some(Claim { folder: self.clone(), id, before: before.clone(), file_bytes, after: before })
     }
 
     /// What is known of every build.
@@ -128,7 +145,8 @@ impl Folder {
     pub(super) fn hear(&self, id: BuildId, heard: &State) {
         let mut states = self.states();
         let news = match (states.get(&id), heard) {
-            (None, _) | (Some(State::Failed { .. }), State::Ready { .. }) => true,
+            (None, _) | (Some(State::Failed(_)), State::Ready { .. }) => true,
+            (Some(State::Failed(known)), State::Failed(heard)) => heard.again_ms > known.again_ms,
             (Some(State::Ready { richness, .. }), State::Ready { richness: heard, .. }) => heard > richness,
             _ => false,
         };
@@ -138,6 +156,7 @@ impl Folder {
                 fs::remove_file(old).ok();
             }
             states.insert(id, heard.clone());
+            self.tell(&id, Some(heard));
         }
     }
 
@@ -148,7 +167,7 @@ impl Folder {
         let bytes = match states.get(id) {
             Some(State::Busy) => return Ok(0),
             Some(State::Ready { bytes, .. }) => *bytes,
-            Some(State::Failed { .. }) | None => 0,
+            Some(State::Failed(_)) | None => 0,
         };
         for file in [self.table(id), self.table(id).with_extension("failed")] {
             match fs::remove_file(file) {
@@ -157,6 +176,7 @@ impl Folder {
             }
         }
         states.remove(id);
+        self.tell(id, None);
         Ok(bytes)
     }
 
@@ -204,6 +224,8 @@ pub(super) struct Claim {
     pub(super) id: BuildId,
     /// What was known when it was taken.
     pub(super) before: Option<State>,
+    /// Size of the file that is sent.
+    pub(super) file_bytes: u64,
     after: Option<State>,
 }
 
@@ -246,20 +268,27 @@ impl Claim {
         Ok(filed)
     }
 
-    /// Remembers that the file cannot be used, unless an earlier one could.
-    pub(super) fn fail(mut self, reason: &str) -> io::Result<()> {
-        if matches!(self.after, Some(State::Ready { .. })) {
-            return Ok(());
-        }
-        self.after = Some(State::Failed { reason: reason.to_owned() });
-        let mut file = File::create(self.folder.table(&self.id).with_extension("failed"))?;
-        file.write_all(reason.as_bytes())
+    /// Remembers that the file, or this machine, did not do, unless an earlier file did.
+    pub(super) fn fail(mut self, of_file: bool, reason: &str, now_ms: u64) -> io::Result<()> {
+        let before = match &self.after {
+            Some(State::Ready { .. }) => return Ok(()),
+            Some(State::Failed(before)) => Some(before),
+            _ => None,
+        };
+        let failure = Failure::after(before, of_file, reason.to_owned(), self.file_bytes, now_ms);
+        let content = serde_json::to_vec(&failure)?;
+        // From here on it holds, also where it cannot be written down.
+        self.after = Some(State::Failed(failure));
+        let incoming = self.folder.incoming(&self.id);
+        fs::write(&incoming, content)?;
+        fs::rename(&incoming, self.folder.table(&self.id).with_extension("failed"))
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut states = self.folder.states();
+        self.folder.tell(&self.id, self.after.as_ref());
         match self.after.take() {
             Some(state) => drop(states.insert(self.id, state)),
             None => drop(states.remove(&self.id)),
@@ -276,8 +305,8 @@ fn read_state(table: &Path) -> io::Result<(State, bool)> {
     Ok((State::Ready { richness: head.richness, bytes: file.metadata()?.len() }, head.segments > 0))
 }
 
-fn read_reason(path: &Path) -> io::Result<String> {
-    let mut reason = String::new();
-    File::open(path)?.take(REASON_BYTES_MAX).read_to_string(&mut reason)?;
-    Ok(reason)
+fn read_failure(path: &Path) -> io::Result<Failure> {
+    let mut text = String::new();
+    File::open(path)?.take(REASON_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text).unwrap_or_else(|_| Failure::of_before(text)))
 }

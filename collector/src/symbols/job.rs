@@ -3,20 +3,24 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::folder::{Claim, Filed};
+use super::memory::{Memory, Share};
+use super::room::{Room, RoomError};
 use super::{elf, worker};
 use crate::profile::names;
+use crate::store::now_ms;
 
 /// How the child process is started.
 #[derive(Debug, Clone)]
 pub struct Worker {
     /// The program: this one again.
     pub program: PathBuf,
-    /// What comes before the two paths.
+    /// What comes before the two paths and the two limits.
     pub args: Vec<OsString>,
     /// After this long it is killed. More than its CPU limit: it may share the machine.
     pub deadline: Duration,
@@ -35,17 +39,34 @@ impl Worker {
 
 const STDERR_BYTES_MAX: u64 = 1_000;
 
-/// Symbolizes an uploaded file. Blocks for as long as the child runs.
-pub(super) fn run(worker: &Worker, claim: Claim, elf: &Path, out: &Path) -> Option<Filed> {
+/// A table: a service of 1.5 GiB with full debug info has a tenth of it.
+const OUTPUT_BYTES_MAX: u64 = 1 << 30;
+
+/// What a Rust program says before it ends for want of memory.
+const OUT_OF_MEMORY: &str = "memory allocation of";
+
+/// Symbolizes an uploaded file. Blocks for as long as the child runs, and for as long as others need the memory.
+pub(super) fn run(
+    worker: &Worker,
+    memory: &Memory,
+    room: &Room,
+    claim: Claim,
+    elf: &Path,
+    out: &Path,
+) -> Option<Filed> {
     let id = claim.id;
-    let filed = match symbolize(worker, elf, out) {
+    let made = match with_share(worker, memory.share(), room, elf, out) {
+        // Once more, with all there is.
+        Err(Failed::OfMemory { .. }) if memory.is_shared() => with_share(worker, memory.all(), room, elf, out),
+        made => made,
+    };
+    let filed = match made {
         Ok(()) => claim.succeed(out).map(Some),
-        Err(Failure::OfFile(reason)) => {
-            tracing::warn!(build_id = %id, reason, "symbols refused");
-            claim.fail(&reason).map(|()| None)
+        Err(failed) => {
+            tracing::warn!(build_id = %id, reason = %failed, "a symbol file could not be read");
+            let of_file = matches!(failed, Failed::OfFile(_));
+            claim.fail(of_file, &failed.to_string(), now_ms()).map(|()| None)
         }
-        // Dropping the claim leaves the build wanted.
-        Err(Failure::OfSystem(error)) => Err(error),
     };
     filed.unwrap_or_else(|error| {
         tracing::error!(build_id = %id, %error, "symbols cannot be stored");
@@ -53,36 +74,74 @@ pub(super) fn run(worker: &Worker, claim: Claim, elf: &Path, out: &Path) -> Opti
     })
 }
 
-enum Failure {
-    /// The file cannot be used: remembered.
+/// Why a child made no table.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    /// It read the file, and found nothing of use.
+    #[error("{0}")]
     OfFile(String),
-    /// Nobody looked at the file: it may be tried again.
-    OfSystem(std::io::Error),
+    /// It would have taken more memory than it may.
+    #[error(
+        "its file of {file_bytes} bytes takes more than {memory} MiB of memory to read: give more with --symbol-memory, or upload a smaller .debug file"
+    )]
+    OfMemory {
+        /// What it might take, MiB.
+        memory: u64,
+        /// Size of the file.
+        file_bytes: u64,
+    },
+    /// It did not end by itself.
+    #[error("the process that reads its file took longer than {0} s")]
+    TooLong(u64),
+    /// It was ended.
+    #[error(
+        "the process that reads its file was ended by signal {0}: signal 9 is how the kernel makes room when memory is short"
+    )]
+    Killed(i32),
+    /// It failed otherwise.
+    #[error("the process that reads its file failed ({status}): {said}")]
+    Broken {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said last.
+        said: String,
+    },
+    /// It could not even begin.
+    #[error("the process that reads its file could not be run: {0}")]
+    NotRun(std::io::Error),
+    /// There is no room for what it would write.
+    #[error(transparent)]
+    Room(#[from] RoomError),
 }
 
-fn symbolize(worker: &Worker, elf: &Path, out: &Path) -> Result<(), Failure> {
+fn with_share(worker: &Worker, share: Share<'_>, room: &Room, elf: &Path, out: &Path) -> Result<(), Failed> {
+    let output = room.free()?.min(OUTPUT_BYTES_MAX);
     let spawned = Command::new(&worker.program)
         .args(&worker.args)
         .args([elf, out])
+        .args([share.bytes, output].map(|limit| limit.to_string()))
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn();
-    let mut child = spawned.map_err(Failure::OfSystem)?;
-    let status = wait(&mut child, worker.deadline);
-    match status {
-        Some(Ok(status)) if status.success() => Ok(()),
-        Some(Ok(status)) => Err(Failure::OfFile(match last_words(&mut child) {
-            said if said.is_empty() => format!("the symbolizer gave up on the file ({status})"),
-            said => said,
-        })),
-        Some(Err(error)) => Err(Failure::OfSystem(error)),
-        None => {
-            let seconds = worker.deadline.as_secs();
-            Err(Failure::OfFile(format!("the file took longer than {seconds} s to symbolize")))
-        }
+    let mut child = spawned.map_err(Failed::NotRun)?;
+    let status = wait(&mut child, worker.deadline).ok_or(Failed::TooLong(worker.deadline.as_secs()))?;
+    let status = status.map_err(Failed::NotRun)?;
+    if status.success() {
+        return Ok(());
     }
+    let said = last_words(&mut child);
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    if code == Some(worker::OF_MEMORY) || said.contains(OUT_OF_MEMORY) {
+        let file_bytes = std::fs::metadata(elf).map_or(0, |about| about.len());
+        return Err(Failed::OfMemory { memory: share.bytes >> 20, file_bytes });
+    }
+    Err(match (code, status.signal()) {
+        (Some(worker::OF_FILE), _) => Failed::OfFile(said),
+        (_, Some(signal)) => Failed::Killed(signal),
+        _ => Failed::Broken { status, said },
+    })
 }
 
 /// What a child that has ended wrote to stderr.

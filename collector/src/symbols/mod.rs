@@ -5,18 +5,23 @@
 //! |---|---|
 //! | [`service`], [`upload`] | gRPC: what is wanted; receiving it, from agents and by hand |
 //! | [`elf`], [`segments`] | which build a file is, and where it is loaded |
-//! | [`job`], [`worker`] | the child process, from both ends |
-//! | [`folder`], [`table`] | what is kept, one file per build |
+//! | `places`, [`room`] | who may send a file, and what of the disk files may take |
+//! | [`job`], [`worker`], [`memory`] | the child process, from both ends, and the memory of all of them |
+//! | [`folder`], [`table`], [`failure`] | what is kept, one file per build: its table, or why there is none yet |
 //! | [`share`] | the same tables for all collectors of a shared store |
 //! | [`retain`] | letting go of those that nothing stored needs |
 //! | [`resolver`], [`coverage`] | addresses to functions, and what has no name |
 
 pub mod coverage;
 pub mod elf;
+pub mod failure;
 pub mod folder;
 pub mod job;
+pub mod memory;
+mod places;
 pub mod resolver;
 pub mod retain;
+pub mod room;
 pub mod segments;
 pub mod service;
 pub mod share;
@@ -30,17 +35,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tephra_proto::ids::BuildId;
 use tephra_proto::v1::symbol_service_server::SymbolServiceServer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::conditions::Conditions;
 use crate::profile::header::Coverage;
 use crate::profile::model::{Frame, Module};
 use crate::profile::resolution::Resolution;
 use crate::profile::tree::Resolved;
-use crate::store::Store;
+use crate::store::{Store, now_ms};
 
-use folder::Folder;
+use folder::{Folder, State};
 pub use job::Worker;
+use memory::Memory;
+use places::Places;
 use resolver::Resolver;
+use room::Room;
 use service::SymbolUploads;
 use share::Shelf;
 
@@ -59,13 +67,25 @@ struct Shared {
     resolver: Resolver,
     worker: Worker,
     shelf: Option<Arc<Shelf>>,
-    places: Arc<Semaphore>,
+    places: Places,
+    memory: Memory,
+    room: Arc<Room>,
     /// Builds with symbols that windows came from, since retention last took note of them.
     used: Mutex<HashSet<BuildId>>,
 }
 
-/// Files received or symbolized at the same time: each may take the disk and memory of a large service.
-const AT_ONCE: usize = 2;
+/// How much symbols may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SymbolLimits {
+    /// Memory of the child processes that read uploaded files, together, bytes. Where the machine has little, it is less.
+    pub memory: u64,
+}
+
+impl Default for SymbolLimits {
+    fn default() -> Self {
+        Self { memory: memory::MEMORY_BYTES }
+    }
+}
 
 /// How many builds have symbols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +102,7 @@ impl Symbols {
     /// # Errors
     /// When the folder cannot be read or written.
     pub fn open(data: &Path, worker: Worker) -> std::io::Result<Self> {
-        Self::start(data, worker, None)
+        Self::start(data, worker, None, SymbolLimits::default(), 0, Conditions::default())
     }
 
     /// The same beside a store: where that is shared, symbols are too, and the folder is only a cache.
@@ -90,19 +110,33 @@ impl Symbols {
     /// # Errors
     /// When the folder cannot be read or written.
     pub fn beside(store: &Store, worker: Worker) -> std::io::Result<Self> {
-        Self::start(store.data_dir(), worker, Shelf::of(store))
+        Self::beside_with(store, worker, SymbolLimits::default())
     }
 
-    fn start(data: &Path, worker: Worker, shelf: Option<Arc<Shelf>>) -> std::io::Result<Self> {
-        let folder = Arc::new(Folder::open(data)?);
-        let resolver = Resolver::new(folder.clone(), shelf.clone());
-        let places = Arc::new(Semaphore::new(AT_ONCE));
-        Ok(Self { shared: Arc::new(Shared { folder, resolver, worker, shelf, places, used: Mutex::default() }) })
+    /// The same with other limits.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn beside_with(store: &Store, worker: Worker, limits: SymbolLimits) -> std::io::Result<Self> {
+        let (windows, conditions) = (store.options().free_bytes_min, store.conditions().clone());
+        Self::start(store.data_dir(), worker, Shelf::of(store), limits, windows, conditions)
     }
 
-    /// Room for one more file, given back when dropped; `None` when others have it.
-    fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.shared.places.clone().try_acquire_owned().ok()
+    /// `windows`: bytes of the disk that windows need.
+    fn start(
+        data: &Path,
+        worker: Worker,
+        shelf: Option<Arc<Shelf>>,
+        limits: SymbolLimits,
+        windows: u64,
+        conditions: Conditions,
+    ) -> std::io::Result<Self> {
+        let room = Arc::new(Room::new(data, windows, conditions.clone()));
+        let folder = Arc::new(Folder::open(data, conditions)?);
+        let resolver = Resolver::new(folder.clone(), shelf.clone(), room.clone());
+        let memory = Memory::new(limits.memory, memory::of_machine());
+        let (places, used) = (Places::default(), Mutex::default());
+        Ok(Self { shared: Arc::new(Shared { folder, resolver, worker, shelf, places, memory, room, used }) })
     }
 
     /// What each frame stands for, by position. Reads files, so it blocks.
@@ -112,11 +146,28 @@ impl Symbols {
 
     /// Those of `modules`, which a window came from, whose files agents should send. The others are in use.
     pub fn wanted(&self, modules: &[Module]) -> Vec<BuildId> {
-        let with_file = modules.iter().filter(|module| !has_no_file(&module.name)).map(|module| module.build_id);
-        let (known, mut wanted): (Vec<_>, Vec<_>) = with_file.partition(|id| self.shared.folder.state(id).is_some());
-        self.used().extend(known);
+        self.wanted_at(modules, now_ms())
+    }
+
+    fn wanted_at(&self, modules: &[Module], now_ms: u64) -> Vec<BuildId> {
+        let mut wanted = Vec::new();
+        let mut used = self.used();
+        for module in modules.iter().filter(|module| !has_no_file(&module.name)) {
+            let state = self.shared.folder.state(&module.build_id);
+            let again = matches!(&state, Some(State::Failed(failure)) if failure.is_over(now_ms));
+            if state.is_some() {
+                used.insert(module.build_id);
+            }
+            if state.is_none() || again {
+                wanted.push(module.build_id);
+            }
+        }
         wanted.sort_unstable();
         wanted.dedup();
+        // Without room for it a file would travel in vain.
+        if !wanted.is_empty() && self.shared.room.free().is_err() {
+            wanted.clear();
+        }
         wanted
     }
 

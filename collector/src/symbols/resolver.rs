@@ -13,6 +13,7 @@ use crate::profile::resolution::{Resolution, Symbol};
 use crate::store::bulk::BulkError;
 
 use super::folder::{Folder, State};
+use super::room::Room;
 use super::share::Shelf;
 use super::table::Table;
 
@@ -24,6 +25,7 @@ const CACHE_BYTES_MAX: usize = 256 << 20;
 pub(super) struct Resolver {
     folder: Arc<Folder>,
     shelf: Option<Arc<Shelf>>,
+    room: Arc<Room>,
     cache: Mutex<Cache>,
 }
 
@@ -44,8 +46,8 @@ struct Cached {
 }
 
 impl Resolver {
-    pub(super) fn new(folder: Arc<Folder>, shelf: Option<Arc<Shelf>>) -> Self {
-        Self { folder, shelf, cache: Mutex::default() }
+    pub(super) fn new(folder: Arc<Folder>, shelf: Option<Arc<Shelf>>, room: Arc<Room>) -> Self {
+        Self { folder, shelf, room, cache: Mutex::default() }
     }
 
     /// What each frame stands for, by position.
@@ -110,7 +112,9 @@ impl Resolver {
         match shelf.fetch(id, richness.detail) {
             Ok(table) => {
                 // Without room here it is fetched again next time.
-                self.folder.keep(id, &table).ok();
+                if self.room.check(table.len() as u64).is_ok() {
+                    self.folder.keep(id, &table).ok();
+                }
                 Ok(table)
             }
             Err(error) => {

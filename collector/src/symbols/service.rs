@@ -1,21 +1,17 @@
 //! The gRPC side: which builds are wanted, and their files.
 
-use std::time::Duration;
-
 use tephra_proto::ids::BuildId;
 use tephra_proto::v1::symbol_service_server::SymbolService;
 use tephra_proto::v1::{OfferRequest, OfferResponse, SymbolFile, UploadChunk, UploadResponse};
 use tokio::task::spawn_blocking;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Symbols;
 use super::folder::{Filed, State};
+use super::places::Place;
 use super::table::Detail;
 use super::upload::{Incoming, Received, Upload, UploadError, announced};
-use super::{has_no_file, job};
-
-/// A sender that is silent for this long has gone.
-const SILENCE: Duration = Duration::from_secs(30);
+use super::{Shared, Symbols, has_no_file, job};
+use crate::store::now_ms;
 
 /// Builds in one offer: every module of a process.
 const OFFER_FILES_MAX: usize = tephra_proto::limits::WINDOW_MODULES_MAX;
@@ -36,13 +32,15 @@ impl SymbolUploads {
         let wanted = match self.symbols.shared.folder.state(&id) {
             None => true,
             Some(State::Ready { richness, .. }) => file.has_debug_info && richness.detail < Detail::Lines,
-            Some(State::Busy | State::Failed { .. }) => false,
+            // A file of another size is another file.
+            Some(State::Failed(failure)) => failure.file_bytes != file.file_bytes || failure.is_over(now_ms()),
+            Some(State::Busy) => false,
         };
-        wanted.then_some(id)
+        wanted.then_some(id).filter(|_| self.symbols.shared.room.free().is_ok())
     }
 
     /// Symbolizes in the background: the sender need not wait.
-    fn symbolize(&self, received: Received, place: tokio::sync::OwnedSemaphorePermit) {
+    fn symbolize(&self, received: Received, place: Place) {
         let symbols = self.symbols.clone();
         spawn_blocking(move || {
             symbols.symbolize(received);
@@ -64,32 +62,28 @@ impl SymbolService for SymbolUploads {
     }
 
     async fn upload(&self, request: Request<Streaming<UploadChunk>>) -> Result<Response<UploadResponse>, Status> {
-        let place = self.symbols.place().ok_or(UploadError::NoRoom)?;
+        let place = self.symbols.shared.places.take()?;
         let mut stream = request.into_inner();
-        let first = next(&mut stream).await?.ok_or(UploadError::Nameless)?;
+        let first = place.next(stream.message()).await??.ok_or(UploadError::Nameless)?;
         let file = first.file.ok_or(UploadError::Nameless)?;
         let id = announced(&file)?;
         let mut upload = self.symbols.begin(id, file.file_bytes)?;
         let mut frame = first.data;
         loop {
+            let before = upload.received();
             upload = blocking(move || upload.chunk(&frame).map(|()| upload)).await?;
-            match next(&mut stream).await? {
+            place.received(upload.received() - before);
+            match place.next(stream.message()).await?? {
                 None => break,
                 Some(chunk) if chunk.file.is_some() => return Err(UploadError::NamedTwice.into()),
                 Some(chunk) => frame = chunk.data,
             }
         }
+        place.complete();
         let received = blocking(move || upload.finish()).await?;
         let response = UploadResponse { file_bytes: received.bytes };
         self.symbolize(received, place);
         Ok(Response::new(response))
-    }
-}
-
-async fn next(stream: &mut Streaming<UploadChunk>) -> Result<Option<UploadChunk>, Status> {
-    match tokio::time::timeout(SILENCE, stream.message()).await {
-        Ok(chunk) => chunk,
-        Err(_) => Err(Status::deadline_exceeded(format!("no chunk came for {} s", SILENCE.as_secs()))),
     }
 }
 
@@ -107,7 +101,10 @@ impl From<UploadError> for Status {
         let message = error.to_string();
         match error {
             UploadError::Io(_) => Self::unavailable(message),
-            UploadError::NoRoom => Self::unavailable(format!("{message}: try again later")),
+            UploadError::NoRoom | UploadError::GaveWay => Self::unavailable(format!("{message}: try again later")),
+            UploadError::TooSlow { .. } => Self::deadline_exceeded(message),
+            // Agents come back to it in minutes, not at once.
+            UploadError::Disk(_) => Self::resource_exhausted(message),
             UploadError::Busy(_) => Self::already_exists(message),
             _ => Self::invalid_argument(message),
         }
@@ -117,8 +114,9 @@ impl From<UploadError> for Status {
 impl Symbols {
     pub(super) fn begin(&self, id: BuildId, announced: u64) -> Result<Upload, UploadError> {
         let folder = &self.shared.folder;
-        let claim = folder.claim(id).ok_or(UploadError::Busy(id))?;
-        Upload::begin(claim, folder.incoming(&id), announced)
+        self.shared.room.check(0)?;
+        let claim = folder.claim(id, announced).ok_or(UploadError::Busy(id))?;
+        Upload::begin(claim, folder.incoming(&id), self.shared.room.clone(), announced)
     }
 
     /// Blocks until the child process is done; answers what became of the table, if there is one.
@@ -128,7 +126,8 @@ impl Symbols {
         if let Some(known @ State::Ready { .. }) = &claim.before {
             self.shared.resolver.read(&claim.id, known).ok();
         }
-        let out = Incoming(self.shared.folder.incoming(&claim.id));
-        job::run(&self.shared.worker, claim, &path.0, &out.0)
+        let out = Incoming::new(self.shared.folder.incoming(&claim.id), self.shared.room.clone());
+        let Shared { worker, memory, room, .. } = &*self.shared;
+        job::run(worker, memory, room, claim, path.path(), out.path())
     }
 }

@@ -12,11 +12,13 @@ use tephra_proto::ids::BuildId;
 use tracing::warn;
 
 use super::Symbols;
+use super::failure::Failure;
 use super::folder::{Folder, State};
 use super::table::{Detail, Richness};
+use crate::conditions::Conditions;
 use crate::store::bucket::Bucket;
 use crate::store::bulk::{Bulk, BulkError};
-use crate::store::catalog::{Catalog, SharedSymbols, SymbolRow};
+use crate::store::catalog::{Catalog, FailedSymbols, SharedSymbols, SymbolRow};
 use crate::store::{Store, StoreError, now_ms};
 
 /// How long a build may be asked for by one collector when another has it already.
@@ -119,7 +121,9 @@ async fn hear(shelf: &Shelf, folder: &Folder) -> Result<(), StoreError> {
         let Ok(id) = BuildId::parse(&row.build_id) else { continue };
         let state = match row.symbols {
             SharedSymbols::Ready { bytes, richness, .. } => State::Ready { richness: read_richness(richness), bytes },
-            SharedSymbols::Failed { reason } => State::Failed { reason },
+            SharedSymbols::Failed(FailedSymbols { reason, of_file, file_bytes, attempts, again_ms }) => {
+                State::Failed(Failure { reason, of_file, file_bytes, attempts, again_ms })
+            }
         };
         if shelf.said.lock().unwrap_or_else(PoisonError::into_inner).get(&id) != Some(&state) {
             folder.hear(id, &state);
@@ -140,7 +144,7 @@ pub async fn publish(data: &Path, catalog: &Catalog, bucket: &Bucket) -> Result<
         path: data.join("symbols"),
         problem: format!("cannot be read: {error}"),
     };
-    let folder = Arc::new(Folder::open(data).map_err(unreadable)?);
+    let folder = Arc::new(Folder::open(data, Conditions::default()).map_err(unreadable)?);
     let shelf = Arc::new(Shelf {
         catalog: catalog.clone(),
         bucket: bucket.beside("symbols"),
@@ -156,7 +160,10 @@ pub async fn publish(data: &Path, catalog: &Catalog, bucket: &Bucket) -> Result<
 async fn say(shelf: &Arc<Shelf>, folder: &Arc<Folder>, id: BuildId, state: State) -> Result<(), StoreError> {
     let symbols = match &state {
         State::Busy => return Ok(()),
-        State::Failed { reason } => SharedSymbols::Failed { reason: reason.clone() },
+        State::Failed(Failure { reason, of_file, file_bytes, attempts, again_ms }) => {
+            let (of_file, file_bytes, attempts, again_ms) = (*of_file, *file_bytes, *attempts, *again_ms);
+            SharedSymbols::Failed(FailedSymbols { reason: reason.clone(), of_file, file_bytes, attempts, again_ms })
+        }
         State::Ready { richness, bytes } => {
             let (name, shelf, folder) = (object(&id, richness.detail), shelf.clone(), folder.clone());
             let object = name.clone();

@@ -1,8 +1,10 @@
 //! Symbols of real binaries, built here; and files that lie about themselves.
 
 mod addresses;
+mod failures;
 mod retention;
 mod richness;
+mod uploads;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -72,21 +74,20 @@ static BINARIES: LazyLock<Binaries> = LazyLock::new(|| {
 /// The child process of these tests: this test program, told to run the one test that does what the child does.
 fn test_worker() -> Worker {
     let args = ["--exact", "symbols::tests::the_child_process", "--quiet", "--nocapture"].map(OsString::from).into();
-    // The two paths follow: names of tests that do not exist.
+    // The two paths and the limits follow: names of tests that do not exist.
     Worker { program: std::env::current_exe().unwrap(), args, deadline: Duration::from_secs(120) }
 }
 
-/// Not a test when run with the others: they are told apart by the two paths at the end of the command line.
+/// Not a test when run with the others: they are told apart by what is at the end of the command line.
 #[test]
 fn the_child_process() {
     let args: Vec<OsString> = std::env::args_os().collect();
-    if let [.., nocapture, elf, out] = &args[..]
+    if let [.., nocapture, elf, out, memory, output] = &args[..]
         && nocapture == "--nocapture"
         && Path::new(elf).is_absolute()
     {
         // The limits end the process, so no other test may run in it: `--exact` made sure of that.
-        let code = worker::run(&[elf, out]);
-        std::process::exit(if code == std::process::ExitCode::SUCCESS { 0 } else { 1 });
+        std::process::exit(worker::run(&[elf, out, memory, output]).into());
     }
 }
 
@@ -187,27 +188,6 @@ fn profile_at(symbols: &Symbols, id: BuildId, address: u64) -> (Merged, Vec<Reso
 }
 
 #[test]
-fn a_stripped_binary_is_refused_once_and_the_reason_kept() {
-    let path = &BINARIES.stripped;
-    let id = identity(path).build_id();
-    let (data, symbols) = open();
-    assert_eq!(symbols.wanted(&[module(id, "basket")]), [id]);
-    upload(&symbols, path, id).unwrap();
-    let check = |symbols: &Symbols| {
-        assert!(symbols.wanted(&[module(id, "basket")]).is_empty(), "it would be refused again");
-        let (merged, resolutions) = profile_at(symbols, id, 0x1000);
-        assert!(matches!(&resolutions[0], Resolution::Unresolved { module, address: 0x1000 } if &**module == "basket"));
-        let coverage = symbols.coverage(&[(&merged, &resolutions)]);
-        assert_eq!((coverage.share, coverage.missing[0].share), (0.0, 1.0));
-        let hint = &coverage.missing[0].hint;
-        assert!(hint.contains("cannot be symbolized") && hint.contains("strip"), "{hint}");
-    };
-    check(&symbols);
-    // It outlives a restart, and a better file replaces it.
-    check(&Symbols::open(data.path(), test_worker()).unwrap());
-}
-
-#[test]
 fn tables_outlive_a_restart_and_uploads_in_progress_do_not() {
     let path = &BINARIES.with_lines;
     let id = identity(path).build_id();
@@ -259,36 +239,6 @@ fn a_file_without_a_note_is_named_by_its_hash() {
     assert_eq!(symbols.stats().builds, 1);
 }
 
-#[test]
-fn an_upload_is_held_to_what_it_announced() {
-    let (data, symbols) = open();
-    let id = BuildId::from_bytes(&[7; 20]).unwrap();
-    let mut upload = symbols.begin(id, 10).unwrap();
-    assert!(matches!(symbols.begin(id, 10), Err(UploadError::Busy(busy)) if busy == id), "one at a time");
-    upload.chunk(&compress(&[1; 6]).unwrap()).unwrap();
-    let longer = upload.chunk(&compress(&[1; 6]).unwrap());
-    assert!(matches!(longer, Err(UploadError::WrongLength { announced: 10, received: 12 })));
-    let bomb = upload.chunk(&compress(&vec![0; SYMBOL_CHUNK_BYTES_MAX + 1]).unwrap());
-    assert!(matches!(bomb, Err(UploadError::Chunk(_))));
-    assert!(matches!(upload.chunk(b"not zstd"), Err(UploadError::Chunk(_))));
-    assert!(matches!(upload.finish(), Err(UploadError::WrongLength { announced: 10, received: 6 })));
-    assert!(symbols.begin(id, 10).is_ok(), "the place is free again");
-    assert_eq!(fs::read_dir(data.path().join("symbols/incoming")).unwrap().count(), 0, "nothing is left behind");
-}
-
-#[test]
-fn zeros_make_holes_and_keep_their_length() {
-    let (_data, symbols) = open();
-    let id = BuildId::from_bytes(&[7; 20]).unwrap();
-    let megabytes = 64;
-    let mut upload = symbols.begin(id, megabytes << 20).unwrap();
-    let zeros = compress(&vec![0; 1 << 20]).unwrap();
-    for _ in 0..megabytes {
-        upload.chunk(&zeros).unwrap();
-    }
-    assert!(matches!(upload.finish(), Err(UploadError::Identity(reason)) if reason.contains("not a 64-bit")));
-}
-
 /// Damage at many places: each ends in a table or a refusal, in a process of its own.
 #[test]
 fn damaged_files_neither_panic_nor_hang_the_collector() {
@@ -330,8 +280,8 @@ fn damaged_files_neither_panic_nor_hang_the_collector() {
         }
         fs::write(&path, &damaged).unwrap();
         let id = BuildId::from_bytes(&[i; 20]).unwrap();
-        let claim = symbols.shared.folder.claim(id).unwrap();
-        super::job::run(&test_worker(), claim, &path, &out);
+        let claim = symbols.shared.folder.claim(id, damaged.len() as u64).unwrap();
+        super::job::run(&test_worker(), &symbols.shared.memory, &symbols.shared.room, claim, &path, &out);
         match symbols.shared.folder.state(&id) {
             Some(super::folder::State::Ready { .. }) => {
                 let table = table::Table::parse(&fs::read(data.path().join(format!("symbols/{id}.symcache"))).unwrap());
@@ -339,38 +289,10 @@ fn damaged_files_neither_panic_nor_hang_the_collector() {
                 let table = table.unwrap();
                 (0..content.len() as u64).step_by(61).for_each(|address| drop(table.lookup(address, &name)));
             }
-            Some(super::folder::State::Failed { reason }) => assert!(!reason.is_empty()),
+            Some(super::folder::State::Failed(failure)) => assert!(!failure.reason.is_empty()),
             state => panic!("{i}: {state:?}"),
         }
     }
-}
-
-#[test]
-fn a_child_that_does_not_end_is_ended() {
-    let data = tempfile::tempdir().unwrap();
-    let worker = Worker {
-        program: "sh".into(),
-        args: ["-c".into(), "sleep 600".into()].into(),
-        deadline: Duration::from_millis(50),
-    };
-    let symbols = Symbols::open(data.path(), worker).unwrap();
-    let path = &BINARIES.names_only;
-    let id = identity(path).build_id();
-    upload(&symbols, path, id).unwrap();
-    let (merged, resolutions) = profile_at(&symbols, id, 0x1000);
-    let hint = &symbols.coverage(&[(&merged, &resolutions)]).missing[0].hint;
-    assert!(hint.contains("took longer than"), "{hint}");
-}
-
-#[test]
-fn a_child_that_cannot_start_is_not_the_file_s_fault() {
-    let data = tempfile::tempdir().unwrap();
-    let worker = Worker { program: "/nonexistent".into(), args: vec![], deadline: Duration::from_secs(1) };
-    let symbols = Symbols::open(data.path(), worker).unwrap();
-    let path = &BINARIES.names_only;
-    let id = identity(path).build_id();
-    upload(&symbols, path, id).unwrap();
-    assert_eq!(symbols.wanted(&[module(id, "basket")]), [id]);
 }
 
 #[test]

@@ -2,17 +2,20 @@
 //! claims to be before anything parses it.
 
 use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tephra_proto::codec::{self, CodecError};
 use tephra_proto::ids::BuildId;
 use tephra_proto::label::NameError;
 use tephra_proto::limits::{SYMBOL_CHUNK_BYTES_MAX, SYMBOL_FILE_BYTES_MAX};
 use tephra_proto::v1::SymbolFile;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::folder::{Claim, Filed, State};
+use super::places::Place;
+use super::room::{Room, RoomError};
 use super::table::Detail;
 use super::{Symbols, job};
 
@@ -52,12 +55,39 @@ pub enum UploadError {
     /// It could not be symbolized.
     #[error("{0}")]
     Unusable(String),
+    /// Nobody could look at it.
+    #[error("{0}")]
+    Unread(String),
     /// Somebody else is uploading it.
     #[error("build {0} is being uploaded already")]
     Busy(BuildId),
     /// Others are uploading.
     #[error("other symbol files are being received")]
     NoRoom,
+    /// Others were waiting, and this was the slowest.
+    #[error("the upload was the slowest of several, and gave way to another")]
+    GaveWay,
+    /// It does not keep the pace.
+    #[error("the upload is too slow: {received} bytes in {took_s} s")]
+    TooSlow {
+        /// So far.
+        received: u64,
+        /// Since it began.
+        took_s: u64,
+    },
+    /// It takes far more of the disk than it was on the way.
+    #[error(
+        "{sent} bytes were sent for {stored} bytes of the file that are not zeros: no real file is compressed so well"
+    )]
+    Bomb {
+        /// As it came.
+        sent: u64,
+        /// On the disk.
+        stored: u64,
+    },
+    /// There is no room on the disk.
+    #[error(transparent)]
+    Disk(#[from] RoomError),
     /// The disk.
     #[error("symbol file cannot be written: {0}")]
     Io(#[from] io::Error),
@@ -71,16 +101,40 @@ pub(super) struct Upload {
     file: File,
     announced: u64,
     received: u64,
+    /// As it came, compressed.
+    sent: u64,
 }
 
-/// A file in `incoming`, removed when dropped.
+/// A file in `incoming`, removed when dropped, and the room that it takes on the disk.
 #[derive(Debug)]
-pub(super) struct Incoming(pub(super) PathBuf);
+pub(super) struct Incoming {
+    path: PathBuf,
+    room: Arc<Room>,
+    stored: u64,
+}
+
+impl Incoming {
+    pub(super) fn new(path: PathBuf, room: Arc<Room>) -> Self {
+        Self { path, room, stored: 0 }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes room for more bytes of it.
+    fn grow(&mut self, bytes: u64) -> Result<(), UploadError> {
+        self.room.take(bytes)?;
+        self.stored += bytes;
+        Ok(())
+    }
+}
 
 impl Drop for Incoming {
     fn drop(&mut self) {
         // What stays is swept at the next start.
-        fs::remove_file(&self.0).ok();
+        fs::remove_file(&self.path).ok();
+        self.room.give_back(self.stored);
     }
 }
 
@@ -107,7 +161,7 @@ fn check_size(bytes: u64) -> Result<(), UploadError> {
 pub struct ByHand {
     symbols: Symbols,
     upload: Upload,
-    _place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Symbols {
@@ -117,18 +171,29 @@ impl Symbols {
     /// When it is too large, or other files are being received.
     pub fn receive(&self, id: BuildId, bytes: u64) -> Result<ByHand, UploadError> {
         check_size(bytes)?;
-        let place = self.place().ok_or(UploadError::NoRoom)?;
-        Ok(ByHand { symbols: self.clone(), upload: self.begin(id, bytes)?, _place: place })
+        let place = self.shared.places.take()?;
+        Ok(ByHand { symbols: self.clone(), upload: self.begin(id, bytes)?, place })
     }
 }
 
 impl ByHand {
+    /// Waits for what the sender has next.
+    ///
+    /// # Errors
+    /// When it is too slow, or gives way to another.
+    pub async fn next<T>(&self, next: impl Future<Output = T>) -> Result<T, UploadError> {
+        self.place.next(next).await
+    }
+
     /// Takes the next bytes. Blocks.
     ///
     /// # Errors
-    /// When more come than were announced, or the disk fails.
+    /// When more come than were announced, or the disk is full or fails.
     pub fn write(&mut self, content: &[u8]) -> Result<(), UploadError> {
-        self.upload.write(content)
+        self.upload.sent += content.len() as u64;
+        self.upload.write(content)?;
+        self.place.received(content.len() as u64);
+        Ok(())
     }
 
     /// Ends the file and makes a symbol table of it. Blocks for as long as that takes.
@@ -136,13 +201,15 @@ impl ByHand {
     /// # Errors
     /// When it is not the build it was announced as, or has no names.
     pub fn finish(self) -> Result<Named, UploadError> {
+        self.place.complete();
         let received = self.upload.finish()?;
         let id = received.claim.id;
         let filed = self.symbols.symbolize(received);
         match (filed, self.symbols.shared.folder.state(&id)) {
             (Some(Filed::Poorer { known, new }), _) => Ok(Named { detail: known.detail, less: Some(new.detail) }),
             (_, Some(State::Ready { richness, .. })) => Ok(Named { detail: richness.detail, less: None }),
-            (_, Some(State::Failed { reason })) => Err(UploadError::Unusable(reason)),
+            (_, Some(State::Failed(failure))) if failure.of_file => Err(UploadError::Unusable(failure.reason)),
+            (_, Some(State::Failed(failure))) => Err(UploadError::Unread(failure.reason)),
             _ => Err(UploadError::Io(io::Error::other("the symbol table could not be stored"))),
         }
     }
@@ -157,32 +224,60 @@ pub struct Named {
     pub less: Option<Detail>,
 }
 
+/// The disk's blocks, and those of most files' holes.
+const BLOCK: usize = 4096;
+
+/// Symbols and debug info are compressed three to eight times: what claims to be far more than that is no file, but a way to fill a disk.
+const RATIO_MAX: u64 = 64;
+
 impl Upload {
-    pub(super) fn begin(claim: Claim, path: PathBuf, announced: u64) -> Result<Self, UploadError> {
+    pub(super) fn begin(claim: Claim, path: PathBuf, room: Arc<Room>, announced: u64) -> Result<Self, UploadError> {
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        let path = Incoming(path);
-        Ok(Self { claim, path, file, announced, received: 0 })
+        let path = Incoming::new(path, room);
+        Ok(Self { claim, path, file, announced, received: 0, sent: 0 })
+    }
+
+    /// Bytes of the file that came so far.
+    pub(super) fn received(&self) -> u64 {
+        self.received
     }
 
     /// Takes the next chunk: one zstd frame.
     pub(super) fn chunk(&mut self, frame: &[u8]) -> Result<(), UploadError> {
+        self.sent += frame.len() as u64;
         self.write(&codec::decompress(frame, SYMBOL_CHUNK_BYTES_MAX)?)
     }
 
     /// Takes the next bytes of the file.
-    pub(super) fn write(&mut self, content: &[u8]) -> Result<(), UploadError> {
+    fn write(&mut self, content: &[u8]) -> Result<(), UploadError> {
         let received = self.received + content.len() as u64;
         if received > self.announced {
             return Err(UploadError::WrongLength { announced: self.announced, received });
         }
-        // What symbolization does not read comes as zeros: a hole in the file, so that it costs no disk either.
-        if content.iter().all(|&byte| byte == 0) {
-            self.file.seek(SeekFrom::Current(content.len() as i64))?;
-        } else {
-            self.file.write_all(content)?;
+        let is_hole = |part: &[u8]| part.iter().all(|&byte| byte == 0);
+        let (mut at, mut rest) = (self.received, content);
+        while !rest.is_empty() {
+            let first = (BLOCK - at as usize % BLOCK).min(rest.len());
+            let hole = is_hole(&rest[..first]);
+            let like_it = rest[first..].chunks(BLOCK).take_while(|block| is_hole(block) == hole).map(<[u8]>::len);
+            let (run, after) = rest.split_at(first + like_it.sum::<usize>());
+            // What symbolization does not read comes as zeros: a hole in the file, so that it costs no disk either.
+            if !hole {
+                self.store(run, at)?;
+            }
+            (at, rest) = (at + run.len() as u64, after);
         }
         self.received = received;
         Ok(())
+    }
+
+    fn store(&mut self, run: &[u8], at: u64) -> Result<(), UploadError> {
+        self.path.grow(run.len() as u64)?;
+        let (sent, stored) = (self.sent, self.path.stored);
+        if stored > (SYMBOL_CHUNK_BYTES_MAX as u64).saturating_add(sent.saturating_mul(RATIO_MAX)) {
+            return Err(UploadError::Bomb { sent, stored });
+        }
+        Ok(self.file.write_all_at(run, at)?)
     }
 
     /// Ends the stream: the file is complete and is what it claims to be, or refused.

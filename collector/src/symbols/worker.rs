@@ -3,10 +3,10 @@
 //! Its own process, because debug info is a program for a stack machine: no parser of it can be trusted with hostile
 //! input. Here it can exhaust, loop or crash only a process with hard limits, and the collector stays as it was.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
-use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use symbolic_common::ByteView;
@@ -21,11 +21,17 @@ use crate::profile::demangle::demangle;
 /// Hidden subcommand of `tephra` that ends up in [`run`].
 pub const SUBCOMMAND: &str = "__symbolize";
 
-/// Address space: a service of 1.5 GiB with full debug info fits.
+/// Address space beside the file, which is mapped: the program itself, and what its allocator sets aside. Memory has a limit of its own.
 const ADDRESS_SPACE_BYTES: u64 = 4 << 30;
 const CPU_SECONDS: u64 = 120;
-const OUTPUT_BYTES: u64 = 1 << 30;
 const OPEN_FILES: u64 = 32;
+
+/// How the child ends when it has read the file, and there is nothing in it. Whatever else happens to a process has another code.
+pub(super) const OF_FILE: u8 = 10;
+/// When there was too little memory.
+pub(super) const OF_MEMORY: u8 = 11;
+/// When the operating system refused something else.
+const OF_SYSTEM: u8 = 12;
 
 /// Names longer than this are cut: nobody reads them, and a demangler can be made to write megabytes.
 const NAME_BYTES_MAX: usize = tephra_proto::limits::STRING_BYTES_MAX;
@@ -33,18 +39,24 @@ const NAME_BYTES_MAX: usize = tephra_proto::limits::STRING_BYTES_MAX;
 /// Functions that cannot be read are skipped; a file of nothing else is refused.
 const BAD_FUNCTIONS_MAX: usize = 10_000;
 
-/// Runs the child: `args` are the ELF file and where to write its table. What goes wrong is said on stderr.
-pub fn run<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> ExitCode {
-    let [elf, out] = args else {
-        eprintln!("{SUBCOMMAND} needs an ELF file and an output file; it is started by the collector");
-        return ExitCode::from(2);
+/// Runs the child: `args` are the ELF file, where to write its table, and how many bytes of memory and of output it may take. What goes wrong is
+/// said on stderr. Answers its exit code.
+pub fn run<S: AsRef<OsStr>>(args: &[S]) -> u8 {
+    let number = |arg: &S| arg.as_ref().to_str()?.parse::<u64>().ok();
+    let parsed = match args {
+        [elf, out, memory, output] => Some((elf, out, number(memory), number(output))),
+        _ => None,
     };
-    let result = limit_resources().and_then(|()| symbolize(Path::new(elf), Path::new(out)));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    let Some((elf, out, Some(memory), Some(output))) = parsed else {
+        eprintln!("{SUBCOMMAND} needs an ELF file, an output file and two limits; it is started by the collector");
+        return 2;
+    };
+    let (elf, out) = (Path::new(elf), Path::new(out));
+    match limit_resources(elf, memory, output).and_then(|()| symbolize(elf, out)) {
+        Ok(()) => 0,
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::FAILURE
+            error.code()
         }
     }
 }
@@ -72,15 +84,32 @@ pub enum WorkerError {
     NoSymbols,
 }
 
+impl WorkerError {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Io { source, .. } | Self::Header(elf::ElfError::Io(source)) => match source.kind() {
+                ErrorKind::OutOfMemory => OF_MEMORY,
+                _ => OF_SYSTEM,
+            },
+            Self::Header(_) | Self::Elf(_) | Self::NoSymbols => OF_FILE,
+        }
+    }
+}
+
 fn io(what: &'static str) -> impl Fn(std::io::Error) -> WorkerError {
     move |source| WorkerError::Io { what, source }
 }
 
-fn limit_resources() -> Result<(), WorkerError> {
+fn limit_resources(elf: &Path, memory: u64, output: u64) -> Result<(), WorkerError> {
+    // Should memory end all the same, this process goes first and not the collector. Nobody needs leave for that; where it fails, so be it.
+    fs::write("/proc/self/oom_score_adj", "1000").ok();
+    let file_bytes = fs::metadata(elf).map_err(io("cannot look at the uploaded file"))?.len();
     for (resource, limit) in [
-        (Resource::As, ADDRESS_SPACE_BYTES),
+        // What is written to, in memory. Pages of the file are not: the kernel takes them back when it needs them.
+        (Resource::Data, memory),
+        (Resource::As, ADDRESS_SPACE_BYTES.saturating_add(memory).saturating_add(file_bytes)),
         (Resource::Cpu, CPU_SECONDS),
-        (Resource::Fsize, OUTPUT_BYTES),
+        (Resource::Fsize, output),
         (Resource::Nofile, OPEN_FILES),
         (Resource::Core, 0),
     ] {

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tephra_proto::ids::BuildId;
 use tephra_proto::limits::SYMBOL_FILE_BYTES_MAX;
-use tokio::time::timeout;
 
 use crate::http::AppState;
 use crate::http::body::{self, TIME_MAX};
@@ -32,9 +31,6 @@ pub(super) const OFFER: Allowance = Allowance::message(MESSAGE_BYTES_MAX, TIME_M
 pub(super) const UPLOAD: Allowance =
     Allowance { bytes: SYMBOL_FILE_BYTES_MAX, held: MESSAGE_BYTES_MAX, time: Duration::from_secs(1_800) };
 
-/// A sender that is silent for this long has gone.
-const SILENCE: Duration = Duration::from_secs(30);
-
 pub(super) async fn upload(
     State(state): State<AppState>,
     mut params: Params,
@@ -49,10 +45,7 @@ pub(super) async fn upload(
     let mut receiving = state.symbols.receive(id, length)?;
     let mut body = body;
     loop {
-        let frame = timeout(SILENCE, body.frame()).await.map_err(|_| {
-            ApiError::invalid(format!("no byte came for {} s", SILENCE.as_secs()), "send the file again")
-        })?;
-        let Some(frame) = frame else { break };
+        let Some(frame) = receiving.next(body.frame()).await? else { break };
         let frame = frame.map_err(|error| body::failed(&error))?;
         let Ok(content) = frame.into_data() else { continue };
         receiving = blocking(move || receiving.write(&content).map(|()| receiving)).await??;
@@ -83,9 +76,18 @@ impl From<UploadError> for ApiError {
         let message = error.to_string();
         match error {
             UploadError::Io(_) => Self::internal(&message),
-            UploadError::NoRoom | UploadError::Busy(_) => {
+            UploadError::NoRoom | UploadError::GaveWay | UploadError::Busy(_) => {
                 Self::new(ErrorKind::Overloaded, message, "try again in a minute")
             }
+            UploadError::TooSlow { .. } => {
+                Self::new(ErrorKind::TooSlow, message, "send it faster, or the output of `objcopy --only-keep-debug`")
+            }
+            UploadError::Disk(_) => Self::new(ErrorKind::Unavailable, message, "free some space, then send it again"),
+            UploadError::Unread(_) => Self::new(
+                ErrorKind::Unavailable,
+                message,
+                "send it again in a few minutes; GET /api/v1/status says how it stands",
+            ),
             UploadError::Size { .. } => {
                 Self::new(ErrorKind::TooLarge, message, "send the output of `objcopy --only-keep-debug`")
             }

@@ -32,7 +32,7 @@ pub use levels::{Horizons, Inputs, LevelSegment, NewSegment, ServicePart, Swap, 
 pub use names::ServiceRow;
 pub use pins::{NewPin, Pin, PinRange};
 pub use segments::{CatalogTotals, Outcome, Registration, SegmentRow, ServiceSpan, StoredObject};
-pub use symbols::{SharedSymbols, SymbolRow};
+pub use symbols::{FailedSymbols, SharedSymbols, SymbolRow};
 
 use super::migrations::MIGRATIONS;
 

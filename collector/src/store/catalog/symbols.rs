@@ -30,11 +30,23 @@ pub enum SharedSymbols {
         /// How much it tells: what is known of functions (0 names, 1 inlines, 2 lines), then of how many.
         richness: (u8, u32),
     },
-    /// There is none.
-    Failed {
-        /// Why, in words.
-        reason: String,
-    },
+    /// There is none yet.
+    Failed(FailedSymbols),
+}
+
+/// Why there is no table, and when the file is asked for again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FailedSymbols {
+    /// Why, in words.
+    pub reason: String,
+    /// It was read, and is of no use.
+    pub of_file: bool,
+    /// Size of the file, bytes; 0: not known.
+    pub file_bytes: u64,
+    /// How often in a row.
+    pub attempts: u32,
+    /// From when on it is asked for again, unix milliseconds.
+    pub again_ms: u64,
 }
 
 impl Catalog {
@@ -43,25 +55,33 @@ impl Catalog {
     /// # Errors
     /// When the database fails.
     pub async fn save_symbols(&self, row: &SymbolRow) -> Result<(), CatalogError> {
-        let (state, object, bytes, richness, reason) = match &row.symbols {
-            SharedSymbols::Ready { object, bytes, richness } => ("ready", object.as_str(), *bytes, *richness, ""),
-            SharedSymbols::Failed { reason } => ("failed", "", 0, (0, 0), reason.as_str()),
+        let none = FailedSymbols::default();
+        let (state, object, bytes, richness, failed) = match &row.symbols {
+            SharedSymbols::Ready { object, bytes, richness } => ("ready", object.as_str(), *bytes, *richness, &none),
+            SharedSymbols::Failed(failed) => ("failed", "", failed.file_bytes, (0, 0), failed),
         };
         sqlx::query(
-            "INSERT INTO symbols (build_id, state, object, bytes, has_lines, reason, changed_ms, richness)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            "INSERT INTO symbols
+                 (build_id, state, object, bytes, has_lines, reason, changed_ms, richness, of_file, attempts, again_ms)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
              ON CONFLICT (build_id) DO UPDATE SET state = excluded.state, object = excluded.object, bytes = excluded.bytes,
-                 has_lines = excluded.has_lines, reason = excluded.reason, changed_ms = excluded.changed_ms, richness = excluded.richness
-             WHERE symbols.state <> 'ready' OR (excluded.state = 'ready' AND excluded.richness >= symbols.richness)",
+                 has_lines = excluded.has_lines, reason = excluded.reason, changed_ms = excluded.changed_ms,
+                 richness = excluded.richness, of_file = excluded.of_file, attempts = excluded.attempts,
+                 again_ms = excluded.again_ms
+             WHERE (symbols.state <> 'ready' AND (excluded.state = 'ready' OR excluded.again_ms >= symbols.again_ms))
+                 OR (excluded.state = 'ready' AND excluded.richness >= symbols.richness)",
         )
         .bind(&row.build_id)
         .bind(state)
         .bind(object)
         .bind(to_sql(bytes))
         .bind(i64::from(richness.0 >= 2))
-        .bind(reason)
+        .bind(&failed.reason)
         .bind(to_sql(row.changed_ms))
         .bind(i64::from(richness.0) << 32 | i64::from(richness.1))
+        .bind(i64::from(failed.of_file))
+        .bind(i64::from(failed.attempts))
+        .bind(to_sql(failed.again_ms))
         .execute(&self.write)
         .await?;
         Ok(())
@@ -73,7 +93,8 @@ impl Catalog {
     /// When the database fails.
     pub async fn symbols(&self, since_ms: u64) -> Result<Vec<SymbolRow>, CatalogError> {
         let rows = sqlx::query(
-            "SELECT build_id, state, object, bytes, richness, reason, changed_ms FROM symbols WHERE changed_ms >= $1",
+            "SELECT build_id, state, object, bytes, richness, reason, of_file, attempts, again_ms, changed_ms
+             FROM symbols WHERE changed_ms >= $1",
         )
         .bind(to_sql(since_ms))
         .fetch_all(&self.read)
@@ -151,7 +172,13 @@ fn read(row: &AnyRow) -> Result<SymbolRow, CatalogError> {
             bytes: from_sql(row.try_get("bytes")?),
             richness: richness(from_sql(row.try_get("richness")?)),
         },
-        "failed" => SharedSymbols::Failed { reason: row.try_get("reason")? },
+        "failed" => SharedSymbols::Failed(FailedSymbols {
+            reason: row.try_get("reason")?,
+            of_file: row.try_get::<i64, _>("of_file")? != 0,
+            file_bytes: from_sql(row.try_get("bytes")?),
+            attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
+            again_ms: from_sql(row.try_get("again_ms")?),
+        }),
         _ => return Err(CatalogError::Corrupt { what: "symbols.state", value: state }),
     };
     Ok(SymbolRow { build_id: row.try_get("build_id")?, symbols, changed_ms: from_sql(row.try_get("changed_ms")?) })
