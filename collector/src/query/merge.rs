@@ -75,7 +75,10 @@ impl Merger {
     ) -> Result<(), QueryError> {
         let Some(replicate) = parts.slices.replicate(window.header.start_ms) else { return Ok(()) };
         let part = |series: &Series| match parts.sets {
-            Some(sets) => sets.number(series.labels.iter().map(|(name, value)| (&**name, &**value))),
+            Some(sets) => {
+                let of_window = window.header.labels.iter().map(|(name, value)| (&**name, &**value));
+                sets.number(of_window.chain(series.labels.iter().map(|(name, value)| (&**name, &**value))))
+            }
             None => Ok(replicate),
         };
         self.add_by(window, part, labels, trace)

@@ -13,7 +13,7 @@ use super::*;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestRow, TestWindow, recent_ms, row, traced};
 use crate::profile::decode::{self, Lateness, Window};
-use crate::profile::model::{Frame, Kind, Node, PartialReason};
+use crate::profile::model::{Frame, Kind, Labelled, Node, PartialReason};
 use crate::store::testing::TestPlace;
 use crate::store::{compact, now_ms};
 
@@ -234,6 +234,74 @@ async fn labels_and_instances_select() {
     let range = bench.select("shop", 10).range();
     assert_eq!(bench.query.labels(&shop, range).await.unwrap(), ["instance", "version"]);
     assert_eq!(bench.query.label_values(&shop, "version", range).await.unwrap(), ["v1", "v2"]);
+}
+
+/// What each combination of labels has, by query and by selecting it, before compaction and after.
+#[tokio::test]
+async fn sums_by_labels_are_what_selecting_the_labels_gives() {
+    let place = TestPlace::new().await;
+    let store = place.open().await;
+    let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+    let query = QueryEngine::new(store.clone(), QueryLimits { threads: 2, ..QueryLimits::default() });
+    let t = recent_ms() - 600_000;
+    for n in 0..6u64 {
+        let labelled = |value| {
+            [
+                row("main;a", value).label("route", "/a"),
+                row("main;a", 2 * value).label("route", "/b").label("tenant", "acme"),
+                row("main", 3 * value),
+            ]
+        };
+        let window = TestWindow::new("shop", 1 + (n % 2) as u8, n + 1, t + n * 10_000).label("zone", "x");
+        let window = if n == 5 { window.label("tenant", "fixed") } else { window };
+        ingest.push(window.cpu(&labelled(100 + n)).inuse(&labelled(6_000)).request()).await.unwrap();
+    }
+    let mut before = Vec::new();
+    for is_compacted in [false, true] {
+        if is_compacted {
+            while compact::step(&store, now_ms() + 3_600_000, 0, None).await.unwrap() {}
+        }
+        for profile_type in ["cpu", "inuse_space"] {
+            let selection = Selection {
+                service: ServiceName::parse("shop").unwrap(),
+                profile_type: profile_type.to_owned(),
+                from_ms: t,
+                until_ms: t + 60_000,
+                labels: Vec::new(),
+                trace: None,
+            };
+            let Labelled { merged, label_sets } = query.merge_by_labels(&selection).await.unwrap();
+            assert_eq!(label_sets.len(), 6, "with the last window's tenant, and without: {label_sets:?}");
+            for (number, set) in label_sets.iter().enumerate() {
+                let given = ["route", "tenant"].map(|name| {
+                    let value = set.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str());
+                    (name.to_owned(), value.to_owned())
+                });
+                let selected = query.merge(&Selection { labels: given.to_vec(), ..selection.clone() }).await.unwrap();
+                let rows = merged.rows.iter().filter(|row| usize::from(row.replicate) == number);
+                let sum: u64 = rows.map(|row| row.value).sum();
+                assert_eq!(sum, selected.total(), "{profile_type} with {set:?}, compacted: {is_compacted}");
+            }
+            assert_eq!(merged.total(), query.merge(&selection).await.unwrap().total());
+            before.push((label_sets, merged.rows));
+        }
+    }
+    assert_eq!((&before[0], &before[1]), (&before[2], &before[3]));
+}
+
+#[tokio::test]
+async fn more_combinations_of_labels_than_an_import_has_are_summed_without() {
+    let t = recent_ms();
+    let windows: Vec<_> = (0..20u8)
+        .map(|n| {
+            let of_user = |user| row("main", user).label("user", &user.to_string()).label("shard", &n.to_string());
+            TestWindow::new("shop", n + 1, 1, t).cpu(&(1..=60).map(of_user).collect::<Vec<_>>())
+        })
+        .collect();
+    let bench = Bench::new(&windows).await;
+    let selection = bench.select("shop", 60);
+    let Labelled { merged, label_sets } = bench.query.merge_by_labels(&selection).await.unwrap();
+    assert_eq!((label_sets.len(), merged.total()), (0, 20 * 1_830));
 }
 
 #[tokio::test]
