@@ -79,10 +79,16 @@ fn strip_lambda_numbers(name: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{head}{tail}"))
 }
 
-/// `text` as one printable line of bounded length: what control characters and marks that reorder text would do to a
-/// terminal or a page is not part of a name.
+/// `text` as one printable line of bounded length: breaks and tabs become spaces, and what other control characters and marks that
+/// reorder text would do to a terminal or a page is not part of a name.
 pub fn printable(text: &str) -> String {
-    let mut out: String = text.chars().map(|c| if is_printable(c) { c } else { '\u{fffd}' }).collect();
+    let shown = |c: char| match c {
+        // perf writes the module of a kernel function behind a tab.
+        '\t' | '\n' | '\r' => ' ',
+        _ if is_printable(c) => c,
+        _ => '\u{fffd}',
+    };
+    let mut out: String = text.chars().map(shown).collect();
     if out.len() > NAME_BYTES_MAX {
         let cut = out.floor_char_boundary(NAME_BYTES_MAX - '…'.len_utf8());
         out.truncate(cut);
@@ -175,6 +181,12 @@ mod tests {
         ] {
             assert_eq!(file(path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn tabs_and_breaks_are_spaces_and_other_controls_are_marked() {
+        assert_eq!(printable("ovl_read_iter\t[overlay]"), "ovl_read_iter [overlay]");
+        assert_eq!(printable("a\r\nb\0\u{202e}c"), "a  b\u{fffd}\u{fffd}c");
     }
 
     proptest! {
