@@ -1,6 +1,6 @@
 //! `tephra export`: a flame graph as a file.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,6 +29,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(pairs) => query(&pairs, ""),
         Err(problem) => return fail(2, &problem),
     };
+    let is_binary = matches!(args.format.as_str(), "pprof" | "flame");
+    if is_binary && args.output.is_none() && std::io::stdout().is_terminal() {
+        let problem = format!("{} is no text: say where to write it, such as -o profile.pb.gz", args.format);
+        return fail(2, &problem);
+    }
     let path = format!("/api/v1/flamegraph?{query}&format={}", crate::alerts::link::encode(&args.format));
     let content = match args.server.get(&path) {
         Ok(content) => content,
@@ -38,8 +43,51 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Some(file) => std::fs::write(file, &content),
         None => std::io::stdout().write_all(&content),
     };
-    match written {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, &format!("cannot write the file: {error}")),
+    match (written, &args.output) {
+        (Ok(()), None) => ExitCode::SUCCESS,
+        (Ok(()), Some(file)) => {
+            let note = note(&args.format, &content, &file.display().to_string());
+            let _ = writeln!(std::io::stdout(), "{note}");
+            ExitCode::SUCCESS
+        }
+        (Err(error), Some(file)) => fail(1, &format!("cannot write {}: {error}", file.display())),
+        (Err(error), None) => fail(1, &format!("cannot write to standard output: {error}")),
+    }
+}
+
+/// What was written, and what to do with it.
+fn note(format: &str, content: &[u8], file: &str) -> String {
+    let is_empty = match format {
+        "pprof" => crate::profile::pprof::decode(content)
+            .is_ok_and(|read| read.payload.series.iter().all(|series| series.stack.is_empty())),
+        "folded" => content.is_empty(),
+        _ => false,
+    };
+    let next = match (is_empty, format) {
+        (true, _) => "nothing was sampled in this selection: try a longer range, such as from=now-1d",
+        (_, "pprof") => "open it with: go tool pprof, or tephra import",
+        (_, "speedscope") => "open it at speedscope.app",
+        (_, "folded") => "flame graph tools read it",
+        (_, "svg") => "open it in a browser",
+        _ => "",
+    };
+    let bytes = content.len();
+    format!("wrote {file}, {bytes} bytes{}{next}", if next.is_empty() { "" } else { ": " })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::pprof::encode;
+    use crate::profile::testing::{Sketch, simulated};
+
+    #[test]
+    fn what_was_written_is_said_with_what_to_do_next() {
+        let (merged, resolutions) = simulated(1, 1, |_| 1.0);
+        assert!(note("pprof", &encode((&merged, &resolutions)), "e.pb.gz").contains("go tool pprof"));
+        let (merged, resolutions) = Sketch::cpu(1).finish();
+        assert!(note("pprof", &encode((&merged, &resolutions)), "e.pb.gz").contains("nothing was sampled"));
+        assert!(note("folded", b"", "e.folded").contains("nothing was sampled"));
+        assert_eq!(note("json", b"{}", "e.json"), "wrote e.json, 2 bytes");
     }
 }

@@ -1,7 +1,8 @@
 //! `tephra import`: a pprof file, sent to a collector.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::Value;
@@ -9,13 +10,14 @@ use serde_json::Value;
 use super::client::{Server, query, selection};
 use super::fail;
 use crate::alerts::time;
+use crate::profile::pprof::PPROF_BYTES_MAX;
 
 /// What `tephra import` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     server: Server,
-    /// A pprof file, gzipped or not
+    /// A pprof file, gzipped or not; - for standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// As what to store it, such as service=checkout,version=v2
@@ -45,9 +47,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(pairs) => query(&pairs, ""),
         Err(problem) => return fail(2, &problem),
     };
-    let content = match std::fs::read(&args.file) {
+    let content = match read(&args.file) {
         Ok(content) => content,
-        Err(error) => return fail(1, &format!("cannot read {}: {error}", args.file.display())),
+        Err(problem) => return fail(1, &problem),
     };
     let given = [("at", &args.at), ("duration", &args.duration)];
     let given = given.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
@@ -60,6 +62,25 @@ pub(super) fn run(args: &Args) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => fail(1, &error),
+    }
+}
+
+/// The file, as long as a collector would take it.
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    let mut content = Vec::new();
+    let limit = PPROF_BYTES_MAX as u64 + 1;
+    let read = if file == Path::new("-") {
+        std::io::stdin().take(limit).read_to_end(&mut content)
+    } else {
+        File::open(file).and_then(|open| open.take(limit).read_to_end(&mut content))
+    };
+    let name = file.display();
+    match read {
+        Err(error) => Err(format!("cannot read {name}: {error}")),
+        Ok(_) if content.len() > PPROF_BYTES_MAX => Err(format!(
+            "{name} has more than {PPROF_BYTES_MAX} bytes, the most that a collector takes: gzip it, or take it over a shorter time"
+        )),
+        Ok(_) => Ok(content),
     }
 }
 
@@ -113,6 +134,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_no_collector_takes_is_not_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("large.pb");
+        std::fs::write(&file, vec![0; PPROF_BYTES_MAX + 1]).unwrap();
+        assert!(read(&file).unwrap_err().contains("16777216"));
+        std::fs::write(&file, vec![0; PPROF_BYTES_MAX]).unwrap();
+        assert_eq!(read(&file).unwrap().len(), PPROF_BYTES_MAX);
+        assert!(read(&folder.path().join("none")).unwrap_err().contains("cannot read"));
+    }
 
     #[test]
     fn the_report_says_what_was_stored_and_what_was_done_to_it() {

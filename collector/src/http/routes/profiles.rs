@@ -19,14 +19,13 @@ use crate::ingest::Allowance;
 use crate::profile::fit::fit;
 use crate::profile::import::ImportError;
 use crate::profile::pieces::{Piece, Pieces};
-use crate::profile::pprof::{Imported, decode_as};
+use crate::profile::pprof::{Imported, PPROF_BYTES_MAX, decode_as};
 use crate::profile::remarks::Remarks;
 use crate::profile::span::Said;
 use crate::store::now_ms;
 use answer::{Stored, answer};
 
-/// The largest pprof files seen in the wild have 5 MiB, gzipped.
-pub(super) const PPROF: Allowance = Allowance::whole(16 << 20, TIME_MAX);
+pub(super) const PPROF: Allowance = Allowance::whole(PPROF_BYTES_MAX, TIME_MAX);
 
 pub(super) async fn upload(
     State(state): State<AppState>,

@@ -19,6 +19,9 @@ pub use decode::{Imported, decode, decode_as};
 pub use encode::{encode, encode_labelled};
 pub use looks_like::LooksLike;
 
+/// The largest file that is taken, as it comes: the largest ones seen in the wild have 5 MiB, gzipped.
+pub const PPROF_BYTES_MAX: usize = 16 << 20;
+
 /// `perftools.profiles.Profile`.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Profile {
