@@ -443,6 +443,7 @@ function alert(service: string): AlertAnswer {
   return {
     service,
     type: TYPES.cpu!,
+    unit: "cores",
     at,
     window: { from: at - 10 * MIN, until: at },
     baseline: {

@@ -16,6 +16,8 @@ pub struct Answer {
     pub link: AlertLink,
     /// What was compared.
     pub profile_type: TypeInfo,
+    /// The unit of all values in it.
+    pub unit: String,
     /// The window that was looked at, unix milliseconds, end exclusive. It may start later than asked for: at a deploy.
     pub window: (u64, u64),
     /// What it was compared with.

@@ -153,6 +153,7 @@ impl Answers {
         }
         Ok(Answer {
             profile_type: header.profile_type,
+            unit: now.unit,
             window: candidate.current,
             baseline: Baseline { vs: candidate.vs, range: candidate.baseline, why: why(link, &candidate, &tried) },
             tried,

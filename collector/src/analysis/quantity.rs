@@ -3,13 +3,14 @@
 /// What a profile type measures, as a noun.
 pub fn of_type(name: &str) -> &str {
     match name {
-        "cpu" => "CPU",
+        "cpu" | "cpu_time" => "CPU",
         "alloc_space" => "allocated memory",
         "alloc_objects" => "allocations",
-        "inuse_space" => "live memory",
-        "inuse_objects" => "live objects",
-        "wall" => "wall-clock time",
-        "lock" => "lock waiting",
+        "inuse_space" | "space" => "live memory",
+        "inuse_objects" | "objects" => "live objects",
+        "wall" | "wall_time" => "wall-clock time",
+        "lock" | "delay" => "lock waiting",
+        "goroutine" => "goroutines",
         other => other,
     }
 }

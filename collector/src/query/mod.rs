@@ -9,6 +9,7 @@
 //! | [`scan`], [`columns`] | opens windows and parts on several threads |
 //! | [`merge`], [`sums`] | the exact sum of prefix trees, and the canonical order of the answer |
 //! | [`label_sets`] | the same told apart by the labels of samples, for exports |
+//! | [`reach`] | what to say of a range that only a long window reaches into |
 //! | [`linked`] | windows of single traces, from compacted segments |
 //! | [`timeline`], [`overview`], [`trace`] | answers other than one merged profile |
 //! | [`fit`] | what does not fit the limits is answered for the newest part of the range that does |
@@ -26,6 +27,7 @@ mod linked;
 mod merge;
 mod overview;
 mod plan;
+mod reach;
 mod scan;
 mod selection;
 mod slices;
@@ -133,7 +135,8 @@ impl QueryEngine {
     }
 
     async fn merge_all(&self, selection: Selection, deadline: Instant) -> Result<Merged, QueryError> {
-        self.merge_split(selection, deadline, None).await
+        let merged = self.merge_split(selection.clone(), deadline, None).await?;
+        self.tell_what_reaches(merged, &selection, deadline).await
     }
 
     async fn merge_split(

@@ -184,6 +184,8 @@ export interface RequestsAnswer {
 export interface AlertAnswer {
   service: string;
   type: ProfileType;
+  /** Of all values in it. */
+  unit: string;
   at: number;
   window: { from: number; until: number };
   baseline: { from: number; until: number; vs: string; why: string };

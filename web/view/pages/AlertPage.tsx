@@ -34,9 +34,7 @@ export function AlertPage() {
 }
 
 function Answer({ answer, busy }: { answer: AlertAnswer; busy: boolean }) {
-  const { window: w, baseline, deploy, alert } = answer;
-  const unit =
-    answer.type.name === "cpu" ? "cores" : answer.type.kind === "gauge" ? answer.type.unit : `${answer.type.unit}/s`;
+  const { window: w, baseline, deploy, alert, unit } = answer;
   const rest = answer.sentences.filter((s) => s.text !== answer.headline);
   return (
     <article class="alert" aria-busy={busy} data-testid="alert">

@@ -102,7 +102,7 @@ export function DiffPage() {
               testId="basis"
               value={params.get("basis") ?? "cores"}
               options={[
-                ["cores", type === "cpu" ? "cores" : "per second"],
+                ["cores", rateWord(type, profile?.header.type.kind)],
                 ["share", "share of total"],
                 ["instance", "per instance"],
                 ["total", "total"],
@@ -279,4 +279,10 @@ export function swapped(params: URLSearchParams, sides: { a: Range; b: Range }):
   }
   for (const [k, v] of Object.entries({ ...times("a", sides.b), ...times("b", sides.a) })) out.set(k, String(v));
   return out;
+}
+
+/** What values are by default: a gauge's are no rate. */
+function rateWord(type: string, kind: string | undefined): string {
+  if (kind === "gauge") return "amount";
+  return type === "cpu" || type === "cpu_time" ? "cores" : "per second";
 }

@@ -62,7 +62,7 @@ export function GrowthPage() {
             />
           </h1>
           <div class="segments" role="group" aria-label="Profile type" data-testid="types">
-            {TYPES.map((name) => (
+            {(TYPES.includes(type) ? TYPES : [...TYPES, type]).map((name) => (
               <button
                 key={name}
                 type="button"

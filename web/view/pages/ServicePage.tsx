@@ -47,6 +47,7 @@ export function ServicePage({ service }: { service: string }) {
   const flame = useResource(flamePath("flame"), getFlame, service);
   const timeline = useResource(timelinePath, (path, signal) => getJson<TimelineData>(path, signal), service);
   const { value: profile, error, loading } = flame.state.value;
+  const isGauge = profile?.header.type.kind === "gauge";
   const line = timeline.state.value;
   const narrowed = params.has("tl.from");
   const select = (r: Range) =>
@@ -120,8 +121,8 @@ export function ServicePage({ service }: { service: string }) {
             </a>{" "}
             · <a href={link("1d")}>a day ago</a> · <a href={link("1w")}>a week ago</a>
             {" · "}
-            <a href={growthLink(service, params)} data-testid="growth">
-              What grew in memory
+            <a href={growthLink(service, params, isGauge ? type : null)} data-testid="growth">
+              {isGauge ? "What grew" : "What grew in memory"}
             </a>
           </span>
         </div>
@@ -202,11 +203,10 @@ function deployLink(service: string, params: URLSearchParams, event: TephraEvent
 }
 
 /** What grew over the range that is shown, in the type that is shown if it can grow. */
-function growthLink(service: string, params: URLSearchParams): string {
-  const type = params.get("type");
+function growthLink(service: string, params: URLSearchParams, type: string | null): string {
   return href("/growth", {
     service,
-    type: type === "inuse_objects" ? type : null,
+    type: type === "inuse_space" ? null : type,
     ...labelsOf(params),
     from: params.get("from"),
     until: params.get("until"),

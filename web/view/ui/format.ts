@@ -153,6 +153,12 @@ export function typeLabel(name: string): string {
     inuse_objects: "Live objects",
     wall: "Wall time",
     lock: "Lock wait",
+    cpu_time: "CPU",
+    goroutine: "Goroutines",
+    space: "Heap in use",
+    objects: "Live objects",
+    contentions: "Contentions",
+    delay: "Waiting for locks",
   };
   return known[name] ?? name.replaceAll("_", " ");
 }

@@ -167,6 +167,7 @@ fn answer_json(answer: &Answer) -> Value {
     json!({
         "service": answer.link.service,
         "type": answer.profile_type,
+        "unit": answer.unit,
         "at": answer.link.at_ms,
         "window": range(answer.window),
         "baseline": baseline,

@@ -229,9 +229,7 @@ async fn pprof_goes_out_and_comes_back_in() {
     let stored =
         lab.post(&format!("/api/v1/profiles?service=copy&type=cpu&at={start}&label.version=v9"), pprof.clone()).await;
     assert_eq!(stored.status, StatusCode::OK, "{}", stored.text());
-    let copy = lab
-        .json(&format!("/api/v1/flamegraph?service=copy&label.version=v9&from={start}&until={}", start + 1_000))
-        .await;
+    let copy = lab.json(&format!("/api/v1/flamegraph?service=copy&label.version=v9&{range}")).await;
     let original = lab.json(&query).await;
     assert_eq!(copy["a"]["total"], original["a"]["total"]);
     assert_eq!(stored.json()["stored_samples"], original["a"]["samples"]);

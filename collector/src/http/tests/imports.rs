@@ -347,6 +347,26 @@ async fn a_profile_without_a_place_in_time_is_told_what_to_type() {
     assert_eq!(unknown["duration_known"], false);
 }
 
+#[tokio::test]
+async fn a_range_that_only_a_long_window_reaches_into_is_told_so() {
+    let lab = Lab::new().await;
+    let window = TestWindow::new("a", 1, 1, hour_ago()).duration(3_600_000).cpu(&[row("main;work", 100)]);
+    lab.push([window]).await;
+    let (from, until) = (hour_ago() + 1_200_000, hour_ago() + 1_800_000);
+    let flame = lab.json(&format!("/api/v1/flamegraph?service=a&from={from}&until={until}")).await;
+    assert_eq!(flame["a"]["total"], 0);
+    let said = flame["empty"].as_str().unwrap();
+    assert!(said.contains("began 20 min before it and took 60 min"), "{said}");
+    let later = lab
+        .json(&format!(
+            "/api/v1/flamegraph?service=a&from={0}&until={1}",
+            hour_ago() + 3_600_000,
+            hour_ago() + 4_200_000
+        ))
+        .await;
+    assert!(later["empty"].as_str().unwrap().contains("sent nothing in this range"), "{}", later["empty"]);
+}
+
 /// Every number of an answer.
 fn numbers(value: &Value, into: &mut Vec<f64>) {
     match value {
