@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::Value;
+use tephra_proto::limits::STACK_DEPTH_MAX;
 
 use super::client::{Server, query, selection};
 use super::fail;
@@ -112,6 +113,10 @@ fn report(answer: &Value) -> String {
     if lost > 0 {
         lines.push(format!("{} without a stack: they stand under [unknown]", many(lost, "sample")));
     }
+    let cut = number(answer, "samples_cut");
+    if cut > 0 {
+        lines.push(format!("{} deeper than {STACK_DEPTH_MAX} frames: cut at the root", many(cut, "stack")));
+    }
     for renamed in list("renamed") {
         lines.push(format!("{:?} is called {} here", text(&renamed, "was"), text(&renamed, "is")));
     }
@@ -155,12 +160,13 @@ mod tests {
                 { "name": "inuse_space", "unit": "bytes", "value": 500, "samples": 1 },
             ],
             "names_made_fit": 3, "renamed": [{ "was": "Wall-Time", "is": "wall_time" }],
-            "samples_without_stack": 7, "left_out": [{ "name": "alloc", "why": "is a number" }],
+            "samples_without_stack": 7, "samples_cut": 1, "left_out": [{ "name": "alloc", "why": "is a number" }],
         });
         assert_eq!(
             report(&gauge),
             "stored inuse_objects 5 count, inuse_space 500 bytes (1 sample in 1 stack)\n\
              7 samples without a stack: they stand under [unknown]\n\
+             1 stack deeper than 512 frames: cut at the root\n\
              \"Wall-Time\" is called wall_time here\n\
              2 names made readable\n\
              left out: alloc is a number\n"

@@ -12,6 +12,7 @@ use tephra_proto::v1;
 
 use super::demangle::demangle;
 use super::pprof::LooksLike;
+use super::remarks::Remarks;
 
 /// Why a profile was refused.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +133,8 @@ pub(super) struct Importer {
     label_sets: Vec<v1::LabelSet>,
     /// By type; by stack and label set: value and samples.
     rows: Vec<FxHashMap<(u32, u32), (u64, u64)>>,
+    /// Samples whose stack lost frames at its root.
+    samples_cut: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -163,6 +166,7 @@ impl Importer {
             truncated: std::collections::BTreeSet::new(),
             label_sets: vec![v1::LabelSet::default()],
             rows,
+            samples_cut: 0,
         }
     }
 
@@ -216,6 +220,12 @@ impl Importer {
         Ok(self.label_sets.len() as u32 - 1)
     }
 
+    /// Says what had to be cut so far.
+    pub(super) fn tell_cuts(&self, remarks: &mut Remarks) {
+        remarks.samples_cut += self.samples_cut;
+        remarks.names_made_fit += self.strings.cut;
+    }
+
     /// The frame of samples whose stack nobody knows.
     pub(super) fn unknown(&mut self) -> Result<u32, ImportError> {
         self.symbolic(UNKNOWN, "", 0)
@@ -227,6 +237,7 @@ impl Importer {
             return Ok(());
         }
         let cut = stack.len().saturating_sub(STACK_DEPTH_MAX);
+        self.samples_cut += u64::from(cut > 0);
         let mut parent = NO_NODE;
         for &frame in &stack[cut..] {
             // A cut stack's root is not a thread's root: they are different nodes.
@@ -327,19 +338,23 @@ fn within(what: &'static str, len: usize, limit: usize) -> Result<(), ImportErro
 struct Strings {
     texts: Vec<String>,
     index: FxHashMap<String, u32>,
+    /// How many of them were longer.
+    cut: u64,
 }
 
 impl Strings {
     fn new() -> Self {
         let index = [(String::new(), 0)].into_iter().collect();
-        Self { texts: vec![String::new()], index }
+        Self { texts: vec![String::new()], index, cut: 0 }
     }
 
     fn add(&mut self, text: &str) -> Result<u32, ImportError> {
+        let whole = text;
         let text = &text[..text.floor_char_boundary(STRING_BYTES_MAX)];
         if let Some(&known) = self.index.get(text) {
             return Ok(known);
         }
+        self.cut += u64::from(text.len() < whole.len());
         within("strings", self.texts.len(), WINDOW_STRINGS_MAX)?;
         let number = self.texts.len() as u32;
         self.texts.push(text.to_owned());

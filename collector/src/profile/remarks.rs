@@ -8,10 +8,12 @@ const NAMED_MAX: usize = 32;
 pub struct Remarks {
     /// Names of types, units and labels that were made fit, as they were and as they are now; the first [`NAMED_MAX`].
     pub renamed: Vec<(String, String)>,
-    /// All names that were made fit, texts that are no UTF-8 among them.
+    /// All names that were made fit: texts that are no UTF-8, names that are too long and values of labels among them.
     pub names_made_fit: u64,
     /// Samples that came without a stack: they stand under `[unknown]`.
     pub samples_without_stack: u64,
+    /// Samples whose stack was deeper than stacks may be: they lost frames at the root, which is marked.
+    pub samples_cut: u64,
     /// Types and labels that could not be stored, and why; the first [`NAMED_MAX`].
     pub left_out: Vec<LeftOut>,
 }

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use serde_json::Value;
 use tephra_proto::ids::InstanceName;
-use tephra_proto::limits::RESOURCE_LABELS_MAX;
+use tephra_proto::limits::{RESOURCE_LABELS_MAX, WINDOW_SAMPLES_MAX};
 use tephra_proto::v1;
 
 use crate::http::AppState;
@@ -44,6 +44,7 @@ pub(super) async fn upload(
         if let Some(wanted) = &profile_type {
             keep_type(&mut payload, wanted, &remarks)?;
         }
+        check_rows(&payload)?;
         let stored = Stored::of(&payload);
         let said = Said {
             at_ms: at,
@@ -94,6 +95,16 @@ fn keep_type(payload: &mut v1::WindowPayload, wanted: &str, remarks: &Remarks) -
         return Err(ApiError::invalid(format!("the profile has no type {wanted:?}"), hint));
     }
     Ok(())
+}
+
+/// A window has room for so many values of stacks, of all types together.
+fn check_rows(payload: &v1::WindowPayload) -> Result<(), ApiError> {
+    let rows: usize = payload.series.iter().map(|series| series.stack.len()).sum();
+    if rows <= WINDOW_SAMPLES_MAX {
+        return Ok(());
+    }
+    let message = format!("the profile has {rows} values of stacks in all its types, limit {WINDOW_SAMPLES_MAX}");
+    Err(ApiError::new(ErrorKind::TooLarge, message, "store its types one by one, such as with type=alloc_space"))
 }
 
 impl From<ImportError> for ApiError {

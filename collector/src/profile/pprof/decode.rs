@@ -74,6 +74,7 @@ pub fn decode_as(body: &[u8], kinds: &Kinds) -> Result<Imported, ImportError> {
         let label_set = labels.of(&profile, sample, &mut importer, &mut remarks)?;
         importer.sample(&frames, label_set, &amounts)?;
     }
+    importer.tell_cuts(&mut remarks);
     Ok(Imported {
         payload: importer.finish()?,
         time_nanos: u64::try_from(profile.time_nanos).unwrap_or(0),
@@ -238,6 +239,9 @@ impl Stacks {
     fn new(profile: &Profile, importer: &mut Importer) -> Result<Self, ImportError> {
         let functions: FxHashMap<u64, &Function> = profile.function.iter().map(|f| (f.id, f)).collect();
         let mappings = Mappings::of(profile);
+        if functions.len() < profile.function.len() {
+            return Err(ImportError::Several { what: "the id of a function".to_owned() });
+        }
         let mut stacks = FxHashMap::default();
         for location in &profile.location {
             let mut frames = Vec::with_capacity(location.line.len().min(STACK_DEPTH_MAX));

@@ -53,7 +53,8 @@ impl SampleLabels {
         let mut set = BTreeMap::new();
         for label in &sample.label {
             let Some(name) = self.name(profile, *label, remarks)? else { continue };
-            let value = label_value(text(profile, label.str)?);
+            let given = text(profile, label.str)?;
+            let value = label_value(given);
             if value.is_empty() {
                 continue;
             }
@@ -66,7 +67,9 @@ impl SampleLabels {
                 continue;
             }
             let values = self.values.entry(name.clone()).or_default();
-            let is_known = values.contains(&value) || (values.len() < VALUES_MAX && values.insert(value.clone()));
+            let is_new = !values.contains(&value);
+            let is_known = !is_new || (values.len() < VALUES_MAX && values.insert(value.clone()));
+            remarks.names_made_fit += u64::from(is_new && is_known && value != given);
             if !is_known {
                 let why = format_args!("has more than {VALUES_MAX} values: further ones are {OTHER}");
                 self.leave_out(remarks, &name, why);

@@ -179,6 +179,8 @@ fn what_cannot_be_understood_is_refused_by_name() {
     no_location.profile.location.clear();
     let mut no_function = good();
     no_function.profile.function.clear();
+    let mut same_function = good();
+    same_function.profile.function.push(same_function.profile.function[0]);
     let mut same_id = good();
     same_id.profile.location.push(same_id.profile.location[0].clone());
     let mut timed = good();
@@ -191,11 +193,29 @@ fn what_cannot_be_understood_is_refused_by_name() {
         (no_location.bytes(), "location 1"),
         (no_function.bytes(), "function 1"),
         (same_id.bytes(), "more than one profile"),
+        (same_function.bytes(), "more than one profile"),
         (two, "more than one profile"),
     ] {
         let error = decode(&bytes).unwrap_err().to_string();
         assert!(error.contains(expected), "{error:?} does not say {expected:?}");
     }
+}
+
+#[test]
+fn what_is_too_long_is_cut_and_counted() {
+    let names: Vec<String> = (0..600).map(|i| format!("f{i}")).collect();
+    let deep: Vec<&str> = names.iter().map(String::as_str).collect();
+    let long = "x".repeat(5_000);
+    let draft = Draft::new(&[("cpu", "nanoseconds")]).sample(&deep, &[10]).sample(&["main"], &[1]);
+    let mut draft = draft.sample(&[&long, "main"], &[2]).sample(&["main", &long], &[4]);
+    let (key, value) = (draft.text("user"), draft.text("a\nb"));
+    for sample in &mut draft.profile.sample {
+        sample.label.push(Label { key, str: value });
+    }
+    let imported = decode(&draft.bytes()).unwrap();
+    let remarks = imported.remarks;
+    assert_eq!((remarks.samples_cut, remarks.names_made_fit), (1, 2), "a stack; a name and a label's value");
+    assert_eq!(imported.payload.series[0].value.iter().sum::<u64>(), 17);
 }
 
 #[test]

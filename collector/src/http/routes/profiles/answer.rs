@@ -65,6 +65,7 @@ pub(super) fn answer(stored: &Stored, remarks: &Remarks, span: Span) -> Value {
         "names_made_fit": remarks.names_made_fit,
         "renamed": renamed.collect::<Vec<_>>(),
         "samples_without_stack": remarks.samples_without_stack,
+        "samples_cut": remarks.samples_cut,
         "left_out": left_out.collect::<Vec<_>>(),
     })
 }
