@@ -16,9 +16,6 @@ const SECTIONS_MAX: usize = 4_096;
 const NAMES_BYTES_MAX: u64 = 1 << 20;
 const NOTE_BYTES_MAX: u64 = 4_096;
 
-/// What the `htlhash` of a file without a build id covers, at its start and at its end.
-const EDGE_BYTES: u64 = 4_096;
-
 const SHT_NOBITS: u32 = 8;
 const NT_GNU_BUILD_ID: u32 = 3;
 
@@ -92,10 +89,6 @@ pub(super) fn outline(file: &File) -> io::Result<Outline> {
             outline.build_id = build_id(&read(file, section.range(), file_bytes)?);
         }
         outline.kept.push(section.range());
-    }
-    if outline.build_id.is_none() {
-        // The collector names such a file as the agent did: by a hash of its two ends and its length.
-        outline.kept.extend([0..EDGE_BYTES, file_bytes.saturating_sub(EDGE_BYTES)..file_bytes]);
     }
     outline.kept = merged(outline.kept, file_bytes);
     outline.exports = Some(exports).filter(|_| stripped);
@@ -219,19 +212,19 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_build_id_keeps_what_its_hash_covers() {
+    fn of_a_file_without_a_build_id_no_more_is_kept_than_of_others() {
         let binary = this_binary();
         let size = binary.metadata().unwrap().len();
         let mut whole = vec![0; size as usize];
         binary.read_exact_at(&mut whole, 0).unwrap();
-        assert!(outline(&binary).unwrap().build_id.is_some());
+        let of_named = outline(&binary).unwrap();
+        assert!(of_named.build_id.is_some());
         let note =
             whole.windows(16).position(|at| at[8..] == *b"\x03\0\0\0GNU\0" && at[4..8] == *b"\x14\0\0\0").unwrap();
         whole[note + 8] = 0x7f;
         let outline = outline(&temporary(&whole)).unwrap();
         assert_eq!(outline.build_id, None);
-        let covers = |range: Range<u64>| outline.kept.iter().any(|k| k.start <= range.start && range.end <= k.end);
-        assert!(covers(0..4096) && covers(size - 4096..size));
+        assert_eq!(outline.kept, of_named.kept, "its ends are hashed here, and stay here");
     }
 
     #[test]

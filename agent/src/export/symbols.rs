@@ -29,6 +29,9 @@ use crate::notice::Notice;
 /// Not sooner than this is one build tried again, whether it failed or the collector forgot it.
 const AGAIN_AFTER: Duration = Duration::from_secs(120);
 
+/// Nor is one whose file the collector says is wrong, as one of before says of a file without a build id.
+const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(6 * 3600);
+
 /// A build that takes longer is not for this connection.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(1800);
 
@@ -99,6 +102,13 @@ enum NotSent {
     TooSlow,
 }
 
+impl NotSent {
+    /// The same file would be refused the same way.
+    fn is_for_good(&self) -> bool {
+        matches!(self, Self::Status(status) if status.code() == tonic::Code::InvalidArgument)
+    }
+}
+
 impl Uploader {
     /// The collector is there: offer what is new, and upload what it wants.
     async fn serve(&mut self, mut wanted: Vec<Vec<u8>>) {
@@ -121,6 +131,10 @@ impl Uploader {
             self.tried.insert(binary.build_id.clone(), now + AGAIN_AFTER);
             match self.upload(binary).await {
                 Ok(()) | Err(NotSent::Stripped) => {}
+                Err(why @ NotSent::Status(_)) if why.is_for_good() => {
+                    self.tried.insert(binary.build_id.clone(), now + REFUSED_AGAIN_AFTER);
+                    say(&format!("no symbols of {}: {why}", binary.name));
+                }
                 Err(NotSent::Status(status)) if status.code() == tonic::Code::Unavailable => {
                     self.tried.remove(&binary.build_id);
                     self.postponed.push(binary.build_id.clone());
@@ -228,6 +242,8 @@ fn describe(binary: &Binary, outline: &Outline) -> SymbolFile {
         name: binary.name.clone(),
         file_bytes: outline.file_bytes,
         has_debug_info: outline.has_debug_info,
+        // Named by a hash of its ends, which are code and data and stay here: the collector cannot compute it again.
+        ends_withheld: outline.build_id.is_none(),
     }
 }
 

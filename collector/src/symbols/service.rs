@@ -67,7 +67,7 @@ impl SymbolService for SymbolUploads {
         let first = place.next(stream.message()).await??.ok_or(UploadError::Nameless)?;
         let file = first.file.ok_or(UploadError::Nameless)?;
         let id = announced(&file)?;
-        let mut upload = self.symbols.begin(id, file.file_bytes)?;
+        let mut upload = self.symbols.begin(id, file.file_bytes)?.with_ends_withheld(file.ends_withheld);
         let mut frame = first.data;
         loop {
             let before = upload.received();

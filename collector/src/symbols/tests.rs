@@ -219,18 +219,23 @@ fn a_file_is_only_taken_as_the_build_it_is() {
     assert_eq!(fs::read_dir(data.path().join("symbols/incoming")).unwrap().count(), 0, "nothing is left behind");
 }
 
-#[test]
-fn a_file_without_a_note_is_named_by_its_hash() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("no-note");
+/// A binary with lines and without a build id, and its content.
+fn without_a_note(folder: &Path) -> (PathBuf, Vec<u8>) {
+    let path = folder.join("no-note");
     let mut content = fs::read(&BINARIES.with_lines).unwrap();
-    let identity = identity(&BINARIES.with_lines);
-    let id = identity.gnu_build_id.unwrap();
+    let id = identity(&BINARIES.with_lines).gnu_build_id.unwrap();
     // Overwrites the owner's name in the note: then it is somebody else's.
     let at = content.windows(20).position(|bytes| bytes == id.as_bytes()).unwrap();
     content[at - 4..at].copy_from_slice(b"XXX\0");
     fs::write(&path, &content).unwrap();
-    let unnamed = super::tests::identity(&path);
+    (path, content)
+}
+
+#[test]
+fn a_file_without_a_note_is_named_by_its_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, content) = without_a_note(folder.path());
+    let unnamed = identity(&path);
     assert_eq!((unnamed.gnu_build_id, unnamed.build_id()), (None, unnamed.htlhash));
     let (head, tail) = (&content[..4096], &content[content.len() - 4096..]);
     assert_eq!(unnamed.htlhash, BuildId::htlhash(head, tail, content.len() as u64));
@@ -239,7 +244,30 @@ fn a_file_without_a_note_is_named_by_its_hash() {
     assert_eq!(symbols.stats().builds, 1);
 }
 
-/// Damage at many places: each ends in a table or a refusal, in a process of its own.
+#[test]
+fn a_hash_of_what_does_not_come_is_taken_from_the_agent_and_from_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut content) = without_a_note(folder.path());
+    let id = BuildId::htlhash(&content[..4096], &content[content.len() - 4096..], content.len() as u64);
+    // As an agent sends it: what lies between the headers and the first section is not for symbols.
+    content[2048..4096].fill(0);
+    let send = |content: &[u8], id: BuildId, ends_withheld: bool| {
+        let (_data, symbols) = open();
+        let mut upload = symbols.begin(id, content.len() as u64)?.with_ends_withheld(ends_withheld);
+        for chunk in content.chunks(SYMBOL_CHUNK_BYTES_MAX) {
+            upload.chunk(&compress(chunk).unwrap())?;
+        }
+        symbols.symbolize(upload.finish()?);
+        Ok::<_, UploadError>(symbols.stats().builds)
+    };
+    assert_eq!(send(&content, id, true).unwrap(), 1);
+    assert!(matches!(send(&content, id, false), Err(UploadError::Identity(_))), "old agents send the ends");
+    let longer = BuildId::from_bytes(&[7; 20]).unwrap();
+    assert!(matches!(send(&content, longer, true), Err(UploadError::Identity(_))), "no hash is as long");
+    let named = fs::read(&BINARIES.with_lines).unwrap();
+    assert!(matches!(send(&named, id, true), Err(UploadError::Identity(_))), "its note says what it is");
+}
+
 #[test]
 fn damaged_files_neither_panic_nor_hang_the_collector() {
     let folder = tempfile::tempdir().unwrap();

@@ -103,6 +103,8 @@ pub(super) struct Upload {
     received: u64,
     /// As it came, compressed.
     sent: u64,
+    /// Its name is a hash of what does not come.
+    ends_withheld: bool,
 }
 
 /// A file in `incoming`, removed when dropped, and the room that it takes on the disk.
@@ -234,7 +236,12 @@ impl Upload {
     pub(super) fn begin(claim: Claim, path: PathBuf, room: Arc<Room>, announced: u64) -> Result<Self, UploadError> {
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         let path = Incoming::new(path, room);
-        Ok(Self { claim, path, file, announced, received: 0, sent: 0 })
+        Ok(Self { claim, path, file, announced, received: 0, sent: 0, ends_withheld: false })
+    }
+
+    /// The same for a file without a build id whose ends stay with its sender.
+    pub(super) fn with_ends_withheld(self, ends_withheld: bool) -> Self {
+        Self { ends_withheld, ..self }
     }
 
     /// Bytes of the file that came so far.
@@ -286,7 +293,7 @@ impl Upload {
             return Err(UploadError::WrongLength { announced: self.announced, received: self.received });
         }
         self.file.set_len(self.received)?;
-        job::check_identity(&self.file, &self.claim.id).map_err(UploadError::Identity)?;
+        job::check_identity(&self.file, &self.claim.id, self.ends_withheld).map_err(UploadError::Identity)?;
         Ok(Received { claim: self.claim, path: self.path, bytes: self.received })
     }
 }

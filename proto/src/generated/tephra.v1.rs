@@ -681,6 +681,10 @@ pub struct SymbolFile {
     /// It holds DWARF line tables, so inlined frames and lines can be shown; otherwise function names only.
     #[prost(bool, tag = "4")]
     pub has_debug_info: bool,
+    /// The file has no build id note: build_id is its `htlhash`, computed where the file is. The ends that it covers are code and data
+    /// and are sent as zeros like the rest of those, so nobody can compute it again from what is sent.
+    #[prost(bool, tag = "5")]
+    pub ends_withheld: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OfferResponse {

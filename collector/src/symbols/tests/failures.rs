@@ -134,8 +134,6 @@ fn a_small_file_that_would_take_all_memory_is_refused_by_name() {
     let (_data, symbols) = open();
     upload(&symbols, &path, id).unwrap();
     match symbols.shared.folder.state(&id) {
-        // It may also be read without the damaged section.
-        Some(State::Ready { .. }) => {}
         Some(State::Failed(failure)) => {
             let reason = &failure.reason;
             assert!(
