@@ -1,7 +1,13 @@
 //! The wiring of one collector: store, ingest, queries and symbols behind one port that speaks gRPC, the HTTP API and the web view.
 
+mod activity;
 mod connections;
 mod idle;
+pub mod log;
+mod places;
+mod process;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,13 +17,16 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
+use crate::conditions::Severity;
 use crate::ingest::{Ingest, IngestLimits, WantedBuilds};
 use crate::query::{QueryEngine, QueryLimits};
 use crate::store::place::Place;
 use crate::store::{Options, Store, StoreError, compact, now_ms, retain, writes};
 use crate::symbols::{self, SymbolLimits, Symbols, Worker, share};
+pub use places::ConnectionLimits;
+use process::Signals;
+pub use process::{PRIVATE, mask_permissions};
 
 /// What `tephra serve` is told.
 #[derive(Debug, Clone)]
@@ -30,6 +39,10 @@ pub struct ServeOptions {
     pub store: Options,
     /// How much it may use.
     pub limits: Limits,
+    /// How long requests are still answered after the signal to stop, while `/readyz` says that it is stopping.
+    pub shutdown_delay: Duration,
+    /// Permissions that new files and folders lack.
+    pub umask: u32,
 }
 
 /// How much one collector may use.
@@ -41,6 +54,8 @@ pub struct Limits {
     pub query: QueryLimits,
     /// For files with symbols.
     pub symbols: SymbolLimits,
+    /// For connections.
+    pub connections: ConnectionLimits,
 }
 
 /// Why the collector cannot run. Each message is one sentence that says what to do.
@@ -87,6 +102,8 @@ pub struct Collector {
     pub ingest: Ingest,
     /// Names of addresses.
     pub symbols: Symbols,
+    /// How many may be connected.
+    pub connections: ConnectionLimits,
     /// When it started, unix milliseconds.
     pub started_ms: u64,
 }
@@ -114,7 +131,8 @@ impl Collector {
         let wanted: WantedBuilds = Arc::new(move |modules| for_ingest.wanted(modules));
         let ingest = Ingest::start_with(store.clone(), wanted, limits.ingest);
         let query = QueryEngine::new(store.clone(), limits.query);
-        Ok(Self { store, query, ingest, symbols, started_ms: now_ms() })
+        let connections = limits.connections;
+        Ok(Self { store, query, ingest, symbols, connections, started_ms: now_ms() })
     }
 }
 
@@ -136,7 +154,9 @@ pub async fn listen(listen: SocketAddr) -> Result<TcpListener, ServeError> {
     })
 }
 
-/// Serves until SIGINT or SIGTERM, then lets what is in flight finish. `router` makes all that is answered on the port; `ready` is told the address once requests are answered.
+/// Serves until SIGINT or SIGTERM. From then on `/readyz` says that the collector is stopping; after the delay it takes no more connections and
+/// lets what is in flight finish. A second signal ends the delay. `router` makes all that is answered on the port; `ready` is told the address
+/// once requests are answered.
 ///
 /// # Errors
 /// When the store or the address cannot be used.
@@ -146,17 +166,39 @@ pub async fn serve(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
     let system = |what| move |source| ServeError::System { what, source };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("cannot wait for SIGINT"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(system("cannot wait for SIGTERM"))?;
+    let mut signals = Signals::new().map_err(system("cannot wait for signals"))?;
+    process::mask_permissions(options.umask);
+    let wanted = options.limits.connections;
+    let descriptors = process::raise_descriptors();
+    let limits = Limits { connections: wanted.within(descriptors), ..options.limits };
     let listener = listen(options.listen).await?;
     let worker = Worker::this_program().map_err(system("cannot find this program's own file"))?;
-    let collector = Collector::open_with(options.place, options.store, worker, options.limits).await?;
+    let collector = Collector::open_with(options.place, options.store, worker, limits).await?;
+    let conditions = collector.store.conditions().clone();
+    let connections = collector.connections.all;
+    let few = (connections < wanted.all).then(|| {
+        format!(
+            "this process may open {descriptors} files, so {connections} may be connected instead of {}: raise the limit \
+             (`ulimit -n`, LimitNOFILE=), or say --connections {connections}",
+            wanted.all
+        )
+    });
+    conditions.set("few_descriptors", Severity::Notice, few);
+    let open = process::open_to_others(collector.store.data_dir(), options.umask);
+    conditions.set("data_folder_open", Severity::Notice, open);
     let router = router(&collector);
     ready(listener.local_addr().map_err(system("cannot tell the address"))?);
-    let stop = async move {
+    let stop = async {
+        signals.stop().await;
+        conditions.begin(
+            "stopping",
+            "",
+            Severity::Unready,
+            "the collector is stopping: send to another, or come again",
+        );
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            () = tokio::time::sleep(options.shutdown_delay) => {}
+            () = signals.stop() => {}
         }
     };
     run(&collector, listener, router, stop).await;
@@ -170,7 +212,8 @@ pub async fn run(collector: &Collector, listener: TcpListener, router: Router, s
     let writing = tokio::spawn(writes::run(collector.store.clone()));
     let sharing = tokio::spawn(share::run(collector.symbols.clone()));
     let forgetting = tokio::spawn(symbols::retain::run(collector.symbols.clone(), collector.store.clone()));
-    connections::serve(listener, router, stop, DRAIN).await;
+    let edge = (collector.connections, collector.store.conditions().clone());
+    connections::serve(listener, router, edge, stop, DRAIN).await;
     retention.abort();
     compaction.abort();
     writing.abort();

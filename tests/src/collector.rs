@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::api::Api;
 use crate::binaries;
 use crate::clock::eventually;
-use crate::process::{Running, free_port};
+use crate::process::{Running, Signal, free_port};
 
 /// A running collector. Its data folder goes with it, unless it was given one.
 #[derive(Debug)]
@@ -62,7 +62,16 @@ impl Collector {
     pub fn start_with_environment(data: &Path, options: &[&str], environment: &[(&str, &str)]) -> Self {
         let port = free_port();
         let mut command = command(data, port);
-        let mut running = Running::start(command.args(options).envs(environment.iter().copied()));
+        command.args(options).envs(environment.iter().copied());
+        Self::start_command(command, port)
+    }
+
+    /// Starts one as somebody else would, on a port, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start_command(mut command: Command, port: u16) -> Self {
+        let mut running = Running::start(&mut command);
         let api = Api::new(port);
         eventually("the collector is ready", || {
             assert!(running.is_alive(), "the collector ended before it was ready");
@@ -123,6 +132,16 @@ impl Collector {
     /// SIGTERM, and what it left with.
     pub fn terminate(self) -> ExitStatus {
         self.running.terminate()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.running.id()
     }
 
     /// Whether it still runs.

@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+pub use rustix::process::Signal;
+
 /// A port nobody listens on at the moment.
 ///
 /// # Panics
@@ -47,13 +49,21 @@ impl Running {
         self.child.wait().expect("a child can be waited for");
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
+        rustix::process::kill_process(pid, signal).expect("a child can be sent a signal");
+    }
+
     /// Asks it to end (SIGTERM) and waits until it has.
     ///
     /// # Panics
     /// When it cannot be asked.
     pub fn terminate(mut self) -> ExitStatus {
-        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a child can be asked to end");
+        self.signal(Signal::TERM);
         self.child.wait().expect("a child can be waited for")
     }
 }

@@ -19,6 +19,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 use tephra_proto::address::printable;
 
+use crate::serve::{PRIVATE, mask_permissions};
 use crate::symbols::worker;
 
 /// Always-on profiling: stores profiles, merges them, compares them.
@@ -61,6 +62,10 @@ pub fn main() -> ExitCode {
         return ExitCode::from(worker::run(&args.collect::<Vec<OsString>>()));
     }
     let called = Cli::try_parse().unwrap_or_else(|error| without_secrets(error).exit());
+    // A copy of a store is as private as the store.
+    if matches!(called.command, Command::Backup(_) | Command::Restore(_)) {
+        mask_permissions(PRIVATE);
+    }
     match called.command {
         Command::Serve(args) => serve::run(args),
         Command::Gate(args) => gate::run(&args),

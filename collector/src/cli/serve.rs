@@ -9,13 +9,16 @@ use std::time::Duration;
 use tephra_proto::address::printable;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::fail;
 use crate::alerts::time::{format_duration, parse_duration};
 use crate::http::{self, AppState};
 use crate::ingest::{Caps, IngestLimits};
 use crate::query::QueryLimits;
-use crate::serve::{Collector, Limits, ServeOptions, serve};
+use crate::serve::log::Flood;
+use crate::serve::{Collector, ConnectionLimits, Limits, ServeOptions, serve};
 use crate::store::bucket::BucketPlace;
 use crate::store::place::{Place, Postgres};
 use crate::store::{Keep, Options, Unknown};
@@ -36,6 +39,9 @@ const FLUSH_MS_MAX: u64 = 8_000;
 
 /// Nobody waits longer, and retention leaves objects to queries for this long.
 const QUERY_MS_MAX: u64 = 600_000;
+
+/// Whoever restarts a collector waits no longer for it.
+const SHUTDOWN_MS_MAX: u64 = 600_000;
 
 /// Below this the largest window that agents may send does not fit.
 const INGEST_BYTES_MIN: usize = 32 << 20;
@@ -91,14 +97,26 @@ pub(super) struct Args {
     /// Start although segments are here that the catalog does not know: they are kept aside for a week, as files, and not served
     #[arg(long, conflicts_with = "bucket")]
     set_unknown_aside: bool,
-    /// Public host name under which people open the view; may be repeated
+    /// Connections at the same time; fewer where the limit of open files does not allow them
+    #[arg(long, env = "TEPHRA_CONNECTIONS", value_name = "N", default_value_t = ConnectionLimits::default().all, value_parser = connections)]
+    connections: usize,
+    /// Connections from one address at the same time [default: half of all]; behind a proxy or a gateway all have the same
+    #[arg(long, env = "TEPHRA_CONNECTIONS_PER_ADDRESS", value_name = "N", value_parser = connections)]
+    connections_per_address: Option<usize>,
+    /// How long requests are still answered after SIGTERM, while /readyz says 503, so that load balancers notice; at most 10m
+    #[arg(long, env = "TEPHRA_SHUTDOWN_DELAY", value_name = "DURATION", default_value = "0s", value_parser = shutdown_delay)]
+    shutdown_delay: Duration,
+    /// Permissions that new files and folders lack, in octal: 077 keeps them to this user, 027 lets the group read
+    #[arg(long, env = "TEPHRA_UMASK", value_name = "OCTAL", default_value = "077", value_parser = umask)]
+    umask: u32,
+    /// Public host name by which agents, scripts and people reach this collector; may be repeated
     #[arg(long, env = "TEPHRA_HOST", value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
 }
 
 /// Runs until it is told to stop.
 pub(super) fn run(args: Args) -> ExitCode {
-    log_to_stderr();
+    let flood = log_to_stderr();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start threads: {error}")),
@@ -120,6 +138,10 @@ pub(super) fn run(args: Args) -> ExitCode {
         series_max,
         query_timeout,
         set_unknown_aside,
+        connections,
+        connections_per_address,
+        shutdown_delay,
+        umask,
         host,
     } = args;
     let place = match place(data, catalog, bucket, s3_endpoint) {
@@ -134,6 +156,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         ingest: IngestLimits { memory: ingest_memory, caps: Caps { series_max, ..Caps::default() } },
         query: QueryLimits { timeout: query_timeout, ..QueryLimits::default() },
         symbols: SymbolLimits { memory: symbol_memory },
+        connections: ConnectionLimits { all: connections, per_address: connections_per_address },
     };
     let (data_in, batch_time) = match &place {
         Place::Folder(data) => (data.display().to_string(), FLUSH_FOLDER),
@@ -143,7 +166,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         Keep { windows: retention_10s, minutes: retention_1m, ten_minutes: retention_10m, traces: retention_traces };
     let unknown = if set_unknown_aside { Unknown::SetAside } else { Unknown::Refuse };
     let store = Options { retention, keep, batch_time: flush.unwrap_or(batch_time), unknown, ..Options::default() };
-    let options = ServeOptions { place, listen, store, limits };
+    let options = ServeOptions { place, listen, store, limits, shutdown_delay, umask };
     let router = |collector: &Collector| {
         let Collector { store, query, ingest, symbols, .. } = collector.clone();
         http::router(AppState::new(store, query, symbols, ingest, host))
@@ -158,16 +181,22 @@ pub(super) fn run(args: Args) -> ExitCode {
         );
         let _ = out.flush();
     };
-    match runtime.block_on(serve(options, router, ready)) {
+    let served = runtime.block_on(async {
+        flood.tell_every_minute();
+        serve(options, router, ready).await
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }
 }
 
 /// Warnings and news, or what `TEPHRA_LOG` says, in the grammar of `RUST_LOG`.
-fn log_to_stderr() {
+fn log_to_stderr() -> Flood {
     let filter = EnvFilter::try_from_env("TEPHRA_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let (flood, lines) = (Flood::default(), tracing_subscriber::fmt::layer().with_writer(std::io::stderr));
+    tracing_subscriber::registry().with(filter).with(flood.clone()).with(lines).init();
+    flood
 }
 
 /// One folder, or what collectors share.
@@ -215,6 +244,32 @@ fn query_timeout(text: &str) -> Result<Duration, String> {
         return Err(format!("{text} is outside of 1s to 10m"));
     }
     Ok(Duration::from_millis(ms))
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+    number.ok_or_else(|| "write a number from 1 to 1000000, such as 4096".to_owned())
+}
+
+fn shutdown_delay(text: &str) -> Result<Duration, String> {
+    if matches!(text, "0" | "0s") {
+        return Ok(Duration::ZERO);
+    }
+    let ms = parse_duration(text).map_err(|error| format!("{error}; write one such as 10s, or 0s"))?;
+    if ms > SHUTDOWN_MS_MAX {
+        return Err(format!("{text} is too long: at most 10m"));
+    }
+    Ok(Duration::from_millis(ms))
+}
+
+/// Whoever runs the collector must read what it writes.
+fn umask(text: &str) -> Result<u32, String> {
+    let mask = u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777);
+    let mask = mask.ok_or("write octal digits, such as 077 or 027")?;
+    if mask & 0o700 != 0 {
+        return Err(format!("{text} takes its own files from the collector: begin with 0, such as 077"));
+    }
+    Ok(mask)
 }
 
 fn ingest_memory(text: &str) -> Result<usize, String> {
@@ -300,6 +355,21 @@ mod tests {
             assert!(query_timeout(bad).unwrap_err().contains("1s to 10m"), "{bad}");
         }
         assert!(query_timeout("soon").unwrap_err().contains("such as 30s"));
+    }
+
+    #[test]
+    fn a_mask_of_permissions_is_octal_and_never_the_owner_s() {
+        assert_eq!((umask("077"), umask("27"), umask("0022")), (Ok(0o077), Ok(0o27), Ok(0o22)));
+        for bad in ["", "x", "078", "1777", "-1"] {
+            assert!(umask(bad).unwrap_err().contains("such as 077"), "{bad}");
+        }
+        assert!(umask("777").unwrap_err().contains("its own files"));
+    }
+
+    #[test]
+    fn the_shutdown_delay_has_an_end() {
+        assert_eq!((shutdown_delay("0s"), shutdown_delay("15s")), (Ok(Duration::ZERO), Ok(Duration::from_secs(15))));
+        assert!(shutdown_delay("11m").unwrap_err().contains("at most 10m"));
     }
 
     #[test]

@@ -6,13 +6,14 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tephra_proto::label::NameError;
+use tonic::{Code, Status};
 
 use crate::alerts::link::LinkError;
 use crate::ingest::PushError;
 use crate::profile::model::Partial;
 use crate::query::QueryError;
-use crate::store::StoreError;
 use crate::store::catalog::CatalogError;
+use crate::store::StoreError;
 
 /// A refusal, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +96,21 @@ impl ApiError {
             format!("only the part from {from_ms} until {until_ms} fits the limits: the query {}", reason.words()),
             format!("ask for from={from_ms}&until={until_ms}, or in parts"),
         )
+    }
+
+    /// The same in gRPC's words.
+    pub fn into_status(self) -> Status {
+        let code = match self.kind {
+            ErrorKind::Invalid | ErrorKind::MediaType => Code::InvalidArgument,
+            ErrorKind::Forbidden => Code::PermissionDenied,
+            ErrorKind::NotFound | ErrorKind::Method => Code::Unimplemented,
+            ErrorKind::TooLarge => Code::OutOfRange,
+            ErrorKind::TooSlow => Code::DeadlineExceeded,
+            ErrorKind::Overloaded => Code::ResourceExhausted,
+            ErrorKind::Unavailable => Code::Unavailable,
+            ErrorKind::Internal => Code::Internal,
+        };
+        Status::new(code, format!("{}: {}", self.message, self.hint))
     }
 
     /// What kind of refusal this is.

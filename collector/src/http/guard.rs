@@ -11,9 +11,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tephra_proto::v1::{profile_service_server, symbol_service_server};
-use tonic::Status;
 
 use super::error::{ApiError, ErrorKind};
+use crate::ingest::Crowded;
 
 /// The gRPC services, as they appear in paths.
 const SERVICES: [&str; 2] = [profile_service_server::SERVICE_NAME, symbol_service_server::SERVICE_NAME];
@@ -78,7 +78,7 @@ pub async fn guard(State(hosts): State<AllowedHosts>, request: Request, next: Ne
         // What speaks gRPC wants gRPC's errors, and shows nothing to anybody: it needs no other headers.
         None if is_call => return next.run(request).await,
         Some(refusal) if is_call && speaks_grpc(request.headers()) => {
-            return Status::permission_denied(format!("{refusal}: {}", refusal.hint())).into_http();
+            return refusal.into_status().into_http();
         }
         None => next.run(request).await,
         Some(refusal) => refusal.into_response(),
@@ -93,6 +93,13 @@ fn check(hosts: &AllowedHosts, request: &Request, is_call: bool) -> Result<(), A
     let host = request.uri().authority().map(|a| a.as_str()).or_else(|| text(headers, header::HOST));
     // Health checks come from load balancers that write any name, and tell nothing.
     let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
+    if !is_probe && request.extensions().get::<Crowded>().is_some() {
+        return Err(ApiError::new(
+            ErrorKind::Overloaded,
+            "there is no room for another connection",
+            "come again in a few seconds; GET /api/v1/status says what fills it",
+        ));
+    }
     if !is_probe && !host.is_some_and(|host| hosts.allows(host)) {
         let shown: String = host.unwrap_or_default().chars().filter(char::is_ascii_graphic).take(64).collect();
         return Err(ApiError::new(

@@ -41,6 +41,23 @@ const PREFIX_BYTES: usize = 5;
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
+impl Peer {
+    /// What shares are counted by: the address, of IPv6 the network, whose every address its owner may use.
+    pub fn neighbourhood(self) -> IpAddr {
+        match self.0.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                IpAddr::V6([a, b, c, d, 0, 0, 0, 0].into())
+            }
+            v4 => v4,
+        }
+    }
+}
+
+/// In the extensions of requests that come when there is no room: only probes are answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Crowded;
+
 /// What a body may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
@@ -153,7 +170,7 @@ impl Gate {
     /// which is counted.
     pub async fn place(&self, peer: Option<&Peer>, bytes: usize) -> Option<BodyPlace> {
         // Without a connection, as in tests, all are one.
-        let peer = peer.map_or_else(String::new, |peer| peer.0.to_string());
+        let peer = peer.map_or_else(String::new, |peer| peer.neighbourhood().to_string());
         let until = Instant::now() + PLACE_TIME_MAX;
         loop {
             if let Some(reserved) = self.bodies.reserve(&peer, bytes) {

@@ -38,7 +38,7 @@ use tephra_proto::{codec, v1};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use cardinality::{Caps, OVERFLOW_INSTANCE, Overflow};
-pub use gate::{Allowance, BodyPlace, Bounded, CallBounds, Excess, Gate, Peer, through_gate};
+pub use gate::{Allowance, BodyPlace, Bounded, CallBounds, Crowded, Excess, Gate, Peer, through_gate};
 pub use metrics::{Metrics, MetricsSnapshot};
 
 use crate::profile::decode::{self, Header, Lateness, Opened, Rejection, Window};

@@ -1,31 +1,30 @@
 //! Connections: HTTP/1 and HTTP/2 on one port, with the timers and caps that `axum::serve` leaves out.
 
-use std::sync::Arc;
+use std::io;
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::Request;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tower::util::MapRequest;
+use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::idle::IdleTimeout;
-use crate::ingest::Peer;
-
-/// Connections at the same time: each agent keeps one, a browser six.
-const CONNECTIONS_MAX: usize = 4_096;
+use super::places::{ConnectionLimits, Place, Places};
+use crate::conditions::{Conditions, Severity};
+use crate::ingest::{Crowded, Peer};
 
 /// The head of an HTTP/1 request must be complete by then.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// A connection on which nothing arrives for this long is dead: HTTP/2 peers answer a ping every 20 s, and no answer takes this
-/// long to compute.
+/// A connection on which nothing goes either way for this long is dead, unless an answer is being computed: HTTP/2 peers answer a ping every
+/// 20 s.
 const IDLE_MAX: Duration = Duration::from_secs(75);
 
 /// Requests of one HTTP/2 connection at the same time.
@@ -43,10 +42,22 @@ const CONNECTION_AHEAD_BYTES_MAX: u32 = 512 << 10;
 /// Streams that a peer may open and reset before it is sent away.
 const RESETS_MAX: usize = 32;
 
+/// What may be asked in the lobby takes no longer, and then the next one waits there.
+const LOBBY_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The condition while the operating system gives no more connections.
+const NOT_ACCEPTED: &str = "connections_not_accepted";
+
 /// Accepts until `stop` is done, then asks every connection to finish and waits at most `drain`.
-pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>, drain: Duration) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    (limits, conditions): (ConnectionLimits, Conditions),
+    stop: impl Future<Output = ()>,
+    drain: Duration,
+) {
     let (stopping, stopped) = watch::channel(false);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Places::new(limits, conditions.clone());
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -55,20 +66,23 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let (stream, peer) = match accepted {
-            Ok((stream, peer)) => (stream, peer.ip()),
+        match accepted {
+            Ok((stream, peer)) => {
+                conditions.end(NOT_ACCEPTED, "");
+                let peer = Peer(peer.ip());
+                connections.spawn(connection(stream, peer, router.clone(), stopped.clone(), places.take(peer)));
+            }
+            // It was gone before its turn.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 // Out of file descriptors, most likely: others will finish.
-                warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
+                let message = format!(
+                    "connections cannot be accepted ({error}): raise the limit of open files (`ulimit -n`, LimitNOFILE=)"
+                );
+                conditions.begin(NOT_ACCEPTED, "", Severity::Degraded, message);
+                places.send_one_away();
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
-        };
-        match places.clone().try_acquire_owned() {
-            Ok(place) => {
-                connections.spawn(connection(stream, Peer(peer), router.clone(), stopped.clone(), place));
-            }
-            Err(_) => warn!(limit = CONNECTIONS_MAX, "too many connections: one was closed"),
         }
     }
     drop(listener);
@@ -79,13 +93,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: impl Futu
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: Peer,
-    router: Router,
-    mut stopped: watch::Receiver<bool>,
-    _place: OwnedSemaphorePermit,
-) {
+async fn connection(stream: TcpStream, peer: Peer, router: Router, mut stopped: watch::Receiver<bool>, place: Place) {
     // Small answers must not wait for more.
     let _ = stream.set_nodelay(true);
     let mut builder = Builder::new(TokioExecutor::new());
@@ -100,14 +108,24 @@ async fn connection(
         .initial_connection_window_size(CONNECTION_AHEAD_BYTES_MAX)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
-    let io = TokioIo::new(IdleTimeout::new(stream, IDLE_MAX));
-    let service = MapRequest::new(router, move |mut request: Request<Incoming>| {
+    let (activity, is_lobby) = (place.activity(), place.is_lobby);
+    let io = TokioIo::new(IdleTimeout::new(stream, activity.clone(), IDLE_MAX));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let asked = activity.begin();
         request.extensions_mut().insert(peer);
-        request
+        if is_lobby {
+            request.extensions_mut().insert(Crowded);
+        }
+        let answer = router.clone().oneshot(request);
+        async move { answer.await.map(|answer| answer.map(|body| asked.answered(body))) }
     });
-    let mut connection = std::pin::pin!(builder.serve_connection(io, TowerToHyperService::new(service)));
+    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    let lobby_time =
+        async { if is_lobby { tokio::time::sleep(LOBBY_TIME_MAX).await } else { std::future::pending().await } };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = place.is_needed() => return debug!("an idle connection made room for another"),
+        () = lobby_time => return,
         // An error means that the accept loop is gone, which means the same.
         () = async { stopped.wait_for(|stopped| *stopped).await.map_or((), drop) } => {
             connection.as_mut().graceful_shutdown();

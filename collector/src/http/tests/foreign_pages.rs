@@ -9,7 +9,7 @@ use super::Lab;
 use crate::http::route::Route;
 use crate::http::{router, routes};
 use crate::ingest::testing::{TestWindow, recent_ms, row};
-use crate::serve::{Collector, run};
+use crate::serve::{Collector, ConnectionLimits, run};
 
 /// What Chromium adds to `fetch(url, { method: "POST", mode: "no-cors", body })` by what the body is, and what it cannot be talked out of;
 /// it says `Sec-Fetch-Site` to this machine and over TLS, not to other addresses.
@@ -55,6 +55,7 @@ async fn a_page_of_another_site_stores_nothing_by_any_call() {
         query: state.engine.clone(),
         ingest: lab.ingest.clone(),
         symbols: state.symbols.clone(),
+        connections: ConnectionLimits::default(),
         started_ms: 0,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
