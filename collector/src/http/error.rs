@@ -13,7 +13,7 @@ use crate::ingest::PushError;
 use crate::profile::model::Partial;
 use crate::query::QueryError;
 use crate::store::catalog::CatalogError;
-use crate::store::StoreError;
+use crate::store::{KeepError, StoreError};
 
 /// A refusal, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +43,8 @@ pub enum ErrorKind {
     TooSlow,
     /// Too much at the moment: come back.
     Overloaded,
+    /// There is as much as there may be: make room first.
+    Full,
     /// Something the collector needs is not there: come back.
     Unavailable,
     /// Our fault.
@@ -60,6 +62,7 @@ impl ErrorKind {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::Overloaded => (StatusCode::TOO_MANY_REQUESTS, "overloaded"),
+            Self::Full => (StatusCode::TOO_MANY_REQUESTS, "full"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
@@ -106,7 +109,7 @@ impl ApiError {
             ErrorKind::NotFound | ErrorKind::Method => Code::Unimplemented,
             ErrorKind::TooLarge => Code::OutOfRange,
             ErrorKind::TooSlow => Code::DeadlineExceeded,
-            ErrorKind::Overloaded => Code::ResourceExhausted,
+            ErrorKind::Overloaded | ErrorKind::Full => Code::ResourceExhausted,
             ErrorKind::Unavailable => Code::Unavailable,
             ErrorKind::Internal => Code::Internal,
         };
@@ -171,6 +174,25 @@ impl From<StoreError> for ApiError {
 impl From<CatalogError> for ApiError {
     fn from(error: CatalogError) -> Self {
         Self::internal(&error)
+    }
+}
+
+impl From<KeepError> for ApiError {
+    fn from(error: KeepError) -> Self {
+        let message = error.to_string();
+        match error {
+            KeepError::Full { what: "pins", .. } => Self::new(
+                ErrorKind::Full,
+                message,
+                "delete pins nobody needs: GET /api/v1/pins lists them, DELETE /api/v1/pins/{id} deletes one",
+            ),
+            KeepError::Full { .. } => Self::new(
+                ErrorKind::Full,
+                message,
+                "delete old ones: DELETE /api/v1/events?until=now-90d, of one service with service=",
+            ),
+            KeepError::Catalog(error) => error.into(),
+        }
     }
 }
 

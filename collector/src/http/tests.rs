@@ -8,6 +8,7 @@ mod foreign_pages;
 mod growth;
 mod headers;
 mod imports;
+mod kept;
 mod round_trip;
 mod uploads;
 mod walk;
@@ -26,8 +27,8 @@ use super::{AppState, router};
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, recent_ms, row};
 use crate::query::{QueryEngine, QueryLimits};
-use crate::store::Store;
 use crate::store::testing::TestPlace;
+use crate::store::{Options, Store};
 use crate::symbols::{Symbols, Worker};
 
 /// A collector on a folder of its own.
@@ -62,8 +63,12 @@ impl Lab {
     }
 
     pub(super) async fn with_limits(limits: QueryLimits) -> Self {
+        Self::with_options(limits, crate::store::testing::options()).await
+    }
+
+    pub(super) async fn with_options(limits: QueryLimits, options: Options) -> Self {
         let place = TestPlace::new().await;
-        let store = place.open().await;
+        let store = place.open_with(options).await;
         let symbols = Symbols::open(place.data(), Worker::this_program().unwrap()).unwrap();
         let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
         let engine = QueryEngine::new(store.clone(), limits);

@@ -6,6 +6,7 @@
 //! | [`bulk`], [`bucket`] | objects that are written whole and made durable, in a folder or in a bucket |
 //! | [`segment`] | the bytes of a segment |
 //! | [`catalog`] | segments, sequence numbers, names, events, pins: one transaction makes a segment visible |
+//! | `kept` | how many events and pins there may be |
 //! | [`columnar`] | compacted segments: Parquet tables that any reader can open |
 //! | [`compact`] | from arrived windows to Parquet, from fine windows to coarse ones |
 //! | [`retain`], [`expiry`] | lets go of what is old, and how far it may go |
@@ -31,6 +32,7 @@ pub mod disk;
 pub mod expiry;
 mod folder;
 pub mod identity;
+mod kept;
 mod migrations;
 #[cfg(test)]
 mod open_data;
@@ -68,6 +70,7 @@ use bucket::Bucket;
 use bulk::{Bulk, BulkError};
 use cache::Cache;
 use catalog::{Catalog, CatalogError, SegmentRow, StoredObject};
+pub use kept::{KeepError, Quota, Quotas};
 use place::{Opened, Place};
 use segment::{BatchInfo, Footer, SegmentError, TraceIndex};
 pub use start::Unknown;
@@ -90,6 +93,8 @@ pub struct Options {
     pub compaction_bytes: usize,
     /// What to do about segments in the folder that the catalog cannot explain.
     pub unknown: Unknown,
+    /// How much people may keep beside profiles.
+    pub quotas: Quotas,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -123,6 +128,7 @@ impl Default for Options {
             batch_time: Duration::from_millis(250),
             compaction_bytes: 512 << 20,
             unknown: Unknown::default(),
+            quotas: Quotas::default(),
         }
     }
 }
@@ -186,6 +192,8 @@ pub struct Store {
     /// Objects that this process has written for nothing, and not removed yet.
     given_up: Mutex<Vec<String>>,
     conditions: Conditions,
+    /// How much people keep.
+    counted: kept::Counted,
     /// When this process opened it.
     opened: Instant,
     /// Held as long as the store is open.
@@ -255,6 +263,7 @@ impl Store {
             damaged_windows: Mutex::default(),
             given_up: Mutex::default(),
             conditions: Conditions::default(),
+            counted: kept::Counted::default(),
             opened: Instant::now(),
             _lock: lock,
         };

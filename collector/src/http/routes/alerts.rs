@@ -25,7 +25,7 @@ use crate::http::pages::{self, Preview};
 use crate::http::params::Params;
 use crate::ingest::Allowance;
 use crate::store::catalog::{Event, EventKind, NewEvent, NewPin, PinRange};
-use crate::store::now_ms;
+use crate::store::{KeepError, now_ms};
 
 /// A page must not wait for an answer: the view asks for it again, and shows that it is being computed.
 const PREVIEW_DEADLINE: Duration = Duration::from_millis(1_500);
@@ -107,7 +107,7 @@ async fn store_event(state: &AppState, alert: Alert) -> Result<(Event, bool), Ap
     let stored = catalog.events(Some(&event.service), at_ms, at_ms + 1, Some(EventKind::Alert)).await?;
     match stored.into_iter().find(|stored| stored.event == event) {
         Some(stored) => Ok((stored, true)),
-        None => Ok((catalog.insert_event(event).await?, false)),
+        None => Ok((state.store.keep_event(event).await?, false)),
     }
 }
 
@@ -144,8 +144,11 @@ async fn prepare_now(state: &AppState, link: &AlertLink) -> Result<(), ApiError>
         expires_ms: now_ms() + PIN_MS,
         ranges: vec![range(answer.window), range(answer.baseline.range)],
     };
-    state.store.catalog().insert_pin(pin, now_ms()).await?;
-    Ok(())
+    match state.store.keep_pin(pin, now_ms()).await {
+        // The answer is there all the same, for as long as its data is; an operator is told.
+        Ok(_) | Err(KeepError::Full { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn answer(state: &AppState, link: &AlertLink) -> Result<Arc<Answer>, ApiError> {

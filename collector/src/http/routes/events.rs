@@ -10,10 +10,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tephra_proto::ids::ServiceName;
 use tephra_proto::{label, limits};
+use tracing::info;
 
 use crate::alerts::payload::is_web_link;
 use crate::alerts::time::parse_time;
 use crate::http::AppState;
+use crate::http::asker::Asker;
 use crate::http::body::read_json;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
@@ -60,10 +62,27 @@ pub(super) async fn list(State(state): State<AppState>, mut params: Params) -> R
     Ok(Json(json!({ "events": events.iter().map(event_json).collect::<Vec<_>>() })))
 }
 
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    Asker(asker): Asker,
+    mut params: Params,
+) -> Result<Json<Value>, ApiError> {
+    let service = params.take("service")?.map(|name| ServiceName::parse(&name)).transpose()?;
+    let (from, until) = (params.time("from", now_ms())?, params.time("until", now_ms())?);
+    params.finish()?;
+    let Some(until) = until else {
+        return Err(ApiError::invalid("until is missing", "say until when events are deleted, such as until=now-90d"));
+    };
+    let service = service.as_ref().map(ServiceName::as_str);
+    let deleted = state.store.delete_events(service, from.unwrap_or(0), until).await?;
+    info!(deleted, service = service.unwrap_or("of all"), until, %asker, "events were deleted");
+    Ok(Json(json!({ "deleted": deleted })))
+}
+
 pub(super) async fn create(State(state): State<AppState>, body: Body) -> Result<(StatusCode, Json<Value>), ApiError> {
     let example = r#"{"kind":"deploy","service":"checkout","title":"v2"}"#;
     let event = read_json::<NewEventBody>(body, example).await?.check(now_ms())?;
-    let event = state.store.catalog().insert_event(event).await?;
+    let event = state.store.keep_event(event).await?;
     Ok((StatusCode::CREATED, Json(event_json(&event))))
 }
 

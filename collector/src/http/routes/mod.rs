@@ -44,11 +44,11 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/api/v1/growth").get(growth::growth_json).heavy(),
         Route::at("/api/v1/traces/{trace_id}").get(traces::trace).delete(deletions::trace).heavy(),
         Route::at("/api/v1/requests").get(traces::requests).heavy(),
-        Route::at("/api/v1/events").get(events::list).post(body::JSON, events::create),
+        Route::at("/api/v1/events").get(events::list).post(body::JSON, events::create).delete(events::delete),
         Route::at("/api/v1/alerts").post(alerts::PAYLOAD, alerts::webhook),
         Route::at("/alert.json").get(alerts::json).heavy(),
-        Route::at("/api/v1/pins").post(body::JSON, pins::create).heavy(),
-        Route::at("/api/v1/pins/{id}").get(pins::show),
+        Route::at("/api/v1/pins").get(pins::list).post(body::JSON, pins::create).heavy(),
+        Route::at("/api/v1/pins/{id}").get(pins::show).delete(pins::delete),
         Route::at("/api/v1/profiles").post(profiles::PPROF, profiles::upload),
         Route::at("/api/v1/symbols").post(symbols::FILE, symbols::upload),
         Route::at("/api/v1/retention/confirm").post(body::NONE, retention::confirm),
@@ -85,6 +85,6 @@ pub(super) async fn wrong_method(method: axum::http::Method) -> ApiError {
     ApiError::new(
         ErrorKind::Method,
         message,
-        "GET reads; POST is for events, alerts, pins, profiles and symbols; DELETE for services and traces",
+        "GET reads; POST is for events, alerts, pins, profiles and symbols; DELETE for services, traces, events and pins",
     )
 }

@@ -8,10 +8,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tephra_proto::ids::TraceId;
 use tephra_proto::label;
+use tracing::info;
 
 use crate::alerts::frozen::{Frozen, FrozenError, freeze};
 use crate::alerts::time::format_duration;
 use crate::http::AppState;
+use crate::http::asker::Asker;
 use crate::http::body::read_json;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
@@ -44,9 +46,36 @@ pub(super) async fn create(State(state): State<AppState>, body: Body) -> Result<
         ranges = ranges_of_trace(&state, trace).await?;
     }
     let pin = NewPin { url, note, answer: String::new(), expires_ms: now + KEPT_MS, ranges };
-    let pin = state.store.catalog().insert_pin(pin, now).await?;
+    let pin = state.store.keep_pin(pin, now).await?;
     let url = format!("/p/{}", pin.id);
     Ok((StatusCode::CREATED, Json(pin_json(&pin, &url))))
+}
+
+pub(super) async fn list(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
+    let (from, until) = (params.time("from", now_ms())?, params.time("until", now_ms())?);
+    params.finish()?;
+    let pins = state.store.catalog().pins(from.unwrap_or(0), until.unwrap_or(now_ms() + 1)).await?;
+    Ok(Json(json!({ "pins": pins.iter().map(|pin| pin_json(pin, &pin.pin.url)).collect::<Vec<_>>() })))
+}
+
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    Asker(asker): Asker,
+    Path(id): Path<String>,
+    params: Params,
+) -> Result<Json<Value>, ApiError> {
+    params.finish()?;
+    if !state.store.delete_pin(&id).await? {
+        return Err(unknown(&id));
+    }
+    info!(pin = id, %asker, "a pin was deleted");
+    Ok(Json(json!({ "deleted": id })))
+}
+
+fn unknown(id: &str) -> ApiError {
+    let id: String = id.chars().take(64).collect();
+    let hint = format!("pins are kept for {}; whoever sent the link may know its page", format_duration(KEPT_MS));
+    ApiError::not_found(format!("there is no pin {id:?}"), hint)
 }
 
 pub(super) async fn show(
@@ -57,12 +86,7 @@ pub(super) async fn show(
     params.finish()?;
     match state.store.catalog().pin(&id).await? {
         Some(pin) => Ok(Json(pin_json(&pin, &pin.pin.url))),
-        None => {
-            let id: String = id.chars().take(64).collect();
-            let hint =
-                format!("pins are kept for {}; whoever sent the link may know its page", format_duration(KEPT_MS));
-            Err(ApiError::not_found(format!("there is no pin {id:?}"), hint))
-        }
+        None => Err(unknown(&id)),
     }
 }
 

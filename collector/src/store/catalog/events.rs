@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Catalog, CatalogError, fresh_id, from_sql, to_sql};
+use super::{Amount, Catalog, CatalogError, fresh_id, from_sql, to_sql};
 
 /// What kind of moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +49,14 @@ pub struct NewEvent {
     pub labels: BTreeMap<String, String>,
     /// Where to read more, or empty.
     pub link: String,
+}
+
+impl NewEvent {
+    /// What it takes in the catalog, about.
+    pub fn bytes(&self) -> u64 {
+        let labels: usize = self.labels.iter().map(|(name, value)| name.len() + value.len() + 6).sum();
+        (self.title.len() + labels + self.link.len()) as u64 + Amount::ROW
+    }
 }
 
 /// A stored event.
@@ -113,6 +121,32 @@ impl Catalog {
         let mut events = rows.iter().map(read_event).collect::<Result<Vec<_>, _>>()?;
         events.reverse();
         Ok(events)
+    }
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn amount_of_events(&self) -> Result<Amount, CatalogError> {
+        self.amount(
+            "SELECT COUNT(*) AS n, CAST(COALESCE(SUM(LENGTH(title) + LENGTH(labels) + LENGTH(link)), 0) AS BIGINT) AS bytes
+             FROM events",
+        )
+        .await
+    }
+
+    /// Deletes events from `from_ms` (inclusive) to `until_ms` (exclusive), of one service where it is given; answers how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delete_events(&self, service: Option<&str>, from_ms: u64, until_ms: u64) -> Result<u64, CatalogError> {
+        let deleted = sqlx::query("DELETE FROM events WHERE at_ms >= $1 AND at_ms < $2 AND ($3 = '' OR service = $3)")
+            .bind(to_sql(from_ms))
+            .bind(to_sql(until_ms))
+            .bind(service.unwrap_or_default())
+            .execute(&self.write)
+            .await?;
+        Ok(deleted.rows_affected())
     }
 
     /// One event by its id.

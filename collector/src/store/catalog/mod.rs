@@ -4,6 +4,7 @@
 //! change the same rows at the same moment, so whatever is decided from what was read is checked again by the write itself.
 
 mod agents;
+mod amount;
 mod connect;
 mod copy;
 mod counters;
@@ -23,6 +24,7 @@ pub use agents::{
     Accounting, AgentBefore, AgentStatus, AgentUpdate, SEQUENCES_REMEMBERED, SEQUENCES_REMEMBERED_MS, SequenceState,
     Verdict,
 };
+pub use amount::Amount;
 pub use connect::Location;
 pub use counters::Counters;
 pub use events::{Event, EventKind, NewEvent};

@@ -1,8 +1,9 @@
 //! Pins: saved views, whose data retention cannot delete.
 
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
-use super::{Catalog, CatalogError, fresh_id, from_sql, to_sql};
+use super::{Amount, Catalog, CatalogError, fresh_id, from_sql, to_sql};
 
 /// A view to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,13 @@ pub struct PinRange {
     pub from_ms: u64,
     /// To here, exclusive.
     pub until_ms: u64,
+}
+
+impl NewPin {
+    /// What it takes in the catalog, about.
+    pub fn bytes(&self) -> u64 {
+        (self.url.len() + self.note.len() + self.answer.len()) as u64 + Amount::ROW
+    }
 }
 
 /// A stored pin.
@@ -101,6 +109,58 @@ impl Catalog {
             });
         }
         Ok(Some(Pin { id: id.to_owned(), created_ms: from_sql(row.try_get("created_ms")?), pin }))
+    }
+
+    /// The newest pins that were made from `from_ms` (inclusive) to `until_ms` (exclusive), without their ranges and answers; at most 1000.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn pins(&self, from_ms: u64, until_ms: u64) -> Result<Vec<Pin>, CatalogError> {
+        let rows = sqlx::query(
+            "SELECT id, url, note, created_ms, expires_ms FROM pins
+             WHERE created_ms >= $1 AND created_ms < $2 ORDER BY created_ms DESC, id LIMIT 1000",
+        )
+        .bind(to_sql(from_ms))
+        .bind(to_sql(until_ms))
+        .fetch_all(&self.read)
+        .await?;
+        let read = |row: &AnyRow| {
+            let pin = NewPin {
+                url: row.try_get("url")?,
+                note: row.try_get("note")?,
+                answer: String::new(),
+                expires_ms: from_sql(row.try_get("expires_ms")?),
+                ranges: Vec::new(),
+            };
+            Ok(Pin { id: row.try_get("id")?, created_ms: from_sql(row.try_get("created_ms")?), pin })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// How many there are.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn amount_of_pins(&self) -> Result<Amount, CatalogError> {
+        self.amount(
+            "SELECT COUNT(*) AS n, CAST(COALESCE(SUM(LENGTH(url) + LENGTH(note) + LENGTH(answer)), 0) AS BIGINT) AS bytes
+             FROM pins",
+        )
+        .await
+    }
+
+    /// Deletes a pin; false when there is none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn delete_pin(&self, id: &str) -> Result<bool, CatalogError> {
+        let mut tx = self.begin().await?;
+        for sql in ["DELETE FROM pin_levels WHERE pin = $1", "DELETE FROM pin_ranges WHERE pin = $1"] {
+            sqlx::query(sql).bind(id).execute(&mut *tx).await?;
+        }
+        let deleted = sqlx::query("DELETE FROM pins WHERE id = $1").bind(id).execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(deleted.rows_affected() > 0)
     }
 
     /// Removes pins whose time is over: what they kept may then be dropped.
