@@ -16,4 +16,16 @@ describe("an answer about a part says so", () => {
     expect(words).toContain(why);
     expect(words).toContain("shorter range");
   });
+
+  test("damage cuts nothing off, and a shorter range does not help", () => {
+    const words = partialWords({ reason: "damaged", damaged: true, ...covered });
+    expect(words).toContain("damaged and left out");
+    expect(words).not.toMatch(/newest part|shorter range/);
+  });
+
+  test("a part in which something is damaged says both", () => {
+    const words = partialWords({ reason: "time", damaged: true, ...covered });
+    expect(words).toContain("ran out of its time");
+    expect(words).toContain("damaged and left out");
+  });
 });

@@ -2,6 +2,7 @@
 
 use crate::profile::diff::{Basis, Scale};
 use crate::profile::header::{Coverage, Mover, Sentence};
+use crate::profile::model::Partial;
 use crate::profile::tree::{Tree, flag};
 
 use super::movers::{self, SIGNIFICANT, presence};
@@ -42,6 +43,7 @@ pub fn sentences(
         out.extend(scene.noise(movers, shown, q));
     }
     out.extend(cut_short(tree));
+    out.extend(damaged(tree));
     out.extend(few_samples(tree));
     out.extend(unnamed(symbols));
     out
@@ -220,10 +222,20 @@ fn significant(q: u16) -> bool {
     f64::from(q) <= SIGNIFICANT * 10_000.0
 }
 
+/// Sides in which something is damaged.
+fn damaged(tree: &Tree) -> impl Iterator<Item = Sentence> {
+    let sides = tree.sides.iter().zip(["baseline", "comparison"]);
+    sides.filter(|(side, _)| side.facts.partial.is_some_and(|partial| partial.is_damaged)).map(|(_, name)| {
+        let text =
+            format!("Some of what was stored in the {name}'s time is damaged and left out: its sums are too small.");
+        Sentence { text, frames: vec![], kind: "quality" }
+    })
+}
+
 /// Sides that are only about a part of their range.
 fn cut_short(tree: &Tree) -> impl Iterator<Item = Sentence> {
     tree.sides.iter().zip(["baseline", "comparison"]).filter_map(|(side, name)| {
-        let (facts, partial) = (&side.facts, side.facts.partial?);
+        let (facts, partial) = (&side.facts, side.facts.partial.filter(Partial::is_cut)?);
         let share = (partial.until_ms - partial.from_ms) as f64 / (facts.until_ms - facts.from_ms).max(1) as f64;
         let (share, why) = (quantity::percent(share), partial.reason.words());
         let text = format!("Only the newest {share} of the {name}'s time is in this answer: the query {why}.");

@@ -80,12 +80,16 @@ async fn to_shared(dir: &Path, postgres: &Postgres, place: &BucketPlace) -> Resu
 /// Brings objects into the bucket that are not there yet. Blocks.
 fn upload(folder: &Path, bucket: &Bucket, objects: &[StoredObject]) -> Result<(), BackupError> {
     let there: HashMap<String, u64> = bucket.list()?.into_iter().map(|object| (object.name, object.bytes)).collect();
-    for StoredObject { object, bytes, .. } in objects {
+    for StoredObject { object, bytes, is_data, .. } in objects {
         if there.get(object) == Some(bytes) {
             continue;
         }
         let path = folder.join(object);
-        let content = std::fs::read(&path).map_err(|source| BackupError::File { what: "read", path, source })?;
+        let content = match std::fs::read(&path) {
+            // It was not there when the backup was taken, and the segment is whole without it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_data => continue,
+            content => content.map_err(|source| BackupError::File { what: "read", path, source })?,
+        };
         bucket.put(object, &content)?;
     }
     Ok(())

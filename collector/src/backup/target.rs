@@ -120,7 +120,7 @@ impl Target {
     ) -> Result<Fetched, BackupError> {
         let mut fetched = Fetched::default();
         let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
-        while let Some(StoredObject { object, bytes, .. }) = next() {
+        while let Some(StoredObject { object, bytes, is_data, .. }) = next() {
             let there = [self.dir.join(SEGMENTS), self.incoming().join(SEGMENTS)];
             let is_whole = |path: PathBuf| fs::metadata(path).is_ok_and(|about| about.len() == bytes);
             if there.iter().any(|folder| is_whole(folder.join(&object))) {
@@ -133,7 +133,7 @@ impl Target {
                 rename(&half, &path)?;
                 fetched.copied += 1;
                 fetched.copied_bytes += bytes;
-            } else {
+            } else if is_data {
                 fetched.gone.push(object);
             }
         }

@@ -81,6 +81,15 @@ impl Server {
         self.read(request.call())
     }
 
+    /// Asks for the bytes of `path`; `true` beside them when some of what was stored is damaged and not in them.
+    pub(super) fn get_part(&self, path: &str) -> Result<(Vec<u8>, bool), ClientError> {
+        let request = self.agent()?.get(format!("{}{path}", self.url()));
+        let answer = request.call();
+        let partial = answer.as_ref().ok().and_then(|answer| answer.headers().get("tephra-partial"));
+        let is_damaged = partial.is_some_and(|reason| reason == "damaged");
+        Ok((self.read(answer)?, is_damaged))
+    }
+
     /// Asks for JSON.
     pub(super) fn json(&self, path: &str) -> Result<Value, ClientError> {
         serde_json::from_slice(&self.get(path)?).map_err(|_| self.not_understood())

@@ -35,10 +35,14 @@ pub(super) fn run(args: &Args) -> ExitCode {
         return fail(2, &problem);
     }
     let path = format!("/api/v1/flamegraph?{query}&format={}", crate::alerts::link::encode(&args.format));
-    let content = match args.server.get(&path) {
-        Ok(content) => content,
+    let (content, is_damaged) = match args.server.get_part(&path) {
+        Ok(answer) => answer,
         Err(error) => return fail(1, &error),
     };
+    if is_damaged {
+        let note = "tephra: some of what was stored in this range is damaged and left out: the sums are too small";
+        let _ = writeln!(std::io::stderr(), "{note}");
+    }
     let written = match &args.output {
         Some(file) => std::fs::write(file, &content),
         None => std::io::stdout().write_all(&content),

@@ -67,6 +67,8 @@ struct Side {
 #[derive(Debug, Deserialize)]
 struct Partial {
     covered_from: u64,
+    #[serde(default)]
+    damaged: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -185,7 +187,12 @@ type Pairs = Vec<(String, String)>;
 fn judge(answer: &Answer, budget: Budget) -> Verdict {
     let (a, b) = (&answer.a, &answer.b);
     for (name, side) in [("baseline", a), ("candidate", b)] {
-        if let Some(Partial { covered_from }) = side.partial {
+        if side.partial.as_ref().is_some_and(|partial| partial.damaged) {
+            return Verdict::Unknown(format!(
+                "some of what was stored of the {name} is damaged and left out: take another range, or restore it from a backup"
+            ));
+        }
+        if let Some(Partial { covered_from, .. }) = side.partial {
             return Verdict::Unknown(format!(
                 "only the part of the {name} from {covered_from} on fits the limits of one query: take a shorter range"
             ));

@@ -93,7 +93,7 @@ impl ApiError {
 
     /// 413: only a part of it fits the limits, and a file cannot say so.
     pub fn only_part(partial: &Partial) -> Self {
-        let Partial { reason, from_ms, until_ms } = partial;
+        let Partial { reason, from_ms, until_ms, .. } = partial;
         Self::new(
             ErrorKind::TooLarge,
             format!("only the part from {from_ms} until {until_ms} fits the limits: the query {}", reason.words()),

@@ -4,6 +4,7 @@ mod alerts;
 mod allocations;
 mod answers;
 mod caching;
+mod damaged;
 mod foreign_pages;
 mod growth;
 mod headers;
@@ -37,7 +38,7 @@ pub(super) struct Lab {
     pub(super) store: Arc<Store>,
     pub(super) state: AppState,
     app: Router,
-    _place: TestPlace,
+    place: TestPlace,
 }
 
 /// Status, headers and body.
@@ -74,7 +75,7 @@ impl Lab {
         let engine = QueryEngine::new(store.clone(), limits);
         let state = AppState::new(store.clone(), engine, symbols, ingest.clone(), []);
         let app = router(state.clone());
-        Self { ingest, store, state, app, _place: place }
+        Self { ingest, store, state, app, place }
     }
 
     pub(super) async fn push(&self, windows: impl IntoIterator<Item = TestWindow>) {

@@ -61,18 +61,21 @@ pub struct SideInfo {
 /// The part of a range that an answer is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PartialInfo {
-    /// `time`, `windows` or `size`: the limit that was hit.
+    /// `time`, `windows` or `size`: the limit that was hit. `damaged`: none was.
     pub reason: &'static str,
     /// Start of the part, unix milliseconds.
     pub covered_from: u64,
     /// Its end, exclusive.
     pub covered_until: u64,
+    /// Some of what was stored in it is damaged and left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
 }
 
 impl From<Partial> for PartialInfo {
     fn from(partial: Partial) -> Self {
-        let Partial { reason, from_ms, until_ms } = partial;
-        Self { reason: reason.as_str(), covered_from: from_ms, covered_until: until_ms }
+        let Partial { reason, from_ms, until_ms, is_damaged } = partial;
+        Self { reason: reason.as_str(), covered_from: from_ms, covered_until: until_ms, damaged: is_damaged }
     }
 }
 

@@ -156,18 +156,27 @@ pub struct Cost {
     pub windows: u64,
 }
 
-/// The part of a range that an answer is about, where it is not all of it. Values, covered time and windows are those of this part.
+/// What an answer is about, where it is not all of what was asked. Values, covered time and windows are those of this part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partial {
-    /// Which limit was hit.
+    /// Which limit was hit, or that something is damaged.
     pub reason: PartialReason,
     /// Start of the part, unix milliseconds.
     pub from_ms: u64,
     /// Its end, exclusive: that of the range.
     pub until_ms: u64,
+    /// Some of what was stored in the part is damaged and left out, whatever the reason above is.
+    pub is_damaged: bool,
 }
 
-/// A limit of a query.
+impl Partial {
+    /// True when the answer is about less than the range. One that is only damaged is about all of it.
+    pub fn is_cut(&self) -> bool {
+        self.reason != PartialReason::Damaged
+    }
+}
+
+/// Why an answer is not all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartialReason {
     /// Its time was up.
@@ -176,6 +185,8 @@ pub enum PartialReason {
     Windows,
     /// Its answer outgrew its memory.
     Size,
+    /// No limit was hit: something is damaged.
+    Damaged,
 }
 
 impl PartialReason {
@@ -185,6 +196,7 @@ impl PartialReason {
             Self::Time => "time",
             Self::Windows => "windows",
             Self::Size => "size",
+            Self::Damaged => "damaged",
         }
     }
 
@@ -194,6 +206,7 @@ impl PartialReason {
             Self::Time => "ran out of its time",
             Self::Windows => "would have read too many windows",
             Self::Size => "outgrew its memory",
+            Self::Damaged => "left out what is damaged",
         }
     }
 }

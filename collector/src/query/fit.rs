@@ -48,7 +48,12 @@ where
                     return Err(hit.clone());
                 }
                 let partial = hit.as_ref().and_then(QueryError::limit);
-                let partial = partial.map(|reason| Partial { reason, from_ms: part.from_ms, until_ms: range.until_ms });
+                let partial = partial.map(|reason| Partial {
+                    reason,
+                    from_ms: part.from_ms,
+                    until_ms: range.until_ms,
+                    is_damaged: false,
+                });
                 return Ok((answer, partial));
             }
             Err(error) if error.limit().is_none() => return Err(error),

@@ -19,6 +19,7 @@
 mod answers;
 mod cancel;
 mod columns;
+mod damage;
 mod fit;
 mod flight;
 mod label_sets;
@@ -56,6 +57,7 @@ use crate::store::columnar::schema::Table;
 use crate::store::compact::levels::TRACES;
 use crate::store::{Store, StoreError};
 use cancel::Cancel;
+use damage::{Looked, covered};
 use fit::newest_that_fits;
 use flight::SingleFlight;
 use label_sets::LabelSets;
@@ -114,6 +116,7 @@ impl QueryEngine {
         let ask = |range, by| self.merge_all(selection.within(range), by);
         let (merged, partial) =
             newest_that_fits(selection.range(), self.deadline(), |merged: &Merged| merged.windows > 0, ask).await?;
+        let partial = self.with_damage_of_merge(partial, &selection).await?;
         Ok(Merged { from_ms: selection.from_ms, until_ms: selection.until_ms, partial, ..merged })
     }
 
@@ -125,7 +128,10 @@ impl QueryEngine {
         let names = self.sample_labels(&selection.service).await?;
         let sets = Arc::new(LabelSets::new(names));
         match self.merge_split(selection.clone(), self.deadline(), Some(sets.clone())).await {
-            Ok(merged) => Ok(sets.name(merged)),
+            Ok(merged) => {
+                let partial = self.with_damage_of_merge(merged.partial, selection).await?;
+                Ok(sets.name(Merged { partial, ..merged }))
+            }
             Err(error) if error.limit().is_none() => Err(error),
             Err(_) => {
                 let merged = self.merge(selection).await?;
@@ -203,6 +209,11 @@ impl QueryEngine {
         let ask = |range, deadline| self.timeline_all(selection.within(range), step_ms, by.clone(), deadline);
         let (timeline, partial) =
             newest_that_fits(selection.range(), self.deadline(), Timeline::holds_data, ask).await?;
+        let names = selection.labels.iter().map(|(name, _)| name.as_str()).chain(by.as_deref());
+        let by_instance = names.into_iter().any(|name| name == "instance");
+        let range = covered(selection.range(), partial);
+        let wish = Wish::points(range, step_ms, timeline::POINTS_DEFAULT, by_instance);
+        let partial = self.with_damage(partial, Looked::by(&selection, wish)).await?;
         Ok(Timeline { partial, ..timeline })
     }
 
@@ -240,7 +251,11 @@ impl QueryEngine {
     pub async fn services(&self, range: TimeRange) -> Result<(Vec<ServiceOverview>, Option<Partial>), QueryError> {
         check_range(range)?;
         let holds = |services: &Vec<ServiceOverview>| services.iter().any(|service| service.instances > 0);
-        newest_that_fits(range, self.deadline(), holds, |range, by| self.services_all(range, by)).await
+        let (services, partial) =
+            newest_that_fits(range, self.deadline(), holds, |range, by| self.services_all(range, by)).await?;
+        let wish = Wish::points(covered(range, partial), None, SPARK_POINTS as u64, false);
+        let looked = Looked { service: None, range, profiles: Some(wish), traces: false };
+        Ok((services, self.with_damage(partial, looked).await?))
     }
 
     async fn services_all(&self, range: TimeRange, deadline: Instant) -> Result<Vec<ServiceOverview>, QueryError> {
@@ -312,8 +327,14 @@ impl QueryEngine {
             return Ok(None);
         }
         let segments = catalog.levels_in(from_ms, until_ms, true).await.map_err(StoreError::from)?;
-        self.run(self.deadline(), move |store, limits, cancel| trace::view(store, &segments, trace_id, limits, cancel))
-            .await
+        let work = move |store: &Store, limits: &QueryLimits, cancel: &Cancel| {
+            trace::view(store, &segments, trace_id, limits, cancel)
+        };
+        let Some(view) = self.run(self.deadline(), work).await? else { return Ok(None) };
+        let range = TimeRange { from_ms: view.from_ms, until_ms: view.until_ms };
+        let looked = Looked { service: None, range, profiles: None, traces: true };
+        let partial = self.with_damage(view.partial, looked).await?;
+        Ok(Some(TraceView { partial, ..view }))
     }
 
     /// Deletes what carries a trace id, for good; what it adds to the profiles of its services stays.
@@ -346,7 +367,10 @@ impl QueryEngine {
         check_range(range)?;
         self.know(service).await?;
         let holds = |spans: &Vec<SpanSummary>| !spans.is_empty();
-        newest_that_fits(range, self.deadline(), holds, |range, by| self.spans_all(service, range, labels, by)).await
+        let ask = |range, by| self.spans_all(service, range, labels, by);
+        let (spans, partial) = newest_that_fits(range, self.deadline(), holds, ask).await?;
+        let looked = Looked { service: Some(service.as_str()), range, profiles: None, traces: true };
+        Ok((spans, self.with_damage(partial, looked).await?))
     }
 
     async fn spans_all(

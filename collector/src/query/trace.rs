@@ -58,8 +58,8 @@ pub(super) fn view(
     let until_ms = windows.iter().map(|window| window.header.end_ms()).max().unwrap_or(from_ms);
     let range = TimeRange { from_ms, until_ms };
     let partial = match known_from_ms {
-        _ if is_cut => Some(Partial { reason: PartialReason::Windows, from_ms, until_ms }),
-        Some(from_ms) => Some(Partial { reason: PartialReason::Time, from_ms, until_ms }),
+        _ if is_cut => Some(Partial { reason: PartialReason::Windows, from_ms, until_ms, is_damaged: false }),
+        Some(from_ms) => Some(Partial { reason: PartialReason::Time, from_ms, until_ms, is_damaged: false }),
         None => None,
     };
     let mut by_service: BTreeMap<String, Vec<Arc<Window>>> = BTreeMap::new();

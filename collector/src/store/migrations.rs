@@ -4,8 +4,18 @@
 //! TEXT columns, `$1` parameters, `ON CONFLICT`. Binary values are kept as hexadecimal text.
 
 /// Step `i` leads from version `i` to `i + 1`. Statements of one step run in one transaction.
-pub(super) const MIGRATIONS: &[&[&str]] =
-    &[FIRST, COMPACTED, SHARED, DELETIONS, SAMPLE_LABELS, SYMBOL_USES, SYMBOL_RICHNESS, COUNTERS, SYMBOL_FAILURES];
+pub(super) const MIGRATIONS: &[&[&str]] = &[
+    FIRST,
+    COMPACTED,
+    SHARED,
+    DELETIONS,
+    SAMPLE_LABELS,
+    SYMBOL_USES,
+    SYMBOL_RICHNESS,
+    COUNTERS,
+    SYMBOL_FAILURES,
+    DAMAGE,
+];
 
 const FIRST: &[&str] = &[
     // Segments: immutable objects. `state` is live, or dropped: unlisted, its object is removed a little later, so that a
@@ -211,4 +221,16 @@ const SYMBOL_FAILURES: &[&str] = &[
     "ALTER TABLE symbols ADD COLUMN of_file BIGINT NOT NULL DEFAULT 0",
     "ALTER TABLE symbols ADD COLUMN attempts BIGINT NOT NULL DEFAULT 0",
     "ALTER TABLE symbols ADD COLUMN again_ms BIGINT NOT NULL DEFAULT 0",
+];
+
+const DAMAGE: &[&str] = &[
+    // Single windows that are damaged, in segments that are otherwise good. They stay on record when compaction has left them out.
+    "CREATE TABLE damaged_windows (
+        segment TEXT NOT NULL,
+        at_byte BIGINT NOT NULL,
+        service TEXT NOT NULL,
+        start_ms BIGINT NOT NULL,
+        PRIMARY KEY (segment, at_byte)
+    )",
+    "CREATE INDEX damaged_windows_by_service ON damaged_windows (service, start_ms)",
 ];

@@ -64,12 +64,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
 
-use crate::conditions::Conditions;
+use crate::conditions::{Conditions, Severity};
 use crate::profile::decode::{self, Lateness, Window};
 use bucket::Bucket;
 use bulk::{Bulk, BulkError};
 use cache::Cache;
-use catalog::{Catalog, CatalogError, SegmentRow, StoredObject};
+use catalog::{Catalog, CatalogError, DamageTotals, DamagedWindow, SegmentRow, StoredObject};
 pub use kept::{KeepError, Quota, Quotas};
 use place::{Opened, Place};
 use segment::{BatchInfo, Footer, SegmentError, TraceIndex};
@@ -189,6 +189,8 @@ pub struct Store {
     damaged: Mutex<BTreeSet<String>>,
     /// Single windows found damaged, as (segment, offset).
     damaged_windows: Mutex<BTreeSet<(String, u64)>>,
+    /// Those of them that are not on record yet.
+    damage_to_note: Mutex<Vec<DamagedWindow>>,
     /// Objects that this process has written for nothing, and not removed yet.
     given_up: Mutex<Vec<String>>,
     conditions: Conditions,
@@ -262,22 +264,23 @@ impl Store {
             damaged: Mutex::default(),
             damaged_windows: Mutex::default(),
             given_up: Mutex::default(),
+            damage_to_note: Mutex::default(),
             conditions: Conditions::default(),
             counted: kept::Counted::default(),
             opened: Instant::now(),
             _lock: lock,
         };
-        if let Some(taken_ms) = store.catalog.end_backup().await? {
-            info!(
-                taken_ms,
-                "a backup is served: from now on it is a store of its own, and no backup can be added to it"
-            );
-        }
         // In a bucket nothing is torn by a crash, and listing all of it would make every start slow.
         if !store.is_shared() {
             start::check(&store).await?;
             store.check_objects().await?;
             orphans::tell(&store).await?;
+        }
+        if let Some(taken_ms) = store.catalog.end_backup().await? {
+            info!(
+                taken_ms,
+                "a backup is served: from now on it is a store of its own, and no backup can be added to it"
+            );
         }
         Ok(store)
     }
@@ -449,6 +452,9 @@ impl Store {
         let mut known = self.damaged_windows.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() < DAMAGED_WINDOWS_MAX && known.insert(key) {
             warn!(segment = %row.id, offset = info.offset, %problem, "a stored window is damaged and will not be served");
+            let (segment, service) = (row.id.clone(), info.service.clone());
+            let window = DamagedWindow { segment, offset: info.offset, service, start_ms: info.start_ms };
+            self.damage_to_note.lock().unwrap_or_else(PoisonError::into_inner).push(window);
         }
         Ok(None)
     }
@@ -481,11 +487,41 @@ impl Store {
         ping.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
     }
 
-    /// Sets aside the segments that readers found damaged. Answers how many were.
+    /// Says how much is damaged, as long as anything is.
+    ///
+    /// # Errors
+    /// When the catalog fails.
+    pub async fn tell_damage(&self) -> Result<(), StoreError> {
+        let DamageTotals { segments, windows } = self.catalog.damage_totals().await?;
+        let message = (segments + windows > 0).then(|| {
+            format!(
+                "{segments} segments and {windows} windows in others are damaged or lost, and left out of answers, which say so: look after \
+                 the disk, and restore them from a backup if you need them"
+            )
+        });
+        self.conditions.set("data_damaged", Severity::Degraded, message);
+        Ok(())
+    }
+
+    /// Puts single damaged windows on record.
+    async fn note_damage(&self) -> Result<(), StoreError> {
+        let windows = std::mem::take(&mut *self.damage_to_note.lock().unwrap_or_else(PoisonError::into_inner));
+        if windows.is_empty() {
+            return Ok(());
+        }
+        let noted = self.catalog.note_damage(&windows).await;
+        if noted.is_err() {
+            self.damage_to_note.lock().unwrap_or_else(PoisonError::into_inner).extend(windows);
+        }
+        Ok(noted?)
+    }
+
+    /// Puts on record, and sets aside, what readers found damaged. Answers how many segments were set aside.
     ///
     /// # Errors
     /// When catalog or disk fail.
     pub async fn settle_damage(&self) -> Result<u64, StoreError> {
+        self.note_damage().await?;
         let damaged = std::mem::take(&mut *self.damaged.lock().unwrap_or_else(PoisonError::into_inner));
         let mut settled = 0;
         for id in damaged {

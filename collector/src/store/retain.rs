@@ -75,6 +75,7 @@ async fn turn(
 ) -> Result<Round, StoreError> {
     // Damage is told by whoever found it.
     store.settle_damage().await?;
+    store.tell_damage().await?;
     // Whoever is alone need not wait for the lease of the process before it: a full disk may be why that ended.
     if store.is_shared() {
         *lease = match lease.take() {
@@ -124,6 +125,7 @@ pub(super) async fn guarded_round(store: &Store, pace: &mut Pace, now_ms: u64) -
     // A window may come this late; only then may its sequence number be forgotten.
     catalog.forget_agents(clock_ms.saturating_sub(SEQUENCES_REMEMBERED_MS)).await?;
     catalog.forget_names(cutoffs.all).await?;
+    catalog.forget_damage(cutoffs.all).await?;
     Ok(Round { expired, removed, ..Round::default() })
 }
 

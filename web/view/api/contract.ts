@@ -33,6 +33,8 @@ export interface Partial {
   reason: string;
   covered_from: number;
   covered_until: number;
+  /** Some of what was stored in it is damaged and left out; alone, the reason is `damaged` and nothing is cut off. */
+  damaged?: boolean;
 }
 
 export interface Series {
@@ -107,6 +109,7 @@ export interface GrowthAnswer {
   sentences: Sentence[];
   growers: Grower[];
   diff: string;
+  partial?: Partial;
   empty?: string;
 }
 

@@ -10,6 +10,7 @@ import { CHANGE_MARK } from "../profile/diff";
 import { here, href, setParams } from "../state/location";
 import { readRange } from "../state/time";
 import * as fmt from "../ui/format";
+import { PartialNote } from "../ui/PartialNote";
 import { RangeChoice } from "../ui/RangeChoice";
 import { Shell } from "../ui/Shell";
 import { Spark } from "../ui/Spark";
@@ -126,6 +127,7 @@ export function GrowthPage() {
             <p>{answer.empty}</p>
           </Empty>
         ) : null}
+        <PartialNote partial={answer?.partial} />
         {answer && held ? (
           <div class="growth-findings">
             <Sentences sentences={answer.sentences} pick={(frame) => pickName(answer, frame)} />

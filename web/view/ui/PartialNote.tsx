@@ -1,4 +1,4 @@
-/** An answer that is only about the newest part of what was asked says so, wherever it is shown. */
+/** An answer that is not about all of what was asked says so, wherever it is shown: only the newest part fits, or some of it is damaged. */
 import type { Partial } from "../api/contract";
 import * as fmt from "./format";
 
@@ -10,10 +10,15 @@ const REASONS: Record<string, string> = {
 
 const NARROWER = "Choose a shorter range, or narrow it down with a label.";
 
+const DAMAGED =
+  "Some of what was stored here is damaged and left out: sums are too small. The status page says what to do.";
+
 export function partialWords(partial: Partial, then = NARROWER): string {
+  if (partial.reason === "damaged") return DAMAGED;
   const why = REASONS[partial.reason] ?? "a limit of the query was reached";
   const part = fmt.range(partial.covered_from, partial.covered_until);
-  return `Only ${part} is in this, the newest part of what was asked: ${why}. ${then}`.trimEnd();
+  const words = `Only ${part} is in this, the newest part of what was asked: ${why}. ${then}`.trimEnd();
+  return partial.damaged ? `${words} ${DAMAGED}` : words;
 }
 
 interface Props {

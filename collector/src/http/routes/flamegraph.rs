@@ -1,7 +1,7 @@
 //! Merged profiles and comparisons, in every format.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::Response;
 
 use crate::analysis::{self, View, ViewOptions};
@@ -14,7 +14,7 @@ use crate::http::timing::Timing;
 use crate::http::work::blocking;
 use crate::profile::diff::Basis;
 use crate::profile::flame::MEDIA_TYPE;
-use crate::profile::model::Partial;
+use crate::profile::model::{Partial, PartialReason};
 use crate::store::now_ms;
 
 /// Twice what the view draws smoothly; exports of whole trees have formats of their own.
@@ -82,13 +82,14 @@ pub(super) async fn flamegraph(
         let name = format!("{service}-{}-{}", selection.profile_type, selection.from_ms);
         if format == Format::Pprof {
             let labelled = engine.merge_by_labels(&selection).await?;
-            fits(format, labelled.merged.partial)?;
+            let partial = labelled.merged.partial;
+            fits(format, partial)?;
             let timing = Timing::of(&[labelled.merged.cost]);
             // Already gzipped, and the file is expected to be.
             let content = blocking(move || analysis::pprof(&labelled, &symbols)).await?;
             let name = format!("{name}.pb.gz");
             let payload = Payload::attachment(&HeaderMap::new(), "application/octet-stream", content, &name);
-            return Ok((payload, timing, None));
+            return Ok((payload, timing, partial));
         }
         let merged = engine.merge(&selection).await?;
         let partial = merged.partial;
@@ -102,9 +103,16 @@ pub(super) async fn flamegraph(
     Ok(timing.mark(finish(payload, revision, partial)))
 }
 
+/// Says of files too that something in them is damaged and left out: the part that is there is worth having.
+const PARTIAL: HeaderName = HeaderName::from_static("tephra-partial");
+
 /// Only a whole answer may be kept: a part of it may be a larger part the next time.
 fn finish(payload: Payload, revision: Option<Revision>, partial: Option<Partial>) -> Response {
-    let response = payload.into_response();
+    let mut response = payload.into_response();
+    if let Some(partial) = partial {
+        let reason = if partial.is_damaged { PartialReason::Damaged } else { partial.reason };
+        response.headers_mut().insert(PARTIAL, HeaderValue::from_static(reason.as_str()));
+    }
     match revision {
         Some(revision) if partial.is_none() => revision.mark(response),
         _ => response,
@@ -114,11 +122,16 @@ fn finish(payload: Payload, revision: Option<Revision>, partial: Option<Partial>
 /// Refuses to write a part of what was asked into a file that cannot say so.
 fn fits(format: Format, partial: Option<Partial>) -> Result<(), ApiError> {
     match partial {
-        Some(partial) if !matches!(format, Format::Json | Format::Flame | Format::Markdown) => {
+        Some(partial) if partial.is_cut() && !matches!(format, Format::Json | Format::Flame | Format::Markdown) => {
             Err(ApiError::only_part(&partial))
         }
         _ => Ok(()),
     }
+}
+
+/// Of what is said of two sides, what stops more.
+fn worse(a: Option<Partial>, b: Option<Partial>) -> Option<Partial> {
+    a.filter(Partial::is_cut).or(b.filter(Partial::is_cut)).or(a).or(b)
 }
 
 pub(super) async fn diff(
@@ -142,7 +155,7 @@ pub(super) async fn diff(
     let answer = async {
         // Each of them uses every core already.
         let (of_a, of_b) = (engine.merge(&a).await?, engine.merge(&b).await?);
-        let partial = of_a.partial.or(of_b.partial);
+        let partial = worse(of_a.partial, of_b.partial);
         fits(format, partial)?;
         let symbols = state.symbols.clone();
         let service = b.service.to_string();

@@ -10,8 +10,8 @@ use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::work::blocking;
-use crate::profile::header::TypeInfo;
-use crate::profile::model::Kind;
+use crate::profile::header::{PartialInfo, TypeInfo};
+use crate::profile::model::{Kind, Partial};
 use crate::query::{Selection, TimeRange};
 use crate::store::now_ms;
 
@@ -32,9 +32,10 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
             ));
         }
         // A part of the range has another start, and so another growth; and what was not read is not what never arrived.
-        if let Some(partial) = &whole.partial {
+        if let Some(partial) = whole.partial.as_ref().filter(|partial| partial.is_cut()) {
             return Err(ApiError::only_part(partial));
         }
+        let of_all = whole.partial;
         let received = growth::received(&whole);
         // A trend wants points: slices of the part that has windows, where that is short.
         if received.millis() * 2 <= selection.range().millis() {
@@ -42,16 +43,18 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
         }
         let [first, last] = growth::ends(received);
         let (a, b) = (engine.merge(&of(first)).await?, engine.merge(&of(last)).await?);
-        if let Some(partial) = whole.partial.or(a.partial).or(b.partial) {
+        let parts = || [of_all, whole.partial, a.partial, b.partial].into_iter().flatten();
+        if let Some(partial) = parts().find(Partial::is_cut) {
             return Err(ApiError::only_part(&partial));
         }
+        let damaged = parts().next();
         let symbols = state.symbols.clone();
         let service = selection.service.to_string();
         let asked = selection.range();
         let growth = blocking(move || growth(&service, asked, &whole, &a, &b, &symbols, options)).await?;
-        Ok((growth, diff_link(&selection, first, last)))
+        Ok((growth, diff_link(&selection, first, last), damaged))
     };
-    let (growth, diff) = state.bench.run(answer).await?;
+    let (growth, diff, damaged) = state.bench.run(answer).await?;
     let [a, b] = [0, 1].map(|side| growth.view.side(side));
     let empty = [&a, &b].into_iter().all(|side| side.total == 0).then(|| {
         let facts = &growth.view.tree.sides[1].facts;
@@ -70,6 +73,9 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
         "growers": growth.growers,
         "diff": diff,
     });
+    if let Some(damaged) = damaged {
+        answer["partial"] = json!(PartialInfo::from(damaged));
+    }
     if let Some(why) = empty {
         answer["empty"] = why.into();
     }

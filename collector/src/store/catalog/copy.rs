@@ -78,8 +78,10 @@ impl Catalog {
         if to.shared {
             sqlx::query("SET LOCAL idle_in_transaction_session_timeout = 0").execute(&mut *into).await?;
         }
-        sqlx::query("DELETE FROM settings").execute(&mut *into).await?;
         for table in &tables {
+            // A new catalog has rows of its own.
+            let sql = format!("DELETE FROM {}", table.name);
+            sqlx::query(AssertSqlSafe(sql)).execute(&mut *into).await?;
             table.copy(&mut from, &mut into).await?;
         }
         into.commit().await?;

@@ -22,6 +22,7 @@ impl Catalog {
             "DELETE FROM profile_types WHERE service = $1",
             "DELETE FROM labels WHERE service = $1",
             "DELETE FROM events WHERE service = $1",
+            "DELETE FROM damaged_windows WHERE service = $1",
             "DELETE FROM pins WHERE id IN (SELECT pin FROM pin_ranges WHERE service = $1)",
             "DELETE FROM pin_ranges WHERE pin NOT IN (SELECT id FROM pins)",
             "DELETE FROM pin_levels WHERE pin NOT IN (SELECT id FROM pins)",

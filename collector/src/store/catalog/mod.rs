@@ -8,6 +8,7 @@ mod amount;
 mod connect;
 mod copy;
 mod counters;
+mod damage;
 mod deletions;
 mod events;
 mod expiry;
@@ -27,6 +28,7 @@ pub use agents::{
 pub use amount::Amount;
 pub use connect::Location;
 pub use counters::Counters;
+pub use damage::{Damage, DamageTotals, DamagedWindow};
 pub use events::{Event, EventKind, NewEvent};
 pub use expiry::Aging;
 pub use leases::Lease;

@@ -136,8 +136,9 @@ async fn attempt(store: &Arc<Store>, job: Job, given: Circumstances, lease: Opti
         job.inputs().iter().map(|input| (input.segment.id.clone(), input.revision)).collect();
     let (worker, budget) = (store.clone(), Budget::of(store.options().compaction_bytes));
     let made = in_background(move || run::work(&worker, &job, &given, budget)).await??;
+    // Before the exchange: a window that was left out is nowhere after it.
+    store.settle_damage().await?;
     if made.damaged {
-        store.settle_damage().await?;
         return Ok(false);
     }
     let swap = Swap { inputs, then: made.then, outputs: made.outputs, now_ms: now_ms(), lease };
