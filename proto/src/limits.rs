@@ -82,7 +82,7 @@ pub const HTLHASH_END_BYTES: u64 = 4096;
 /// Length of one window in milliseconds, as the agent ships it.
 pub const WINDOW_MS: u32 = 10_000;
 
-/// Windows the collector takes are between one second and one hour long.
+/// Windows the collector takes of agents are between one second and one hour long. Those of imported profiles may be shorter.
 pub const WINDOW_MS_MIN: u32 = 1_000;
 /// See [`WINDOW_MS_MIN`].
 pub const WINDOW_MS_MAX: u32 = 3_600_000;

@@ -56,12 +56,13 @@ impl Pieces {
     /// # Errors
     /// When it is too large for so many.
     pub fn of(profile: v1::WindowPayload, start_ms: u64, duration_ms: u64) -> Result<Self, ImportError> {
-        let bytes = profile.encoded_len().max(1);
+        let is_whole = duration_ms <= WHOLE_MS_MAX;
+        let bytes = if is_whole { 1 } else { profile.encoded_len().max(1) };
         let fits = |length_ms: &u64| {
             let pieces = duration_ms.div_ceil(*length_ms) + 1;
             (pieces <= PIECES_MAX || *length_ms == u64::from(WINDOW_MS_MAX)) && pieces as usize <= BYTES_MAX / bytes
         };
-        let length_ms = if duration_ms <= WHOLE_MS_MAX { Some(u64::MAX) } else { LENGTHS_MS.into_iter().find(fits) };
+        let length_ms = if is_whole { Some(u64::MAX) } else { LENGTHS_MS.into_iter().find(fits) };
         let length_ms = length_ms.ok_or(ImportError::TooLarge { limit: BYTES_MAX })?;
         let mut left = profile;
         for series in &mut left.series {
