@@ -7,6 +7,7 @@ mod delete;
 mod export;
 pub(crate) mod gate;
 mod import;
+mod repair;
 mod retention;
 mod serve;
 mod symbols;
@@ -52,6 +53,8 @@ enum Command {
     Retention(retention::Args),
     /// Give names to builds that were stripped
     Symbols(symbols::Args),
+    /// Build a store's catalog from its segments, where it is lost or does not fit them; nothing is deleted
+    Repair(repair::Args),
 }
 
 /// Runs what the command line says.
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Restore(args) => backup::run_restore(args),
         Command::Retention(args) => retention::run(&args),
         Command::Symbols(args) => symbols::run(&args),
+        Command::Repair(args) => repair::run(args),
     }
 }
 

@@ -42,6 +42,9 @@ impl Accepted {
                 })
                 .collect(),
             spans: window.spans.len() as u32,
+            agent_id: checked.id.agent_id.to_vec(),
+            boot_id: checked.id.boot_id,
+            sequence: checked.id.sequence,
             ..BatchInfo::default()
         };
         Self {

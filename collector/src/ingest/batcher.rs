@@ -206,7 +206,8 @@ impl Batcher {
         // A name is drawn once and never again: nobody who tidies up can mistake this object for one that was given up.
         let id = hex(&unique_bytes());
         let name = id.clone();
-        let origin = origin(&windows, self.store.id(), plan.commit);
+        let store = self.store.id().to_owned();
+        let origin = Origin { store, commit: plan.commit, written_ms: now_ms() };
         let encoded = tokio::task::spawn_blocking(move || -> Result<Encoded, BulkError> {
             let encoded = segment::encode(&batches, origin);
             bulk.put(&name, &encoded.bytes)?;
@@ -263,8 +264,3 @@ impl Batcher {
 
 /// Why a poisoned writer takes nothing.
 pub(super) const POISONED: &str = "an earlier write did not reach the disk: check the disk, then restart the collector";
-
-/// What the segment says of itself.
-fn origin(windows: &[&Accepted], store: &str, commit: u64) -> Origin {
-    Origin { store: store.to_owned(), commit, agents: arrived::agents(windows.iter().map(|window| &window.id)) }
-}

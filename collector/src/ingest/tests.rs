@@ -328,6 +328,15 @@ impl Bulk for Failing {
     fn delete_aside(&self, object: &AsideObject) -> Result<(), BulkError> {
         self.folder.delete_aside(object)
     }
+    fn put_tombstone(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
+        self.folder.put_tombstone(name, content)
+    }
+    fn tombstones(&self) -> Result<Vec<(String, Vec<u8>)>, BulkError> {
+        self.folder.tombstones()
+    }
+    fn delete_tombstone(&self, name: &str) -> Result<(), BulkError> {
+        self.folder.delete_tombstone(name)
+    }
 }
 
 async fn open_failing(data: &Path) -> (Arc<Failing>, Arc<Store>, Ingest) {

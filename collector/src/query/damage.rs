@@ -164,7 +164,7 @@ mod tests {
             let (spans, partial) = engine.spans(&service, range, &[]).await.unwrap();
             assert!(spans.is_empty() && partial.unwrap().is_damaged);
             // What is deleted is not missed.
-            store.catalog().delete_service("shop", now_ms()).await.unwrap();
+            store.delete_service("shop", now_ms()).await.unwrap();
             assert!(store.catalog().damage(None, 0, u64::MAX).await.unwrap().is_empty());
         }
     }

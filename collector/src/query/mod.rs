@@ -349,7 +349,7 @@ impl QueryEngine {
             .run(self.deadline(), move |store, _, cancel| linked::holders(store, &segments, trace_id, cancel))
             .await?;
         // What is merged into other segments in between is found again: the answer leaves it out until then.
-        catalog.delete_trace(&trace_id, &holders, crate::store::now_ms()).await.map_err(StoreError::from)?;
+        self.store.delete_trace(&trace_id, &holders, crate::store::now_ms()).await?;
         Ok(())
     }
 

@@ -40,11 +40,13 @@ pub(super) fn read_windows(bulk: &dyn Bulk, name: &str, infos: &[BatchInfo]) -> 
 fn read(stored: segment::StoredBatch, info: &BatchInfo) -> Option<Read> {
     let segment::StoredBatch { header, payload, payload_bytes } = stored;
     let window = decode::decode(&header, &payload, payload_bytes, Lateness::Stored).ok()?;
+    let WindowId { agent_id, boot_id, sequence } = window.header.id;
+    let info = BatchInfo { agent_id: agent_id.to_vec(), boot_id, sequence, ..info.clone() };
     Some(Read {
         id: window.header.id,
         version: window.header.agent_version.clone(),
         accounting: arrived::account(&window),
-        batch: Batch { header, payload, payload_bytes, info: info.clone(), traces: arrived::trace_keys(&window) },
+        batch: Batch { header, payload, payload_bytes, info, traces: arrived::trace_keys(&window) },
     })
 }
 
@@ -65,11 +67,13 @@ pub(super) async fn adopt(store: &Store, object: &ObjectInfo) -> Result<u64, Sto
     let before = store.catalog().sequences(agents).await?;
     let mut after: HashMap<AgentKey, SequenceState> =
         before.iter().map(|(key, before)| (*key, before.sequences.clone())).collect();
+    let (tombstones, _) = store.tombstones().await?;
+    let deleted = |window: &Read| tombstones.iter().any(|it| it.took(&window.batch.info.service, footer.commit));
     let mut is_new = |window: &Read| {
         let state = after.entry((window.id.agent_id, window.id.boot_id)).or_default();
         state.admit(window.id.sequence) == Verdict::New
     };
-    let fresh: Vec<Read> = windows.into_iter().filter(|window| is_new(window)).collect();
+    let fresh: Vec<Read> = windows.into_iter().filter(|window| is_new(window) && !deleted(window)).collect();
     if fresh.is_empty() {
         return Ok(0);
     }
@@ -86,8 +90,7 @@ pub(super) async fn adopt(store: &Store, object: &ObjectInfo) -> Result<u64, Sto
         })
     } else {
         let batches: Vec<Batch> = fresh.iter().map(|window| window.batch.clone()).collect();
-        let agents = arrived::agents(fresh.iter().map(|window| &window.id));
-        let origin = Origin { store: store.id().to_owned(), commit, agents };
+        let origin = Origin { store: store.id().to_owned(), commit, written_ms: now_ms() };
         tokio::task::spawn_blocking(move || {
             let encoded = segment::encode(&batches, origin);
             bulk.put(&name, &encoded.bytes)?;

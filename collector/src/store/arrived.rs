@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tephra_proto::v1;
 
 use super::catalog::{Accounting, AgentBefore, AgentUpdate, SegmentRow, SequenceState, ServiceSpan};
-use super::identity::{AgentWindows, Agents};
-use super::now_ms;
 use super::segment::{self, BatchInfo, Footer, trace_key};
 use crate::profile::decode::{Window, WindowId};
 use crate::profile::model::Kind;
@@ -67,13 +65,6 @@ fn stored_samples<'a>(by_name: impl Iterator<Item = (&'a str, u64)>) -> u64 {
         }
     }
     others.saturating_add(allocations)
-}
-
-/// Whose windows these are, as a footer says it.
-pub(crate) fn agents<'a>(windows: impl Iterator<Item = &'a WindowId>) -> Vec<AgentWindows> {
-    let (mut agents, now_ms) = (Agents::default(), now_ms());
-    windows.for_each(|id| agents.insert((id.agent_id, id.boot_id), id.sequence, now_ms));
-    agents.to_entries()
 }
 
 /// What a commit of these windows changes for their agents.

@@ -16,7 +16,7 @@ use tephra_proto::address::{has_secrets, printable};
 use tokio::runtime::Runtime;
 use tokio_stream::StreamExt;
 
-use super::bulk::{AsideObject, Bulk, BulkError, ObjectInfo};
+use super::bulk::{self, AsideObject, Bulk, BulkError, ObjectInfo};
 use super::cache::Cache;
 
 /// Where a bucket is. Credentials come from the environment, as for every S3 client: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
@@ -275,10 +275,16 @@ fn path(place: &BucketPlace, folder: &str) -> Path {
     place.prefix.split('/').chain([folder]).filter(|part| !part.is_empty()).collect()
 }
 
-impl Bulk for Bucket {
-    fn put(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
+impl Bucket {
+    fn put_as(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
         let (path, payload) = (self.folder.clone().join(name), PutPayload::from(content.to_vec()));
         self.wait("write", name, move |store| async move { store.put(&path, payload).await.map(drop) })
+    }
+}
+
+impl Bulk for Bucket {
+    fn put(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
+        self.put_as(name, content)
     }
 
     fn get_range(&self, name: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, BulkError> {
@@ -342,6 +348,27 @@ impl Bulk for Bucket {
 
     fn delete_aside(&self, object: &AsideObject) -> Result<(), BulkError> {
         self.remove(object.file_name())
+    }
+
+    fn put_tombstone(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
+        self.put_as(&bulk::tombstone_name(name), content)
+    }
+
+    fn tombstones(&self) -> Result<Vec<(String, Vec<u8>)>, BulkError> {
+        let named = |about: &ObjectMeta| bulk::read_tombstone_name(about.location.filename()?).map(str::to_owned);
+        let mut tombstones = Vec::new();
+        for name in self.list_all(named)? {
+            match self.fetch(&bulk::tombstone_name(&name), 0, bulk::TOMBSTONE_BYTES_MAX) {
+                Ok(content) => tombstones.push((name, content)),
+                Err(BulkError::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(tombstones)
+    }
+
+    fn delete_tombstone(&self, name: &str) -> Result<(), BulkError> {
+        self.remove(bulk::tombstone_name(name))
     }
 }
 

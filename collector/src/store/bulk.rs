@@ -162,7 +162,40 @@ pub trait Bulk: Send + Sync + std::fmt::Debug {
         self.put(TRIAL, b"written to find out whether writes work\n")?;
         self.delete(TRIAL)
     }
+
+    /// Writes a note of a deletion, as durably as an object. `name` is made like an object's.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    fn put_tombstone(&self, name: &str, content: &[u8]) -> Result<(), BulkError>;
+
+    /// All notes of deletions, by name.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    fn tombstones(&self) -> Result<Vec<(String, Vec<u8>)>, BulkError>;
+
+    /// Removes a note of a deletion; one that is not there is fine.
+    ///
+    /// # Errors
+    /// See [`BulkError`].
+    fn delete_tombstone(&self, name: &str) -> Result<(), BulkError>;
 }
+
+/// What a note of a deletion is called.
+pub(super) fn tombstone_name(name: &str) -> String {
+    format!("{name}{TOMBSTONE}")
+}
+
+/// The reverse; `None` for anything else.
+pub(super) fn read_tombstone_name(file_name: &str) -> Option<&str> {
+    file_name.strip_suffix(TOMBSTONE).filter(|name| is_object_name(name))
+}
+
+const TOMBSTONE: &str = ".deleted";
+
+/// No note is longer: it names one thing.
+pub(super) const TOMBSTONE_BYTES_MAX: u64 = 4 << 10;
 
 /// Objects as files of one folder. What is being written ends in `.tmp`, what is damaged in `.quarantined`, what nobody knows in
 /// `.orphan-` and the moment it was set aside.
@@ -236,16 +269,23 @@ impl Folder {
     }
 }
 
-impl Bulk for Folder {
-    fn put(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
-        let path = self.path(name);
-        let temporary = self.folder.join(format!("{name}.tmp"));
+impl Folder {
+    fn put_as(&self, file_name: &str, content: &[u8]) -> Result<(), BulkError> {
+        let path = self.folder.join(file_name);
+        let temporary = self.folder.join(format!("{file_name}.tmp"));
         if let Err(error) = self.write(&temporary, &path, content) {
             // Best effort: the next start removes it otherwise.
             let _ = self.disk.remove(&temporary);
             return Err(error);
         }
         self.sync_folder()
+    }
+}
+
+impl Bulk for Folder {
+    fn put(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
+        debug_assert!(is_object_name(name), "{name:?} is not one of our names");
+        self.put_as(name, content)
     }
 
     fn get_range(&self, name: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, BulkError> {
@@ -282,6 +322,29 @@ impl Bulk for Folder {
 
     fn delete_aside(&self, object: &AsideObject) -> Result<(), BulkError> {
         self.remove(&object.file_name())
+    }
+
+    fn put_tombstone(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
+        self.put_as(&tombstone_name(name), content)
+    }
+
+    fn tombstones(&self) -> Result<Vec<(String, Vec<u8>)>, BulkError> {
+        let found = self.disk.list(&self.folder).map_err(|e| io_error("read folder", &self.folder, e))?;
+        let mut tombstones = Vec::new();
+        for (file_name, ..) in found {
+            let Some(name) = read_tombstone_name(&file_name) else { continue };
+            let path = self.folder.join(&file_name);
+            match self.disk.read(&path, 0, TOMBSTONE_BYTES_MAX) {
+                Ok(content) => tombstones.push((name.to_owned(), content)),
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(io_error("read", &path, e)),
+            }
+        }
+        Ok(tombstones)
+    }
+
+    fn delete_tombstone(&self, name: &str) -> Result<(), BulkError> {
+        self.remove(&tombstone_name(name))
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use super::bulk::Bulk;
+use super::catalog::{ServicePart, TableObject};
 use super::compact::levels::{TRACES, block_of};
 use super::ranges::Ranges;
 use super::segment::{self, Footer, SegmentError};
@@ -90,6 +91,9 @@ pub struct SegmentFooter {
     /// What it holds of which service.
     #[prost(message, repeated, tag = "17")]
     pub services: Vec<ServiceEntry>,
+    /// Its content was in the next level too when this was written.
+    #[prost(bool, tag = "18")]
+    pub rolled: bool,
 }
 
 /// The windows of a block of time: of an hour, or, in segments of traces, of a day.
@@ -143,6 +147,30 @@ pub struct ServiceEntry {
     pub windows: u64,
 }
 
+impl From<TableEntry> for TableObject {
+    fn from(TableEntry { name, object, bytes, data_bytes, crc }: TableEntry) -> Self {
+        Self { name, object, bytes, data_bytes, crc }
+    }
+}
+
+impl From<TableObject> for TableEntry {
+    fn from(TableObject { name, object, bytes, data_bytes, crc }: TableObject) -> Self {
+        Self { name, object, bytes, data_bytes, crc }
+    }
+}
+
+impl From<ServiceEntry> for ServicePart {
+    fn from(ServiceEntry { service, min_ms, max_ms, windows }: ServiceEntry) -> Self {
+        Self { service, min_ms, max_ms, windows }
+    }
+}
+
+impl From<ServicePart> for ServiceEntry {
+    fn from(ServicePart { service, min_ms, max_ms, windows }: ServicePart) -> Self {
+        Self { service, min_ms, max_ms, windows }
+    }
+}
+
 impl SegmentFooter {
     /// As an object; and the CRC-32 of what it says.
     pub(crate) fn encode_object(&self) -> (Vec<u8>, u32) {
@@ -185,6 +213,16 @@ pub(crate) struct Held {
     pub(crate) commits: Ranges,
     /// Segments of before commits were numbered.
     pub(crate) others: BTreeSet<String>,
+}
+
+impl Held {
+    fn contains_all(&self, other: &Self) -> bool {
+        self.commits.contains_all(&other.commits) && self.others.is_superset(&other.others)
+    }
+
+    fn intersects(&self, other: &Self) -> bool {
+        self.commits.intersects(&other.commits) || !self.others.is_disjoint(&other.others)
+    }
 }
 
 impl Content {
@@ -243,6 +281,32 @@ impl Content {
         Self(self.0.iter().filter(|(at_ms, _)| inside(at_ms)).map(|(at_ms, held)| (*at_ms, held.clone())).collect())
     }
 
+    /// True when everything of `other` is in it.
+    pub(crate) fn contains_all(&self, other: &Self) -> bool {
+        other.0.iter().all(|(at_ms, held)| self.0.get(at_ms).is_some_and(|own| own.contains_all(held)))
+    }
+
+    /// True when they have something in common.
+    pub(crate) fn intersects(&self, other: &Self) -> bool {
+        other.0.iter().any(|(at_ms, held)| self.0.get(at_ms).is_some_and(|own| own.intersects(held)))
+    }
+
+    /// Blocks of which `other` has something that this has not.
+    pub(crate) fn lacking(&self, other: &Self) -> Vec<u64> {
+        let lacks = |(at_ms, held): &(&u64, &Held)| !self.0.get(*at_ms).is_some_and(|own| own.contains_all(held));
+        other.0.iter().filter(lacks).map(|(at_ms, _)| *at_ms).collect()
+    }
+
+    /// How much it is: commits by block.
+    pub(crate) fn size(&self) -> u64 {
+        self.0.values().map(|held| held.commits.count() + held.others.len() as u64).sum()
+    }
+
+    /// True when none of it is of a commit with a number.
+    pub(crate) fn is_unnumbered(&self) -> bool {
+        self.0.values().all(|held| held.commits.is_empty())
+    }
+
     /// The highest commit.
     pub(crate) fn last_commit(&self) -> u64 {
         self.0.values().filter_map(|held| held.commits.max()).max().unwrap_or(0)
@@ -265,6 +329,15 @@ impl Agents {
         let (seen, sequences) = self.0.entry(agent).or_default();
         *seen = seen_ms.max(*seen);
         sequences.insert(sequence);
+    }
+
+    /// Adds the windows of an arrived segment that start in a block of the finest level.
+    pub(crate) fn add_arrived(&mut self, footer: &Footer, block: u64) {
+        for info in footer.batches.iter().filter(|info| key_block(1, info.start_ms) == block) {
+            if let Some(id) = info.id() {
+                self.insert((id.agent_id, id.boot_id), id.sequence, footer.written_ms);
+            }
+        }
     }
 
     /// Adds what a footer says.
@@ -298,5 +371,15 @@ impl Agents {
             sequences: sequences.to_pairs(),
         };
         self.0.iter().map(entry).collect()
+    }
+
+    /// True when a window is among them.
+    pub(crate) fn contains(&self, agent: ([u8; 16], u64), sequence: u64) -> bool {
+        self.0.get(&agent).is_some_and(|(_, sequences)| sequences.contains(sequence))
+    }
+
+    /// All, with when they were last heard of.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (([u8; 16], u64), u64, &Ranges)> {
+        self.0.iter().map(|(agent, (seen_ms, sequences))| (*agent, *seen_ms, sequences))
     }
 }

@@ -12,6 +12,9 @@
 //! | [`retain`], [`expiry`] | lets go of what is old, and how far it may go |
 //! | [`identity`], [`ranges`] | what segments say of themselves, so that a catalog can be built from them alone |
 //! | `start`, `adopt` | does the catalog fit its segments? what a killed process left is committed, or set aside |
+//! | `progress` | tells a database that is older than its bucket |
+//! | [`repair`] | builds a catalog from segments |
+//! | [`tombstones`] | deletions that outlive a catalog |
 //! | `orphans` | sets aside what the catalog does not know |
 //! | [`writes`] | whether writes work, and when they work again |
 //! | [`synthetic`], [`replay`] | made-up stores for benchmarks, and recorded windows as if many more had come |
@@ -38,9 +41,11 @@ mod migrations;
 mod open_data;
 mod orphans;
 pub mod place;
+mod progress;
 pub mod ranges;
 #[cfg(test)]
 mod recovery;
+pub mod repair;
 pub mod replay;
 pub mod retain;
 pub mod segment;
@@ -50,6 +55,7 @@ pub mod synthetic;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod tombstones;
 #[cfg(test)]
 mod upgrade;
 pub mod writes;

@@ -6,8 +6,10 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::bulk::AsideObject;
-use super::{Store, StoreError};
+use super::bulk::{AsideObject, Bulk, ObjectInfo};
+use super::catalog::Counters;
+use super::start::{Found, look_at};
+use super::{Store, StoreError, now_ms, progress, tombstones};
 use crate::conditions::Severity;
 
 /// Younger objects may be on their way into the catalog.
@@ -22,6 +24,12 @@ const LOOKED_AT: Duration = Duration::from_secs(24 * 3600);
 
 /// The condition that tells of them.
 pub(super) const CONDITION: &str = "objects_set_aside";
+
+/// The condition that a shared catalog is older than its segments.
+const OLDER: &str = "catalog_older";
+
+/// What to do then.
+const REPAIR: &str = "name the database that belongs here, or let `tephra repair` build a catalog in an empty one";
 
 /// What one sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,7 +48,24 @@ pub(super) async fn sweep(store: &Store, opened: Instant) -> Result<Swept, Store
     let old: Vec<_> = objects.into_iter().filter(|object| old(object.modified)).collect();
     // Asked for after the listing: whatever was registered meanwhile is known.
     let known: HashSet<String> = store.catalog().objects().await?.into_iter().map(|stored| stored.object).collect();
-    let orphans: Vec<String> = old.into_iter().map(|object| object.name).filter(|name| !known.contains(name)).collect();
+    let orphans: Vec<ObjectInfo> = old.into_iter().filter(|object| !known.contains(&object.name)).collect();
+    if let Some(bucket) = store.bucket() {
+        let counters = store.catalog().counters().await?;
+        let (bucket, looked) = (bucket.clone(), orphans.clone());
+        let later = tokio::task::spawn_blocking(move || {
+            progress::note(&bucket, counters)?;
+            later_than(&bucket, &looked, counters)
+        });
+        let later = later.await??;
+        let message =
+            later.map(|later| format!("{later}; nothing is set aside until then: stop all collectors, and {REPAIR}"));
+        let is_older = message.is_some();
+        store.conditions().set(OLDER, Severity::Degraded, message);
+        if is_older {
+            return Ok(Swept::default());
+        }
+    }
+    let orphans: Vec<String> = orphans.into_iter().map(|object| object.name).collect();
     let set_aside = orphans.len() as u64;
     let bulk = store.bulk().clone();
     let now = now_s();
@@ -56,8 +81,31 @@ pub(super) async fn sweep(store: &Store, opened: Instant) -> Result<Swept, Store
         Ok::<u64, StoreError>(removed)
     })
     .await??;
+    if opened.elapsed() >= LOOKED_AT {
+        // What they are about may lie aside for as long.
+        let kept = tombstones::KEPT.max(store.options().retention).as_millis() as u64;
+        store.forget_tombstones(now_ms().saturating_sub(kept)).await?;
+    }
     tell(store).await?;
     Ok(Swept { set_aside, removed })
+}
+
+/// Why these cannot be what a crash left, if so: they are of commits that the catalog has not come to. Blocks.
+fn later_than(bulk: &dyn Bulk, orphans: &[ObjectInfo], counters: Counters) -> Result<Option<String>, StoreError> {
+    for object in orphans {
+        let commit = match look_at(bulk, object)? {
+            Found::Arrived(footer, _) => footer.commit,
+            Found::Finished(footer, _) => footer.holds().last_commit(),
+            Found::Other => 0,
+        };
+        if commit > counters.commits {
+            let known = counters.commits;
+            return Ok(Some(format!(
+                "the catalog is older than its segments: it knows {known} commits, one is of commit {commit}"
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// True when an object may go: it was aside for long enough, as this collector has had time to see.

@@ -8,7 +8,7 @@ use super::bulk::{Bulk, Folder};
 use super::catalog::{Catalog, CatalogError, Location};
 use super::disk::{Disk, RealDisk};
 use super::start::{Unknown, WAYS};
-use super::{StoreError, folder};
+use super::{StoreError, folder, progress};
 
 /// Where a store is. In either case the folder belongs to one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,11 @@ impl Place {
         }
     }
 
+    /// True when any number of collectors may share it.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared { .. })
+    }
+
     /// Opens it. The folder is prepared and locked already. `cache_bytes`: memory for what was read from a bucket lately.
     pub(super) async fn open(&self, cache_bytes: usize, unknown: Unknown) -> Result<Opened, StoreError> {
         match self {
@@ -147,9 +152,12 @@ async fn open_shared(postgres: &Postgres, place: &BucketPlace, cache_bytes: usiz
     })?;
     // Two catalogs over one bucket would take each other's objects for rubbish.
     if found != id.as_bytes() {
-        return Err(problem(format!(
-            "it belongs to another catalog than {postgres}: choose an empty prefix with --bucket, or that catalog"
-        )));
+        return Err(problem(format!("it belongs to another catalog than {postgres}; {}", progress::WAYS)));
+    }
+    let (beside, counters) = (bucket.clone(), catalog.counters().await?);
+    let older = tokio::task::spawn_blocking(move || progress::problem(&beside, counters)).await??;
+    if let Some(older) = older {
+        return Err(problem(format!("{older}; {}", progress::WAYS)));
     }
     Ok(Opened { catalog, bulk: Arc::new(bucket.clone()), bucket: Some(bucket) })
 }

@@ -1,5 +1,7 @@
 //! Catalogs that do not fit: missing, older, another store's. Nothing stored is ever destroyed for them, and a kill needs nobody.
 
+mod cases;
+mod repairs;
 mod starts;
 
 use std::fs;

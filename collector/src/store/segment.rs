@@ -8,7 +8,7 @@ use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
 use tephra_proto::v1;
 
 use super::bulk::{Bulk, BulkError};
-use super::identity::AgentWindows;
+use crate::profile::decode::WindowId;
 use crate::profile::model::{Kind, ProfileType};
 
 const MAGIC: &[u8; 8] = b"TEPHRAL0";
@@ -47,9 +47,9 @@ pub struct Footer {
     /// The number of the commit that it is for, from 1; 0: written before commits had numbers.
     #[prost(uint64, tag = "6")]
     pub commit: u64,
-    /// Whose windows these are.
-    #[prost(message, repeated, tag = "7")]
-    pub agents: Vec<AgentWindows>,
+    /// When it was written, unix milliseconds.
+    #[prost(uint64, tag = "7")]
+    pub written_ms: u64,
 }
 
 /// What a segment says of itself besides what it holds.
@@ -59,8 +59,8 @@ pub struct Origin {
     pub store: String,
     /// See [`Footer::commit`].
     pub commit: u64,
-    /// See [`Footer::agents`].
-    pub agents: Vec<AgentWindows>,
+    /// See [`Footer::written_ms`].
+    pub written_ms: u64,
 }
 
 /// One window in a segment: what queries select by, so that they open only what they need.
@@ -93,6 +93,23 @@ pub struct BatchInfo {
     /// Span summaries in it.
     #[prost(uint32, tag = "9")]
     pub spans: u32,
+    /// The agent instance it came from; empty: written before segments said so.
+    #[prost(bytes = "vec", tag = "10")]
+    pub agent_id: Vec<u8>,
+    /// When that started, unix nanoseconds.
+    #[prost(uint64, tag = "11")]
+    pub boot_id: u64,
+    /// Its number.
+    #[prost(uint64, tag = "12")]
+    pub sequence: u64,
+}
+
+impl BatchInfo {
+    /// Which window it is; `None` where the footer does not say.
+    pub fn id(&self) -> Option<WindowId> {
+        let agent_id = self.agent_id.as_slice().try_into().ok()?;
+        Some(WindowId { agent_id, boot_id: self.boot_id, sequence: self.sequence })
+    }
 }
 
 /// Sum of one series. A type that was sampled under several labels has several.
@@ -188,8 +205,8 @@ pub fn encode(batches: &[Batch], origin: Origin) -> Encoded {
     bytes.put_slice(MAGIC);
     bytes.put_u32_le(VERSION);
     bytes.put_u32_le(0);
-    let Origin { store, commit, agents } = origin;
-    let mut footer = Footer { store, commit, agents, ..Footer::default() };
+    let Origin { store, commit, written_ms } = origin;
+    let mut footer = Footer { store, commit, written_ms, ..Footer::default() };
     let mut traces = Vec::new();
     for (number, batch) in batches.iter().enumerate() {
         let start = bytes.len();

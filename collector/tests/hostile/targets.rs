@@ -196,6 +196,15 @@ impl Bulk for OneObject {
     fn delete_aside(&self, _: &AsideObject) -> Result<(), BulkError> {
         Ok(())
     }
+    fn put_tombstone(&self, _: &str, _: &[u8]) -> Result<(), BulkError> {
+        Ok(())
+    }
+    fn tombstones(&self) -> Result<Vec<(String, Vec<u8>)>, BulkError> {
+        Ok(Vec::new())
+    }
+    fn delete_tombstone(&self, _: &str) -> Result<(), BulkError> {
+        Ok(())
+    }
 }
 
 /// The grammar of names, labels and ids: what is taken is short, visible, and comes back as it was.

@@ -19,7 +19,7 @@ pub(super) async fn service(
 ) -> Result<Json<Value>, ApiError> {
     let service = params.service()?;
     params.finish()?;
-    if !state.store.catalog().delete_service(service.as_str(), now_ms()).await? {
+    if !state.store.delete_service(service.as_str(), now_ms()).await? {
         let message = format!("no data was ever received from service {:?}", service.as_str());
         return Err(ApiError::not_found(message, "GET /api/v1/services lists what there is"));
     }

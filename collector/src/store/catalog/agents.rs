@@ -11,6 +11,7 @@ use tephra_proto::limits::{WINDOW_AHEAD_MS_MAX, WINDOW_LATE_MS_MAX};
 
 use super::{Catalog, CatalogError, Tx, from_sql, to_sql};
 use crate::profile::decode::WindowId;
+use crate::store::ranges::Ranges;
 
 /// How far below the highest sequence number windows are told apart.
 pub const SEQUENCES_REMEMBERED: u64 = 1_024;
@@ -49,6 +50,17 @@ impl Default for SequenceState {
 }
 
 impl SequenceState {
+    /// These are stored, as far as they can be told apart.
+    pub(crate) fn of(sequences: &Ranges) -> Self {
+        let mut state = Self::default();
+        let mut recent = sequences.clone();
+        recent.keep_from(sequences.max().unwrap_or(0).saturating_sub(SEQUENCES_REMEMBERED));
+        for sequence in recent.iter() {
+            state.admit(sequence);
+        }
+        state
+    }
+
     /// Highest sequence number stored; 0: none.
     pub fn max(&self) -> u64 {
         self.max
@@ -222,14 +234,15 @@ impl Catalog {
         Ok(known)
     }
 
-    /// Agents that sent something since `since_ms`, by service and instance; at most 10 000.
+    /// Agents that sent something since `since_ms`, by service and instance; at most 10 000. Of those that are known from segments alone
+    /// only the sequence numbers are known: they are left out.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn agents(&self, since_ms: u64) -> Result<Vec<AgentStatus>, CatalogError> {
         let rows = sqlx::query(
             "SELECT service, instance, version, last_seen_ms, sampled, stored, drops, cpu_ns, process_cpu_ns
-             FROM agents WHERE last_seen_ms >= $1 ORDER BY service, instance, last_seen_ms DESC LIMIT 10000",
+             FROM agents WHERE last_seen_ms >= $1 AND service <> '' ORDER BY service, instance, last_seen_ms DESC LIMIT 10000",
         )
         .bind(to_sql(since_ms))
         .fetch_all(&self.read)

@@ -1,6 +1,7 @@
 //! Numbers that only grow: of commits, and of deletions. Segments carry them, so that a catalog which is older than its segments is told.
 
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use super::{Catalog, CatalogError, Tx, from_sql, to_sql};
 
@@ -21,12 +22,7 @@ impl Catalog {
     pub async fn counters(&self) -> Result<Counters, CatalogError> {
         let mut counters = Counters::default();
         for row in sqlx::query("SELECT name, value FROM counters").fetch_all(&self.read).await? {
-            let value = from_sql(row.try_get("value")?);
-            match row.try_get::<String, _>("name")?.as_str() {
-                "commits" => counters.commits = value,
-                "deletions" => counters.deletions = value,
-                _ => {}
-            }
+            counters.take(&row)?;
         }
         Ok(counters)
     }
@@ -64,4 +60,26 @@ pub(super) async fn raise(tx: &mut Tx, name: &str, value: u64) -> Result<(), Cat
         .execute(&mut **tx)
         .await?;
     Ok(())
+}
+
+/// Counts one more deletion. Answers how far the store has come with it.
+pub(super) async fn count_deletion(tx: &mut Tx) -> Result<Counters, CatalogError> {
+    sqlx::query("UPDATE counters SET value = value + 1 WHERE name = 'deletions'").execute(&mut **tx).await?;
+    let mut counters = Counters::default();
+    for row in sqlx::query("SELECT name, value FROM counters").fetch_all(&mut **tx).await? {
+        counters.take(&row)?;
+    }
+    Ok(counters)
+}
+
+impl Counters {
+    fn take(&mut self, row: &AnyRow) -> Result<(), CatalogError> {
+        let value = from_sql(row.try_get("value")?);
+        match row.try_get::<String, _>("name")?.as_str() {
+            "commits" => self.commits = value,
+            "deletions" => self.deletions = value,
+            _ => {}
+        }
+        Ok(())
+    }
 }

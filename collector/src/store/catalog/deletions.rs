@@ -1,18 +1,23 @@
 //! Deleting by service and by trace. What is deleted is not answered from the same moment on; its bytes go when compaction writes the
 //! segments anew that held it, within minutes.
 
+use sqlx::Row;
 use tephra_proto::ids::TraceId;
 
-use super::{Catalog, CatalogError, to_sql};
+use super::{Catalog, CatalogError, Counters, Tx, to_sql};
 use crate::store::compact::levels::TRACES;
 
 impl Catalog {
-    /// Deletes all that is stored of a service: profiles of every level, traces, names, events, and pins that show it. Answers false
-    /// when it was never heard of. What its agents send afterwards is stored as ever.
+    /// Deletes all that is stored of a service: profiles of every level, traces, names, events, and pins that show it. Answers how far
+    /// the store had come then; `None` when the service was never heard of. What its agents send afterwards is stored as ever.
     ///
     /// # Errors
     /// When the database fails; then nothing is deleted.
-    pub async fn delete_service(&self, service: &str, now_ms: u64) -> Result<bool, CatalogError> {
+    pub(in crate::store) async fn delete_service(
+        &self,
+        service: &str,
+        now_ms: u64,
+    ) -> Result<Option<Counters>, CatalogError> {
         let mut tx = self.begin().await?;
         let known = sqlx::query("DELETE FROM services WHERE name = $1").bind(service).execute(&mut *tx).await?;
         for sql in [
@@ -39,22 +44,27 @@ impl Catalog {
         .bind(to_sql(now_ms))
         .execute(&mut *tx)
         .await?;
+        if known.rows_affected() == 0 {
+            return Ok(None);
+        }
+        let counters = super::counters::count_deletion(&mut tx).await?;
         tx.commit().await?;
-        Ok(known.rows_affected() > 0)
+        Ok(Some(counters))
     }
 
     /// Deletes what carries a trace id: its samples lose their trace, its spans are gone. What they add to the profiles of their
-    /// services stays. `holders` are the compacted segments that hold it.
+    /// services stays. `holders` are the compacted segments that hold it. Answers how far the store had come then.
     ///
     /// # Errors
     /// When the database fails; then nothing is deleted.
-    pub async fn delete_trace(&self, trace_id: &TraceId, holders: &[String], now_ms: u64) -> Result<(), CatalogError> {
+    pub(in crate::store) async fn delete_trace(
+        &self,
+        trace_id: &TraceId,
+        holders: &[String],
+        now_ms: u64,
+    ) -> Result<Counters, CatalogError> {
         let mut tx = self.begin().await?;
-        sqlx::query("INSERT INTO deleted_traces (trace_id, at_ms) VALUES ($1, $2) ON CONFLICT (trace_id) DO NOTHING")
-            .bind(trace_id.to_string())
-            .bind(to_sql(now_ms))
-            .execute(&mut *tx)
-            .await?;
+        remember(&mut tx, trace_id, now_ms).await?;
         // A compaction that is under way has not heard of it: it finds the revision changed, and starts again.
         sqlx::query(
             "UPDATE segments SET revision = revision + 1 WHERE state = 'live' AND traces > 0 AND level IN (0, $1)",
@@ -65,8 +75,21 @@ impl Catalog {
         for id in holders {
             sqlx::query("UPDATE segments SET dirty = 1 WHERE id = $1").bind(id).execute(&mut *tx).await?;
         }
+        let counters = super::counters::count_deletion(&mut tx).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(counters)
+    }
+
+    /// Listed segments of traces.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(in crate::store) async fn trace_segments(&self) -> Result<Vec<String>, CatalogError> {
+        let rows = sqlx::query("SELECT id FROM segments WHERE state = 'live' AND level = $1")
+            .bind(i64::from(TRACES))
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }
 
     /// Forgets deleted traces that nothing stored can carry any more.
@@ -77,4 +100,14 @@ impl Catalog {
         sqlx::query("DELETE FROM deleted_traces WHERE at_ms < $1").bind(to_sql(before_ms)).execute(&self.write).await?;
         Ok(())
     }
+}
+
+/// Notes that a trace was deleted.
+pub(super) async fn remember(tx: &mut Tx, trace_id: &TraceId, at_ms: u64) -> Result<(), CatalogError> {
+    sqlx::query("INSERT INTO deleted_traces (trace_id, at_ms) VALUES ($1, $2) ON CONFLICT (trace_id) DO NOTHING")
+        .bind(trace_id.to_string())
+        .bind(to_sql(at_ms))
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }

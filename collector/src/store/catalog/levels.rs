@@ -340,7 +340,8 @@ impl Catalog {
     }
 }
 
-async fn raise_horizon(tx: &mut Tx, level: u32, from_ms: u64) -> Result<(), CatalogError> {
+/// Says that windows of a level that start before this may not be there.
+pub(super) async fn raise_horizon(tx: &mut Tx, level: u32, from_ms: u64) -> Result<(), CatalogError> {
     sqlx::query(
         "INSERT INTO horizons (level, from_ms) VALUES ($1, $2)
          ON CONFLICT (level) DO UPDATE SET from_ms = excluded.from_ms WHERE horizons.from_ms < excluded.from_ms",
@@ -409,7 +410,8 @@ async fn exchange(tx: &mut Tx, swap: &Swap) -> Result<bool, CatalogError> {
     Ok(true)
 }
 
-async fn insert(tx: &mut Tx, new: &NewSegment, now_ms: u64) -> Result<(), CatalogError> {
+/// Lists a compacted segment.
+pub(super) async fn insert(tx: &mut Tx, new: &NewSegment, now_ms: u64) -> Result<(), CatalogError> {
     let segment = &new.segment;
     sqlx::query(
         "INSERT INTO segments (id, level, state, min_ms, max_ms, bytes, crc, windows, samples, traces, created_ms,

@@ -16,6 +16,7 @@ mod leases;
 mod levels;
 mod names;
 mod pins;
+mod rebuild;
 mod segments;
 mod symbols;
 
@@ -35,6 +36,7 @@ pub use leases::Lease;
 pub use levels::{Horizons, Inputs, LevelSegment, NewSegment, ServicePart, Swap, TableObject};
 pub use names::ServiceRow;
 pub use pins::{NewPin, Pin, PinRange};
+pub(crate) use rebuild::Contents;
 pub use segments::{CatalogTotals, Outcome, Registration, SegmentRow, ServiceSpan, StoredObject};
 pub use symbols::{FailedSymbols, SharedSymbols, SymbolRow};
 

@@ -89,6 +89,10 @@ pub struct StoredObject {
     pub live: bool,
     /// It is data; otherwise it only says what its segment is.
     pub is_data: bool,
+    /// When its segment was listed: at the same moment those that it replaced were unlisted.
+    pub created_ms: u64,
+    /// When its segment was unlisted; 0: it is listed.
+    pub dropped_ms: u64,
 }
 
 /// What the store holds.
@@ -144,15 +148,17 @@ impl Catalog {
         Ok(expired.rows_affected())
     }
 
-    /// Segments that were unlisted before `before_ms`: no query can still be reading them.
+    /// Segments that were unlisted before `before_ms`: no query can still be reading them. In the order in which they were unlisted, so that
+    /// what is removed leaves nothing behind that it had replaced.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn dropped(&self, before_ms: u64) -> Result<Vec<String>, CatalogError> {
-        let rows = sqlx::query("SELECT id FROM segments WHERE state = 'dropped' AND dropped_ms <= $1")
-            .bind(to_sql(before_ms))
-            .fetch_all(&self.read)
-            .await?;
+        let rows =
+            sqlx::query("SELECT id FROM segments WHERE state = 'dropped' AND dropped_ms <= $1 ORDER BY dropped_ms")
+                .bind(to_sql(before_ms))
+                .fetch_all(&self.read)
+                .await?;
         rows.iter().map(|row| Ok(row.try_get("id")?)).collect()
     }
 
@@ -187,16 +193,19 @@ impl Catalog {
     /// When the database fails.
     pub async fn objects(&self) -> Result<Vec<StoredObject>, CatalogError> {
         let rows = sqlx::query(
-            "SELECT s.id AS segment, s.id AS object, s.bytes AS bytes, s.state AS state, 'windows' AS name FROM segments s
+            "SELECT s.id AS segment, s.id AS object, s.bytes AS bytes, s.state AS state, 'windows' AS name,
+             s.created_ms AS created_ms, s.dropped_ms AS dropped_ms FROM segments s
              WHERE s.state <> 'quarantined' AND s.level = 0
              UNION ALL
-             SELECT t.segment AS segment, t.object AS object, t.bytes AS bytes, s.state AS state, t.name AS name
-             FROM segments s JOIN segment_tables t ON t.segment = s.id WHERE s.state <> 'quarantined'",
+             SELECT t.segment AS segment, t.object AS object, t.bytes AS bytes, s.state AS state, t.name AS name,
+             s.created_ms AS created_ms, s.dropped_ms AS dropped_ms FROM segments s JOIN segment_tables t ON t.segment = s.id WHERE s.state <> 'quarantined'",
         )
         .fetch_all(&self.read)
         .await?;
         let read = |row: &AnyRow| -> Result<StoredObject, CatalogError> {
             Ok(StoredObject {
+                created_ms: from_sql(row.try_get("created_ms")?),
+                dropped_ms: from_sql(row.try_get("dropped_ms")?),
                 segment: row.try_get("segment")?,
                 object: row.try_get("object")?,
                 bytes: from_sql(row.try_get("bytes")?),

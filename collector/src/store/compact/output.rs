@@ -22,10 +22,10 @@ pub(crate) struct Provenance {
     pub(crate) sources: Vec<String>,
     /// Deletions that were known when the job was begun.
     pub(crate) deletions: u64,
-    /// Windows of the last day among what was read.
-    pub(crate) agents: Vec<AgentWindows>,
     /// Samples in what was read.
     pub(crate) samples: u64,
+    /// It is in the next level already.
+    pub(crate) rolled: bool,
     /// The objects that are written, by name: so that none is forgotten should the job fail.
     pub(crate) written: Arc<Mutex<Vec<String>>>,
 }
@@ -38,6 +38,8 @@ pub(crate) struct Output<'a> {
     provenance: Provenance,
     /// What the segments of the family hold together; empty: nobody knows.
     content: Content,
+    /// Windows of the last day in it.
+    agents: Vec<AgentWindows>,
     family: String,
     part: u32,
     writer: SegmentWriter,
@@ -66,6 +68,7 @@ impl<'a> Output<'a> {
             bytes_max,
             provenance,
             content: Content::default(),
+            agents: Vec::new(),
             family: hex(&unique_bytes()),
             part: 0,
             writer: SegmentWriter::new(),
@@ -109,9 +112,9 @@ impl<'a> Output<'a> {
     }
 
     /// Ends a family, and begins another, which holds this.
-    pub(crate) fn begin(&mut self, content: Content) -> Result<(), OutputError> {
+    pub(crate) fn begin(&mut self, content: Content, agents: Vec<AgentWindows>) -> Result<(), OutputError> {
         self.write(true)?;
-        (self.content, self.family, self.part) = (content, hex(&unique_bytes()), 0);
+        (self.content, self.agents, self.family, self.part) = (content, agents, hex(&unique_bytes()), 0);
         Ok(())
     }
 
@@ -154,7 +157,8 @@ impl<'a> Output<'a> {
             samples: std::mem::take(&mut self.provenance.samples),
             traces,
         };
-        let mut new = NewSegment { segment, rolled: false, tables, services: services.into_values().collect() };
+        let mut new =
+            NewSegment { segment, rolled: self.provenance.rolled, tables, services: services.into_values().collect() };
         self.write_footer(&mut new, last)?;
         self.written.push(new);
         Ok(())
@@ -175,15 +179,16 @@ impl<'a> Output<'a> {
             last,
             sources: self.provenance.sources.clone(),
             content: self.content.to_blocks(),
-            agents: self.provenance.agents.clone(),
+            agents: self.agents.clone(),
             deletions: self.provenance.deletions,
             min_ms: segment.min_ms,
             max_ms: segment.max_ms,
             windows: segment.windows,
             samples: segment.samples,
             traces: segment.traces,
-            tables: tables.iter().map(entry_of_table).collect(),
-            services: services.iter().map(entry_of_service).collect(),
+            tables: tables.iter().cloned().map(TableEntry::from).collect(),
+            services: services.iter().cloned().map(ServiceEntry::from).collect(),
+            rolled: self.provenance.rolled,
         };
         let (bytes, crc) = footer.encode_object();
         self.put(&segment.id, &bytes)?;
@@ -204,16 +209,6 @@ impl<'a> Output<'a> {
         self.write(true)?;
         Ok(self.written)
     }
-}
-
-fn entry_of_table(table: &TableObject) -> TableEntry {
-    let TableObject { name, object, bytes, data_bytes, crc } = table.clone();
-    TableEntry { name, object, bytes, data_bytes, crc }
-}
-
-fn entry_of_service(part: &ServicePart) -> ServiceEntry {
-    let ServicePart { service, min_ms, max_ms, windows } = part.clone();
-    ServiceEntry { service, min_ms, max_ms, windows }
 }
 
 /// Lower-case hexadecimal.

@@ -12,7 +12,7 @@ use super::plan::Job;
 use crate::store::bulk::BulkError;
 use crate::store::catalog::{Inputs, LevelSegment, NewSegment, SEQUENCES_REMEMBERED, SEQUENCES_REMEMBERED_MS};
 use crate::store::columnar::schema::Table;
-use crate::store::identity::{Agents, Content, FOOTER, SegmentFooter, key_block};
+use crate::store::identity::{AgentWindows, Agents, Content, FOOTER, SegmentFooter, key_block};
 use crate::store::segment::{Footer, SegmentError};
 use crate::store::{Store, StoreError, now_ms};
 
@@ -87,18 +87,21 @@ fn flush(store: &Store, inputs: &[LevelSegment], given: &Circumstances, budget: 
         }
     }
     let bulk = store.bulk().clone();
-    let (holds, holds_traces, provenance) = of_arrived(store, inputs, &footers, given);
+    let (holds, holds_traces) = of_arrived(inputs, &footers);
+    let provenance = provenance(store, inputs, given);
     let mut profiles = Output::new(bulk.as_ref(), Rollup::Level(level), budget.output, provenance.clone());
     let provenance = Provenance { samples: 0, ..provenance };
     let mut traces = Output::new(bulk.as_ref(), Rollup::Traces, budget.output, provenance);
     let (mut profiles_block, mut traces_block) = (None, None);
     for ((block, service), batches) in batches {
         if profiles_block.replace(block) != Some(block) {
-            profiles.begin(holds.within(level.number, block)).map_err(failed)?;
+            let mut agents = Agents::default();
+            footers.iter().for_each(|footer| agents.add_arrived(footer, block));
+            profiles.begin(holds.within(level.number, block), remembered(agents)).map_err(failed)?;
         }
         let day = block_of(TRACES, block);
         if traces_block.replace(day) != Some(day) {
-            traces.begin(holds_traces.within(TRACES, day)).map_err(failed)?;
+            traces.begin(holds_traces.within(TRACES, day), Vec::new()).map_err(failed)?;
         }
         let mut values = PartBuilder::new(service, Rollup::Level(level));
         let mut linked = PartBuilder::new(service, Rollup::Traces);
@@ -146,9 +149,11 @@ fn rewrite(
         services.extend(segment.services().iter().filter(|service| counts(input, service)).cloned());
     }
     let bulk = store.bulk().clone();
-    let (content, provenance) = of_compacted(store, inputs, given)?;
+    let (content, agents) = of_compacted(store, inputs)?;
+    let rolled = then == Inputs::Replace && inputs.first().is_some_and(|input| input.rolled);
+    let provenance = Provenance { rolled, ..provenance(store, inputs, given) };
     let mut output = Output::new(bulk.as_ref(), rollup, budget.output, provenance);
-    output.begin(content).map_err(failed)?;
+    output.begin(content, remembered(agents)).map_err(failed)?;
     for service in services {
         let mut builder = PartBuilder::new(&service, rollup);
         for (input, segment) in inputs.iter().zip(&segments).filter(|(input, _)| counts(input, &service)) {
@@ -172,11 +177,7 @@ fn rewrite(
         builder.retain_traces(|id| !given.traces.contains(id));
         end(&mut output, &mut builder)?;
     }
-    let mut outputs = output.finish().map_err(failed)?;
-    if then == Inputs::Replace {
-        let rolled = inputs.first().is_some_and(|input| input.rolled);
-        outputs.iter_mut().for_each(|output| output.rolled = rolled);
-    }
+    let outputs = output.finish().map_err(failed)?;
     Ok(Made { then, outputs, damaged: false })
 }
 
@@ -190,28 +191,18 @@ fn end(output: &mut Output<'_>, builder: &mut PartBuilder) -> Result<(), StoreEr
     output.add(&part).map_err(failed)
 }
 
-/// What arrived segments hold, as profiles and as traces, and what is said of all that is made of them.
-fn of_arrived(
-    store: &Store,
-    inputs: &[LevelSegment],
-    footers: &[Arc<Footer>],
-    given: &Circumstances,
-) -> (Content, Content, Provenance) {
-    let (mut profiles, mut traces, mut agents) = (Content::default(), Content::default(), Agents::default());
+/// What arrived segments hold, as profiles and as traces.
+fn of_arrived(inputs: &[LevelSegment], footers: &[Arc<Footer>]) -> (Content, Content) {
+    let (mut profiles, mut traces) = (Content::default(), Content::default());
     for (input, footer) in inputs.iter().zip(footers) {
         profiles.add(&Content::of_arrived(&input.segment.id, footer, LEVELS[0].number));
         traces.add(&Content::of_arrived(&input.segment.id, footer, TRACES));
-        agents.add(&footer.agents);
     }
-    (profiles, traces, provenance(store, inputs, agents, given))
+    (profiles, traces)
 }
 
-/// The same of compacted segments.
-fn of_compacted(
-    store: &Store,
-    inputs: &[LevelSegment],
-    given: &Circumstances,
-) -> Result<(Content, Provenance), StoreError> {
+/// What compacted segments hold, and which windows those are.
+fn of_compacted(store: &Store, inputs: &[LevelSegment]) -> Result<(Content, Agents), StoreError> {
     let (mut content, mut agents) = (Content::default(), Agents::default());
     for LevelSegment { segment, tables, .. } in inputs {
         let listed = tables.iter().find(|table| table.name == FOOTER);
@@ -231,17 +222,22 @@ fn of_compacted(
             }
         }
     }
-    Ok((content, provenance(store, inputs, agents, given)))
+    Ok((content, agents))
 }
 
-fn provenance(store: &Store, inputs: &[LevelSegment], mut agents: Agents, given: &Circumstances) -> Provenance {
+/// As far as the catalog would remember them.
+fn remembered(mut agents: Agents) -> Vec<AgentWindows> {
     agents.trim(now_ms().saturating_sub(SEQUENCES_REMEMBERED_MS), SEQUENCES_REMEMBERED);
+    agents.to_entries()
+}
+
+fn provenance(store: &Store, inputs: &[LevelSegment], given: &Circumstances) -> Provenance {
     Provenance {
         store: store.id().to_owned(),
         sources: inputs.iter().map(|input| input.segment.id.clone()).collect(),
         deletions: given.number,
-        agents: agents.to_entries(),
         samples: inputs.iter().map(|input| input.segment.samples).sum(),
+        rolled: false,
         written: given.written.clone(),
     }
 }

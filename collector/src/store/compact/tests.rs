@@ -405,8 +405,8 @@ async fn what_is_deleted_is_gone_at_once_and_its_bytes_soon() {
         let engine = QueryEngine::new(store.clone(), QueryLimits::default());
         // Slot 7 is of trace 3, in both services.
         assert_eq!(engine.trace(trace(3)).await.unwrap().unwrap().services.len(), 2);
-        assert!(store.catalog().delete_service("other", now_ms()).await.unwrap());
-        assert!(!store.catalog().delete_service("other", now_ms()).await.unwrap());
+        assert!(store.delete_service("other", now_ms()).await.unwrap());
+        assert!(!store.delete_service("other", now_ms()).await.unwrap());
         assert_eq!(engine.trace(trace(3)).await.unwrap().unwrap().services.len(), 1);
         let range = TimeRange { from_ms: base_ms, until_ms: base_ms + HOUR };
         let (services, _) = engine.services(range).await.unwrap();

@@ -180,6 +180,15 @@ impl Bulk for Dying {
     fn delete_aside(&self, object: &AsideObject) -> Result<(), BulkError> {
         self.folder.delete_aside(object)
     }
+    fn put_tombstone(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
+        self.folder.put_tombstone(name, content)
+    }
+    fn tombstones(&self) -> Result<Vec<(String, Vec<u8>)>, BulkError> {
+        self.folder.tombstones()
+    }
+    fn delete_tombstone(&self, name: &str) -> Result<(), BulkError> {
+        self.folder.delete_tombstone(name)
+    }
 }
 
 /// Killed at each object that compaction writes, and again and again: it starts each time, and nothing is lost or counted twice.

@@ -1,0 +1,66 @@
+//! What a compacted segment names: services, types, labels.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::store::bulk::{Bulk, BulkError};
+use crate::store::catalog::{ServiceSpan, TableObject};
+use crate::store::columnar::schema::Table;
+use crate::store::columnar::{Problem, Segment, TableFile};
+use crate::store::identity::SegmentFooter;
+
+/// All time there is.
+const ALWAYS: std::ops::Range<u64> = 0..u64::MAX;
+
+/// What it names, by service; `None` when that part of it is damaged. Blocks.
+pub(super) fn of(bulk: &dyn Bulk, footer: &SegmentFooter) -> Result<Option<Vec<ServiceSpan>>, BulkError> {
+    match read(bulk, footer) {
+        Ok(spans) => Ok(Some(spans)),
+        Err(Problem::Bulk(BulkError::Missing { .. }) | Problem::Damaged { .. }) => Ok(None),
+        Err(Problem::Bulk(error)) => Err(error),
+    }
+}
+
+fn read(bulk: &dyn Bulk, footer: &SegmentFooter) -> Result<Vec<ServiceSpan>, Problem> {
+    let mut files = Vec::new();
+    for table in [Table::Windows, Table::Series] {
+        if let Some(entry) = footer.tables.iter().find(|entry| entry.name == table.name()) {
+            files.push((table, Arc::new(TableFile::open(bulk, table, &TableObject::from(entry.clone()))?)));
+        }
+    }
+    let segment = Segment::new(files);
+    let mut spans: BTreeMap<&str, ServiceSpan> = BTreeMap::new();
+    for (part, service) in segment.services().iter().enumerate() {
+        let windows = segment.windows(bulk, part, &ALWAYS)?;
+        let span = spans.entry(service).or_insert_with(|| ServiceSpan {
+            service: service.clone(),
+            min_ms: u64::MAX,
+            max_ms: 0,
+            windows: 0,
+            types: Vec::new(),
+            labels: Vec::new(),
+            sample_labels: Vec::new(),
+        });
+        for window in windows {
+            span.min_ms = span.min_ms.min(window.from_ms);
+            span.max_ms = span.max_ms.max(window.from_ms);
+            // Later windows win: the type as it is now.
+            for found in window.types.iter() {
+                span.types.retain(|known| known.name != found.name);
+                span.types.push(found.clone());
+            }
+            let instance = ("instance".to_owned(), window.instance.to_string());
+            for label in window.labels.iter().cloned().chain([instance]) {
+                if !span.labels.contains(&label) {
+                    span.labels.push(label);
+                }
+            }
+        }
+        for label in segment.dictionary(bulk, part, false)?.series.iter().flat_map(|series| series.labels.iter()) {
+            if !span.labels.contains(label) && !span.sample_labels.contains(label) {
+                span.sample_labels.push(label.clone());
+            }
+        }
+    }
+    Ok(spans.into_values().filter(|span| span.min_ms <= span.max_ms).collect())
+}
