@@ -65,8 +65,8 @@ pub fn main() -> ExitCode {
         return ExitCode::from(worker::run(&args.collect::<Vec<OsString>>()));
     }
     let called = Cli::try_parse().unwrap_or_else(|error| without_secrets(error).exit());
-    // A copy of a store is as private as the store.
-    if matches!(called.command, Command::Backup(_) | Command::Restore(_)) {
+    // What is made of a store is as private as the store.
+    if matches!(called.command, Command::Backup(_) | Command::Restore(_) | Command::Repair(_)) {
         mask_permissions(PRIVATE);
     }
     match called.command {
