@@ -2,7 +2,7 @@
 //! to do next.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tephra_proto::label::NameError;
@@ -22,7 +22,12 @@ pub struct ApiError {
     kind: ErrorKind,
     message: String,
     hint: String,
+    /// When to come again, where it is of any use, in seconds.
+    retry_after_s: u32,
 }
+
+/// Most of what is in the way is gone by then.
+const RETRY_AFTER_S: u32 = 2;
 
 /// What a caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +77,7 @@ impl ErrorKind {
 impl ApiError {
     /// A refusal of some kind. `message` names the value and the limit, `hint` says what to do next.
     pub fn new(kind: ErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: hint.into() }
+        Self { kind, message: message.into(), hint: hint.into(), retry_after_s: RETRY_AFTER_S }
     }
 
     /// 400: the request is wrong.
@@ -114,6 +119,12 @@ impl ApiError {
             ErrorKind::Internal => Code::Internal,
         };
         Status::new(code, format!("{}: {}", self.message, self.hint))
+    }
+
+    /// The same for a caller who is to come again after so many seconds.
+    #[must_use]
+    pub fn after(self, seconds: u32) -> Self {
+        Self { retry_after_s: seconds, ..self }
     }
 
     /// What kind of refusal this is.
@@ -202,6 +213,10 @@ impl From<PushError> for ApiError {
         match error {
             PushError::Refused(_) => Self::invalid(message, "the profile is outside of what the collector takes"),
             PushError::Overloaded { .. } => Self::new(ErrorKind::Overloaded, message, "send it again a little later"),
+            PushError::Full { retry_after_ms, .. } => {
+                let hint = "send it again then; GET /api/v1/status says under \"conditions\" what there is too much of";
+                Self::new(ErrorKind::Overloaded, message, hint).after(retry_after_ms.div_ceil(1_000))
+            }
             _ => {
                 Self::new(ErrorKind::Unavailable, message, "send it again; GET /readyz says when the store takes data")
             }
@@ -221,7 +236,7 @@ impl IntoResponse for ApiError {
         let body = Json(json!({ "code": code, "message": self.message, "hint": self.hint }));
         let mut response = (status, body).into_response();
         if matches!(self.kind, ErrorKind::Overloaded | ErrorKind::Unavailable) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            response.headers_mut().insert(header::RETRY_AFTER, self.retry_after_s.into());
         }
         response
     }

@@ -53,6 +53,8 @@ struct Plan {
 /// Windows on their way to the writer, and whom to tell. Those of one job are stored together or not at all.
 #[derive(Debug)]
 pub(super) struct Job {
+    /// Since when it waits.
+    pub(super) since: Instant,
     pub(super) windows: Vec<Accepted>,
     pub(super) reserved: Vec<Reserved>,
     pub(super) answer: oneshot::Sender<Result<Ack, PushError>>,
@@ -90,7 +92,8 @@ impl Batcher {
 
     async fn run(self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.recv().await {
-            let full_at = Instant::now() + self.store.options().batch_time;
+            // Windows that came while the last batch was written have waited already.
+            let full_at = first.since + self.store.options().batch_time;
             let mut bytes = first.bytes();
             let mut batch = vec![first];
             while bytes < BATCH_BYTES
@@ -105,7 +108,7 @@ impl Batcher {
 
     async fn commit(&self, jobs: Vec<Job>) {
         let (mut windows, mut askers) = (Vec::with_capacity(jobs.len()), Vec::with_capacity(jobs.len()));
-        for Job { windows: of_job, reserved, answer } in jobs {
+        for Job { windows: of_job, reserved, answer, .. } in jobs {
             let (first, n) = (windows.len(), of_job.len());
             windows.extend(of_job);
             windows.iter_mut().skip(first).for_each(|window| self.importer.number(window));

@@ -2,18 +2,26 @@
 //! catalog nor a query's tables grow with it.
 //!
 //! Beyond the cap on series a window is kept, under one overflow series of its service: its stacks still count, only who sent
-//! them is lost. Beyond the cap on labels of samples a sample is kept, under one overflow value of its label. Each collector counts for itself, and starts anew with its process.
+//! them is lost. Beyond the cap on labels of samples a sample is kept, under one overflow value of its label. Beyond the other caps a
+//! window is sent back for later: agents keep it and come again. Who was there before a flood of names keeps its place, also across
+//! restarts; who sends nothing makes room; and the types that our own agents send have places that nobody can take. Each collector counts
+//! for itself.
 
-use std::borrow::Borrow;
-use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Mutex, PoisonError};
+mod known;
+mod recent;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tephra_proto::ids::InstanceName;
 use tephra_proto::v1;
 
 use super::relabel::LabelPairs;
-use crate::profile::decode::{Header, Rejection, Window};
+use crate::conditions::{Conditions, Severity};
+use crate::profile::decode::{Header, Window};
+use crate::profile::model::OWN_TYPES;
+use recent::Recent;
 
 /// The instance that windows beyond the cap on series are filed under; they have no labels.
 pub const OVERFLOW_INSTANCE: &str = "__other__";
@@ -34,7 +42,7 @@ pub struct Caps {
     /// Agents (processes, counted anew at each start) of one service within the last day: each has a row that
     /// tells repeats from new windows.
     pub agents_max: usize,
-    /// Profile types of one service.
+    /// Profile types of one service within the last day, besides [`OWN_TYPES`].
     pub types_max: usize,
 }
 
@@ -44,17 +52,45 @@ impl Default for Caps {
     }
 }
 
-/// A series that sent nothing for this long makes room for another.
+/// A series or a label that was not seen for this long makes room for another.
 const SERIES_IDLE_MS: u64 = 3_600_000;
 
-/// A service or agent that sent nothing for this long is forgotten.
+/// A service, agent or type that was not seen for this long makes room.
 const IDLE_MS: u64 = 86_400_000;
-
-/// How often a full table is searched for idle entries.
-const SWEEP_MS: u64 = 60_000;
 
 /// Services named on the status page because they overflow.
 const NAMED_MAX: usize = 100;
+
+/// A condition is over once nothing was turned away for this long.
+const OVER_AFTER_MS: u64 = 300_000;
+
+/// So many conditions at a time are enough to see what is going on.
+const TOLD_MAX: usize = 64;
+
+/// There is no room for what a window names: it is to be sent again later.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// The collector has as many services as it keeps.
+    #[error(
+        "service {service:?} is new, and {limit} services send to this collector already: one that sends nothing makes room"
+    )]
+    Services {
+        /// The new one.
+        service: String,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Its service has as many of something as it may.
+    #[error("service {service:?} has {limit} {what} already: one that sends nothing makes room")]
+    OfService {
+        /// Which service.
+        service: String,
+        /// Of what.
+        what: &'static str,
+        /// How many it may have.
+        limit: usize,
+    },
+}
 
 /// Where a window belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,15 +128,20 @@ pub(super) struct Cardinality {
     caps: Caps,
     hasher: RandomState,
     services: Mutex<Recent<String, Service>>,
+    conditions: Conditions,
+    /// Conditions that were told, and when something last gave cause to.
+    told: Mutex<HashMap<(&'static str, String), u64>>,
 }
 
 /// What is known of one service.
 #[derive(Debug, Default)]
 struct Service {
     series: Recent<u64, ()>,
+    /// Instances that sent something before this process started, and when: each has a place until it is heard of or idle.
+    expected: HashMap<u64, u64>,
     sample_labels: Recent<u64, ()>,
     agents: Recent<u64, ()>,
-    types: BTreeSet<String>,
+    types: Recent<String, ()>,
     overflowed: u64,
 }
 
@@ -114,50 +155,131 @@ pub struct Overflow {
 }
 
 impl Cardinality {
-    pub(super) fn new(caps: Caps) -> Self {
-        Self { caps, hasher: RandomState::new(), services: Mutex::default() }
+    pub(super) fn new(caps: Caps, conditions: Conditions) -> Self {
+        let (hasher, services, told) = (RandomState::new(), Mutex::default(), Mutex::default());
+        Self { caps, hasher, services, conditions, told }
     }
 
     /// Finds the place of a window that was checked.
-    pub(super) fn place(&self, window: &Window, now_ms: u64) -> Result<Placed, Rejection> {
-        let header = &window.header;
-        let name = header.service.as_str();
-        let full = |what, limit| Rejection::Cardinality { service: name.to_owned(), what, limit };
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        let limit = self.caps.services_max;
-        let service = services.seen(name, limit, now_ms, IDLE_MS).ok_or_else(|| full("services", limit))?;
-        let limit = self.caps.agents_max;
-        let agent = self.hasher.hash_one((header.id.agent_id, header.id.boot_id));
-        service.agents.seen(&agent, limit, now_ms, IDLE_MS).ok_or_else(|| full("agents", limit))?;
-        for series in &window.series {
-            let name = &series.profile_type.name;
-            if !service.types.contains(name) {
-                if service.types.len() >= self.caps.types_max {
-                    return Err(full("profile types", self.caps.types_max));
+    pub(super) fn place(&self, window: &Window, now_ms: u64) -> Result<Placed, Full> {
+        let placed = self.place_in(&mut self.lock(), window, now_ms);
+        let service = window.header.service.as_str();
+        match &placed {
+            Err(full) => {
+                let subject = match full {
+                    Full::Services { .. } => "services".to_owned(),
+                    Full::OfService { what, .. } => format!("{what} of {service}"),
+                };
+                let message = || format!("windows are sent back: {full}; find out who invents names");
+                self.tell("names_full", subject, Severity::Degraded, message, now_ms);
+            }
+            Ok(Placed { place, beyond }) => {
+                if *place == Place::Overflow {
+                    let limit = self.caps.series_max;
+                    let message = || {
+                        format!(
+                            "{service} has more than {limit} series an hour: further ones are stored as instance {OVERFLOW_INSTANCE}; leave \
+                             out a label, or allow more with --series-max"
+                        )
+                    };
+                    self.tell("series_merged", service.to_owned(), Severity::Notice, message, now_ms);
                 }
-                service.types.insert(name.clone());
+                if let Some((name, _)) = beyond.iter().next() {
+                    let limit = self.caps.sample_labels_max;
+                    let message = || {
+                        format!(
+                            "samples of {service} have more than {limit} labels an hour: further values, as of {name}, are stored as \
+                             {OVERFLOW_VALUE}"
+                        )
+                    };
+                    self.tell("labels_merged", service.to_owned(), Severity::Notice, message, now_ms);
+                }
             }
         }
-        let series = self.hasher.hash_one((header.instance.as_str(), &header.labels));
-        let place = match service.series.seen(&series, self.caps.series_max, now_ms, SERIES_IDLE_MS) {
-            Some(()) => Place::Own,
-            None => Place::Overflow,
+        placed
+    }
+
+    fn place_in(&self, services: &mut Recent<String, Service>, window: &Window, now_ms: u64) -> Result<Placed, Full> {
+        let header = &window.header;
+        let name = header.service.as_str();
+        let Caps { series_max, sample_labels_max, services_max, agents_max, types_max } = self.caps;
+        let no_room = || Full::Services { service: name.to_owned(), limit: services_max };
+        let service = services.seen(name, services_max, now_ms, IDLE_MS).ok_or_else(no_room)?;
+        let full = |what, limit| Full::OfService { service: name.to_owned(), what, limit };
+        for series in &window.series {
+            let name = series.profile_type.name.as_str();
+            if !OWN_TYPES.contains(&name) {
+                let seen = service.types.seen(name, types_max, now_ms, IDLE_MS);
+                seen.ok_or_else(|| full("profile types", types_max))?;
+            }
+        }
+        let agent = self.hasher.hash_one((header.id.agent_id, header.id.boot_id));
+        service.agents.seen(&agent, agents_max, now_ms, IDLE_MS).ok_or_else(|| full("agents", agents_max))?;
+        let place = match self.has_series(service, header, series_max, now_ms) {
+            true => Place::Own,
+            false => Place::Overflow,
         };
         service.overflowed += u64::from(place == Place::Overflow);
         let mut labels: LabelPairs = window.series.iter().flat_map(|series| &series.labels).cloned().collect();
-        labels.retain(|label| {
-            let limit = self.caps.sample_labels_max;
-            service.sample_labels.seen(&self.hasher.hash_one(label), limit, now_ms, SERIES_IDLE_MS).is_none()
+        labels.retain(|(name, value)| {
+            let label = self.hasher.hash_one((&**name, &**value));
+            service.sample_labels.seen(&label, sample_labels_max, now_ms, SERIES_IDLE_MS).is_none()
         });
         Ok(Placed { place, beyond: labels })
     }
 
+    /// Says whether there is room for the window's series.
+    fn has_series(&self, service: &mut Service, header: &Header, limit: usize, now_ms: u64) -> bool {
+        let series = self.hasher.hash_one((header.instance.as_str(), &header.labels));
+        // The first series of an instance that is expected takes the place that is kept for it.
+        service.expected.remove(&self.hasher.hash_one(header.instance.as_str()));
+        let mut seen = |expected: usize| {
+            service.series.seen(&series, limit.saturating_sub(expected), now_ms, SERIES_IDLE_MS).is_some()
+        };
+        if seen(service.expected.len()) {
+            return true;
+        }
+        let before = service.expected.len();
+        service.expected.retain(|_, last_ms| now_ms.saturating_sub(*last_ms) < SERIES_IDLE_MS);
+        service.expected.len() < before && seen(service.expected.len())
+    }
+
+    /// Ends the conditions for which there was no cause for a while.
+    pub(super) fn settle(&self, now_ms: u64) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|(kind, subject), last_ms| {
+            let lasts = now_ms.saturating_sub(*last_ms) < OVER_AFTER_MS;
+            if !lasts {
+                self.conditions.end(kind, subject);
+            }
+            lasts
+        });
+    }
+
+    fn tell(
+        &self,
+        kind: &'static str,
+        subject: String,
+        severity: Severity,
+        message: impl FnOnce() -> String,
+        now_ms: u64,
+    ) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (kind, subject);
+        if let Some(last_ms) = told.get_mut(&key) {
+            *last_ms = now_ms;
+        } else if told.len() < TOLD_MAX {
+            self.conditions.begin(kind, &key.1, severity, message());
+            told.insert(key, now_ms);
+        }
+    }
+
     /// Services with an overflow series, the largest first; at most 100.
     pub(super) fn overflows(&self) -> Vec<Overflow> {
-        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        let over = services.entries.iter().filter(|(_, (_, service))| service.overflowed > 0);
+        let services = self.lock();
+        let over = services.iter().filter(|(_, service)| service.overflowed > 0);
         let mut over: Vec<_> =
-            over.map(|(name, (_, s))| Overflow { service: name.clone(), windows: s.overflowed }).collect();
+            over.map(|(name, s)| Overflow { service: name.clone(), windows: s.overflowed }).collect();
         over.sort_by(|a, b| b.windows.cmp(&a.windows).then_with(|| a.service.cmp(&b.service)));
         over.truncate(NAMED_MAX);
         over
@@ -166,129 +288,11 @@ impl Cardinality {
     pub(super) fn caps(&self) -> &Caps {
         &self.caps
     }
-}
 
-/// A table of what was seen lately, which takes new entries as long as there is room.
-#[derive(Debug)]
-struct Recent<K, V> {
-    /// With when each was seen last.
-    entries: HashMap<K, (u64, V)>,
-    swept_ms: u64,
-}
-
-impl<K, V> Default for Recent<K, V> {
-    fn default() -> Self {
-        Self { entries: HashMap::new(), swept_ms: 0 }
-    }
-}
-
-impl<K: Hash + Eq, V: Default> Recent<K, V> {
-    /// The entry of `key`, seen now; `None` when it is new and there is no room. Entries idle for `idle_ms` make room, but a full
-    /// table is not searched for them at every call.
-    fn seen<Q>(&mut self, key: &Q, limit: usize, now_ms: u64, idle_ms: u64) -> Option<&mut V>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
-    {
-        if !self.entries.contains_key(key) {
-            if self.entries.len() >= limit && now_ms.saturating_sub(self.swept_ms) >= SWEEP_MS {
-                self.swept_ms = now_ms;
-                self.entries.retain(|_, (seen_ms, _)| now_ms.saturating_sub(*seen_ms) < idle_ms);
-            }
-            if self.entries.len() >= limit {
-                return None;
-            }
-            self.entries.insert(key.to_owned(), (now_ms, V::default()));
-        }
-        let (seen_ms, value) = self.entries.get_mut(key)?;
-        *seen_ms = now_ms.max(*seen_ms);
-        Some(value)
+    fn lock(&self) -> MutexGuard<'_, Recent<String, Service>> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ingest::testing::{TestWindow, row};
-    use crate::profile::decode::{self, Lateness};
-
-    const NOW: u64 = 1_700_000_000_000;
-
-    fn caps() -> Caps {
-        Caps { series_max: 3, sample_labels_max: 2, services_max: 2, agents_max: 10, types_max: 2 }
-    }
-
-    fn window(service: &str, agent: u8, zone: &str) -> Window {
-        let request = TestWindow::new(service, agent, 1, NOW).label("zone", zone).cpu(&[row("main", 1)]).request();
-        decode::decode(&request.header.unwrap(), &request.payload, request.payload_bytes, Lateness::Stored).unwrap()
-    }
-
-    #[test]
-    fn series_beyond_the_cap_overflow_and_those_that_were_there_stay() {
-        let cardinality = Cardinality::new(caps());
-        let place = |agent, zone: &str, at| cardinality.place(&window("shop", agent, zone), at).unwrap().place;
-        assert_eq!([place(1, "a", NOW), place(1, "b", NOW), place(2, "a", NOW)], [Place::Own; 3]);
-        assert_eq!([place(2, "b", NOW), place(3, "a", NOW)], [Place::Overflow; 2]);
-        assert_eq!(place(1, "b", NOW + 1), Place::Own);
-        // Within the hour nobody makes room; afterwards idle series do, but not one that is still there.
-        assert_eq!(place(3, "a", NOW + SERIES_IDLE_MS - 1), Place::Overflow);
-        assert_eq!(place(1, "b", NOW + SERIES_IDLE_MS), Place::Own);
-        assert_eq!(place(3, "a", NOW + SERIES_IDLE_MS + SWEEP_MS), Place::Own);
-        assert_eq!(place(1, "b", NOW + SERIES_IDLE_MS + SWEEP_MS), Place::Own);
-        assert_eq!(cardinality.overflows(), [Overflow { service: "shop".to_owned(), windows: 3 }]);
-    }
-
-    #[test]
-    fn invented_services_agents_and_types_are_refused_by_name() {
-        let cardinality = Cardinality::new(caps());
-        let refused = |window: &Window| {
-            let rejection = cardinality.place(window, NOW).unwrap_err();
-            assert_eq!(rejection.reason(), "cardinality");
-            rejection.to_string()
-        };
-        for service in ["a", "b"] {
-            cardinality.place(&window(service, 1, ""), NOW).unwrap();
-        }
-        assert!(refused(&window("c", 1, "")).contains("services, limit 2"));
-        for agent in 2..=10 {
-            cardinality.place(&window("a", agent, ""), NOW).unwrap();
-        }
-        let message = refused(&window("a", 11, ""));
-        assert!(message.contains("\"a\"") && message.contains("agents, limit 10"), "{message}");
-        let mut typed = window("b", 1, "");
-        for name in ["x", "y"] {
-            typed.series.push(typed.series[0].clone());
-            typed.series.last_mut().unwrap().profile_type.name = name.to_owned();
-        }
-        assert!(refused(&typed).contains("profile types, limit 2"));
-        assert!(cardinality.place(&window("c", 1, ""), NOW + IDLE_MS).is_ok(), "a day later there is room");
-    }
-
-    #[test]
-    fn a_million_invented_series_cost_no_memory() {
-        let cardinality = Cardinality::new(caps());
-        let mut window = window("shop", 1, "");
-        for i in 0..1_000_000u32 {
-            window.header.labels = vec![("zone".to_owned(), i.to_string())];
-            cardinality.place(&window, NOW + u64::from(i)).unwrap();
-        }
-        let services = cardinality.services.lock().unwrap();
-        assert!(services.entries["shop"].1.series.entries.len() <= 3);
-        assert_eq!(services.entries["shop"].1.overflowed, 999_997);
-    }
-
-    #[test]
-    fn labels_of_samples_beyond_the_cap_are_named_and_those_that_were_there_stay() {
-        let cardinality = Cardinality::new(caps());
-        let beyond = |tenant: &str, at| {
-            let mut window = window("shop", 1, "");
-            window.series[0].labels = vec![("tenant".into(), tenant.into())];
-            let beyond = cardinality.place(&window, at).unwrap().beyond;
-            beyond.into_iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>()
-        };
-        assert_eq!([beyond("a", NOW), beyond("b", NOW)], [[""; 0]; 2]);
-        assert_eq!(beyond("c", NOW), ["c"]);
-        assert_eq!(beyond("a", NOW), [""; 0]);
-        assert_eq!(beyond("c", NOW + SERIES_IDLE_MS + SWEEP_MS), [""; 0], "the others were idle for an hour");
-    }
-}
+mod tests;

@@ -33,6 +33,22 @@ fn status(error: &PushError) -> Status {
     match error {
         PushError::Refused(rejection) => Status::new(Code::InvalidArgument, rejection.to_string()),
         PushError::Overloaded { retry_after_ms } => admit::overloaded("the collector is busy", *retry_after_ms),
+        PushError::Full { full, retry_after_ms } => admit::overloaded(&full.to_string(), *retry_after_ms),
         PushError::Unavailable(problem) => Status::new(Code::Unavailable, problem.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Full;
+    use super::*;
+
+    #[test]
+    fn whoever_finds_no_room_is_told_to_keep_the_window_and_when_to_come_again() {
+        let full = Full::Services { service: "shop".to_owned(), limit: 7 };
+        let status = status(&PushError::Full { full, retry_after_ms: 25_000 });
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), "25000");
+        assert!(status.message().contains("\"shop\"") && status.message().contains('7'), "{}", status.message());
     }
 }

@@ -19,6 +19,7 @@ pub struct Metrics {
     samples: AtomicU64,
     duplicates: AtomicU64,
     overloaded: AtomicU64,
+    full: AtomicU64,
     overflowed: AtomicU64,
     relabelled: AtomicU64,
     unavailable: AtomicU64,
@@ -40,6 +41,8 @@ pub struct MetricsSnapshot {
     pub duplicates_total: u64,
     /// Windows sent back because too much was in flight.
     pub overloaded_total: u64,
+    /// Windows sent back because what they name is new, and there is no room for it.
+    pub full_total: u64,
     /// Windows filed under the overflow series of their service.
     pub overflowed_total: u64,
     /// Windows in which values of labels of samples were replaced by the overflow value.
@@ -67,6 +70,7 @@ impl Metrics {
             samples_total: load(&self.samples),
             duplicates_total: load(&self.duplicates),
             overloaded_total: load(&self.overloaded),
+            full_total: load(&self.full),
             overflowed_total: load(&self.overflowed),
             relabelled_total: load(&self.relabelled),
             unavailable_total: load(&self.unavailable),
@@ -104,6 +108,10 @@ impl Metrics {
 
     pub(super) fn overloaded(&self) {
         add(&self.overloaded, 1);
+    }
+
+    pub(super) fn full(&self) {
+        add(&self.full, 1);
     }
 
     pub(super) fn overflowed(&self) {

@@ -26,8 +26,8 @@ pub(crate) mod testing;
 mod tests;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,9 +35,10 @@ use prost::Message;
 use tephra_proto::ids::BuildId;
 use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
 use tephra_proto::{codec, v1};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
-pub use cardinality::{Caps, OVERFLOW_INSTANCE, Overflow};
+pub use cardinality::{Caps, Full, OVERFLOW_INSTANCE, Overflow};
 pub use gate::{Allowance, BodyPlace, Bounded, CallBounds, Crowded, Excess, Gate, Peer, through_gate};
 pub use metrics::{Metrics, MetricsSnapshot};
 
@@ -97,6 +98,14 @@ pub enum PushError {
         /// When to come again.
         retry_after_ms: u32,
     },
+    /// What it names is new, and there is no room for it.
+    #[error("{full}; come again in {} s", retry_after_ms / 1_000)]
+    Full {
+        /// Of what there is too much.
+        full: Full,
+        /// When to come again.
+        retry_after_ms: u32,
+    },
     /// The store does not take it now.
     #[error("the store is not available: {0}")]
     Unavailable(String),
@@ -119,9 +128,12 @@ struct Shared {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     budget: Budget,
-    /// Windows are decoded by as many threads as there are cores, so that queries get their share of them too.
+    /// Windows are decoded by as many threads as there are cores, so that queries get their share of them too; and by two at least, so that
+    /// a large one does not hold up all others.
     decoders: Arc<Semaphore>,
     cardinality: Cardinality,
+    /// Whether those that the catalog knows have their places.
+    remembered: OnceCell<()>,
     gate: Gate,
     poison: Poison,
     wanted: WantedBuilds,
@@ -145,20 +157,24 @@ impl Ingest {
         let metrics = Arc::new(Metrics::default());
         let poison = Poison::default();
         let gate = Gate::new(metrics.clone());
+        let conditions = store.conditions().clone();
         let importer = Arc::new(Importer::new());
         let jobs = Batcher::start(store.clone(), metrics.clone(), poison.clone(), importer.clone());
         let shared = Shared {
             store,
             metrics,
             budget: Budget::of(limits.memory),
-            decoders: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
-            cardinality: Cardinality::new(limits.caps),
+            decoders: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from).max(2))),
+            cardinality: Cardinality::new(limits.caps, conditions),
+            remembered: OnceCell::new(),
             gate,
             poison,
             wanted,
             importer,
         };
-        Self { shared: Arc::new(shared), jobs }
+        let shared = Arc::new(shared);
+        tokio::spawn(settle(Arc::downgrade(&shared)));
+        Self { shared, jobs }
     }
 
     /// Stores one window that an agent sent. `Ok` means durable, counted once, visible to queries.
@@ -196,6 +212,7 @@ impl Ingest {
         T: Send + 'static,
         E: From<PushError> + Send + 'static,
     {
+        self.shared.remember().await?;
         let turn = self.shared.decoders.clone().acquire_owned().await;
         let shared = self.shared.clone();
         let decoded = tokio::task::spawn_blocking(move || {
@@ -269,6 +286,7 @@ impl Ingest {
         if let Some(place) = place {
             place.give_back();
         }
+        self.shared.remember().await?;
         let turn = self.shared.decoders.clone().acquire_owned().await;
         let shared = self.shared.clone();
         let decoded = tokio::task::spawn_blocking(move || {
@@ -279,7 +297,7 @@ impl Ingest {
         let Decoded { window, wanted, reserved } = match decoded {
             Ok(Some(decoded)) => decoded,
             Ok(None) => return Err(overloaded()),
-            Err(rejection) => return Err(refused(rejection)),
+            Err(error) => return Err(error),
         };
         let ack = self.store(vec![window], vec![reserved]).await?;
         Ok(Taken { ack, wanted })
@@ -289,7 +307,7 @@ impl Ingest {
     async fn store(&self, windows: Vec<Accepted>, reserved: Vec<Reserved>) -> Result<Ack, PushError> {
         let (answer, ack) = oneshot::channel();
         let stopping = || PushError::Unavailable("the collector is stopping".to_owned());
-        self.jobs.send(Job { windows, reserved, answer }).await.map_err(|_| stopping())?;
+        self.jobs.send(Job { since: Instant::now(), windows, reserved, answer }).await.map_err(|_| stopping())?;
         ack.await.map_err(|_| stopping())?
     }
 }
@@ -312,6 +330,19 @@ impl Shared {
         PushError::Overloaded { retry_after_ms: admit::retry_after_ms() }
     }
 
+    fn full(&self, full: Full) -> PushError {
+        self.metrics.full();
+        // Room is made by what sends nothing for minutes.
+        PushError::Full { full, retry_after_ms: 20 * admit::retry_after_ms() }
+    }
+
+    /// Gives those that the catalog knows their places, before anybody new takes one.
+    async fn remember(&self) -> Result<(), PushError> {
+        let remember = || self.cardinality.remember(self.store.catalog(), now_ms());
+        self.remembered.get_or_try_init(remember).await.map_err(|e| PushError::Unavailable(e.to_string()))?;
+        Ok(())
+    }
+
     /// Checks a window that was made here from another format. It is compressed once and never inflated: what is checked is what
     /// is written. Blocks.
     fn import(&self, header: v1::PushHeader, payload: v1::WindowPayload) -> Result<Decoded, PushError> {
@@ -327,12 +358,12 @@ impl Shared {
         let reserved = self.budget.reserve(checked.service.as_str(), bytes).ok_or_else(|| self.overloaded())?;
         let encoded = payload.encode_to_vec();
         let window = decode::read_built(checked, payload).map_err(refused)?;
-        let compressed = codec::compress(&encoded).map_err(Rejection::from).map_err(refused)?;
+        let compressed = codec::compress_quickly(&encoded).map_err(Rejection::from).map_err(refused)?;
         if compressed.len() > PAYLOAD_COMPRESSED_BYTES_MAX {
             let (bytes, limit) = (compressed.len(), PAYLOAD_COMPRESSED_BYTES_MAX);
             return Err(refused(Rejection::TooLarge { bytes, limit }));
         }
-        self.place(header, window, compressed.into(), bytes as u32, reserved).map_err(refused)
+        self.place(header, window, compressed.into(), bytes as u32, reserved)
     }
 
     /// Decodes and checks a window, as far as the budget allows: `None` when it does not. Blocks. The memory is given back by
@@ -344,18 +375,19 @@ impl Shared {
         payload: Bytes,
         payload_bytes: u32,
         mut reserved: Reserved,
-    ) -> Result<Option<Decoded>, Rejection> {
-        let opened = Opened::open(&payload, payload_bytes)?;
+    ) -> Result<Option<Decoded>, PushError> {
+        let refused = |rejection| self.refused(rejection);
+        let opened = Opened::open(&payload, payload_bytes).map_err(refused)?;
         let (bytes, (_, limit)) =
             (payload.len() + payload_bytes as usize + opened.memory(), self.budget.in_use_and_limit());
         // Nobody could ever take it: to come again would not help.
         if bytes > limit {
-            return Err(Rejection::TooMuchMemory { bytes, limit });
+            return Err(refused(Rejection::TooMuchMemory { bytes, limit }));
         }
         if !reserved.grow(opened.memory()) {
             return Ok(None);
         }
-        let window = opened.read(checked)?;
+        let window = opened.read(checked).map_err(refused)?;
         self.place(header, window, payload, payload_bytes, reserved).map(Some)
     }
 
@@ -367,13 +399,16 @@ impl Shared {
         mut payload: Bytes,
         mut payload_bytes: u32,
         mut reserved: Reserved,
-    ) -> Result<Decoded, Rejection> {
-        let Placed { place, beyond } = self.cardinality.place(&window, now_ms())?;
+    ) -> Result<Decoded, PushError> {
+        let Placed { place, beyond } = self.cardinality.place(&window, now_ms()).map_err(|full| self.full(full))?;
         if !beyond.is_empty() {
             self.metrics.relabelled();
             let Window { header: checked, .. } = window;
-            (payload, payload_bytes) = relabel::replace_values(&payload, payload_bytes, &beyond)?;
-            window = Opened::open(&payload, payload_bytes)?.read(checked)?;
+            let replace = || -> Result<_, Rejection> {
+                let (payload, bytes) = relabel::replace_values(&payload, payload_bytes, &beyond)?;
+                Ok((Opened::open(&payload, bytes)?.read(checked)?, payload, bytes))
+            };
+            (window, payload, payload_bytes) = replace().map_err(|rejection| self.refused(rejection))?;
         }
         if place == Place::Overflow {
             self.metrics.overflowed();
@@ -385,5 +420,17 @@ impl Shared {
         // What waits for the writer is the compressed window and little else.
         reserved.shrink_to(window.batch.weight());
         Ok(Decoded { window, wanted, reserved })
+    }
+}
+
+/// How often it is looked whether floods of names are over.
+const SETTLE_EVERY: Duration = Duration::from_secs(30);
+
+/// Ends what the operator was told of and is over, as long as there is somebody to tell.
+async fn settle(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(SETTLE_EVERY).await;
+        let Some(shared) = shared.upgrade() else { return };
+        shared.cardinality.settle(now_ms());
     }
 }

@@ -212,6 +212,53 @@ async fn an_import_may_be_overtaken_by_any_number_of_others() {
     assert_eq!(total(&store).await, crate::store::catalog::SEQUENCES_REMEMBERED + 11);
 }
 
+/// A service that sent something before a restart, with two agents, two instances and a type of its own. Then others invent names.
+#[tokio::test]
+async fn who_was_there_before_a_flood_keeps_its_place_across_a_restart() {
+    let caps = Caps { services_max: 2, agents_max: 4, types_max: 2, series_max: 3, sample_labels_max: 2 };
+    let limits = IngestLimits { caps, ..IngestLimits::default() };
+    let place = TestPlace::new().await;
+    let start_ms = now_ms() - 60_000;
+    let sent = |agent: u8, sequence: u64| {
+        let rows = [row("main", 1).label("tenant", &format!("known-{agent}"))];
+        TestWindow::new("shop", agent, sequence, start_ms).series("own", "count", v1::Kind::Counter, &rows).request()
+    };
+    let flood = |service: &str, agent: u8| TestWindow::new(service, agent, 1, start_ms);
+    {
+        let store = place.open().await;
+        let ingest = Ingest::start_with(store.clone(), Arc::new(|_| Vec::new()), limits.clone());
+        for agent in [1, 2] {
+            ingest.push(sent(agent, 1)).await.unwrap();
+        }
+        close(store, ingest).await;
+    }
+    let store = place.open().await;
+    let ingest = Ingest::start_with(store.clone(), Arc::new(|_| Vec::new()), limits);
+    let push = async |window: TestWindow| ingest.push(window.request()).await.map(|_| ());
+    let is_full = |result: Result<(), PushError>| matches!(result, Err(PushError::Full { .. }));
+    let rows = [row("main", 1)];
+    push(flood("a", 1).cpu(&rows)).await.unwrap();
+    for service in ["b", "c"] {
+        assert!(is_full(push(flood(service, 1).cpu(&rows)).await), "two services are there");
+    }
+    let typed = |name: &str| flood("shop", 3).series(name, "count", v1::Kind::Counter, &rows);
+    push(typed("invented")).await.unwrap();
+    assert!(is_full(push(typed("another")).await), "its own type and an invented one are there");
+    let tenant = |name: &str| flood("shop", 4).cpu(&[row("main", 1).label("tenant", name)]);
+    push(tenant("invented")).await.unwrap();
+    assert!(is_full(push(flood("shop", 5).cpu(&rows)).await), "four agents are there");
+    // Whoever was there before is stored as ever: its type, its label, its instance.
+    for agent in [1, 2] {
+        assert!(!ingest.push(sent(agent, 2)).await.unwrap().duplicate);
+    }
+    let values = async |name| store.catalog().label_values("shop", name, 0, u64::MAX >> 2).await.unwrap();
+    assert_eq!(values("instance").await, [OVERFLOW_INSTANCE, "host-1", "host-2", "host-3"]);
+    assert_eq!(values("tenant").await, [OVERFLOW_VALUE, "known-1", "known-2"]);
+    assert_eq!(ingest.metrics().snapshot().full_total, 4);
+    let told: Vec<_> = store.conditions().all().into_iter().map(|told| told.kind).collect();
+    assert_eq!(told.iter().filter(|kind| **kind == "names_full").count(), 3, "services, types, agents: {told:?}");
+}
+
 #[tokio::test]
 async fn series_beyond_the_cap_are_kept_as_one_and_counted() {
     let place = TestPlace::new().await;

@@ -19,6 +19,10 @@ pub struct ProfileType {
     pub period: u64,
 }
 
+/// The types that our own agents send: a service has room for them whatever else it sends.
+pub const OWN_TYPES: [&str; 8] =
+    ["cpu", "alloc_space", "alloc_objects", "inuse_space", "inuse_objects", "wall", "wait", "lock"];
+
 /// How values of a type add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {

@@ -82,6 +82,7 @@ fn ingest(state: &AppState, out: &mut Exposition) {
         ("ingest_samples_total", "Samples stored.", ingest.samples_total),
         ("ingest_duplicates_total", "Windows that were stored already.", ingest.duplicates_total),
         ("ingest_overloaded_total", "Windows sent back for lack of room.", ingest.overloaded_total),
+        ("ingest_full_total", "Windows sent back because there is no room for new names.", ingest.full_total),
         ("ingest_overflowed_total", "Windows filed under their service's overflow series.", ingest.overflowed_total),
         ("ingest_relabelled_total", "Windows with sample labels beyond the cap.", ingest.relabelled_total),
         ("ingest_unavailable_total", "Windows sent back because the store failed.", ingest.unavailable_total),

@@ -64,6 +64,7 @@ pub(super) async fn status(State(state): State<AppState>, params: Params) -> Res
             "duplicates_total": ingest.duplicates_total,
             "overloaded_total": ingest.overloaded_total,
             "unavailable_total": ingest.unavailable_total,
+            "full_total": ingest.full_total,
             "overflowed_total": ingest.overflowed_total,
             "relabelled_total": ingest.relabelled_total,
             "overflows": overflows,

@@ -6,7 +6,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use tokio_stream::StreamExt;
 
+use axum::response::IntoResponse;
+
 use super::*;
+use crate::http::error::ApiError;
+use crate::ingest::{Full, PushError};
 use crate::profile::pprof;
 use crate::query::Selection;
 
@@ -96,4 +100,12 @@ async fn profiles_of_many_senders_add_up() {
     assert_eq!(many.instances.len(), 300);
     assert_eq!(lab.state.bodies.in_use_and_limit().0, 0);
     assert_eq!(lab.ingest.memory().0, 0);
+}
+
+#[test]
+fn whoever_finds_no_room_is_told_when_to_come_again() {
+    let full = Full::OfService { service: "shop".to_owned(), what: "agents", limit: 7 };
+    let response = ApiError::from(PushError::Full { full, retry_after_ms: 24_001 }).into_response();
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.headers()["retry-after"], "25");
 }

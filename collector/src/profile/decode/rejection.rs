@@ -182,16 +182,6 @@ pub enum Rejection {
         /// The type.
         profile_type: String,
     },
-    /// More names than one collector lets be invented.
-    #[error("service {service:?} is beyond the cap on {what}, limit {limit}: something invents them")]
-    Cardinality {
-        /// Whose window.
-        service: String,
-        /// Of what there are too many.
-        what: &'static str,
-        /// The most that are taken.
-        limit: usize,
-    },
     /// A sequence number so old that nobody can tell any more whether it was stored.
     #[error("sequence {sequence} is more than {window} behind the newest stored one, {newest}")]
     StaleSequence {
@@ -206,8 +196,8 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every value of [`Rejection::reason`].
-    pub const REASONS: [&'static str; 11] =
-        ["header", "name", "time", "size", "count", "codec", "malformed", "index", "value", "stale", "cardinality"];
+    pub const REASONS: [&'static str; 10] =
+        ["header", "name", "time", "size", "count", "codec", "malformed", "index", "value", "stale"];
 
     /// The metric label: one of a closed set.
     pub fn reason(&self) -> &'static str {
@@ -226,7 +216,6 @@ impl Rejection {
             | Self::UnknownEnum { .. }
             | Self::BadSpan { .. } => "value",
             Self::StaleSequence { .. } => "stale",
-            Self::Cardinality { .. } => "cardinality",
         }
     }
 

@@ -11,6 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
 use sqlx::{AnyConnection, Connection, Executor};
 
+use super::written::Written;
 use super::{Catalog, CatalogError, migrate};
 
 /// Where a catalog is.
@@ -72,7 +73,12 @@ impl Catalog {
         // One connection writes, so that writers queue instead of failing as busy; readers never wait for it.
         let write = pool(1, sqlite_session).connect_with(options.clone()).await?;
         first.close().await?;
-        Ok(Self { read: pool(READERS, sqlite_session).connect_lazy_with(options), write, shared: false })
+        Ok(Self {
+            read: pool(READERS, sqlite_session).connect_lazy_with(options),
+            write,
+            shared: false,
+            written: Written::default(),
+        })
     }
 
     async fn connect_postgres(url: &str) -> Result<Self, CatalogError> {
@@ -98,7 +104,7 @@ impl Catalog {
         let silent = |_| CatalogError::Location(format!("no answer within {} s", ACQUIRE.as_secs()));
         first.map_err(silent)??.close().await?;
         let pool = pool(CONNECTIONS, postgres_session).connect_with(options).await?;
-        Ok(Self { read: pool.clone(), write: pool, shared: true })
+        Ok(Self { read: pool.clone(), write: pool, shared: true, written: Written::default() })
     }
 }
 

@@ -48,6 +48,8 @@ impl Catalog {
             return Ok(None);
         }
         let counters = super::counters::count_deletion(&mut tx).await?;
+        // While nobody else can write.
+        self.written.forget();
         tx.commit().await?;
         Ok(Some(counters))
     }

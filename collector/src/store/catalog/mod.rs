@@ -18,7 +18,9 @@ mod names;
 mod pins;
 mod rebuild;
 mod segments;
+mod senders;
 mod symbols;
+mod written;
 
 use sqlx::{Any, AnyPool, Row, Transaction};
 
@@ -38,9 +40,11 @@ pub use names::ServiceRow;
 pub use pins::{NewPin, Pin, PinRange};
 pub(crate) use rebuild::Contents;
 pub use segments::{CatalogTotals, Outcome, Registration, SegmentRow, ServiceSpan, StoredObject};
+pub use senders::{SentAgent, SentName};
 pub use symbols::{FailedSymbols, SharedSymbols, SymbolRow};
 
 use super::migrations::MIGRATIONS;
+use written::Written;
 
 /// Why the catalog did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +106,7 @@ pub struct Catalog {
     read: AnyPool,
     write: AnyPool,
     shared: bool,
+    written: Written,
 }
 
 /// A transaction that may write.

@@ -7,12 +7,12 @@ use sqlx::any::AnyRow;
 
 use super::segments::ServiceSpan;
 use super::{Catalog, CatalogError, Tx, from_sql, to_sql};
-use crate::profile::model::{Kind, ProfileType};
+use crate::profile::model::{Kind, OWN_TYPES, ProfileType};
 
 /// Values of one label of one service that are offered for choosing. Data with further values is stored and found all the same.
 const LABEL_VALUES_MAX: i64 = 2_000;
 
-/// Profile types of one service that are listed.
+/// Profile types of one service that are listed, besides those of our own agents.
 const TYPES_MAX: i64 = 128;
 
 /// A service's name and when it was heard of.
@@ -143,6 +143,8 @@ impl Catalog {
         ] {
             sqlx::query(sql).bind(to_sql(before_ms)).execute(&mut *tx).await?;
         }
+        // While nobody else can write.
+        self.written.forget();
         tx.commit().await?;
         Ok(())
     }
@@ -155,20 +157,12 @@ fn sorted(rows: &[AnyRow], column: &str) -> Result<Vec<String>, CatalogError> {
     Ok(values)
 }
 
-/// Keeps first and last sight of everything a span names, in an order that all collectors share.
-pub(super) async fn remember(tx: &mut Tx, span: &ServiceSpan) -> Result<(), CatalogError> {
-    let (first, last) = (to_sql(span.min_ms), to_sql(span.max_ms));
-    sqlx::query(
-        "INSERT INTO services (name, first_seen_ms, last_seen_ms) VALUES ($1, $2, $3)
-         ON CONFLICT (name) DO UPDATE SET
-         first_seen_ms = CASE WHEN excluded.first_seen_ms < services.first_seen_ms THEN excluded.first_seen_ms ELSE services.first_seen_ms END,
-         last_seen_ms = CASE WHEN excluded.last_seen_ms > services.last_seen_ms THEN excluded.last_seen_ms ELSE services.last_seen_ms END",
-    )
-    .bind(&span.service)
-    .bind(first)
-    .bind(last)
-    .execute(&mut **tx)
-    .await?;
+/// Keeps first and last sight of everything a span names, in an order that all collectors share; of the service itself where it is
+/// to be written.
+pub(super) async fn remember(tx: &mut Tx, span: &ServiceSpan, is_service: bool) -> Result<(), CatalogError> {
+    if is_service {
+        remember_service(tx, span).await?;
+    }
     let mut types: Vec<_> = span.types.iter().collect();
     types.sort_by(|a, b| a.name.cmp(&b.name));
     for kind in types {
@@ -183,12 +177,58 @@ pub(super) async fn remember(tx: &mut Tx, span: &ServiceSpan) -> Result<(), Cata
     Ok(())
 }
 
+async fn remember_service(tx: &mut Tx, span: &ServiceSpan) -> Result<(), CatalogError> {
+    let (first, last) = (to_sql(span.min_ms), to_sql(span.max_ms));
+    sqlx::query(
+        "INSERT INTO services (name, first_seen_ms, last_seen_ms) VALUES ($1, $2, $3)
+         ON CONFLICT (name) DO UPDATE SET
+         first_seen_ms = CASE WHEN excluded.first_seen_ms < services.first_seen_ms THEN excluded.first_seen_ms ELSE services.first_seen_ms END,
+         last_seen_ms = CASE WHEN excluded.last_seen_ms > services.last_seen_ms THEN excluded.last_seen_ms ELSE services.last_seen_ms END",
+    )
+    .bind(&span.service)
+    .bind(first)
+    .bind(last)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// What makes room: not seen for so long before `$3`, a day where it was seen for an hour, ten minutes otherwise.
+const IDLE: &str =
+    "last_seen_ms < $3 - CASE WHEN last_seen_ms - first_seen_ms >= 3600000 THEN 86400000 ELSE 600000 END";
+
 async fn remember_type(tx: &mut Tx, span: &ServiceSpan, kind: &ProfileType) -> Result<(), CatalogError> {
+    if OWN_TYPES.contains(&kind.name.as_str()) {
+        write_type(tx, span, kind, i64::MAX).await?;
+    } else if !write_type(tx, span, kind, TYPES_MAX).await? {
+        let own = OWN_TYPES.map(|name| format!("'{name}'")).join(", ");
+        let sql =
+            format!("DELETE FROM profile_types WHERE service = $1 AND name <> $2 AND {IDLE} AND name NOT IN ({own})");
+        make_room(tx, sql, span, &kind.name).await?;
+        write_type(tx, span, kind, TYPES_MAX).await?;
+    }
+    Ok(())
+}
+
+/// Lets go of what a service named and does not name any more.
+async fn make_room(tx: &mut Tx, sql: String, span: &ServiceSpan, name: &str) -> Result<(), CatalogError> {
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&span.service).bind(name).bind(to_sql(span.max_ms));
+    query.execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// False when as many are listed as may be.
+async fn write_type(
+    tx: &mut Tx,
+    span: &ServiceSpan,
+    kind: &ProfileType,
+    listed_max: i64,
+) -> Result<bool, CatalogError> {
     let kind_name = match kind.kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
     };
-    sqlx::query(
+    let written = sqlx::query(
         "INSERT INTO profile_types (service, name, unit, kind, period, first_seen_ms, last_seen_ms)
          SELECT $1, $2, $3, $4, $5, $6, $7
          WHERE (SELECT COUNT(*) FROM profile_types WHERE service = $1 AND name <> $2) < $8
@@ -206,10 +246,10 @@ async fn remember_type(tx: &mut Tx, span: &ServiceSpan, kind: &ProfileType) -> R
     .bind(to_sql(kind.period))
     .bind(to_sql(span.min_ms))
     .bind(to_sql(span.max_ms))
-    .bind(TYPES_MAX)
+    .bind(listed_max)
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(written.rows_affected() > 0)
 }
 
 async fn remember_label(
@@ -234,10 +274,23 @@ async fn remember_label(
     .bind(i64::from(of_samples))
     .execute(&mut **tx)
     .await?;
-    if known.rows_affected() > 0 {
+    if known.rows_affected() > 0 || insert_label(tx, span, name, value, of_samples).await? {
         return Ok(());
     }
-    sqlx::query(
+    make_room(tx, format!("DELETE FROM labels WHERE service = $1 AND name = $2 AND {IDLE}"), span, name).await?;
+    insert_label(tx, span, name, value, of_samples).await?;
+    Ok(())
+}
+
+/// False when as many values are listed as may be.
+async fn insert_label(
+    tx: &mut Tx,
+    span: &ServiceSpan,
+    name: &str,
+    value: &str,
+    of_samples: bool,
+) -> Result<bool, CatalogError> {
+    let inserted = sqlx::query(
         "INSERT INTO labels (service, name, value, first_seen_ms, last_seen_ms, of_samples)
          SELECT $1, $2, $3, $4, $5, $7 WHERE (SELECT COUNT(*) FROM labels WHERE service = $1 AND name = $2) < $6
          ON CONFLICT (service, name, value) DO NOTHING",
@@ -251,5 +304,65 @@ async fn remember_label(
     .bind(i64::from(of_samples))
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(inserted.rows_affected() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::TestPlace;
+
+    const NOW: u64 = 1_700_000_000_000;
+    const MINUTE: u64 = 60_000;
+
+    fn span(at_ms: u64, types: &[String], versions: &[String]) -> ServiceSpan {
+        let profile_type = |name: &String| ProfileType {
+            name: name.clone(),
+            unit: "count".to_owned(),
+            kind: Kind::Counter,
+            period: 0,
+        };
+        ServiceSpan {
+            service: "shop".to_owned(),
+            min_ms: at_ms,
+            max_ms: at_ms,
+            windows: 1,
+            types: types.iter().map(profile_type).collect(),
+            labels: versions.iter().map(|version| ("version".to_owned(), version.clone())).collect(),
+            sample_labels: Vec::new(),
+        }
+    }
+
+    async fn write(catalog: &Catalog, span: ServiceSpan) {
+        let mut tx = catalog.begin().await.unwrap();
+        remember(&mut tx, &span, true).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_names_keeps_none_from_being_listed_for_long() {
+        let place = TestPlace::new().await;
+        let store = place.open().await;
+        let catalog = store.catalog();
+        let names = |what: &str, count: i64| (0..count).map(|i| format!("{what}{i:04}")).collect::<Vec<_>>();
+        let one = |name: &str| [name.to_owned()];
+        for at_ms in [NOW - 60 * MINUTE, NOW] {
+            write(catalog, span(at_ms, &one("before"), &one("before"))).await;
+        }
+        write(catalog, span(NOW, &names("type", TYPES_MAX), &names("v", LABEL_VALUES_MAX))).await;
+        let types = async || {
+            let types = catalog.profile_types("shop").await.unwrap();
+            types.into_iter().map(|t| t.name).collect::<BTreeSet<_>>()
+        };
+        let versions = async || catalog.label_values("shop", "version", 0, u64::MAX >> 2).await.unwrap();
+        write(catalog, span(NOW + MINUTE, &["cpu", "late"].map(str::to_owned), &one("late"))).await;
+        assert!(types().await.contains("cpu"), "our agents' types have room for ever");
+        assert!(!types().await.contains("late") && !versions().await.contains(&"late".to_owned()));
+        write(catalog, span(NOW + 11 * MINUTE, &one("late"), &one("late"))).await;
+        for known in ["cpu", "late", "before"] {
+            assert!(types().await.contains(known), "{known}");
+        }
+        assert_eq!(types().await.len(), 3, "what was named once is let go of");
+        assert_eq!(versions().await, ["before", "late"]);
+    }
 }

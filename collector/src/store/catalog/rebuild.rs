@@ -49,7 +49,7 @@ impl Catalog {
             for span in services {
                 let at_ms = span.min_ms..span.max_ms;
                 segments::add_service(&mut tx, &segment.id, &span.service, at_ms, span.windows).await?;
-                names::remember(&mut tx, span).await?;
+                names::remember(&mut tx, span, true).await?;
             }
         }
         for (segment, dirty) in &contents.compacted {
@@ -59,7 +59,7 @@ impl Catalog {
             }
         }
         for span in &contents.names {
-            names::remember(&mut tx, span).await?;
+            names::remember(&mut tx, span, true).await?;
         }
         for (agent, seen_ms) in &contents.agents {
             agents::save(&mut tx, agent, *seen_ms).await?;

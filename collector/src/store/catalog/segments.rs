@@ -118,13 +118,26 @@ impl Catalog {
     /// When the database fails. Nothing of it is visible then, unless the error is [`CatalogError::Unsure`].
     pub async fn register(&self, registration: &Registration) -> Result<Outcome, CatalogError> {
         let mut tx = self.begin().await?;
-        match write(&mut tx, registration).await {
+        // Whoever deletes waits until this transaction ends: what was written before it is still there.
+        let names = if self.shared {
+            registration.services.iter().map(|span| (span.clone(), true)).collect()
+        } else {
+            self.written.left_of(&registration.services)
+        };
+        match write(&mut tx, registration, &names).await {
             Ok(Outcome::Done) => {}
             Ok(Outcome::Overtaken) => return Ok(Outcome::Overtaken),
             Err(CatalogError::Database(error)) if is_conflict(&error) => return Ok(Outcome::Overtaken),
             Err(error) => return Err(error),
         }
-        match tx.commit().await {
+        if !self.shared {
+            self.written.note(&names);
+        }
+        let committed = tx.commit().await;
+        if committed.is_err() {
+            self.written.forget();
+        }
+        match committed {
             Ok(()) => Ok(Outcome::Done),
             Err(error) if is_conflict(&error) => Ok(Outcome::Overtaken),
             Err(error) => Err(CatalogError::Unsure(error)),
@@ -267,7 +280,11 @@ impl Catalog {
 
 /// Agents come first: their rows are what collectors meet at, and the one that comes later has written nothing yet. All rows are
 /// taken in the same order by everybody, so that nobody waits in a circle.
-async fn write(tx: &mut Tx, registration: &Registration) -> Result<Outcome, CatalogError> {
+async fn write(
+    tx: &mut Tx,
+    registration: &Registration,
+    names: &[(ServiceSpan, bool)],
+) -> Result<Outcome, CatalogError> {
     let mut agents: Vec<_> = registration.agents.iter().collect();
     agents.sort_by_key(|agent| agent.id);
     for agent in agents {
@@ -279,9 +296,14 @@ async fn write(tx: &mut Tx, registration: &Registration) -> Result<Outcome, Cata
     insert_arrived(tx, &registration.segment, registration.now_ms).await?;
     let mut services: Vec<_> = registration.services.iter().collect();
     services.sort_by(|a, b| a.service.cmp(&b.service));
-    for span in services {
-        add_service(tx, &registration.segment.id, &span.service, span.min_ms..span.max_ms, span.windows).await?;
-        super::names::remember(tx, span).await?;
+    for some in services.chunks(SERVICES_PER_STATEMENT) {
+        let parts = some.iter().map(|span| (span.service.as_str(), span.min_ms..span.max_ms, span.windows));
+        add_services(tx, &registration.segment.id, parts).await?;
+    }
+    let mut names: Vec<_> = names.iter().collect();
+    names.sort_by(|a, b| a.0.service.cmp(&b.0.service));
+    for (span, is_service) in names {
+        super::names::remember(tx, span, *is_service).await?;
     }
     Ok(Outcome::Done)
 }
@@ -307,7 +329,33 @@ pub(super) async fn insert_arrived(tx: &mut Tx, segment: &SegmentRow, now_ms: u6
     Ok(())
 }
 
-/// Notes that a segment holds so many windows of a service, in this span of time.
+/// Both databases take many more parameters.
+const SERVICES_PER_STATEMENT: usize = 100;
+
+/// Notes that a segment holds so many windows of each service, in this span of time.
+pub(super) async fn add_services(
+    tx: &mut Tx,
+    segment: &str,
+    parts: impl Iterator<Item = (&str, Range<u64>, u64)>,
+) -> Result<(), sqlx::Error> {
+    let parts: Vec<_> = parts.collect();
+    if parts.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<String> = (0..parts.len())
+        .map(|i| format!("(${}, $1, ${}, ${}, ${})", 4 * i + 2, 4 * i + 3, 4 * i + 4, 4 * i + 5))
+        .collect();
+    let sql =
+        format!("INSERT INTO segment_services (service, segment, min_ms, max_ms, windows) VALUES {}", rows.join(", "));
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(segment);
+    for (service, at_ms, windows) in parts {
+        query = query.bind(service).bind(to_sql(at_ms.start)).bind(to_sql(at_ms.end)).bind(to_sql(windows));
+    }
+    query.execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// The same for one service.
 pub(super) async fn add_service(
     tx: &mut Tx,
     segment: &str,
@@ -315,15 +363,7 @@ pub(super) async fn add_service(
     at_ms: Range<u64>,
     windows: u64,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO segment_services (service, segment, min_ms, max_ms, windows) VALUES ($1, $2, $3, $4, $5)")
-        .bind(service)
-        .bind(segment)
-        .bind(to_sql(at_ms.start))
-        .bind(to_sql(at_ms.end))
-        .bind(to_sql(windows))
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
+    add_services(tx, segment, std::iter::once((service, at_ms, windows))).await
 }
 
 pub(super) fn read_segment(row: &AnyRow) -> Result<SegmentRow, CatalogError> {
