@@ -3,7 +3,11 @@
 //! A frame is refused before memory is spent on it: the caller says how large the content may be, the decoder is told
 //! how large a window it may keep, and the output stops one byte past the cap.
 
+use std::cell::RefCell;
 use std::io::Read;
+
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::find_frame_compressed_size;
 
 use crate::limits::ZSTD_WINDOW_LOG_MAX;
 
@@ -13,6 +17,12 @@ const LEVEL: i32 = 3;
 /// Level 9, for what is small: another 2 % less for some 30 µs, in as much memory.
 const LEVEL_OF_SMALL: i32 = 9;
 const SMALL_BYTES: usize = 16 << 10;
+
+/// Level 1.
+const LEVEL_QUICK: i32 = 1;
+
+/// Encoders and decoders that met more than that are not kept.
+const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// Why a frame was refused.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +56,29 @@ pub fn compress(content: &[u8]) -> Result<Vec<u8>, CodecError> {
     zstd::bulk::compress(content, level).map_err(CodecError::Damaged)
 }
 
+/// Compresses as [`compress`] does, at a third of the cost and some 10 % larger: for what is laid out anew within the minute. The encoder is
+/// kept for the next call on the same thread.
+///
+/// # Errors
+/// When the encoder runs out of memory.
+pub fn compress_quickly(content: &[u8]) -> Result<Vec<u8>, CodecError> {
+    thread_local! {
+        static ENCODER: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    }
+    let compressed = ENCODER.with_borrow_mut(|kept| {
+        let mut encoder = match kept.take() {
+            Some(encoder) => encoder,
+            None => Compressor::new(LEVEL_QUICK)?,
+        };
+        let mut compressed = encoder.compress(content)?;
+        compressed.shrink_to_fit();
+        // Its tables are as large as the largest content was.
+        *kept = (content.len() <= KEPT_BYTES_MAX).then_some(encoder);
+        Ok(compressed)
+    });
+    compressed.map_err(CodecError::Damaged)
+}
+
 /// Decompresses one frame whose sender declared `declared` bytes of content, at most `limit`.
 ///
 /// # Errors
@@ -66,6 +99,9 @@ pub fn decompress_exact(frame: &[u8], declared: usize, limit: usize) -> Result<V
 /// # Errors
 /// When the frame is damaged, asks for too large a window, or its content is longer.
 pub fn decompress(frame: &[u8], limit: usize) -> Result<Vec<u8>, CodecError> {
+    if let Some(content) = decompress_at_once(frame, limit) {
+        return Ok(content);
+    }
     let mut decoder = zstd::stream::read::Decoder::with_buffer(frame).map_err(CodecError::Damaged)?.single_frame();
     decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(CodecError::Damaged)?;
     let Some(content) = read_capped(decoder.by_ref(), limit).map_err(CodecError::Damaged)? else {
@@ -77,6 +113,30 @@ pub fn decompress(frame: &[u8], limit: usize) -> Result<Vec<u8>, CodecError> {
         return Err(CodecError::Damaged(std::io::Error::new(std::io::ErrorKind::InvalidData, message)));
     }
     Ok(content)
+}
+
+/// Decompresses a small frame that needs no window, with the decoder of the last call on the same thread. `None`: it must be looked at
+/// closely.
+fn decompress_at_once(frame: &[u8], limit: usize) -> Option<Vec<u8>> {
+    thread_local! {
+        static DECODER: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    // In the frame's descriptor: what the content has is all the window there is.
+    const SINGLE_SEGMENT: u8 = 1 << 5;
+    let is_plain = frame.get(4).is_some_and(|descriptor| descriptor & SINGLE_SEGMENT != 0)
+        && find_frame_compressed_size(frame) == Ok(frame.len());
+    if !is_plain || limit > KEPT_BYTES_MAX {
+        return None;
+    }
+    DECODER.with_borrow_mut(|kept| {
+        let decoder = match kept {
+            Some(decoder) => decoder,
+            None => kept.insert(Decompressor::new().ok()?),
+        };
+        let mut content = Vec::with_capacity(limit);
+        decoder.decompress_to_buffer(frame, &mut content).ok()?;
+        Some(content)
+    })
 }
 
 /// Reads all there is, or `None` when that is more than `limit` bytes. Memory grows as content arrives, so that what only claims to be
@@ -113,6 +173,12 @@ mod tests {
         let frame = compress(&content).unwrap();
         assert!(frame.len() < content.len() / 2);
         assert_eq!(decompress_exact(&frame, content.len(), content.len()).unwrap(), content);
+        let (long, short) = (content.repeat(20), &content[..5_000]);
+        for content in [short, &content, &long, short, &[], &content] {
+            let frame = compress_quickly(content).unwrap();
+            assert_eq!(decompress_exact(&frame, content.len(), content.len()).unwrap(), content);
+            assert_eq!(decompress(&frame, content.len() + 7).unwrap(), content);
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ cargo xtask <command>
   test                             every test: Rust, web, whole system, browser
   tidy [--write]                   what the documentation promises about the structure; --write: THIRD-PARTY.md as it is now
   web                              builds the view into web/dist
-  bench [agent|store|web] [--json] measures what the design promises; `bench agent rest`: a part of it
+  bench [agent|store|web] [--json] measures what the design promises; `bench agent rest`, `bench store http=10`: parts of it
   soak --minutes N | demo=N        the tests that can go on for ever, for that long; the demo judging itself N times
   fuzz --seconds N                 every door for strangers' bytes, attacked by coverage, each for that long
   aarch64                          the agent's lints and unit tests on AArch64, in an emulator

@@ -68,6 +68,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use tracing::{info, warn};
 
 use crate::conditions::{Conditions, Severity};
@@ -78,7 +79,7 @@ use cache::Cache;
 use catalog::{Catalog, CatalogError, DamageTotals, DamagedWindow, SegmentRow, StoredObject};
 pub use kept::{KeepError, Quota, Quotas};
 use place::{Opened, Place};
-use segment::{BatchInfo, Footer, SegmentError, TraceIndex};
+use segment::{BatchInfo, Footer, SegmentError, StoredBatch, TraceIndex};
 pub use start::Unknown;
 
 /// How a store is kept.
@@ -445,7 +446,32 @@ impl Store {
     /// # Errors
     /// When the disk fails.
     pub(crate) fn window_once(&self, row: &SegmentRow, info: &BatchInfo) -> Result<Option<Window>, StoreError> {
-        let problem = match segment::read_batch(self.bulk.as_ref(), &row.id, info) {
+        self.checked_window(row, info, segment::read_batch(self.bulk.as_ref(), &row.id, info))
+    }
+
+    /// The same for whoever has the whole object.
+    ///
+    /// # Errors
+    /// As [`Store::window_once`].
+    pub(crate) fn window_in(
+        &self,
+        object: &Bytes,
+        row: &SegmentRow,
+        info: &BatchInfo,
+    ) -> Result<Option<Window>, StoreError> {
+        let start = usize::try_from(info.offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(info.bytes as usize).min(object.len());
+        let bytes = object.slice(start.min(end)..end);
+        self.checked_window(row, info, segment::parse_batch(&row.id, info, bytes))
+    }
+
+    fn checked_window(
+        &self,
+        row: &SegmentRow,
+        info: &BatchInfo,
+        read: Result<StoredBatch, SegmentError>,
+    ) -> Result<Option<Window>, StoreError> {
+        let problem = match read {
             Ok(batch) => match decode::decode(&batch.header, &batch.payload, batch.payload_bytes, Lateness::Stored) {
                 Ok(window) => return Ok(Some(window)),
                 Err(rejection) => rejection.to_string(),

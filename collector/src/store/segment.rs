@@ -337,20 +337,30 @@ pub struct StoredBatch {
     pub payload_bytes: u32,
 }
 
+fn window_damaged(segment: &str, info: &BatchInfo, problem: &str) -> SegmentError {
+    let problem = format!("window at byte {}: {problem}", info.offset);
+    SegmentError::Damaged { segment: segment.to_owned(), problem }
+}
+
 /// Reads one window and checks it against its checksum.
 ///
 /// # Errors
 /// When the object cannot be read, or this part of it is damaged.
 pub fn read_batch(bulk: &dyn Bulk, segment: &str, info: &BatchInfo) -> Result<StoredBatch, SegmentError> {
-    let damaged = |problem: &str| SegmentError::Damaged {
-        segment: segment.to_owned(),
-        problem: format!("window at byte {}: {problem}", info.offset),
-    };
+    let damaged = |problem: &str| window_damaged(segment, info, problem);
     let limit = BATCH_HEAD_BYTES + HEADER_BYTES_MAX + PAYLOAD_COMPRESSED_BYTES_MAX + 4;
     if info.bytes as usize > limit {
         return Err(damaged("too long"));
     }
-    let bytes = bulk.get_range(segment, info.offset, info.bytes as usize)?;
+    parse_batch(segment, info, bulk.get_range(segment, info.offset, info.bytes as usize)?.into())
+}
+
+/// The same for one whose bytes were read already.
+///
+/// # Errors
+/// When it is damaged.
+pub fn parse_batch(segment: &str, info: &BatchInfo, bytes: Bytes) -> Result<StoredBatch, SegmentError> {
+    let damaged = |problem: &str| window_damaged(segment, info, problem);
     let Some((body, crc)) = bytes.split_last_chunk::<4>() else {
         return Err(damaged("cut off"));
     };
@@ -368,7 +378,7 @@ pub fn read_batch(bulk: &dyn Bulk, segment: &str, info: &BatchInfo) -> Result<St
     let (header, _) = content.split_at(header_len);
     let header = v1::PushHeader::decode(header).map_err(|e| damaged(&e.to_string()))?;
     let payload_start = BATCH_HEAD_BYTES + header_len;
-    let payload = Bytes::from(bytes).slice(payload_start..payload_start + payload_len);
+    let payload = bytes.slice(payload_start..payload_start + payload_len);
     Ok(StoredBatch { header, payload, payload_bytes })
 }
 

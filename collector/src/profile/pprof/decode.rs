@@ -106,7 +106,7 @@ fn number<'a>(ids: impl Iterator<Item = &'a mut u64>) {
 fn inflate(body: &[u8]) -> Result<Vec<u8>, ImportError> {
     let limit = PAYLOAD_BYTES_MAX;
     let inflated = if body.starts_with(&[0x1f, 0x8b]) {
-        read_capped(flate2::read::MultiGzDecoder::new(body), limit)
+        read_capped(flate2::bufread::MultiGzDecoder::new(body), limit)
             .map_err(|e| ImportError::DamagedGzip(e.to_string()))?
     } else {
         (body.len() <= limit).then(|| body.to_vec())

@@ -39,11 +39,40 @@ pub(super) struct SampleLabels {
     left_out: FxHashSet<String>,
     values: FxHashMap<String, FxHashSet<String>>,
     sets: FxHashMap<BTreeMap<String, String>, u32>,
+    /// Sets by the indexes they were written with: most samples have the labels of another one.
+    written: FxHashMap<Vec<(i64, i64)>, u32>,
+    /// That of a sample; kept for its memory.
+    indexes: Vec<(i64, i64)>,
 }
+
+/// Samples of more labels are looked at one by one.
+const WRITTEN_LABELS_MAX: usize = 32;
+
+/// More ways to write a set than that are looked at one by one.
+const WRITTEN_MAX: usize = 4 * WINDOW_LABEL_SETS_MAX;
 
 impl SampleLabels {
     /// The number of a sample's set; 0 is the empty one. Beyond the limits it loses labels, never the sample.
     pub(super) fn of(
+        &mut self,
+        profile: &Profile,
+        sample: &Sample,
+        importer: &mut Importer,
+        remarks: &mut Remarks,
+    ) -> Result<u32, ImportError> {
+        self.indexes.clear();
+        self.indexes.extend(sample.label.iter().take(WRITTEN_LABELS_MAX + 1).map(|label| (label.key, label.str)));
+        if let Some(known) = self.written.get(&self.indexes) {
+            return Ok(*known);
+        }
+        let set = self.set_of(profile, sample, importer, remarks)?;
+        if self.indexes.len() <= WRITTEN_LABELS_MAX && self.written.len() < WRITTEN_MAX {
+            self.written.insert(self.indexes.clone(), set);
+        }
+        Ok(set)
+    }
+
+    fn set_of(
         &mut self,
         profile: &Profile,
         sample: &Sample,

@@ -52,6 +52,15 @@ pub(crate) struct PartBuilder {
     totals: FxHashMap<(u32, u64, u32), (u128, u128)>,
     windows: BTreeMap<(u64, u32, Arc<str>, Labels), Received>,
     summed_rows: usize,
+    /// That of the rows that came last, not yet in `totals`.
+    total: Option<RunningTotal>,
+}
+
+/// The sum of rows of one series and window, which come one after the other.
+struct RunningTotal {
+    key: (u32, u64, u32),
+    value: u128,
+    samples: u128,
 }
 
 /// A part on its way into one builder, or into several where it is large.
@@ -93,6 +102,7 @@ impl PartBuilder {
             totals: FxHashMap::default(),
             windows: BTreeMap::new(),
             summed_rows: 0,
+            total: None,
         }
     }
 
@@ -122,6 +132,9 @@ impl PartBuilder {
 
     /// Adds a window as an agent sent it.
     pub(crate) fn add_window(&mut self, window: &Window) {
+        if self.rollup == Rollup::Traces && window.links.is_empty() {
+            return;
+        }
         let header = &window.header;
         let (start_ms, len_ms) = (header.start_ms, header.duration_ms);
         let instance: Arc<str> = header.instance.as_str().into();
@@ -220,6 +233,7 @@ impl PartBuilder {
 
     /// Ends with the part, in an order that depends on its content alone.
     pub(crate) fn finish(mut self) -> Part {
+        self.end_total();
         self.arrange();
         self.sum_rows();
         let mut part = self.part;
@@ -274,14 +288,30 @@ impl PartBuilder {
 
     fn add_row(&mut self, mut row: PartRow) {
         (row.window_ms, row.window_len_ms) = self.rollup.place(row.window_ms, row.window_len_ms);
-        let total = self.totals.entry((row.series, row.window_ms, row.window_len_ms)).or_default();
-        total.0 += u128::from(row.value);
-        total.1 += u128::from(row.samples);
+        self.add_to_total(&row);
         // Summing when the rows have doubled keeps the work at O(n log n) and the memory at twice the result.
         if self.part.rows.len() >= 2 * self.summed_rows.max(1 << 15) {
             self.sum_rows();
         }
         self.part.rows.push(row);
+    }
+
+    fn add_to_total(&mut self, row: &PartRow) {
+        let key = (row.series, row.window_ms, row.window_len_ms);
+        if self.total.as_ref().is_none_or(|total| total.key != key) {
+            self.end_total();
+        }
+        let total = self.total.get_or_insert(RunningTotal { key, value: 0, samples: 0 });
+        total.value += u128::from(row.value);
+        total.samples += u128::from(row.samples);
+    }
+
+    fn end_total(&mut self) {
+        if let Some(RunningTotal { key, value, samples }) = self.total.take() {
+            let total = self.totals.entry(key).or_default();
+            total.0 += value;
+            total.1 += samples;
+        }
     }
 
     fn add_received(

@@ -6,10 +6,11 @@
 //! | [`levels`] | how long windows of a level are |
 //! | [`plan`] | what to do next |
 //! | [`builder`] | the exact sum of windows and parts of one service |
-//! | [`run`], [`output`] | carries out a job; segments on their way out |
+//! | [`run`], [`objects`], [`output`] | carries out a job; segments on their way in, and out |
 
 mod builder;
 pub mod levels;
+mod objects;
 mod output;
 mod plan;
 mod run;

@@ -7,6 +7,7 @@ use tephra_proto::ids::TraceId;
 
 use super::builder::{Incoming, PartBuilder, Rollup};
 use super::levels::{LEVELS, Level, TRACES, block_of};
+use super::objects::Objects;
 use super::output::{Output, OutputError, Provenance};
 use super::plan::Job;
 use crate::store::bulk::BulkError;
@@ -87,6 +88,7 @@ fn flush(store: &Store, inputs: &[LevelSegment], given: &Circumstances, budget: 
         }
     }
     let bulk = store.bulk().clone();
+    let mut objects = Objects::of(inputs, budget.part / 2);
     let (holds, holds_traces) = of_arrived(inputs, &footers);
     let provenance = provenance(store, inputs, given);
     let mut profiles = Output::new(bulk.as_ref(), Rollup::Level(level), budget.output, provenance.clone());
@@ -107,9 +109,7 @@ fn flush(store: &Store, inputs: &[LevelSegment], given: &Circumstances, budget: 
         let mut linked = PartBuilder::new(service, Rollup::Traces);
         for (input, number) in batches {
             // A window that is damaged is left out, as queries leave it out.
-            let Some(window) = store.window_once(&inputs[input].segment, &footers[input].batches[number])? else {
-                continue;
-            };
+            let Some(window) = objects.window(store, input, &footers[input].batches[number])? else { continue };
             values.add_window(&window);
             linked.add_window(&window);
             if values.bytes() + linked.bytes() >= budget.part {

@@ -1,14 +1,16 @@
 //! Measures the store: through the doors of a real collector, and on stores as large as months of ingest leave behind.
 //!
-//! Without arguments everything is measured; `ingest`, `acks`, `large`, `memory` and `shop` name parts of it. `large=FOLDER` leaves the large
-//! store in a folder, and asks the one that is there already; `shop=HOURS` replays less than a day, and `acks=MINUTES` sends for longer
-//! than three.
+//! Without arguments everything is measured; `ingest`, `acks`, `http`, `large`, `memory` and `shop` name parts of it. `large=FOLDER` leaves the
+//! large store in a folder, and asks the one that is there already; `shop=HOURS` replays less than a day, `acks=MINUTES` sends for longer
+//! than three, and `http=MINUTES` for longer than one.
 
 mod acks;
 mod ask;
+mod http;
 mod ingest;
 mod large;
 mod memory;
+mod pprof;
 mod shop;
 
 use tephra_tests::bench::Report;
@@ -32,6 +34,12 @@ fn main() {
     }
     if let Some(minutes) = named.iter().find_map(|name| name.strip_prefix("acks=")) {
         acks::measure(&mut report, minutes.parse().expect("a number of minutes"));
+    }
+    if wanted("http") {
+        http::measure(&mut report, 60);
+    }
+    if let Some(minutes) = named.iter().find_map(|name| name.strip_prefix("http=")) {
+        http::measure(&mut report, 60 * minutes.parse::<u64>().expect("a number of minutes"));
     }
     if wanted("large") {
         large::measure(&mut report, None);
