@@ -5,6 +5,7 @@
 //! | [`grpc`] | the service agents call |
 //! | [`gate`] | lets gRPC messages in as far as their announced sizes fit |
 //! | [`admit`] | reserves memory before anything is decoded, fairly; sends back what does not fit |
+//! | [`decoders`] | a few threads that inflate, decode and check |
 //! | [`cardinality`] | bounds what strangers may invent: services, series, agents, types |
 //! | [`importer`] | who signs what comes in other formats |
 //! | [`accept`] | what the store needs of a checked window |
@@ -15,6 +16,7 @@ mod accept;
 mod admit;
 mod batcher;
 pub mod cardinality;
+mod decoders;
 mod gate;
 pub mod grpc;
 mod importer;
@@ -35,7 +37,7 @@ use prost::Message;
 use tephra_proto::ids::BuildId;
 use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
 use tephra_proto::{codec, v1};
-use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::Instant;
 
 pub use cardinality::{Caps, Full, OVERFLOW_INSTANCE, Overflow};
@@ -49,6 +51,7 @@ use accept::Accepted;
 use admit::{Budget, Reserved};
 use batcher::{Batcher, Job, POISONED, Poison};
 use cardinality::{Cardinality, Place, Placed};
+use decoders::Decoders;
 use importer::Importer;
 
 /// Says which of these modules' symbols the collector has no use for yet, and which it wants.
@@ -128,9 +131,7 @@ struct Shared {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
     budget: Budget,
-    /// Windows are decoded by as many threads as there are cores, so that queries get their share of them too; and by two at least, so that
-    /// a large one does not hold up all others.
-    decoders: Arc<Semaphore>,
+    decoders: Decoders,
     cardinality: Cardinality,
     /// Whether those that the catalog knows have their places.
     remembered: OnceCell<()>,
@@ -164,7 +165,7 @@ impl Ingest {
             store,
             metrics,
             budget: Budget::of(limits.memory),
-            decoders: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from).max(2))),
+            decoders: Decoders::new(),
             cardinality: Cardinality::new(limits.caps, conditions),
             remembered: OnceCell::new(),
             gate,
@@ -213,15 +214,14 @@ impl Ingest {
         E: From<PushError> + Send + 'static,
     {
         self.shared.remember().await?;
-        let turn = self.shared.decoders.clone().acquire_owned().await;
         let shared = self.shared.clone();
-        let decoded = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+        let import = move || {
             let (windows, told) = read()?;
             let import = |(header, payload)| shared.import(header, payload).map(|done| (done.window, done.reserved));
-            Ok::<_, E>((windows.into_iter().map(import).collect::<Result<_, _>>()?, told))
-        });
-        let ((windows, reserved), told) = decoded.await.map_err(|e| PushError::Unavailable(e.to_string()))??;
+            Ok::<_, E>((windows.into_iter().map(import).collect::<Result<(Vec<_>, Vec<_>), _>>()?, told))
+        };
+        let decoded = self.shared.decoders.run(import).await;
+        let ((windows, reserved), told) = decoded.map_err(|e| PushError::Unavailable(e.to_string()))??;
         self.store(windows, reserved).await?;
         Ok(told)
     }
@@ -287,13 +287,9 @@ impl Ingest {
             place.give_back();
         }
         self.shared.remember().await?;
-        let turn = self.shared.decoders.clone().acquire_owned().await;
         let shared = self.shared.clone();
-        let decoded = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            shared.decode(header, checked, payload, payload_bytes, reserved)
-        });
-        let decoded = decoded.await.map_err(|e| PushError::Unavailable(e.to_string()))?;
+        let decode = move || shared.decode(header, checked, payload, payload_bytes, reserved);
+        let decoded = self.shared.decoders.run(decode).await.map_err(|e| PushError::Unavailable(e.to_string()))?;
         let Decoded { window, wanted, reserved } = match decoded {
             Ok(Some(decoded)) => decoded,
             Ok(None) => return Err(overloaded()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use tephra_proto::ids::BuildId;
 use tephra_proto::limits::{
     STACK_DEPTH_MAX, STRING_BYTES_MAX, WINDOW_FRAMES_MAX, WINDOW_LABEL_SETS_MAX, WINDOW_MODULES_MAX,
@@ -148,6 +148,9 @@ type Row = ((u32, u32), (u64, u64));
 
 const NO_NODE: u32 = u32::MAX;
 
+/// Frames of a typical profile: tables that begin at its size need not grow again and again.
+const TYPICAL: usize = 400;
+
 /// What is shown where there is no name.
 pub(super) const UNKNOWN: &str = "[unknown]";
 
@@ -159,10 +162,10 @@ impl Importer {
             strings: Strings::new(),
             modules: Vec::new(),
             module_index: FxHashMap::default(),
-            frames: Vec::new(),
-            frame_index: FxHashMap::default(),
-            nodes: Vec::new(),
-            node_index: FxHashMap::default(),
+            frames: Vec::with_capacity(TYPICAL),
+            frame_index: FxHashMap::with_capacity_and_hasher(TYPICAL, FxBuildHasher),
+            nodes: Vec::with_capacity(2 * TYPICAL),
+            node_index: FxHashMap::with_capacity_and_hasher(2 * TYPICAL, FxBuildHasher),
             truncated: std::collections::BTreeSet::new(),
             label_sets: vec![v1::LabelSet::default()],
             rows,

@@ -3,15 +3,14 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
+use axum::response::IntoResponse;
 use bytes::Bytes;
 use tokio_stream::StreamExt;
-
-use axum::response::IntoResponse;
 
 use super::*;
 use crate::http::error::ApiError;
 use crate::ingest::{Full, PushError};
-use crate::profile::pprof;
+use crate::profile::pprof::testing::TestProfile;
 use crate::query::Selection;
 
 /// Every route that takes a body. That of symbols is streamed to disk.
@@ -25,19 +24,21 @@ fn dribble() -> Body {
     Body::from_stream(tokio_stream::once(Ok::<_, Infallible>(Bytes::from_static(b"\n"))).chain(tokio_stream::pending()))
 }
 
-/// A pprof profile of what the service sent so far.
-async fn profile(lab: &Lab, service: &str) -> Bytes {
-    let got = lab.get(&format!("/api/v1/flamegraph?service={service}&format=pprof&from=now-2h")).await;
-    assert_eq!(got.status, StatusCode::OK, "{}", got.text());
-    assert!(pprof::decode(&got.body).is_ok());
-    got.body
+/// Ten seconds of CPU time in a few stacks: 30 + 12 samples.
+fn profile() -> Bytes {
+    const PERIOD: i64 = 10_000_000;
+    let profile = TestProfile::of(&[("samples", "count"), ("cpu", "nanoseconds")]).period("cpu", "nanoseconds", PERIOD);
+    let profile = profile.sample("main;serve;price", &[30, 30 * PERIOD]).sample("main;serve", &[12, 12 * PERIOD]);
+    profile.lasting(10_000).body().into()
 }
+
+const SAMPLES: u64 = 42;
 
 #[tokio::test]
 async fn bodies_that_dribble_hold_up_neither_questions_nor_other_senders() {
     let lab = Arc::new(Lab::new().await);
     lab.push(regression("shop")).await;
-    let body = profile(&lab, "shop").await;
+    let body = profile();
     for route in ROUTES {
         let slow: Vec<_> = (0..MANY)
             .map(|_| {
@@ -59,8 +60,6 @@ async fn bodies_that_dribble_hold_up_neither_questions_nor_other_senders() {
 #[tokio::test]
 async fn profiles_are_stored_while_every_turn_for_questions_is_taken() {
     let lab = Lab::new().await;
-    lab.push(regression("shop")).await;
-    let body = profile(&lab, "shop").await;
     let questions: Vec<_> = (0..MANY)
         .map(|_| {
             let state = lab.state.clone();
@@ -70,36 +69,31 @@ async fn profiles_are_stored_while_every_turn_for_questions_is_taken() {
     while lab.state.bench.run(async { Ok(()) }).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    let stored = lab.post("/api/v1/profiles?service=other&at=now-1m", body).await;
+    let stored = lab.post("/api/v1/profiles?service=other&at=now-1m", profile()).await;
     assert_eq!(stored.status, StatusCode::OK, "{}", stored.text());
     questions.iter().for_each(|question| question.abort());
 }
 
-/// What a thousand senders bring at once is all there, and what is asked of it is what was asked of the original.
+/// What many senders bring at once is all there, once.
 #[tokio::test]
 async fn profiles_of_many_senders_add_up() {
+    const SENDERS: u64 = 300;
     let lab = Arc::new(Lab::new().await);
-    lab.push(regression("shop")).await;
-    let body = profile(&lab, "shop").await;
-    let posts: Vec<_> = (0..300)
+    let posts: Vec<_> = (0..SENDERS)
         .map(|i| {
-            let (lab, body) = (lab.clone(), body.clone());
+            let lab = lab.clone();
             let path = format!("/api/v1/profiles?service=other&at=now-1m&label.instance=host-{i}");
-            tokio::spawn(async move { lab.post(&path, body).await.status })
+            tokio::spawn(async move { lab.post(&path, profile()).await.status })
         })
         .collect();
     for post in posts {
         assert_eq!(post.await.unwrap(), StatusCode::OK);
     }
     let engine = QueryEngine::new(lab.store.clone(), QueryLimits::default());
-    let sum = async |service| engine.merge(&Selection::everything(service, "cpu")).await.unwrap();
-    let (one, many) = (sum("shop").await, sum("other").await);
-    assert_eq!(many.total(), 300 * one.total());
-    // Each is ten minutes long, and in minutes of its own.
-    assert!((300 * 10..=300 * 11).contains(&many.windows), "{} windows", many.windows);
-    assert_eq!(many.instances.len(), 300);
-    assert_eq!(lab.state.bodies.in_use_and_limit().0, 0);
-    assert_eq!(lab.ingest.memory().0, 0);
+    let merged = engine.merge(&Selection::everything("other", "cpu")).await.unwrap();
+    assert_eq!((merged.samples(), merged.total()), (SENDERS * SAMPLES, SENDERS * SAMPLES * 10_000_000));
+    assert_eq!((merged.windows, merged.instances.len() as u64), (SENDERS, SENDERS));
+    assert_eq!((lab.state.bodies.in_use_and_limit().0, lab.ingest.memory().0), (0, 0));
 }
 
 #[test]

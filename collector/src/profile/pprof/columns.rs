@@ -3,7 +3,8 @@
 use tephra_proto::v1;
 
 use super::decode::text;
-use super::{Profile, storable};
+use super::read::{Profile, Sample};
+use super::storable;
 use crate::profile::fit::{fit, fit_apart};
 use crate::profile::import::{Amount, ImportError};
 use crate::profile::meaning::{self, Column, Distance, Kinds, Meaning};
@@ -88,7 +89,7 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn of(profile: &'a Profile) -> Result<Self, ImportError> {
+    fn of(profile: &'a Profile<'a>) -> Result<Self, ImportError> {
         let mut this = Self { given: Vec::new(), fitted: Vec::new() };
         for value in &profile.sample_type {
             let (name, unit) = (text(profile, value.r#type)?, text(profile, value.unit)?);
@@ -127,7 +128,7 @@ fn is_told_by_others(profile: &Profile, stored: &[Stored], count: usize) -> bool
     let Some(count) = stored.get(count).map(|of| of.column) else { return false };
     let counted: Vec<usize> =
         stored.iter().filter(|of| of.meaning.counted_by() == Some(count)).map(|of| of.column).collect();
-    let is_there = |sample: &super::Sample, column: &usize| sample.value.get(*column).is_some_and(|value| *value != 0);
+    let is_there = |sample: &Sample<'_>, column: &usize| sample.value.get(*column).is_some_and(|value| *value != 0);
     !counted.is_empty()
         && profile
             .sample

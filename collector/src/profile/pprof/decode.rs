@@ -1,6 +1,7 @@
 //! Reads a pprof profile that somebody uploaded. What its tables would cost in memory is counted before they are built.
 
-use prost::Message;
+use std::borrow::Cow;
+
 use rustc_hash::FxHashMap;
 use tephra_proto::codec::read_capped;
 use tephra_proto::limits::{
@@ -13,7 +14,8 @@ use super::columns::Columns;
 use super::labels::SampleLabels;
 use super::looks_like::looks_like;
 use super::mappings::Mappings;
-use super::{Function, Profile, utf8};
+use super::read::{Lists, Profile, read};
+use super::{Function, utf8};
 use crate::profile::import::{ImportError, Importer};
 use crate::profile::meaning::Kinds;
 use crate::profile::remarks::Remarks;
@@ -45,15 +47,16 @@ pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
 /// As [`decode`], and when `kinds` names a type that is not there.
 pub fn decode_as(body: &[u8], kinds: &Kinds) -> Result<Imported, ImportError> {
     let mut remarks = Remarks::default();
-    let profile = {
-        let inflated = inflate(body)?;
-        parse(&inflated, &mut remarks).map_err(|error| match error {
-            ImportError::Malformed(_) | ImportError::NoTypes => {
-                looks_like(&inflated).map_or(error, ImportError::OtherFormat)
-            }
-            _ => error,
-        })?
+    let inflated = inflate(body)?;
+    let other = |error: ImportError| match error {
+        ImportError::Malformed(_) | ImportError::NoTypes => {
+            looks_like(&inflated).map_or(error, ImportError::OtherFormat)
+        }
+        _ => error,
     };
+    let repaired = repaired(&inflated, &mut remarks).map_err(other)?;
+    let mut lists = Lists::default();
+    let profile = parse(&repaired, &mut lists).map_err(other)?;
     let columns = Columns::of(&profile, kinds, &mut remarks)?;
     let mut importer = Importer::new(columns.types());
     let stacks = Stacks::new(&profile, &mut importer)?;
@@ -70,7 +73,7 @@ pub fn decode_as(body: &[u8], kinds: &Kinds) -> Result<Imported, ImportError> {
             remarks.samples_without_stack += 1;
         }
         amounts.clear();
-        amounts.extend(columns.amounts(&sample.value));
+        amounts.extend(columns.amounts(sample.value));
         let label_set = labels.of(&profile, sample, &mut importer, &mut remarks)?;
         importer.sample(&frames, label_set, &amounts)?;
     }
@@ -83,10 +86,14 @@ pub fn decode_as(body: &[u8], kinds: &Kinds) -> Result<Imported, ImportError> {
     })
 }
 
-fn parse(inflated: &[u8], remarks: &mut Remarks) -> Result<Profile, ImportError> {
+/// A profile that fits into a window, with texts that are UTF-8.
+fn repaired<'a>(inflated: &'a [u8], remarks: &mut Remarks) -> Result<Cow<'a, [u8]>, ImportError> {
     prescan(inflated)?;
-    let inflated = utf8::repair(inflated, remarks)?;
-    let mut profile = Profile::decode(&*inflated).map_err(|e| ImportError::Malformed(e.to_string()))?;
+    utf8::repair(inflated, remarks)
+}
+
+fn parse<'a>(serialized: &'a [u8], lists: &'a mut Lists) -> Result<Profile<'a>, ImportError> {
+    let mut profile = read(serialized, lists)?;
     number(profile.function.iter_mut().map(|function| &mut function.id));
     number(profile.location.iter_mut().map(|location| &mut location.id));
     number(profile.mapping.iter_mut().map(|mapping| &mut mapping.id));
@@ -221,13 +228,13 @@ impl<'a> Fields<'a> {
     }
 }
 
-pub(super) fn text(profile: &Profile, index: i64) -> Result<&str, ImportError> {
+pub(super) fn text<'a>(profile: &Profile<'a>, index: i64) -> Result<&'a str, ImportError> {
     let found = usize::try_from(index).ok().and_then(|i| profile.string_table.get(i));
-    found.map(String::as_str).ok_or(ImportError::Dangling { what: "string", id: index as u64 })
+    found.copied().ok_or(ImportError::Dangling { what: "string", id: index as u64 })
 }
 
 /// Some tools say only what the linker calls it.
-fn name<'a>(profile: &'a Profile, function: &Function) -> Result<&'a str, ImportError> {
+fn name<'a>(profile: &Profile<'a>, function: &Function) -> Result<&'a str, ImportError> {
     let name = text(profile, function.name)?;
     if name.is_empty() { text(profile, function.system_name) } else { Ok(name) }
 }

@@ -10,8 +10,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tephra_proto::label::is_printable;
 use tephra_proto::limits::{LABEL_VALUE_BYTES_MAX, SAMPLE_LABELS_MAX, WINDOW_LABEL_SETS_MAX};
 
+use super::Label;
 use super::decode::text;
-use super::{Label, Profile, Sample};
+use super::read::{Profile, Sample};
 use crate::profile::fit::{fit, fit_apart};
 use crate::profile::import::{ImportError, Importer};
 use crate::profile::remarks::Remarks;
@@ -80,7 +81,7 @@ impl SampleLabels {
         remarks: &mut Remarks,
     ) -> Result<u32, ImportError> {
         let mut set = BTreeMap::new();
-        for label in &sample.label {
+        for label in sample.label {
             let Some(name) = self.name(profile, *label, remarks)? else { continue };
             let given = text(profile, label.str)?;
             let value = label_value(given);
@@ -175,7 +176,7 @@ mod tests {
     use tephra_proto::v1;
 
     use super::*;
-    use crate::profile::pprof::{Function, Label, Line, Location, ValueType, decode};
+    use crate::profile::pprof::{Function, Label, Line, Location, Profile, Sample, ValueType, decode};
 
     /// A profile of one stack, with a sample of one nanosecond for each list of labels.
     fn labelled(samples: &[&[(&str, &str)]]) -> v1::WindowPayload {

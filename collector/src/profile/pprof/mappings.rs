@@ -5,7 +5,8 @@ use rustc_hash::FxHashMap;
 use tephra_proto::ids::BuildId;
 
 use super::decode::text;
-use super::{Location, Mapping, Profile};
+use super::read::{self, Profile};
+use super::{Location, Mapping};
 use crate::profile::address::{Address, PAGE};
 use crate::profile::import::{ImportError, Importer};
 use crate::profile::model::{Frame, Merged};
@@ -14,17 +15,17 @@ use crate::profile::resolution::Resolution;
 
 /// The mappings of a profile that is read.
 pub(super) struct Mappings<'a> {
-    profile: &'a Profile,
+    profile: &'a Profile<'a>,
     by_id: FxHashMap<u64, &'a Mapping>,
 }
 
 impl<'a> Mappings<'a> {
-    pub(super) fn of(profile: &'a Profile) -> Self {
+    pub(super) fn of(profile: &'a Profile<'a>) -> Self {
         Self { profile, by_id: profile.mapping.iter().map(|mapping| (mapping.id, mapping)).collect() }
     }
 
     /// The frame of a location that has only an address: by build id where there is one, so that symbols that come later apply.
-    pub(super) fn frame(&self, location: &Location, importer: &mut Importer) -> Result<u32, ImportError> {
+    pub(super) fn frame(&self, location: &read::Location<'_>, importer: &mut Importer) -> Result<u32, ImportError> {
         let Some(mapping) = self.by_id.get(&location.mapping_id) else {
             return importer.symbolic(&format!("{:#x}", location.address), "", 0);
         };

@@ -8,6 +8,7 @@ mod labels;
 mod locations;
 mod looks_like;
 mod mappings;
+mod read;
 mod storable;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,6 +1,6 @@
 //! Which columns of a profile can be stored: one that cannot, costs the others nothing.
 
-use super::Profile;
+use super::read::Profile;
 use crate::profile::decode::COUNT_MAX;
 use crate::profile::import::ImportError;
 use crate::profile::meaning::Meaning;

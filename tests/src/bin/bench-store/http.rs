@@ -104,6 +104,15 @@ struct Sent {
     took: Duration,
 }
 
+impl Sent {
+    fn note(&mut self, status: Option<u16>, took: Duration) {
+        match status {
+            Some(200) => self.acks.push(took),
+            _ => self.refused += 1,
+        }
+    }
+}
+
 async fn send_all(port: u16, bodies: Vec<Arc<Vec<u8>>>, length: Duration) -> Sent {
     let (bodies, sent) = (Arc::new(bodies), Arc::new(Mutex::new(Sent::default())));
     let start = tokio::time::Instant::now() + Duration::from_millis(500);
@@ -120,12 +129,7 @@ async fn send_all(port: u16, bodies: Vec<Arc<Vec<u8>>>, length: Duration) -> Sen
                     tokio::time::sleep_until(due).await;
                     let (head, body) = request(connection, turn, &bodies);
                     let status = exchange(&mut stream, &head, &body).await;
-                    let mut sent = sent.lock().expect("not poisoned");
-                    match status {
-                        Some(200) => sent.acks.push(due.elapsed()),
-                        _ => sent.refused += 1,
-                    }
-                    drop(sent);
+                    sent.lock().expect("not poisoned").note(status, due.elapsed());
                     if status.is_none() {
                         stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
                     }
@@ -168,7 +172,7 @@ async fn exchange(stream: &mut TcpStream, head: &str, body: &[u8]) -> Option<u16
             Err(_) => return None,
         }
     }
-    let (mut answer, mut filled) = ([0; 4_096], 0);
+    let (mut answer, mut filled) = ([0; 16 << 10], 0);
     loop {
         match stream.try_read(&mut answer[filled..]) {
             Ok(0) => return None,

@@ -1,0 +1,394 @@
+//! A serialized profile as tables in few pieces of memory: texts stay where they arrived, and the small lists that samples and locations
+//! have lie one after the other. As messages of their own each list and each text would be a piece of memory, which costs more than all else
+//! that is done with a profile.
+
+use super::{Function, Label, Line, Mapping, ValueType};
+use crate::profile::import::ImportError;
+
+/// See [`super::Profile`].
+#[derive(Debug, Default)]
+pub(super) struct Profile<'a> {
+    pub(super) sample_type: Vec<ValueType>,
+    pub(super) sample: Vec<Sample<'a>>,
+    pub(super) mapping: Vec<Mapping>,
+    pub(super) location: Vec<Location<'a>>,
+    pub(super) function: Vec<Function>,
+    pub(super) string_table: Vec<&'a str>,
+    pub(super) time_nanos: i64,
+    pub(super) duration_nanos: i64,
+    pub(super) period_type: Option<ValueType>,
+    pub(super) period: i64,
+}
+
+/// See [`super::Sample`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sample<'a> {
+    pub(super) location_id: &'a [u64],
+    pub(super) value: &'a [i64],
+    pub(super) label: &'a [Label],
+}
+
+/// See [`super::Location`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Location<'a> {
+    pub(super) id: u64,
+    pub(super) mapping_id: u64,
+    pub(super) address: u64,
+    pub(super) line: &'a [Line],
+}
+
+/// The lists of all samples and locations.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    locations: Vec<u64>,
+    values: Vec<i64>,
+    labels: Vec<Label>,
+    lines: Vec<Line>,
+}
+
+/// Where the lists of a sample end: they begin where those of the sample before it do.
+#[derive(Debug, Default, Clone, Copy)]
+struct Ends {
+    locations: usize,
+    values: usize,
+    labels: usize,
+}
+
+/// Reads a profile whose counts were checked. `lists` is empty, and holds what samples and locations refer to.
+///
+/// # Errors
+/// When it is not serialized as it should.
+pub(super) fn read<'a>(serialized: &'a [u8], lists: &'a mut Lists) -> Result<Profile<'a>, ImportError> {
+    let mut profile = Profile::default();
+    let (mut samples, mut locations): (Vec<Ends>, Vec<(Location<'_>, usize)>) = (Vec::new(), Vec::new());
+    for field in Wire(serialized) {
+        match field? {
+            (1, value) => profile.sample_type.push(value_type(value)?),
+            (2, value) => {
+                lists.sample(value)?;
+                let Lists { locations, values, labels, .. } = &*lists;
+                samples.push(Ends { locations: locations.len(), values: values.len(), labels: labels.len() });
+            }
+            (3, value) => profile.mapping.push(mapping(value)?),
+            (4, value) => locations.push((lists.location(value)?, lists.lines.len())),
+            (5, value) => profile.function.push(function(value)?),
+            (6, value) => profile.string_table.push(std::str::from_utf8(value.bytes()?).map_err(|_| malformed())?),
+            (9, value) => profile.time_nanos = value.signed()?,
+            (10, value) => profile.duration_nanos = value.signed()?,
+            (11, value) => profile.period_type = Some(value_type(value)?),
+            (12, value) => profile.period = value.signed()?,
+            _ => {}
+        }
+    }
+    let lists = &*lists;
+    let mut from = Ends::default();
+    profile.sample.extend(samples.into_iter().map(|to| {
+        let sample = Sample {
+            location_id: &lists.locations[from.locations..to.locations],
+            value: &lists.values[from.values..to.values],
+            label: &lists.labels[from.labels..to.labels],
+        };
+        from = to;
+        sample
+    }));
+    let mut from = 0;
+    profile.location.extend(locations.into_iter().map(|(location, to)| {
+        let line = &lists.lines[from..to];
+        from = to;
+        Location { line, ..location }
+    }));
+    Ok(profile)
+}
+
+impl Lists {
+    fn sample(&mut self, message: Value<'_>) -> Result<(), ImportError> {
+        for field in Wire(message.bytes()?) {
+            match field? {
+                (1, value) => value.numbers(|id| self.locations.push(id))?,
+                (2, value) => value.numbers(|number| self.values.push(number as i64))?,
+                (3, value) => {
+                    let mut label = Label::default();
+                    for field in Wire(value.bytes()?) {
+                        match field? {
+                            (1, value) => label.key = value.signed()?,
+                            (2, value) => label.str = value.signed()?,
+                            _ => {}
+                        }
+                    }
+                    self.labels.push(label);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn location(&mut self, message: Value<'_>) -> Result<Location<'static>, ImportError> {
+        let mut location = Location { id: 0, mapping_id: 0, address: 0, line: &[] };
+        for field in Wire(message.bytes()?) {
+            match field? {
+                (1, value) => location.id = value.number()?,
+                (2, value) => location.mapping_id = value.number()?,
+                (3, value) => location.address = value.number()?,
+                (4, value) => {
+                    let mut line = Line::default();
+                    for field in Wire(value.bytes()?) {
+                        match field? {
+                            (1, value) => line.function_id = value.number()?,
+                            (2, value) => line.line = value.signed()?,
+                            _ => {}
+                        }
+                    }
+                    self.lines.push(line);
+                }
+                _ => {}
+            }
+        }
+        Ok(location)
+    }
+}
+
+fn value_type(message: Value<'_>) -> Result<ValueType, ImportError> {
+    let mut value_type = ValueType::default();
+    for field in Wire(message.bytes()?) {
+        match field? {
+            (1, value) => value_type.r#type = value.signed()?,
+            (2, value) => value_type.unit = value.signed()?,
+            _ => {}
+        }
+    }
+    Ok(value_type)
+}
+
+fn function(message: Value<'_>) -> Result<Function, ImportError> {
+    let mut function = Function::default();
+    for field in Wire(message.bytes()?) {
+        match field? {
+            (1, value) => function.id = value.number()?,
+            (2, value) => function.name = value.signed()?,
+            (3, value) => function.system_name = value.signed()?,
+            (4, value) => function.filename = value.signed()?,
+            _ => {}
+        }
+    }
+    Ok(function)
+}
+
+fn mapping(message: Value<'_>) -> Result<Mapping, ImportError> {
+    // There are few of them.
+    prost::Message::decode(message.bytes()?).map_err(|e| ImportError::Malformed(e.to_string()))
+}
+
+/// The content of a field.
+#[derive(Debug, Clone, Copy)]
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// Four or eight bytes: no field of ours has them.
+    Fixed,
+}
+
+impl<'a> Value<'a> {
+    fn bytes(self) -> Result<&'a [u8], ImportError> {
+        if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(malformed()) }
+    }
+
+    fn number(self) -> Result<u64, ImportError> {
+        if let Self::Number(number) = self { Ok(number) } else { Err(malformed()) }
+    }
+
+    fn signed(self) -> Result<i64, ImportError> {
+        Ok(self.number()? as i64)
+    }
+
+    /// One number of a list, or a packed list of them.
+    fn numbers(self, mut each: impl FnMut(u64)) -> Result<(), ImportError> {
+        match self {
+            Self::Number(number) => each(number),
+            Self::Bytes(mut packed) => {
+                while !packed.is_empty() {
+                    each(varint(&mut packed).ok_or_else(malformed)?);
+                }
+            }
+            Self::Fixed => return Err(malformed()),
+        }
+        Ok(())
+    }
+}
+
+/// The fields of one serialized message, by number.
+struct Wire<'a>(&'a [u8]);
+
+impl<'a> Iterator for Wire<'a> {
+    type Item = Result<(u64, Value<'a>), ImportError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_none() {
+            self.0 = &[];
+        }
+        Some(field.ok_or_else(malformed))
+    }
+}
+
+impl<'a> Wire<'a> {
+    fn field(&mut self) -> Option<(u64, Value<'a>)> {
+        let key = varint(&mut self.0)?;
+        let value = match key & 7 {
+            0 => Value::Number(varint(&mut self.0)?),
+            1 => self.take(8).map(|_| Value::Fixed)?,
+            2 => {
+                let len = usize::try_from(varint(&mut self.0)?).ok()?;
+                Value::Bytes(self.take(len)?)
+            }
+            5 => self.take(4).map(|_| Value::Fixed)?,
+            _ => return None,
+        };
+        Some((key >> 3, value))
+    }
+
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        // Of the tenth byte one bit has room.
+        if shift == 63 && byte > 1 {
+            return None;
+        }
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn malformed() -> ImportError {
+    ImportError::Malformed("a field is not what it should be, or does not end where it should".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::*;
+
+    /// The same in the message's own type.
+    fn owned(profile: &Profile<'_>) -> super::super::Profile {
+        let sample = |sample: &Sample<'_>| super::super::Sample {
+            location_id: sample.location_id.to_vec(),
+            value: sample.value.to_vec(),
+            label: sample.label.to_vec(),
+        };
+        let location = |location: &Location<'_>| super::super::Location {
+            id: location.id,
+            mapping_id: location.mapping_id,
+            address: location.address,
+            line: location.line.to_vec(),
+        };
+        super::super::Profile {
+            sample_type: profile.sample_type.clone(),
+            sample: profile.sample.iter().map(sample).collect(),
+            mapping: profile.mapping.clone(),
+            location: profile.location.iter().map(location).collect(),
+            function: profile.function.clone(),
+            string_table: profile.string_table.iter().map(|text| (*text).to_owned()).collect(),
+            time_nanos: profile.time_nanos,
+            duration_nanos: profile.duration_nanos,
+            period_type: profile.period_type,
+            period: profile.period,
+            comment: Vec::new(),
+        }
+    }
+
+    fn any_profile() -> impl Strategy<Value = super::super::Profile> {
+        let label = (any::<i64>(), any::<i64>()).prop_map(|(key, str)| Label { key, str });
+        let sample = (
+            prop::collection::vec(any::<u64>(), 0..6),
+            prop::collection::vec(any::<i64>(), 0..3),
+            prop::collection::vec(label, 0..3),
+        )
+            .prop_map(|(location_id, value, label)| super::super::Sample { location_id, value, label });
+        let line = (any::<u64>(), any::<i64>()).prop_map(|(function_id, line)| Line { function_id, line });
+        let location = (any::<u64>(), any::<u64>(), any::<u64>(), prop::collection::vec(line, 0..3))
+            .prop_map(|(id, mapping_id, address, line)| super::super::Location { id, mapping_id, address, line });
+        let function = (any::<u64>(), any::<i64>(), any::<i64>(), any::<i64>())
+            .prop_map(|(id, name, system_name, filename)| Function { id, name, system_name, filename });
+        let mapping = (any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(id, memory_start, has_functions)| {
+            Mapping { id, memory_start, has_functions, ..Mapping::default() }
+        });
+        let value_type = (any::<i64>(), any::<i64>()).prop_map(|(r#type, unit)| ValueType { r#type, unit });
+        (
+            prop::collection::vec(value_type, 0..3),
+            prop::collection::vec(sample, 0..6),
+            prop::collection::vec(mapping, 0..3),
+            prop::collection::vec(location, 0..6),
+            prop::collection::vec(function, 0..6),
+            prop::collection::vec(".{0,8}", 0..6),
+            any::<[i64; 3]>(),
+            any::<bool>(),
+        )
+            .prop_map(
+                |(sample_type, sample, mapping, location, function, string_table, numbers, has_period)| {
+                    super::super::Profile {
+                        period_type: sample_type.first().copied().filter(|_| has_period),
+                        sample_type,
+                        sample,
+                        mapping,
+                        location,
+                        function,
+                        string_table,
+                        time_nanos: numbers[0],
+                        duration_nanos: numbers[1],
+                        period: numbers[2],
+                        comment: Vec::new(),
+                    }
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn it_reads_what_the_messages_say(profile in any_profile()) {
+            let serialized = profile.encode_to_vec();
+            let mut lists = Lists::default();
+            prop_assert_eq!(owned(&read(&serialized, &mut lists).unwrap()), profile);
+        }
+
+        /// Whatever the bytes are: no panic, and what is taken is what the messages say.
+        #[test]
+        fn damage_is_an_error_or_what_is_there(profile in any_profile(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut serialized = profile.encode_to_vec();
+            if !serialized.is_empty() {
+                let at = at.index(serialized.len());
+                serialized[at] = byte;
+            }
+            let mut lists = Lists::default();
+            if let (Ok(read), Ok(decoded)) = (read(&serialized, &mut lists), super::super::Profile::decode(&*serialized)) {
+                prop_assert_eq!(owned(&read), super::super::Profile { comment: Vec::new(), ..decoded });
+            }
+        }
+    }
+
+    #[test]
+    fn lists_that_are_not_packed_are_read_too() {
+        // Two locations and two values, one by one.
+        let sample = [0x08, 5, 0x08, 0x80, 0x01, 0x10, 7, 0x10, 9];
+        let serialized = [&[0x12, sample.len() as u8][..], &sample].concat();
+        let mut lists = Lists::default();
+        let profile = read(&serialized, &mut lists).unwrap();
+        assert_eq!((profile.sample[0].location_id, profile.sample[0].value), (&[5, 128][..], &[7, 9][..]));
+    }
+}
