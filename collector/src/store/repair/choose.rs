@@ -156,3 +156,82 @@ fn horizons(listed: &BTreeMap<u32, Vec<Family>>) -> BTreeMap<u32, u64> {
     }
     horizons
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000;
+
+    /// A segment of a level that holds commits of some hours.
+    fn segment(name: &str, level: u32, hours: &[(u64, std::ops::RangeInclusive<u64>)]) -> SegmentFooter {
+        let mut content = Content::default();
+        for (hour, commits) in hours {
+            commits.clone().for_each(|commit| content.add(&Content::of(hour * HOUR, commit, name)));
+        }
+        let (family, content) = (name.to_owned(), content.to_blocks());
+        SegmentFooter { segment: name.to_owned(), level, family, last: true, content, ..SegmentFooter::default() }
+    }
+
+    /// Names of what is listed, with a `*` where it is rolled up.
+    fn listed(segments: &[SegmentFooter]) -> (Vec<String>, Chosen) {
+        let footers: Vec<&SegmentFooter> = segments.iter().collect();
+        let chosen = choose(&footers, (&Content::default(), &Content::default()));
+        let name = |(at, rolled): &(usize, bool)| segments[*at].segment.clone() + if *rolled { "*" } else { "" };
+        let mut names: Vec<String> = chosen.listed.iter().map(name).collect();
+        names.sort();
+        (names, chosen)
+    }
+
+    #[test]
+    fn what_was_merged_counts_instead_of_what_it_was_merged_of() {
+        let segments =
+            [segment("a", 1, &[(0, 1..=2)]), segment("b", 1, &[(0, 3..=4)]), segment("ab", 1, &[(0, 1..=4)])];
+        let (names, chosen) = listed(&segments);
+        assert_eq!((names, chosen.replaced.len(), chosen.in_doubt.len()), (vec!["ab".to_owned()], 2, 0));
+    }
+
+    #[test]
+    fn what_a_coarser_level_holds_too_is_rolled_up() {
+        let segments = [
+            segment("fine", 1, &[(0, 1..=2)]),
+            segment("new", 1, &[(1, 3..=3)]),
+            segment("coarse", 2, &[(0, 1..=2)]),
+            segment("coarsest", 3, &[(0, 1..=2)]),
+        ];
+        assert_eq!(listed(&segments).0, ["coarse*", "coarsest", "fine*", "new"]);
+    }
+
+    /// A merge of what is in the next level and what was to be: the next level lost the rest.
+    #[test]
+    fn a_coarser_one_that_holds_half_of_a_segment_is_made_again() {
+        let segments = [segment("fine", 1, &[(0, 1..=4)]), segment("half", 2, &[(0, 1..=2)])];
+        let (names, chosen) = listed(&segments);
+        assert_eq!((names, chosen.replaced), (vec!["fine".to_owned()], vec![1]));
+        // Where nobody else has what it holds, it stays, and the other one cannot count beside it.
+        let segments = [segment("fine", 1, &[(0, 1..=4)]), segment("half", 2, &[(0, 1..=2), (1, 5..=6)])];
+        let (names, chosen) = listed(&segments);
+        assert_eq!((names, chosen.in_doubt), (vec!["half".to_owned()], vec![0]));
+    }
+
+    #[test]
+    fn a_level_is_complete_from_when_on_it_has_what_coarser_ones_have() {
+        let segments = [
+            segment("fine", 1, &[(2, 5..=6)]),
+            segment("coarse", 2, &[(0, 1..=2), (1, 3..=4), (2, 5..=6)]),
+            segment("unrolled", 1, &[(3, 7..=7)]),
+        ];
+        let (names, chosen) = listed(&segments);
+        assert_eq!(names, ["coarse", "fine*", "unrolled"]);
+        assert_eq!(chosen.horizons, BTreeMap::from([(1, 2 * HOUR)]));
+    }
+
+    /// Of two segments that hold something together only one is there: what they were made of has all of it.
+    #[test]
+    fn half_a_family_counts_only_where_there_is_nothing_better() {
+        let half = SegmentFooter { last: false, ..segment("half", 2, &[(0, 1..=2)]) };
+        let (names, _) = listed(&[half.clone(), segment("fine", 1, &[(0, 1..=2)])]);
+        assert_eq!(names, ["fine"]);
+        assert_eq!(listed(&[half]).0, ["half"]);
+    }
+}
