@@ -38,6 +38,8 @@ pub(crate) fn take_turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+type Keep = Box<dyn FnMut(&RawSample<'_>) + Send>;
+
 impl Sampling {
     fn start(hz: u32) -> Self {
         Self::start_as(hz, Session::start_with)
@@ -48,7 +50,7 @@ impl Sampling {
         Self::start_as(hz, Session::resting)
     }
 
-    fn start_as(hz: u32, start: fn(u32, Box<dyn FnMut(&RawSample<'_>) + Send>) -> Session) -> Self {
+    fn start_as(hz: u32, start: fn(u32, Keep) -> Session) -> Self {
         let turn = take_turn();
         let (send, samples) = channel();
         let keep = move |sample: &RawSample<'_>| {

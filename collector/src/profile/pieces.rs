@@ -216,7 +216,7 @@ mod tests {
             let mut at = start;
             for piece in &pieces {
                 assert_eq!(piece.start_ms, at);
-                assert!(length.is_none_or(|length| at == start || at % length == 0), "{duration} ms");
+                assert!(length.is_none_or(|length| at == start || at.is_multiple_of(length)), "{duration} ms");
                 at += u64::from(piece.duration_ms);
             }
             assert_eq!(at, start + duration, "{duration} ms");

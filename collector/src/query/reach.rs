@@ -53,7 +53,9 @@ impl QueryEngine {
         self.run(deadline, move |store, limits, cancel| {
             let wish = Wish::points(before, Some(1), 1, true);
             let plan = sources.plan(store, &earlier, wish, &SUM_TABLES, limits, cancel)?;
-            let reaching = plan.covering.iter().filter(|received| received.until_ms > until_ms);
+            // What a coarse window covers may lie wholly behind the start of the range.
+            let reaching =
+                plan.covering.iter().filter(|received| received.from_ms < until_ms && received.until_ms > until_ms);
             Ok(reaching.map(|received| (received.from_ms, received.until_ms)).max())
         })
         .await

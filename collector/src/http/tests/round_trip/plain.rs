@@ -154,7 +154,7 @@ impl Plain {
             Sample { stack, values, labels, numbers: BTreeMap::new() }
         };
         let samples = all(2).map(sample).collect();
-        let duration_nanos = all(10).last().map_or(0, |value| value.number() as i64);
+        let duration_nanos = all(10).next_back().map_or(0, |value| value.number() as i64);
         Self { types, samples, duration_nanos }
     }
 }
