@@ -401,7 +401,8 @@ async fn what_one_collector_symbolized_the_others_name_too() {
     // A table that was lost from the bucket is asked for again.
     fs::remove_file(files.join(format!("{}.symcache", ids[0]))).unwrap();
     store.bucket().unwrap().beside("symbols").delete(&format!("{}.names", ids[0])).unwrap();
-    let again = Symbols::beside(&*place.beside().unwrap().open().await, test_worker()).unwrap();
+    let third = place.beside().unwrap();
+    let again = Symbols::beside(&*third.open().await, test_worker()).unwrap();
     share::exchange(&again).await.unwrap();
     assert!(functions(&resolve(&again, ids[0], addresses_of(plain, "outer").start)).is_empty());
     assert_eq!(again.wanted(&[module(ids[0], "basket")]), [ids[0]]);
