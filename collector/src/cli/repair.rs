@@ -19,10 +19,10 @@ pub(super) struct Args {
     #[arg(long, env = "TEPHRA_CATALOG", hide_env_values = true, value_name = "URL", requires = "bucket", value_parser = Postgres::parse)]
     catalog: Option<Postgres>,
     /// Bucket that holds the segments, such as s3://bucket/prefix; no collector may be using it
-    #[arg(long, env = "TEPHRA_BUCKET", value_name = "URL", requires = "catalog")]
+    #[arg(long, env = "TEPHRA_BUCKET", hide_env_values = true, value_name = "URL", requires = "catalog")]
     bucket: Option<String>,
     /// URL of the bucket's server, when it is not Amazon's
-    #[arg(long, env = "TEPHRA_S3_ENDPOINT", value_name = "URL", requires = "bucket")]
+    #[arg(long, env = "TEPHRA_S3_ENDPOINT", hide_env_values = true, value_name = "URL", requires = "bucket")]
     s3_endpoint: Option<String>,
 }
 
