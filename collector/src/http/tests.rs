@@ -11,9 +11,11 @@ mod headers;
 mod imports;
 mod kept;
 mod round_trip;
+mod same_answers;
 mod uploads;
 mod walk;
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -68,7 +70,17 @@ impl Lab {
     }
 
     pub(super) async fn with_options(limits: QueryLimits, options: Options) -> Self {
-        let place = TestPlace::new().await;
+        Self::at(TestPlace::new().await, limits, options).await
+    }
+
+    /// On a folder that `fill` puts data into, also where other tests have servers.
+    pub(super) async fn on_folder(fill: impl FnOnce(&Path)) -> Self {
+        let place = TestPlace::folder();
+        fill(place.data());
+        Self::at(place, QueryLimits::default(), crate::store::testing::options()).await
+    }
+
+    async fn at(place: TestPlace, limits: QueryLimits, options: Options) -> Self {
         let store = place.open_with(options).await;
         let symbols = Symbols::open(place.data(), Worker::this_program().unwrap()).unwrap();
         let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
@@ -124,7 +136,11 @@ pub(super) fn turn_ms() -> u64 {
 
 /// Thirty windows before and thirty after the moment at which `tax::rate_for` starts to cost five times as much.
 pub(super) fn regression(service: &str) -> Vec<TestWindow> {
-    let turn = turn_ms();
+    regression_at(service, turn_ms())
+}
+
+/// The same, with the moment given.
+pub(super) fn regression_at(service: &str, turn: u64) -> Vec<TestWindow> {
     (0..60u64)
         .map(|i| {
             let jitter = |salt: u64| (i * 7 + salt * 13) % 11;

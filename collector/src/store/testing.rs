@@ -48,12 +48,17 @@ impl Servers {
 }
 
 impl TestPlace {
-    pub(crate) async fn new() -> Self {
+    /// A folder, whatever the environment names.
+    pub(crate) fn folder() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        let Some(servers) = Servers::from_environment() else {
-            return Self { _dir: dir, objects: data.join("segments"), place: Place::Folder(data) };
-        };
+        Self { _dir: dir, objects: data.join("segments"), place: Place::Folder(data) }
+    }
+
+    pub(crate) async fn new() -> Self {
+        let Some(servers) = Servers::from_environment() else { return Self::folder() };
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
         let name = format!("test_{}", hex(&unique_bytes()));
         sqlx::any::install_default_drivers();
         let pool = sqlx::AnyPool::connect(&servers.postgres).await.unwrap();
