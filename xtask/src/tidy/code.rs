@@ -1,5 +1,7 @@
 //! Rust files as the rules see them: comments, strings and characters blanked out, and the part that only tests use told apart.
 
+use std::collections::BTreeSet;
+
 /// A file of Rust.
 #[derive(Debug)]
 pub(super) struct RustFile {
@@ -40,6 +42,23 @@ fn test_modules(code: &str) -> Vec<String> {
         (pair[0] == TEST_ONLY).then(|| name.to_owned())
     };
     lines.windows(2).filter_map(named).collect()
+}
+
+/// Paths, without `.rs`, of modules that are only there in tests.
+pub(super) fn test_paths(files: &[RustFile]) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    for file in files {
+        let (folder, name) = file.path.trim_end_matches(".rs").rsplit_once('/').unwrap_or(("", &file.path));
+        let home = if matches!(name, "mod" | "lib" | "main") { folder.to_owned() } else { format!("{folder}/{name}") };
+        paths.extend(file.test_modules.iter().map(|module| format!("{home}/{module}")));
+    }
+    paths
+}
+
+/// Whether a file is, or is inside of, one of the modules that [`test_paths`] names.
+pub(super) fn is_test_only(path: &str, tests: &BTreeSet<String>) -> bool {
+    let whole = path.trim_end_matches(".rs");
+    tests.iter().any(|test| whole.strip_prefix(test).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 /// Replaces comments, strings and character literals by blanks; line breaks stay.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Breach;
-use super::code::RustFile;
+use super::code::{RustFile, is_test_only, test_paths};
 
 /// The collector's modules from the bottom to the top: each may name those in the rows above its own, and its own.
 const FLOORS: &[&[&str]] = &[
@@ -43,11 +43,7 @@ const PACKAGES: &[(&str, &[&str])] = &[
 /// Names modules of the collector that import upwards.
 pub(super) fn check_modules(files: &[RustFile]) -> Vec<Breach> {
     let tests = test_paths(files);
-    let is_test = |path: &str| {
-        let whole = path.trim_end_matches(".rs");
-        tests.iter().any(|test| whole == test || whole.starts_with(&format!("{test}/")))
-    };
-    let ours = files.iter().filter(|file| file.path.starts_with(COLLECTOR) && !is_test(&file.path));
+    let ours = files.iter().filter(|file| file.path.starts_with(COLLECTOR) && !is_test_only(&file.path, &tests));
     ours.flat_map(check_file).collect()
 }
 
@@ -86,17 +82,6 @@ fn named_modules(line: &str) -> impl Iterator<Item = &str> {
         let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
         (end > 0).then(|| &rest[..end])
     })
-}
-
-/// Paths, without `.rs`, of modules that are only there in tests.
-fn test_paths(files: &[RustFile]) -> BTreeSet<String> {
-    let mut paths = BTreeSet::new();
-    for file in files {
-        let (folder, name) = file.path.trim_end_matches(".rs").rsplit_once('/').unwrap_or(("", &file.path));
-        let home = if matches!(name, "mod" | "lib" | "main") { folder.to_owned() } else { format!("{folder}/{name}") };
-        paths.extend(file.test_modules.iter().map(|module| format!("{home}/{module}")));
-    }
-    paths
 }
 
 /// Names packages that depend on one of ours which they should not know. `metadata` is `cargo metadata`'s answer.

@@ -4,16 +4,22 @@
 //! |---|---|
 //! | [`code`] | Rust files without their comments and strings, so that words are found only where they are code |
 //! | [`imports`] | which module of the collector may name which, and which package may depend on which |
-//! | [`places`] | where `unsafe` may stand, and who may name zstd |
+//! | [`circles`] | files that need each other, against the few that are meant to; [`paths`] finds what a file names |
+//! | [`places`] | where `unsafe` may stand, who may name zstd, what the pure model of profiles may not name |
 //! | [`openings`] | every file opens with what it is for |
+//! | [`documents`] | documents name files that exist |
 //! | [`licences`] | licences and sources of everything that is linked in, against `deny.toml`; `THIRD-PARTY.md` is up to date |
 
+mod circles;
 mod code;
+mod documents;
 mod imports;
 mod licences;
 mod openings;
+mod paths;
 mod places;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::process::Command;
 
@@ -63,8 +69,10 @@ pub(crate) fn run(args: &[&str]) -> Result {
         .map(|(path, text)| RustFile::new(path, text))
         .collect();
     let mut breaches = openings::check(&texts);
+    breaches.extend(documents::check(&tracked(&["*.md"])?, &names(&[])?));
     breaches.extend(imports::check_modules(&rust));
     breaches.extend(imports::check_packages(&metadata));
+    breaches.extend(circles::check(&rust));
     breaches.extend(places::check(&rust));
     breaches.extend(licences::check(&metadata)?);
     for breach in &breaches {
@@ -78,11 +86,15 @@ pub(crate) fn run(args: &[&str]) -> Result {
 
 /// Files that git tracks, with their text.
 fn tracked(patterns: &[&str]) -> Result<Vec<(String, String)>> {
-    let listed = run_quietly(Command::new("git").arg("ls-files").args(patterns).current_dir(root()))?;
-    let existing = |path: &&str| root().join(path).is_file();
-    let read = |path: &str| -> Result<(String, String)> {
-        let text = std::fs::read(root().join(path)).map_err(|e| format!("{path}: {e}"))?;
-        Ok((path.to_owned(), String::from_utf8_lossy(&text).into_owned()))
+    let read = |path: String| -> Result<(String, String)> {
+        let text = std::fs::read(root().join(&path)).map_err(|e| format!("{path}: {e}"))?;
+        Ok((path, String::from_utf8_lossy(&text).into_owned()))
     };
-    listed.lines().filter(existing).map(read).collect()
+    names(patterns)?.into_iter().map(read).collect()
+}
+
+/// Paths, from the repository's root, of files that git tracks and that are still there.
+fn names(patterns: &[&str]) -> Result<BTreeSet<String>> {
+    let listed = run_quietly(Command::new("git").arg("ls-files").args(patterns).current_dir(root()))?;
+    Ok(listed.lines().filter(|path| root().join(path).is_file()).map(str::to_owned).collect())
 }

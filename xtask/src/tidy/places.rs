@@ -1,11 +1,11 @@
-//! Words that may stand in few places: `unsafe`, and the name of the zstd crate.
+//! Words that may stand in few places: `unsafe`, the name of the zstd crate, and, in the pure part of the collector, whatever is not pure.
 
 use super::Breach;
 use super::code::RustFile;
 
-/// A word with the only places where production code may have it.
+/// Words with the only places where production code may have them.
 struct Rule {
-    word: &'static str,
+    words: &'static [&'static str],
     /// Beginnings of paths.
     within: &'static [&'static str],
     allowed: &'static [&'static str],
@@ -14,16 +14,34 @@ struct Rule {
 
 const RULES: &[Rule] = &[
     Rule {
-        word: "unsafe",
+        words: &["unsafe"],
         within: &["agent/", "collector/", "proto/", "web/", "xtask/"],
         allowed: &["agent/src/sampler/", "agent/src/heap/", "agent/tests/", "collector/tests/"],
         why: "all unsafe code of the project lives in the agent's sampler and heap profiler: give them a safe function to call",
     },
     Rule {
-        word: "zstd",
+        words: &["zstd"],
         within: &["agent/src/", "collector/src/", "proto/src/", "web/src/"],
         allowed: &["proto/src/codec.rs"],
         why: "only the codec may name zstd, so that nothing is inflated without a cap: call tephra_proto::codec",
+    },
+    Rule {
+        words: &["Instant", "SystemTime", "async", "await", "clock", "fs", "net", "thread", "tokio"],
+        within: &["collector/src/profile/"],
+        allowed: &[],
+        why: "the model of profiles is pure: no I/O, no clock, not async: let whoever calls it do that",
+    },
+    Rule {
+        words: &["fs"],
+        within: &["collector/src/"],
+        allowed: &[
+            "collector/src/backup/",
+            "collector/src/cli/",
+            "collector/src/serve/process.rs",
+            "collector/src/store/",
+            "collector/src/symbols/",
+        ],
+        why: "only the store, symbols, backups and commands touch files: ask one of them",
     },
 ];
 
@@ -36,8 +54,11 @@ fn breaches_of(rule: &Rule, file: &RustFile) -> Vec<Breach> {
     if !begins(rule.within) || begins(rule.allowed) || file.path.contains("/tests") {
         return Vec::new();
     }
-    let lines = file.production_lines().filter(|(_, line)| has_word(line, rule.word));
-    lines.map(|(line, _)| Breach::new(&file.path, line, format!("`{}` here: {}", rule.word, rule.why))).collect()
+    let found = file.production_lines().filter_map(|(number, line)| {
+        let word = rule.words.iter().find(|word| has_word(line, word))?;
+        Some(Breach::new(&file.path, number, format!("`{word}` here: {}", rule.why)))
+    });
+    found.collect()
 }
 
 fn has_word(line: &str, word: &str) -> bool {
@@ -58,6 +79,19 @@ mod tests {
         assert_eq!(named("agent/src/worker.rs", "unsafe impl Send for X {}\n"), 1);
         assert_eq!(named("agent/src/sampler/signal.rs", "unsafe { g() }\n"), 0);
         assert_eq!(named("collector/src/http/guard.rs", "const A: &str = \"unsafe-inline\"; // unsafe\n"), 0);
+    }
+
+    #[test]
+    fn what_is_not_pure_in_the_model_of_profiles_is_named() {
+        assert_eq!(named("collector/src/profile/tree.rs", "let now = Instant::now();\nuse std::net;\n"), 2);
+        assert_eq!(named("collector/src/profile/tree.rs", "fn merge(tree: &Tree) -> Tree {}\n"), 0);
+        assert_eq!(named("collector/src/query/mod.rs", "let now = Instant::now();\n"), 0);
+    }
+
+    #[test]
+    fn files_are_touched_in_few_rooms() {
+        assert_eq!(named("collector/src/http/pages.rs", "use std::fs;\n"), 1);
+        assert_eq!(named("collector/src/store/disk.rs", "use std::fs;\n"), 0);
     }
 
     #[test]
