@@ -52,18 +52,18 @@ pub(crate) fn need_emulator() -> std::result::Result<(), String> {
 }
 
 /// Lints the agent and all its tests.
-pub(crate) fn check() -> Result {
-    step("the agent on AArch64: lints", || {
-        let agent = ["clippy", "--locked", "--package", "tephra-agent", "--all-targets", "--target", TARGET];
-        tools::run(for_target(cargo().args(agent).args(["--", "--deny", "warnings"])))
-    })
+pub(crate) fn lints() -> Command {
+    let mut command = cargo();
+    command.args(["clippy", "--release", "--locked", "--package", "tephra-agent", "--all-targets", "--target", TARGET]);
+    for_target(command.args(["--", "--deny", "warnings"]));
+    command
 }
 
 /// `cargo xtask aarch64`: lints, and then the agent's unit tests under the emulator, threads, timers and signals included.
 pub(crate) fn run() -> Result {
     need_compiler()?;
     need_emulator()?;
-    check()?;
+    step("the agent on AArch64: lints", || tools::run(&mut lints()))?;
     step("the agent on AArch64: unit tests, emulated", || {
         let agent = ["test", "--locked", "--package", "tephra-agent", "--lib", "--target", TARGET, "--"];
         let skipped = UNFIT.iter().flat_map(|name| ["--skip", name]);

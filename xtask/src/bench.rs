@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::tools::{self, cargo, npm, run_quietly, target_dir};
+use crate::tools::{self, RELEASED, cargo, npm, run_quietly, target_dir};
 use crate::{Result, binaries, web};
 
 /// Runs the named benchmarks, or all of them; of `agent` and `store` also single parts, such as `agent rest`.
@@ -47,8 +47,9 @@ pub(crate) fn run(args: &[&str]) -> Result {
 
 /// The heap profiler's cost, over jemalloc too, and beside another sampler where that can be built.
 fn heap() -> Result<Vec<Value>> {
-    let features = if std::env::var_os("LIBCLANG_PATH").is_some() { "jemalloc,libdd" } else { "jemalloc" };
-    rust_with("bench-heap", &["--features", features], &[], &[])
+    let beside: &[&str] =
+        if std::env::var_os("LIBCLANG_PATH").is_some() { &["--features", "tephra-tests/libdd"] } else { &[] };
+    rust_with("bench-heap", beside, &[], &[])
 }
 
 fn rust(program: &str, parts: &[&str], env: &[(&str, &std::ffi::OsStr)]) -> Result<Vec<Value>> {
@@ -56,8 +57,7 @@ fn rust(program: &str, parts: &[&str], env: &[(&str, &std::ffi::OsStr)]) -> Resu
 }
 
 fn rust_with(program: &str, options: &[&str], parts: &[&str], env: &[(&str, &std::ffi::OsStr)]) -> Result<Vec<Value>> {
-    let build = ["build", "--release", "--locked", "--quiet", "-p", "tephra-tests", "--bin", program];
-    tools::run(cargo().args(build).args(options))?;
+    tools::run(cargo().arg("build").args(RELEASED).args(options).args(["--quiet", "--bin", program]))?;
     let mut command = Command::new(target_dir().join("release").join(program));
     read(&run_quietly(command.args(parts).envs(env.iter().copied()))?)
 }

@@ -1,10 +1,11 @@
 //! Release builds of all that the demo and the whole-system tests run: the collector, and two releases of the shop.
 //!
-//! Exactly as a user would build them: `cargo build --release`, with the stock profile.
+//! As a user would build them: `cargo build --release`, with the stock profile. They are selected from the whole workspace, so that tests
+//! and benchmarks stand on the same dependencies.
 
 use std::path::{Path, PathBuf};
 
-use crate::tools::{cargo, run, step, target_dir};
+use crate::tools::{RELEASED, cargo, run, step, target_dir};
 use crate::{Result, web};
 
 /// Where the copies are: cargo's own folder holds one release of the shop at a time.
@@ -39,17 +40,15 @@ pub(crate) fn release() -> Result<Binaries> {
     Ok(Binaries { folder })
 }
 
-/// Always both packages at once: building them one by one would build what they share twice, with different features.
+const SHOP: [&str; 3] = ["shop-gateway", "shop-checkout", "shop-load"];
+
 fn build(more: &[&str]) -> Result {
-    run(cargo()
-        .args(["build", "--release", "--locked", "--quiet", "-p", "tephra-collector", "-p", "tephra-shop"])
-        .args(more))
+    let programs = SHOP.iter().chain(&["tephra"]).flat_map(|program| ["--bin", program]);
+    run(cargo().arg("build").args(RELEASED).arg("--quiet").args(programs).args(more))
 }
 
 fn place_shop(built: &Path, folder: &Path) -> Result {
-    ["shop-gateway", "shop-checkout", "shop-load"]
-        .iter()
-        .try_for_each(|program| place(&built.join(program), &folder.join(program)))
+    SHOP.iter().try_for_each(|program| place(&built.join(program), &folder.join(program)))
 }
 
 /// Replaces rather than overwrites: the old one may be running.

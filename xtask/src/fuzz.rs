@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
-use crate::tools::{self, cargo, need_packages, root, step, target_dir};
+use crate::tools::{self, TESTED, cargo, need_packages, root, step, target_dir};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -35,14 +35,20 @@ pub(crate) fn run(args: &[&str]) -> Result {
     attack(seconds)
 }
 
+/// How many doors there are: each is attacked for as long as it is told.
+pub(crate) fn doors() -> Result<u32> {
+    Ok(u32::try_from(std::fs::read_dir(root().join("collector/fuzz/fuzz_targets"))?.count())?)
+}
+
 /// Attacks every door for so long. What breaks one is left beside the corpus, and named.
 pub(crate) fn attack(seconds: u32) -> Result {
     let folder = target_dir().join("fuzz");
     let (corpora, found) = (folder.join("corpus"), folder.join("found"));
     std::fs::create_dir_all(&found)?;
     step("undamaged inputs for fuzzing", || {
-        let hostile = ["test", "--locked", "--quiet", "--package", "tephra-collector", "--test", "hostile"];
-        tools::run(cargo().args(hostile).env("TEPHRA_FUZZ_SEEDS", &corpora))
+        let mut hostile = cargo();
+        hostile.arg("test").args(TESTED).args(["--quiet", "--test", "hostile"]);
+        tools::run(hostile.env("TEPHRA_FUZZ_SEEDS", &corpora))
     })?;
     let doors = build(&folder)?;
     for (name, program) in doors {

@@ -1,4 +1,4 @@
-//! The repository's own commands: `cargo xtask demo`, `test`, `web`, `bench`, `dev`, `binaries`.
+//! The repository's own commands: `cargo xtask demo`, `check`, `test`, `web`, `bench`, `dev` and more.
 //!
 //! Everything a person or a pipeline does with this repository goes through here, so both do the same.
 
@@ -6,6 +6,8 @@ mod aarch64;
 mod api;
 mod bench;
 mod binaries;
+mod check;
+mod ci;
 mod demo;
 mod dev;
 mod fuzz;
@@ -17,6 +19,7 @@ mod soak;
 mod stop;
 mod test;
 mod tidy;
+mod timings;
 mod tools;
 mod web;
 
@@ -29,7 +32,9 @@ const USAGE: &str = "\
 cargo xtask <command>
 
   demo [--check] [--port N]        a shop under load with a bad release, and links to look at it; --check judges by itself
+  check                            the inner loop: format, lints, and the unit tests of what changed since the main branch
   test                             every test: Rust, web, whole system, browser
+  ci                               all that a change must pass: format, lints, demo --check, test; and where the time went
   tidy [--write]                   what the documentation promises about the structure; --write: THIRD-PARTY.md as it is now
   web                              builds the view into web/dist
   bench [agent|store|web] [--json] measures what the design promises; `bench agent rest`, `bench store http=10`: parts of it
@@ -46,7 +51,9 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.split_first() {
         Some((&"demo", rest)) => demo::run(rest),
+        Some((&"check", [])) => check::run(),
         Some((&"test", [])) => test::run(),
+        Some((&"ci", [])) => ci::run(),
         Some((&"tidy", rest)) => tidy::run(rest),
         Some((&"web", [])) => web::build(),
         Some((&"bench", rest)) => bench::run(rest),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use crate::Result;
-use crate::tools::{cargo, find, run_quietly, step};
+use crate::tools::{find, run_quietly, step};
 
 /// Both, running. They end with their standard input, so also when we are killed.
 #[derive(Debug)]
@@ -16,13 +16,9 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Starts them.
-    pub(crate) fn start() -> Result<Self> {
-        let mut process = cargo()
-            .args(["run", "--quiet", "--locked", "--package", "tephra-tests", "--bin", "store-servers"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+    /// Starts them: `program` is `store-servers` of the whole-system tests.
+    pub(crate) fn start(mut program: Command) -> Result<Self> {
+        let mut process = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut environment = Vec::new();
         let lines = process.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
         for line in lines {

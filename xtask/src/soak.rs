@@ -5,15 +5,15 @@ mod demo;
 
 use std::process::{Command, Stdio};
 
-use crate::Result;
-use crate::tools::{self, cargo, step};
+use crate::tools::{self, WORKSPACE, cargo, step};
+use crate::{Result, fuzz};
 
-/// Package, and the arguments that name the tests. Each gets an equal share of the time.
+/// What is shown, and the arguments that name the tests. Each gets an equal share of the time.
 const SOAKS: &[(&str, &[&str])] = &[
-    ("labels hold in a storm of signals", &["-p", "tephra-agent", "--test", "labels", "storm"]),
-    ("the agent does its process no harm", &["-p", "tephra-agent", "--test", "hazards"]),
-    ("collectors are killed", &["-p", "tephra-tests", "--test", "durability"]),
-    ("one of two collectors is killed", &["-p", "tephra-tests", "--test", "scale_out", "in_mid_load"]),
+    ("labels hold in a storm of signals", &["--test", "labels", "storm"]),
+    ("the agent does its process no harm", &["--test", "hazards"]),
+    ("collectors are killed", &["--test", "durability"]),
+    ("one of two collectors is killed", &["--test", "scale_out", "in_mid_load"]),
 ];
 
 /// Runs all of them, one after the other; the first that fails ends it.
@@ -25,7 +25,9 @@ pub(crate) fn run(args: &[&str]) -> Result {
     }
     let &["--minutes", minutes] = args else { return Err("soak takes --minutes N or demo=N".into()) };
     let minutes: u64 = minutes.parse().map_err(|_| format!("{minutes:?} is no number of minutes"))?;
-    let share = minutes * 60 / SOAKS.len() as u64;
+    // The fuzzers take one share more.
+    let share = minutes * 60 / (SOAKS.len() as u64 + 1);
+    fuzz::need_compiler()?;
     for (what, tests) in SOAKS {
         step(what, || {
             let seconds = share / count(tests)?.max(1);
@@ -35,12 +37,12 @@ pub(crate) fn run(args: &[&str]) -> Result {
             tools::run(&mut command)
         })?;
     }
-    Ok(())
+    fuzz::attack(u32::try_from(share)? / fuzz::doors()?)
 }
 
 fn test(tests: &[&str]) -> Command {
     let mut command = cargo();
-    command.args(["test", "--release", "--locked", "--quiet"]).args(tests).arg("--");
+    command.arg("test").args(WORKSPACE).args(["--release", "--quiet"]).args(tests).arg("--");
     command
 }
 

@@ -4,10 +4,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::Result;
+use crate::{Result, timings};
 
 /// The view's build needs this much of Node.
 const NODE_MAJOR_MIN: u32 = 20;
+
+/// Selects the whole workspace with one set of features. Whoever selects a single package instead gets other features in what it shares
+/// with the rest, and compiles all of that again.
+pub(crate) const WORKSPACE: &[&str] = &["--workspace", "--locked", "--features", "tephra-tests/jemalloc"];
+
+/// Programs of the workspace in release, which are to be named. With an example, because cargo leaves out the features that tests ask for
+/// unless something is built that may use them, and then dependencies would be compiled once for programs and once for tests.
+pub(crate) const RELEASED: &[&str] =
+    &["--release", "--workspace", "--locked", "--features", "tephra-tests/jemalloc", "--example", "plain_threads"];
+
+/// The workspace as tests and lints build it: dependencies are those of the release builds, and so compiled once.
+pub(crate) const TESTED: &[&str] =
+    &["--config", ".cargo/tests.toml", "--release", "--workspace", "--locked", "--features", "tephra-tests/jemalloc"];
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
@@ -62,9 +75,10 @@ pub(crate) fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T>
     eprintln!("· {what}");
     let start = Instant::now();
     let done = work()?;
-    let took = start.elapsed().as_secs_f64();
-    if took >= 1.0 {
-        eprintln!("  {took:.0} s");
+    let took = start.elapsed();
+    timings::record(what, took);
+    if took.as_secs() >= 1 {
+        eprintln!("  {:.0} s", took.as_secs_f64());
     }
     Ok(done)
 }
@@ -130,7 +144,8 @@ pub(crate) fn need_chromium() -> Result<PathBuf> {
     chromium().ok_or_else(|| "the browser tests need Chromium: install it, or name one in CHROMIUM=/path/to/it".into())
 }
 
-fn describe(command: &Command) -> String {
+/// The command as one would type it.
+pub(crate) fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -2,6 +2,7 @@
 //! either; `cargo xtask test` runs them on both.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,6 +48,16 @@ impl Servers {
     }
 }
 
+/// Notes, where the environment says in which file, that this test opens a store: those are run again on the servers.
+fn note_this_test() {
+    let Some(list) = std::env::var_os("TEPHRA_TEST_STORES") else { return };
+    let thread = std::thread::current();
+    let name = thread.name().filter(|name| name.contains("::"));
+    let name = name.expect("a test makes its place itself: its thread has its name");
+    let mut list = fs::OpenOptions::new().create(true).append(true).open(list).unwrap();
+    list.write_all(format!("{name}\n").as_bytes()).unwrap();
+}
+
 impl TestPlace {
     /// A folder, whatever the environment names.
     pub(crate) fn folder() -> Self {
@@ -56,6 +67,7 @@ impl TestPlace {
     }
 
     pub(crate) async fn new() -> Self {
+        note_this_test();
         let Some(servers) = Servers::from_environment() else { return Self::folder() };
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
