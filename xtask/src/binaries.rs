@@ -9,7 +9,7 @@ use crate::tools::{RELEASED, cargo, run, step, target_dir};
 use crate::{Result, web};
 
 /// Where the copies are: cargo's own folder holds one release of the shop at a time.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Binaries {
     /// Holds `tephra`, `v1/shop-*` and `v2/shop-*`.
     pub(crate) folder: PathBuf,

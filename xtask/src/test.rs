@@ -12,9 +12,10 @@ use std::process::Command;
 pub(crate) use programs::Programs;
 use side_by_side::Job;
 
+use crate::binaries::{self, Binaries};
 use crate::servers::{self, Servers};
 use crate::tools::{self, TESTED, cargo, need_chromium, npm, step, target_dir};
-use crate::{Result, aarch64, binaries, open_data, tidy, web};
+use crate::{Result, aarch64, open_data, tidy, web};
 
 /// Tests that weigh CPU time against samples of it: they need the machine to themselves, other tests beside them make them
 /// see a sampler that is always late.
@@ -70,25 +71,43 @@ impl Means {
     }
 }
 
-/// Runs everything and fails at the end, naming what failed. What this machine cannot run is named too.
+/// All that tests need, there and built.
+pub(crate) struct Prepared {
+    means: Means,
+    binaries: Binaries,
+    programs: Programs,
+}
+
+/// `cargo xtask test`.
 pub(crate) fn run() -> Result {
     step("the structure", || tidy::run(&[]))?;
-    let binaries = binaries::release()?;
+    prepare(binaries::release()?)?.run()
+}
+
+/// Sets up what tests of these binaries need, and builds all tests.
+pub(crate) fn prepare(binaries: Binaries) -> Result<Prepared> {
     // What is missing comes over the network, which leaves the processors to the build.
     let (means, programs) = std::thread::scope(|scope| {
         let means = scope.spawn(Means::gather);
         let programs = step("building every test", || Programs::build(&[TESTED]));
         (means.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked)), programs)
     });
-    let (means, programs) = (means?, programs?);
-    step("the sampler's accuracy", || tools::run(programs.test(AGENT)?.args([ACCURACY, "--test-threads=1"])))?;
-    let servers = means.postgres.is_ok().then(|| Servers::start(programs.other("store-servers")?)).transpose()?;
-    let mut jobs = rust_tests(&programs, &means, &binaries.folder, servers.as_ref())?;
-    jobs.push(by_cargo(&means));
-    jobs.push(view());
-    let outcome = step("all tests", || side_by_side::run(jobs, PLACES));
-    means.tell_skipped();
-    outcome
+    Ok(Prepared { means: means?, binaries, programs: programs? })
+}
+
+impl Prepared {
+    /// Runs everything and fails at the end, naming what failed. What this machine cannot run is named too.
+    pub(crate) fn run(&self) -> Result {
+        let Self { means, binaries, programs } = self;
+        step("the sampler's accuracy", || tools::run(programs.test(AGENT)?.args([ACCURACY, "--test-threads=1"])))?;
+        let servers = means.postgres.is_ok().then(|| Servers::start(programs.other("store-servers")?)).transpose()?;
+        let mut jobs = rust_tests(programs, means, &binaries.folder, servers.as_ref())?;
+        jobs.push(by_cargo(means));
+        jobs.push(view());
+        let outcome = step("all tests", || side_by_side::run(jobs, PLACES));
+        means.tell_skipped();
+        outcome
+    }
 }
 
 /// Each test program of the workspace, those that take long first.

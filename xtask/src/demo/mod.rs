@@ -7,12 +7,14 @@ mod pages;
 mod story;
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::binaries::{self, Binaries};
 use crate::demo::links::Links;
 use crate::demo::story::{Stage, Story};
 use crate::tools::{need_chromium, root, step};
-use crate::{Result, binaries, stop};
+use crate::{Result, stop};
 
 const PORT: u16 = 4040;
 
@@ -34,7 +36,17 @@ pub(crate) fn run(args: &[&str]) -> Result {
     need_port(options.port)?;
     // Before the builds: installing one can fail too, and then the pages are not looked at, which is said.
     let browser = options.check.then(|| need_chromium().map_err(|why| why.to_string()));
-    let binaries = binaries::release()?;
+    play(&options, browser, binaries::release()?)
+}
+
+/// As with `--check`, when all that it needs is there.
+pub(crate) fn check(browser: PathBuf, binaries: Binaries) -> Result {
+    stop::listen();
+    need_port(PORT)?;
+    play(&Options { check: true, port: PORT }, Some(Ok(browser)), binaries)
+}
+
+fn play(options: &Options, browser: Option<std::result::Result<PathBuf, String>>, binaries: Binaries) -> Result {
     stop::check()?;
     let mut stage = Stage::open(binaries, options.port)?;
     let story = Story::play(&mut stage, if options.check { PHASE_IN_CHECK } else { PHASE })?;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::tools::describe;
-use crate::{Result, timings};
+use crate::{Result, stop, timings};
 
 /// Commands that follow each other.
 pub(crate) struct Job {
@@ -57,7 +57,9 @@ pub(crate) fn run(jobs: Vec<Job>, places: usize) -> Result {
     std::thread::scope(|scope| {
         for _ in 0..places {
             scope.spawn(|| {
-                while let Some(job) = next() {
+                while !stop::asked()
+                    && let Some(job) = next()
+                {
                     let what = job.what.clone();
                     if let Err(why) = run_one(job) {
                         failed.lock().unwrap_or_else(PoisonError::into_inner).push(format!("  {what}: {why}"));
@@ -66,6 +68,7 @@ pub(crate) fn run(jobs: Vec<Job>, places: usize) -> Result {
             });
         }
     });
+    stop::check()?;
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     if failed.is_empty() { Ok(()) } else { Err(format!("failed:\n{}", failed.join("\n")).into()) }
 }
