@@ -52,8 +52,10 @@ pub mod context;
 mod export;
 mod governor;
 mod heap;
+mod labels;
+#[cfg(any(feature = "tower", feature = "tracing"))]
+mod layers;
 mod notice;
-mod pace;
 mod process;
 mod random;
 #[cfg_attr(
@@ -69,22 +71,23 @@ mod sampler;
 #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "only requests report how they ended"))]
 mod spans;
 mod stats;
+mod trace_context;
 mod window;
 mod worker;
 
 pub use agent::Agent;
 pub use builder::{Builder, StartError};
-#[cfg(feature = "tower")]
-pub use context::tower::{TraceLayer, TracedFuture, TracedService, tower_layer};
-#[cfg(feature = "tracing")]
-pub use context::tracing::{SpanLayer, tracing_layer};
-pub use context::{
-    Guard, InContext, Labels, TraceContext, attach, attach_labels, current, current_labels, in_context, in_labels,
-};
+pub use context::{Guard, InContext, attach, attach_labels, current, current_labels, in_context, in_labels};
 pub use heap::ProfAlloc;
 #[doc(hidden)]
 pub use heap::hooks as heap_hooks;
+pub use labels::Labels;
+#[cfg(feature = "tower")]
+pub use layers::tower::{TraceLayer, TracedFuture, TracedService, tower_layer};
+#[cfg(feature = "tracing")]
+pub use layers::tracing::{SpanLayer, tracing_layer};
 #[cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
 #[doc(hidden)]
-pub use sampler::bench_hooks;
+pub use sampler::hooks as bench_hooks;
 pub use stats::{Drops, Stats};
+pub use trace_context::TraceContext;

@@ -1,6 +1,7 @@
 //! What the samplers hand to the aggregator: one sample, borrowed from the slot it was written to.
 
-use crate::context::{Labels, TraceContext};
+use crate::labels::Labels;
+use crate::trace_context::TraceContext;
 
 /// One sample as it was taken, before any name or module is known.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use crate::context::TraceContext;
+use crate::trace_context::TraceContext;
 use crate::{clock, random};
 
 const SHARDS: usize = 4;

@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::{Labels, TraceContext, stack};
+use super::stack;
+use crate::labels::Labels;
+use crate::trace_context::TraceContext;
 
 /// Labels the current thread's samples with `context` until the guard is dropped.
 ///
@@ -45,7 +47,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub(super) fn enter(context: Option<TraceContext>, labels: Labels) -> Self {
+    pub(crate) fn enter(context: Option<TraceContext>, labels: Labels) -> Self {
         let key = next_key();
         stack::enter(key, context, labels);
         Self { key, stays_on_its_thread: PhantomData }

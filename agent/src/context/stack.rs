@@ -7,8 +7,9 @@
 
 use std::cell::RefCell;
 
-use super::{Labels, TraceContext};
-use crate::sampler::context_record;
+use crate::labels::Labels;
+use crate::sampler::context;
+use crate::trace_context::TraceContext;
 
 /// Entries beyond this are ignored: whoever nests deeper forgets guards, and memory is bounded.
 const DEPTH_MAX: usize = 256;
@@ -25,24 +26,24 @@ thread_local! {
 
 /// Labels the thread with `context`, if any, and `labels` until `leave` is called with the same key. The same key may be entered
 /// repeatedly.
-pub(super) fn enter(key: u64, context: Option<TraceContext>, labels: Labels) {
+pub(crate) fn enter(key: u64, context: Option<TraceContext>, labels: Labels) {
     with_entries(|entries| {
         if entries.len() < DEPTH_MAX {
             let (outer, outer_labels) = top(entries);
             let entry = Entry { key, context: context.or(outer), labels: outer_labels.plus(labels) };
-            context_record::replace(entry.context, entry.labels);
+            context::replace(entry.context, entry.labels);
             entries.push(entry);
         }
     });
 }
 
 /// Takes back the latest `enter` with this key. A key that is not there is ignored.
-pub(super) fn leave(key: u64) {
+pub(crate) fn leave(key: u64) {
     with_entries(|entries| {
         // Nearly always the topmost.
         if entries.pop_if(|entry| entry.key == key).is_some() {
             let (context, labels) = top(entries);
-            context_record::replace(context, labels);
+            context::replace(context, labels);
         } else if let Some(at) = entries.iter().rposition(|entry| entry.key == key) {
             entries.remove(at);
         }

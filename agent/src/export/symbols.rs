@@ -2,7 +2,7 @@
 //!
 //! What travels is the file as it lies on disk, at its own offsets, with everything but symbols, debug info and notes
 //! sent as zeros: neither code nor data leaves the host. Two things make up for a stripped file: the debug file that the
-//! distribution installed for it, and the names of the code that the loader chose (see [`indirect`]).
+//! distribution installed for it, and the names of the code that the loader chose (see [`ifunc`]).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use super::elf::{self, Outline};
-use super::indirect;
+use super::ifunc;
 use super::{Binaries, Binary, REPLY_BYTES_MAX, TIMEOUT};
 use crate::notice::Notice;
 
@@ -156,7 +156,7 @@ impl Uploader {
 
     async fn upload(&mut self, binary: &Binary) -> Result<(), NotSent> {
         let mut source = self.open(binary)?;
-        source.patch = indirect::resolved_exports(&source.file, &source.outline, &binary.path);
+        source.patch = ifunc::resolved_exports(&source.file, &source.outline, &binary.path);
         let first = describe(binary, &source.outline);
         // One chunk is on the wire while the next is read.
         let (chunks, receiver) = mpsc::channel(1);

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use pprof::{Frames, ProfilerGuard};
 
 use crate::clock;
-use crate::context::Labels;
+use crate::labels::Labels;
 use crate::sample::{RawSample, SampleKind};
 use crate::window::stacks::{Locate, Symbol};
 
-pub(crate) mod bell;
-pub(crate) mod context_record;
+pub(crate) mod context;
+pub(crate) mod wakeup;
 
 /// Reading a profile stops and restarts the timer, so it is not done more often than this.
 const HARVEST_EVERY: Duration = Duration::from_secs(1);

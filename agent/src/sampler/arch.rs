@@ -9,11 +9,11 @@ use framehop::aarch64::PtrAuthMask;
 use framehop::aarch64::UnwindRegsAarch64;
 use framehop::x86_64::UnwindRegsX86_64;
 
-use super::trail::State;
+use crate::sampler::unwinding::walk_memory::State;
 
 /// What a walk asks of an unwinder's registers, besides to be unwound. For every processor everywhere, so that walks
 /// recorded on one are tested on another.
-pub(super) trait Unwound {
+pub(crate) trait Unwound {
     /// The stack pointer.
     fn sp(&self) -> u64;
 
@@ -101,7 +101,7 @@ impl Registers {
     ///
     /// # Safety
     /// `context` is the third argument of a running `SA_SIGINFO` handler.
-    pub(super) unsafe fn interrupted(context: *const c_void) -> Self {
+    pub(crate) unsafe fn interrupted(context: *const c_void) -> Self {
         // SAFETY: the caller got the pointer from the kernel, which points it at a whole ucontext on the signal frame.
         let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
         Self {
@@ -124,7 +124,7 @@ impl Registers {
     }
 
     /// As the unwinder wants them.
-    pub(super) fn for_unwinding(&self) -> UnwindRegsNative {
+    pub(crate) fn for_unwinding(&self) -> UnwindRegsNative {
         UnwindRegsNative::new(self.pc, self.sp, self.fp)
     }
 }
@@ -146,7 +146,7 @@ impl Registers {
     ///
     /// # Safety
     /// `context` is the third argument of a running `SA_SIGINFO` handler.
-    pub(super) unsafe fn interrupted(context: *const c_void) -> Self {
+    pub(crate) unsafe fn interrupted(context: *const c_void) -> Self {
         // SAFETY: the caller got the pointer from the kernel, which points it at a whole ucontext on the signal frame.
         let machine = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
         Self { pc: machine.pc, sp: machine.sp, fp: machine.regs[29], lr: machine.regs[30] }
@@ -165,7 +165,7 @@ impl Registers {
     }
 
     /// As the unwinder wants them.
-    pub(super) fn for_unwinding(&self) -> UnwindRegsNative {
+    pub(crate) fn for_unwinding(&self) -> UnwindRegsNative {
         UnwindRegsNative::new_with_ptr_auth_mask(address_mask(), self.lr, self.sp, self.fp)
     }
 }

@@ -7,16 +7,16 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::arch::Registers;
-use super::clock;
-use super::context_record;
-use super::counters::{self, COUNTERS};
-use super::modules;
-use super::record;
-use super::slots::{self, COPY_WORDS, DEPTH_MAX};
-use super::thread_state::ThreadState;
-use super::unwind::{StackMemory, Walk, Walker};
 use crate::sample::{RawSample, SampleKind};
+use crate::sampler::arch::Registers;
+use crate::sampler::buffers::record;
+use crate::sampler::buffers::slots::{self, COPY_WORDS, DEPTH_MAX};
+use crate::sampler::clock;
+use crate::sampler::context;
+use crate::sampler::counters::{self, COUNTERS};
+use crate::sampler::modules;
+use crate::sampler::threads::ThreadState;
+use crate::sampler::unwinding::walk::{StackMemory, Walk, Walker};
 
 const PAGE_BYTES: u64 = 4096;
 /// A copy that starts inside a page touches one page more.
@@ -30,28 +30,28 @@ static PERIOD_NS: AtomicU64 = AtomicU64::new(0);
 static PID: AtomicU32 = AtomicU32::new(0);
 
 /// Sets how deep stacks are walked, and notes whose they are.
-pub(super) fn configure(depth: usize) {
+pub(crate) fn configure(depth: usize) {
     DEPTH.store(depth.min(DEPTH_MAX), Ordering::Relaxed);
     PID.store(std::process::id(), Ordering::Relaxed);
 }
 
 /// Sets what one timer period of a sample stands for.
-pub(super) fn set_period(period: Option<Duration>) {
+pub(crate) fn set_period(period: Option<Duration>) {
     PERIOD_NS.store(period.map_or(0, |period| period.as_nanos() as u64), Ordering::Relaxed);
 }
 
 /// What is to be sampled.
-pub(super) struct Subject<'a> {
-    pub(super) kind: SampleKind,
-    pub(super) tid: u32,
-    pub(super) state: Option<&'a ThreadState>,
-    pub(super) registers: Registers,
+pub(crate) struct Subject<'a> {
+    pub(crate) kind: SampleKind,
+    pub(crate) tid: u32,
+    pub(crate) state: Option<&'a ThreadState>,
+    pub(crate) registers: Registers,
     /// Leading frames in here are the agent's own.
-    pub(super) skip: Range<u64>,
+    pub(crate) skip: Range<u64>,
 }
 
 /// Takes the sample. Returns the stack's hash, or `None` when the sample was dropped, which is counted.
-pub(super) fn take(subject: &Subject<'_>) -> Option<u64> {
+pub(crate) fn take(subject: &Subject<'_>) -> Option<u64> {
     let Some(mut slot) = slots::claim(subject.tid) else {
         counters::add(&COUNTERS.dropped_busy, 1);
         return None;
@@ -67,13 +67,13 @@ pub(super) fn take(subject: &Subject<'_>) -> Option<u64> {
     let Walk { depth, truncated } = walker.walk(pc, registers, out);
     let stack = out.get(..depth)?;
     let stack_hash = record::stack_hash(stack, truncated);
-    let context = context_record::current();
+    let context = context::current();
     let sample = RawSample {
         kind: subject.kind,
         time_ms: clock::unix_time_ms(),
         tid: subject.tid,
         context,
-        labels: context_record::labels(),
+        labels: context::labels(),
         stack,
         stack_hash,
         truncated,

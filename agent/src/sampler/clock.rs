@@ -1,13 +1,13 @@
 //! Clocks that a signal handler may read: the kernel answers through the vDSO, without a system call.
 
 /// Milliseconds since 1970, to the kernel's tick: windows are 10 s long, and the coarse clock costs next to nothing.
-pub(super) fn unix_time_ms() -> u64 {
+pub(crate) fn unix_time_ms() -> u64 {
     let now = read(libc::CLOCK_REALTIME_COARSE);
     (now.tv_sec as u64).wrapping_mul(1_000).wrapping_add(now.tv_nsec as u64 / 1_000_000)
 }
 
 /// Nanoseconds of a clock that only moves forward.
-pub(super) fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     nanos(read(libc::CLOCK_MONOTONIC))
 }
 

@@ -4,35 +4,19 @@
 //! agent thread arms timers, finds stack bounds and modules ([`tick`]), and empties the rings ([`drain`]).
 
 mod arch;
-pub(crate) mod bell;
-pub mod bench_hooks;
-mod build_id;
+mod buffers;
 mod capture;
 mod clock;
-pub(crate) mod context_record;
+pub(crate) mod context;
 mod counters;
-mod coverage;
-mod durations;
-mod fork;
-mod frugal;
-mod indirect;
-mod loaded;
+mod handler;
+pub mod hooks;
 mod modules;
-mod process_timer;
-mod published;
-mod record;
-mod ring;
-mod rules;
-mod signal;
-mod signed_returns;
-mod slots;
-mod stack_bounds;
-mod thread_state;
+mod own_threads;
+mod supervisor;
 mod threads;
-mod timer;
-mod trail;
-mod turns;
-mod unwind;
+mod timers;
+mod unwinding;
 
 use std::cell::Cell;
 use std::ffi::CString;
@@ -44,17 +28,20 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::arch::Registers;
 pub(crate) use self::clock::{others_cpu_ns, process_cpu_ns};
+pub(crate) use self::counters::durations::Durations;
 pub(crate) use self::counters::{Counters, read as counters};
-pub(crate) use self::durations::Durations;
-pub(crate) use self::loaded::limit_tables;
 pub(crate) use self::modules::ModuleMap;
-pub(crate) use self::turns::wait_for_turn;
+pub(crate) use self::modules::loader::limit_tables;
+pub(crate) use self::own_threads::scheduling::wait_for_turn;
+pub(crate) use self::own_threads::wakeup;
 
-use self::bell::Alarm;
+use self::buffers::record;
+use self::buffers::slots::{self, DEPTH_MAX};
 use self::capture::Subject;
-use self::modules::Tracker;
-use self::slots::DEPTH_MAX;
-use self::threads::Threads;
+use self::handler::fork;
+use self::modules::{Tracker, ifunc};
+use self::own_threads::wakeup::Alarm;
+use self::supervisor::threads::Threads;
 use crate::sample::{RawSample, SampleKind};
 
 /// When to ask again for an alarm that the kernel refused.
@@ -145,10 +132,10 @@ pub(crate) fn start(config: SamplerConfig) -> Result<(), SamplerError> {
     slots::init();
     fork::guard();
     capture::configure(depth);
-    signal::install().map_err(SamplerError::Signal)?;
+    handler::install().map_err(SamplerError::Signal)?;
     set_exempt(true);
     // The program may keep its threads from being interrupted; this one is the agent's, and is to hear its alarm.
-    signal::set_blocked(false);
+    handler::set_blocked(false);
     let mut tracker = Tracker::default();
     tracker.refresh();
     let period = Duration::from_secs(1).checked_div(hz);
@@ -240,7 +227,7 @@ pub(crate) fn tick() -> bool {
 }
 
 /// To be called before the agent thread stays away for longer than [`start`] allows, because the process does next to nothing. Whoever
-/// begins to work meanwhile is sampled. `true`: the [`bell`] rings as soon as somebody does; `false`: it may not.
+/// begins to work meanwhile is sampled. `true`: the [`wakeup`] comes as soon as somebody does; `false`: it may not.
 pub(crate) fn rest() -> bool {
     let Some(mut supervisor) = supervisor() else { return false };
     let Some(supervisor) = supervisor.as_mut() else { return false };
@@ -272,10 +259,10 @@ pub(crate) fn modules() -> Arc<ModuleMap> {
 }
 
 /// Where the code is that the loader chose for functions exported by the module at `path`, in the addresses of its file:
-/// see [`indirect`]. For threads of the agent.
+/// see [`ifunc`]. For threads of the agent.
 pub(crate) fn resolve(path: &Path, exported: &[CString]) -> Vec<Option<Range<u64>>> {
     let loaded = supervisor().and_then(|supervisor| supervisor.as_ref()?.tracker.find(path));
-    loaded.map_or_else(|| vec![None; exported.len()], |loaded| indirect::resolve(&loaded, exported))
+    loaded.map_or_else(|| vec![None; exported.len()], |loaded| ifunc::resolve(&loaded, exported))
 }
 
 /// Gives the calling thread a timer at once, which the supervisor would do once it has worked for a while. Never waits;
@@ -308,7 +295,7 @@ pub(crate) fn record_alloc(registers: Registers, bytes: u64, weight: f64, skip: 
     let started = clock::monotonic_ns();
     let tid = current_tid();
     let kind = SampleKind::Alloc { bytes, weight };
-    let hash = capture::take(&Subject { kind, tid, state: thread_state::of(tid), registers, skip });
+    let hash = capture::take(&Subject { kind, tid, state: threads::of(tid), registers, skip });
     counters::add(&counters::COUNTERS.alloc_ns, clock::monotonic_ns().wrapping_sub(started));
     hash
 }

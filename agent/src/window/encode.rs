@@ -9,7 +9,7 @@ use tephra_proto::v1;
 
 use super::stacks::{CUT_ROOT, Frame, StackTable};
 use super::{Link, Live, LiveHeap, Measure, Row, RowKey, Window, link};
-use crate::context::Labels;
+use crate::labels::Labels;
 use crate::spans::{Selected, Status};
 
 /// What the samples mean, which is the same for all windows of an agent.
@@ -346,9 +346,10 @@ mod tests {
     use super::super::stacks::tests::TwoModules;
     use super::*;
     use crate::clock::Slot;
-    use crate::context::{TraceContext, attach_labels, current_labels};
+    use crate::context::{attach_labels, current_labels};
     use crate::sample::{RawSample, SampleKind};
     use crate::spans::Span;
+    use crate::trace_context::TraceContext;
     use crate::window::Live;
 
     const ENCODING: Encoding = Encoding { cpu_period_ns: 10_101_010, heap_mean_bytes: 524_288 };

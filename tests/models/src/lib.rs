@@ -6,9 +6,9 @@
 #![allow(dead_code, reason = "each model uses a part of what the agent uses")]
 #![allow(clippy::modulo_one, reason = "a table with one entry is what threads meet in")]
 
-#[path = "../../../agent/src/context/tracing/open_spans.rs"]
+#[path = "../../../agent/src/layers/tracing/open_spans.rs"]
 mod open_spans;
-#[path = "../../../agent/src/sampler/ring.rs"]
+#[path = "../../../agent/src/sampler/buffers/ring.rs"]
 mod ring;
 #[path = "../../../agent/src/heap/table.rs"]
 mod table;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Sample;
 use crate::sample::SampleKind;
-use crate::sampler::bench_hooks::{self, Session};
+use crate::sampler::hooks::{self, Session};
 
 pub(super) struct Recording {
     session: Session,
@@ -27,7 +27,7 @@ pub(super) struct Pace<'a> {
 impl Recording {
     pub(super) fn start() -> Self {
         let (send, samples) = channel();
-        let taken_before = bench_hooks::totals().0;
+        let taken_before = hooks::totals().0;
         let stalled = Arc::new(AtomicBool::new(false));
         let stall = Arc::clone(&stalled);
         let session = Session::start_with(0, move |sample| {
@@ -59,7 +59,7 @@ impl Pace<'_> {
     }
 
     pub(super) fn keep(&self) {
-        while bench_hooks::totals().0 - self.taken_before > self.recording.drained() + 200 {
+        while hooks::totals().0 - self.taken_before > self.recording.drained() + 200 {
             std::thread::sleep(Duration::from_millis(1));
         }
     }

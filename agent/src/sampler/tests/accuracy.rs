@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::process::Command;
 
 use super::*;
+use crate::sampler::timers::process_timer;
 
 /// Set where a test is alone.
 const ALONE: &str = "TEPHRA_TEST_ALONE";

@@ -4,13 +4,13 @@
 use framehop::aarch64::{CacheAarch64, PtrAuthMask, UnwindRegsAarch64, UnwinderAarch64};
 use tephra_proto::ids::BuildId;
 
-use super::frugal::Frugal;
-use super::loaded::{Loaded, UnwindBytes, UnwindTables};
-use super::modules::Snapshot;
-use super::rules::Rules;
-use super::signed_returns;
-use super::trail::Trails;
-use super::unwind::{StackMemory, Walker};
+use crate::sampler::modules::Snapshot;
+use crate::sampler::modules::loader::{Loaded, UnwindBytes, UnwindTables};
+use crate::sampler::modules::pointer_auth;
+use crate::sampler::unwinding::allocation_policy::Frugal;
+use crate::sampler::unwinding::rule_caches::Rules;
+use crate::sampler::unwinding::walk::{StackMemory, Walker};
+use crate::sampler::unwinding::walk_memory::Trails;
 
 type Unwinder = UnwinderAarch64<UnwindBytes, Frugal>;
 
@@ -39,7 +39,7 @@ fn replay(recording: &[u8], mut each: impl FnMut(&Snapshot<Unwinder>, &Moment<'_
             "header" => header = Some((number(&mut words), UnwindBytes::Copied(bytes(&mut words).into()))),
             "frames" => {
                 let (at, frames_bytes) = (number(&mut words), bytes(&mut words));
-                let frames_bytes = signed_returns::left_out(&frames_bytes).unwrap_or(frames_bytes);
+                let frames_bytes = pointer_auth::left_out(&frames_bytes).unwrap_or(frames_bytes);
                 frames = Some((at, UnwindBytes::Copied(frames_bytes.into())));
             }
             "stack" => {

@@ -5,11 +5,11 @@
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::AtomicUsize;
 
-use super::modules::Snapshot;
-use super::rules::Rules;
-use super::trail::Trails;
-use super::unwind::{StackMemory, Walker};
 use super::*;
+use crate::sampler::modules::Snapshot;
+use crate::sampler::unwinding::rule_caches::Rules;
+use crate::sampler::unwinding::walk::{StackMemory, Walker};
+use crate::sampler::unwinding::walk_memory::Trails;
 
 /// More would take longer than a test may.
 const STEPS_MAX: u64 = 60_000;

@@ -1,0 +1,93 @@
+//! Ships sealed windows and symbols, on one thread of its own with its own runtime: whatever the network does, only
+//! this thread sees it.
+
+mod backoff;
+mod elf;
+mod ifunc;
+mod push;
+mod queue;
+mod symbols;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint, Uri};
+
+pub(crate) use self::queue::{Lost, Queue, Sealed};
+use crate::notice::Notice;
+
+pub(crate) const THREAD_NAME: &str = "tephra-ship";
+
+/// For a connection, and again for a call: longer than any healthy collector needs, shorter than a window's queue.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long shipping goes on after the agent was stopped.
+const LAST_WORDS: Duration = Duration::from_millis(450);
+
+/// A reply that is larger is not from a collector: 4 096 build ids of 20 bytes are 88 KiB.
+const REPLY_BYTES_MAX: usize = 128 << 10;
+
+/// A file that was mapped into this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Binary {
+    pub(crate) build_id: Vec<u8>,
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+/// The files mapped right now; written by the agent thread, read when symbols are offered.
+#[derive(Debug, Default)]
+pub(crate) struct Binaries(Mutex<Arc<[Binary]>>);
+
+impl Binaries {
+    pub(crate) fn set(&self, binaries: impl Iterator<Item = Binary>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = binaries.collect();
+    }
+
+    fn get(&self) -> Arc<[Binary]> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Runs until the queue is closed and then for at most `LAST_WORDS`. Called on the shipping thread.
+///
+/// # Errors
+/// When the operating system refuses the runtime its resources.
+pub(crate) fn run(endpoint: Uri, queue: Arc<Queue>, binaries: Arc<Binaries>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        // Name lookups only: they block, and the C library offers nothing else.
+        .max_blocking_threads(1)
+        .thread_keep_alive(Duration::from_secs(1))
+        .thread_name(THREAD_NAME)
+        .build()?;
+    runtime.block_on(async {
+        let channel = connect(endpoint.clone());
+        let symbols = symbols::spawn(channel.clone(), binaries);
+        let mut shipping = tokio::spawn(push::ship(channel, endpoint, Arc::clone(&queue), symbols));
+        queue.closed().await;
+        match tokio::time::timeout(LAST_WORDS, &mut shipping).await {
+            Ok(Err(failed)) if failed.is_panic() => {
+                static FAILED: Notice = Notice::new();
+                FAILED.say("shipping failed and is off for good; the service is not affected");
+            }
+            _ => shipping.abort(),
+        }
+    });
+    // A name lookup that hangs is left behind.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+/// Connects at the first call, and again whenever the connection is lost.
+fn connect(endpoint: Uri) -> Channel {
+    Endpoint::from(endpoint)
+        .connect_timeout(TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_max_header_list_size(16 << 10)
+        // Notices a collector that vanished without a word before the next window is due.
+        .tcp_keepalive(Some(Duration::from_secs(30)))
+        .connect_lazy()
+}

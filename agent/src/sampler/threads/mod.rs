@@ -1,0 +1,5 @@
+//! What is known of each thread of the process, where a signal handler can read it.
+
+mod state;
+
+pub(crate) use self::state::{Bounds, BoundsRequest, ThreadState, assign, at_address, of};
