@@ -7,9 +7,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::builder::{Builder, Settings, StartError};
+use crate::error::StartError;
 use crate::export::{self, Binaries, Queue};
 use crate::notice::Notice;
+use crate::settings::Settings;
 use crate::stats::{Board, Stats, Thread};
 use crate::worker::{self, Command, Commands, Worker};
 use crate::{sampler, spans};
@@ -48,11 +49,6 @@ struct Running {
 }
 
 impl Agent {
-    /// Settings for profiling this process as one instance of `service`.
-    pub fn builder(service: impl Into<String>) -> Builder {
-        Builder::new(service.into())
-    }
-
     pub(crate) fn inert() -> Self {
         Self { running: None }
     }

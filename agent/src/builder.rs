@@ -1,107 +1,18 @@
-//! The agent's settings, checked when it starts.
+//! What a service says of itself and how it wants to be profiled, checked when the agent starts.
 
 use std::time::Duration;
 
 use tephra_proto::address::{has_secrets, printable};
 use tephra_proto::ids::{InstanceName, ServiceName};
-use tephra_proto::label::{self, NameError};
+use tephra_proto::label;
 use tephra_proto::limits::{RESOURCE_LABELS_MAX, STACK_DEPTH_MAX, WINDOW_MS, WINDOW_MS_MAX, WINDOW_MS_MIN};
 use tonic::transport::Uri;
 
 use crate::agent::Agent;
-
-const CPU_HZ_MAX: u32 = 1_000;
-/// Each sampled block is aligned to a page; sampling more often would cost more memory than it tells.
-const HEAP_MEAN_BYTES_MIN: u64 = 64 << 10;
-const HEAP_MEAN_BYTES_MAX: u64 = 1 << 30;
-const MEMORY_BYTES_MIN: usize = 4 << 20;
-/// A window must stay below what a collector takes.
-const MEMORY_BYTES_MAX: usize = 64 << 20;
-
-/// Why the agent did not start. The service can go on without it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The service, instance or label name is not one.
-    #[error("{0}")]
-    Name(#[from] NameError),
-    /// More labels than a collector takes.
-    #[error("{count} labels, limit {RESOURCE_LABELS_MAX}: keep those that tell deployments apart")]
-    TooManyLabels {
-        /// How many there were.
-        count: usize,
-    },
-    /// No samples, or too many.
-    #[error("CPU sampling rate is {hz} Hz, must be 1 to {CPU_HZ_MAX}: 99 suits production")]
-    CpuRate {
-        /// What was asked for.
-        hz: u32,
-    },
-    /// Too many heap samples, or hardly any.
-    #[error(
-        "mean distance of heap samples is {bytes} bytes, must be {HEAP_MEAN_BYTES_MIN} to {HEAP_MEAN_BYTES_MAX}, or 0 \
-         to sample no allocations: 524288 suits production"
-    )]
-    HeapMean {
-        /// What was asked for.
-        bytes: u64,
-    },
-    /// No frames, or too many.
-    #[error("stack depth is {frames} frames, must be 1 to {STACK_DEPTH_MAX}: 128 suits most services")]
-    StackDepth {
-        /// What was asked for.
-        frames: usize,
-    },
-    /// Windows that a collector would refuse.
-    #[error("window is {millis} ms, must be {WINDOW_MS_MIN} to {WINDOW_MS_MAX}: 10 s suits production")]
-    Window {
-        /// What was asked for.
-        millis: u128,
-    },
-    /// Too little to work with, or more than a guest may ask for.
-    #[error(
-        "memory limit is {bytes} bytes, must be {MEMORY_BYTES_MIN} to {MEMORY_BYTES_MAX}: 16 MiB suits most services"
-    )]
-    MemoryLimit {
-        /// What was asked for.
-        bytes: usize,
-    },
-    /// The address of the collector is not one.
-    #[error("endpoint {endpoint:?} is not a collector's address: write it like http://127.0.0.1:4040")]
-    Endpoint {
-        /// What was given; without a password, if it holds one.
-        endpoint: String,
-    },
-    /// The address holds a user's name, a password, a query or a fragment: nothing of that would be sent, and an address is shown in logs.
-    #[error(
-        "endpoint {endpoint:?} was given with a user, password, query or fragment (not shown), which this agent does not send: write \
-         only http://host:port, and let a proxy nearby add credentials"
-    )]
-    EndpointSecret {
-        /// What was given, without them.
-        endpoint: String,
-    },
-    /// This build speaks no TLS.
-    #[error(
-        "endpoint {endpoint:?} needs TLS, which this agent does not speak: use http:// to a collector or proxy nearby"
-    )]
-    TlsUnsupported {
-        /// What was given; without a password, if it holds one.
-        endpoint: String,
-    },
-    /// There is one agent per process. One that was dropped a moment ago is waited for, up to two seconds.
-    #[error("an agent is already running in this process: keep the first one, or drop it before starting another")]
-    AlreadyRunning,
-    /// The operating system does not let threads be sampled.
-    #[error("cannot sample this process: {reason}")]
-    Sampler {
-        /// What stands in the way.
-        reason: String,
-    },
-    /// The operating system gave the agent no thread.
-    #[error("cannot start the agent's threads: {0}")]
-    Thread(#[source] std::io::Error),
-}
+use crate::error::StartError;
+use crate::settings::{
+    CPU_HZ_MAX, HEAP_MEAN_BYTES_MAX, HEAP_MEAN_BYTES_MIN, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, Settings,
+};
 
 /// Settings of an [`Agent`]; the defaults suit production.
 #[derive(Clone)]
@@ -137,8 +48,15 @@ impl std::fmt::Debug for Builder {
     }
 }
 
+impl Agent {
+    /// Settings for profiling this process as one instance of `service`.
+    pub fn builder(service: impl Into<String>) -> Builder {
+        Builder::new(service.into())
+    }
+}
+
 impl Builder {
-    pub(crate) fn new(service: String) -> Self {
+    fn new(service: String) -> Self {
         Self {
             service,
             instance: None,
@@ -262,25 +180,6 @@ impl Builder {
             window_ms,
         })
     }
-}
-
-/// Settings that were checked.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) service: ServiceName,
-    pub(crate) instance: InstanceName,
-    pub(crate) endpoint: Uri,
-    pub(crate) labels: Vec<(String, String)>,
-    pub(crate) cpu_hz: u32,
-    pub(crate) heap_mean_bytes: u64,
-    pub(crate) stack_depth: usize,
-    /// Budget of the window that is being filled.
-    pub(crate) window_bytes: usize,
-    /// Budget of the windows that wait.
-    pub(crate) queue_bytes: usize,
-    /// Budget of copied unwind tables.
-    pub(crate) tables_bytes: usize,
-    pub(crate) window_ms: u32,
 }
 
 fn parse_endpoint(endpoint: &str) -> Result<Uri, StartError> {

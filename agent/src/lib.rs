@@ -49,6 +49,7 @@ mod agent;
 mod builder;
 mod clock;
 pub mod context;
+mod error;
 mod export;
 mod governor;
 mod heap;
@@ -68,6 +69,7 @@ mod sampler;
 #[cfg(any(not(target_os = "linux"), feature = "pprof-fallback"))]
 #[path = "fallback/mod.rs"]
 mod sampler;
+mod settings;
 #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "only requests report how they ended"))]
 mod spans;
 mod stats;
@@ -76,8 +78,9 @@ mod window;
 mod worker;
 
 pub use agent::Agent;
-pub use builder::{Builder, StartError};
+pub use builder::Builder;
 pub use context::{Guard, InContext, attach, attach_labels, current, current_labels, in_context, in_labels};
+pub use error::StartError;
 pub use heap::ProfAlloc;
 #[doc(hidden)]
 pub use heap::hooks as heap_hooks;

@@ -11,14 +11,15 @@ use tephra_proto::v1::{DropCount, DropReason, Label, PushHeader, PushRequest};
 use tephra_proto::{codec, packing};
 
 use self::pace::{Look, Pace};
-use crate::builder::{Settings, StartError};
 use crate::clock::{self, Slot};
+use crate::error::StartError;
 use crate::export::{Binaries, Binary, Lost, Queue, Sealed};
 use crate::governor::{Allocations, Governor, HeapGovernor, Usage};
 use crate::heap::{self, HeapConfig, PerClass};
 use crate::labels;
 use crate::notice::Notice;
 use crate::sampler::{self, ModuleMap, SamplerConfig, wakeup};
+use crate::settings::Settings;
 use crate::stats::{Board, Drops, Stats};
 use crate::window::{Coarsened, Encoding, LiveHeap, Window};
 use crate::{random, spans};
