@@ -68,7 +68,7 @@ impl Agent {
             let (board, alive) = (Arc::clone(&board), alive.clone());
             spawn(worker::THREAD_NAME, alive, move || {
                 board.runs_on(Thread::Agent);
-                let work = || match Worker::start(settings, &queue, binaries, board) {
+                let work = || match Worker::start(&settings, &queue, binaries, board) {
                     Err(why) => drop(started.send(Err(why))),
                     Ok(worker) => {
                         let _ = started.send(Ok(()));

@@ -56,6 +56,7 @@ mod heap;
 mod labels;
 #[cfg(any(feature = "tower", feature = "tracing"))]
 mod layers;
+mod locate;
 mod notice;
 mod process;
 mod random;

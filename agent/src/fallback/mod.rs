@@ -13,8 +13,8 @@ use pprof::{Frames, ProfilerGuard};
 
 use crate::clock;
 use crate::labels::Labels;
+use crate::locate::{Locate, Symbol};
 use crate::sample::{RawSample, SampleKind};
-use crate::window::stacks::{Locate, Symbol};
 
 pub(crate) mod context;
 pub(crate) mod wakeup;

@@ -15,10 +15,11 @@ use tephra_proto::v1;
 
 pub(crate) use self::encode::Encoding;
 use self::interned::Interned;
-use self::stacks::{Locate, StackTable};
+use self::stacks::StackTable;
 
 use crate::clock::Slot;
 use crate::labels::Labels;
+use crate::locate::Locate;
 use crate::sample::{RawSample, SampleKind};
 use crate::trace_context::TraceContext;
 

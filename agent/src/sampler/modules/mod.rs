@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use framehop::{ExplicitModuleSectionInfo, Unwinder, UnwinderNative};
 use tephra_proto::ids::BuildId;
 
+use crate::locate::Locate;
+
 use self::loader::{Loaded, LoaderGeneration, UnwindBytes};
 use crate::sampler::buffers::slots;
 use crate::sampler::counters::COUNTERS;
@@ -137,14 +139,6 @@ struct Span {
 }
 
 impl ModuleMap {
-    /// The module that holds `pc`, as a position in [`modules`](Self::modules), and the address in that module's own terms
-    /// (what its ELF file calls virtual address).
-    pub(crate) fn locate(&self, pc: u64) -> Option<(usize, u64)> {
-        let after = self.spans.partition_point(|span| span.code.start <= pc);
-        let span = self.spans.get(after.checked_sub(1)?)?;
-        span.code.contains(&pc).then(|| (span.module, pc.wrapping_sub(span.bias)))
-    }
-
     /// All modules. Positions hold for this map only.
     pub(crate) fn modules(&self) -> &[Module] {
         &self.modules
@@ -166,6 +160,19 @@ impl ModuleMap {
         }
         map.spans.sort_by_key(|span| span.code.start);
         map
+    }
+}
+
+impl Locate for ModuleMap {
+    /// The address is in the module's own terms: what its ELF file calls virtual address.
+    fn locate(&self, pc: u64) -> Option<(usize, u64)> {
+        let after = self.spans.partition_point(|span| span.code.start <= pc);
+        let span = self.spans.get(after.checked_sub(1)?)?;
+        span.code.contains(&pc).then(|| (span.module, pc.wrapping_sub(span.bias)))
+    }
+
+    fn module(&self, index: usize) -> Option<(&[u8], &str)> {
+        self.modules.get(index).map(|module| (module.build_id.as_bytes(), &*module.name))
     }
 }
 
