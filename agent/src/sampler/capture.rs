@@ -10,13 +10,14 @@ use std::time::Duration;
 use crate::sample::{RawSample, SampleKind};
 use crate::sampler::arch::Registers;
 use crate::sampler::buffers::record;
-use crate::sampler::buffers::slots::{self, COPY_WORDS, DEPTH_MAX};
+use crate::sampler::buffers::slots::{self, COPY_WORDS, Held};
 use crate::sampler::clock;
 use crate::sampler::context;
 use crate::sampler::counters::{self, COUNTERS};
-use crate::sampler::modules;
 use crate::sampler::threads::ThreadState;
-use crate::sampler::unwinding::walk::{StackMemory, Walk, Walker};
+use crate::sampler::unwinding::frame::DEPTH_MAX;
+use crate::sampler::unwinding::stack_memory::StackMemory;
+use crate::sampler::unwinding::walk::{Walk, Walker};
 
 const PAGE_BYTES: u64 = 4096;
 /// A copy that starts inside a page touches one page more.
@@ -56,9 +57,8 @@ pub(crate) fn take(subject: &Subject<'_>) -> Option<u64> {
         counters::add(&COUNTERS.dropped_busy, 1);
         return None;
     };
-    let (workspace, ring) = slot.parts();
-    // SAFETY: the slot is held until the end of this function, and the snapshot is not used after it.
-    let snapshot = unsafe { modules::snapshot() }?;
+    let Held { workspace, ring, snapshot } = slot.open();
+    let snapshot = snapshot?;
     let out = workspace.stack.get_mut(..DEPTH.load(Ordering::Relaxed))?;
     let memory = stack_memory(subject, &mut workspace.copy);
     let (pc, registers) = (subject.registers.pc, subject.registers.for_unwinding());
@@ -98,7 +98,7 @@ pub(crate) fn take(subject: &Subject<'_>) -> Option<u64> {
 /// slots only, so the one that the caller holds is passed over.
 fn push_elsewhere(header: &[u64], stack: &[u64]) -> bool {
     let mut slots = slots::all().iter().filter_map(slots::Slot::try_claim);
-    slots.any(|mut slot| slot.parts().1.push(header, stack))
+    slots.any(|mut slot| slot.open().ring.push(header, stack))
 }
 
 /// The stack in place if its bounds are known; otherwise a copy, and a request to find them.

@@ -3,12 +3,14 @@
 //! A timer per thread sends SIGPROF as the thread burns CPU; the handler walks the stack and leaves a record in a ring; the
 //! agent thread arms timers, finds stack bounds and modules ([`tick`]), and empties the rings ([`drain`]).
 
+mod active;
 mod arch;
 mod buffers;
 mod capture;
 mod clock;
 pub(crate) mod context;
 mod counters;
+mod fork;
 mod handler;
 pub mod hooks;
 mod modules;
@@ -18,13 +20,11 @@ mod threads;
 mod timers;
 mod unwinding;
 
-use std::cell::Cell;
 use std::ffi::CString;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 pub(crate) use self::arch::Registers;
 pub(crate) use self::clock::{others_cpu_ns, process_cpu_ns};
@@ -35,17 +35,12 @@ pub(crate) use self::modules::loader::limit_tables;
 pub(crate) use self::own_threads::scheduling::wait_for_turn;
 pub(crate) use self::own_threads::wakeup;
 
-use self::buffers::record;
-use self::buffers::slots::{self, DEPTH_MAX};
+use self::buffers::{record, slots};
 use self::capture::Subject;
-use self::handler::fork;
-use self::modules::{Tracker, ifunc};
-use self::own_threads::wakeup::Alarm;
-use self::supervisor::threads::Threads;
+use self::modules::ifunc;
+use self::supervisor::Supervisor;
+use self::unwinding::frame::DEPTH_MAX;
 use crate::sample::{RawSample, SampleKind};
-
-/// When to ask again for an alarm that the kernel refused.
-const ALARM_RETRY: Duration = Duration::from_secs(10);
 
 /// More would cost more than it tells; the kernel's own tick is slower than this.
 const HZ_MAX: u32 = 10_000;
@@ -85,32 +80,8 @@ pub(crate) enum SamplerError {
     Signal(#[source] std::io::Error),
 }
 
-/// Samples are taken. Off while stopped, paused, or forked.
-static ACTIVE: AtomicBool = AtomicBool::new(false);
-
-static SUPERVISOR: Mutex<Option<Supervisor>> = Mutex::new(None);
 /// One record as it is read; its own lock, so that [`drain`]'s callback may use everything else here.
 static RECORD: Mutex<Vec<u64>> = Mutex::new(Vec::new());
-
-struct Supervisor {
-    threads: Threads,
-    tracker: Tracker,
-    paused: bool,
-    /// Set at the first rest.
-    alarm: Option<Alarm>,
-    alarm_retry: Instant,
-}
-
-thread_local! {
-    static THREAD: Identity = const { Identity { tid: Cell::new(0), exempt: Cell::new(false) } };
-}
-
-/// Who the running thread is, so that sampling it need not ask the kernel.
-struct Identity {
-    tid: Cell<u32>,
-    /// It is the agent's own, and may be holding what a sample needs.
-    exempt: Cell<bool>,
-}
 
 /// Starts sampling every thread but the calling one, which becomes the agent thread: it has to call [`drain`] about every 100 ms,
 /// and [`tick`] as often, or about every 25 ms while there is news; or to [`rest`].
@@ -125,117 +96,91 @@ pub(crate) fn start(config: SamplerConfig) -> Result<(), SamplerError> {
     if !(1..=DEPTH_MAX).contains(&depth) {
         return Err(SamplerError::DepthOutOfRange { depth });
     }
-    let Some(mut supervisor) = supervisor() else { return Err(SamplerError::Forked) };
-    if supervisor.is_some() {
+    let Some(mut running) = supervisor::lock() else { return Err(SamplerError::Forked) };
+    if running.is_some() {
         return Err(SamplerError::AlreadyRunning);
     }
     slots::init();
     fork::guard();
     capture::configure(depth);
     handler::install().map_err(SamplerError::Signal)?;
-    set_exempt(true);
+    threads::set_exempt(true);
     // The program may keep its threads from being interrupted; this one is the agent's, and is to hear its alarm.
     handler::set_blocked(false);
-    let mut tracker = Tracker::default();
-    tracker.refresh();
-    let period = Duration::from_secs(1).checked_div(hz);
+    let period = period(hz);
     capture::set_period(period);
-    let mut threads = Threads::new(period, current_tid());
-    ACTIVE.store(true, Ordering::Release);
-    threads.discover();
-    *supervisor = Some(Supervisor { threads, tracker, paused: false, alarm: None, alarm_retry: Instant::now() });
+    let mut supervisor = Supervisor::new(period, threads::current());
+    active::set_active(true);
+    supervisor.threads.discover();
+    *running = Some(supervisor);
     Ok(())
+}
+
+/// CPU time between two samples; `None`: no CPU samples are taken.
+fn period(hz: u32) -> Option<Duration> {
+    Duration::from_secs(1).checked_div(hz)
 }
 
 /// Stops sampling. Samples taken so far can still be drained.
 pub(crate) fn stop() {
-    if let Some(mut stopped) = supervisor().and_then(|mut supervisor| supervisor.take()) {
-        deactivate();
+    if let Some(mut stopped) = supervisor::lock().and_then(|mut running| running.take()) {
+        active::set_active(false);
         stopped.threads.clear();
         stopped.forget_alarm();
-        set_exempt(false);
-    }
-}
-
-impl Supervisor {
-    /// Lets the agent thread be woken once the process has used a little CPU time; `false` where the kernel refuses.
-    fn set_alarm(&mut self) -> bool {
-        if let Some(alarm) = self.alarm {
-            if alarm.set_again().is_ok() {
-                return true;
-            }
-            self.forget_alarm();
-        }
-        let now = Instant::now();
-        if now >= self.alarm_retry {
-            self.alarm = Alarm::set(self.threads.agent_thread()).ok();
-            self.alarm_retry = now + ALARM_RETRY;
-        }
-        self.alarm.is_some()
-    }
-
-    fn forget_alarm(&mut self) {
-        if let Some(alarm) = self.alarm.take() {
-            alarm.delete();
-        }
+        threads::set_exempt(false);
     }
 }
 
 /// Pauses or resumes. While paused no thread has a timer.
 pub(crate) fn pause(paused: bool) {
-    if let Some(mut supervisor) = supervisor()
-        && let Some(supervisor) = supervisor.as_mut()
-    {
+    supervisor::with(|supervisor| {
         supervisor.paused = paused;
-        ACTIVE.store(!paused, Ordering::Release);
+        active::set_active(!paused);
         if paused {
             supervisor.threads.disarm();
             supervisor.forget_alarm();
         } else {
             supervisor.threads.discover();
         }
-    }
+    });
 }
 
 /// Samples at another rate from now on.
 pub(crate) fn set_hz(hz: u32) {
-    if let Some(mut supervisor) = supervisor()
-        && let Some(supervisor) = supervisor.as_mut()
-    {
-        let period = Duration::from_secs(1).checked_div(hz);
+    supervisor::with(|supervisor| {
+        let period = period(hz);
         capture::set_period(period);
         supervisor.threads.set_period(period);
         if !supervisor.paused {
             supervisor.threads.discover();
         }
-    }
+    });
 }
 
 /// Looks after threads, stack bounds and modules; `true` when there was anything new.
 pub(crate) fn tick() -> bool {
-    let mut is_news = false;
-    if let Some(mut supervisor) = supervisor()
-        && let Some(supervisor) = supervisor.as_mut()
-    {
-        is_news |= supervisor.tracker.refresh();
+    let is_news = supervisor::with(|supervisor| {
+        let mut is_news = supervisor.refresh_modules();
         if !supervisor.paused {
             is_news |= supervisor.threads.discover();
             is_news |= supervisor.threads.find_bounds();
         }
-    }
-    is_news
+        is_news
+    });
+    is_news.unwrap_or(false)
 }
 
 /// To be called before the agent thread stays away for longer than [`start`] allows, because the process does next to nothing. Whoever
-/// begins to work meanwhile is sampled. `true`: the [`wakeup`] comes as soon as somebody does; `false`: it may not.
+/// begins to work meanwhile is sampled. `true`: a [`wakeup`] comes as soon as somebody does; `false`: it may not.
 pub(crate) fn rest() -> bool {
-    let Some(mut supervisor) = supervisor() else { return false };
-    let Some(supervisor) = supervisor.as_mut() else { return false };
-    if supervisor.paused {
-        return true;
-    }
-    supervisor.threads.stand_by();
-    supervisor.set_alarm()
+    let is_called = supervisor::with(|supervisor| {
+        if supervisor.paused {
+            return true;
+        }
+        supervisor.threads.stand_by();
+        supervisor.set_alarm()
+    });
+    is_called.unwrap_or(false)
 }
 
 /// Hands out every sample taken since the last call, oldest first within each slot.
@@ -255,27 +200,27 @@ pub(crate) fn drain(each: &mut dyn FnMut(&RawSample<'_>)) {
 
 /// Names code addresses. Empty before the first [`start`] and after [`stop`].
 pub(crate) fn modules() -> Arc<ModuleMap> {
-    supervisor().and_then(|supervisor| Some(supervisor.as_ref()?.tracker.map())).unwrap_or_default()
+    supervisor::with(|supervisor| supervisor.modules.map()).unwrap_or_default()
 }
 
 /// Where the code is that the loader chose for functions exported by the module at `path`, in the addresses of its file:
 /// see [`ifunc`]. For threads of the agent.
 pub(crate) fn resolve(path: &Path, exported: &[CString]) -> Vec<Option<Range<u64>>> {
-    let loaded = supervisor().and_then(|supervisor| supervisor.as_ref()?.tracker.find(path));
+    let loaded = supervisor::with(|supervisor| supervisor.modules.find(path)).flatten();
     loaded.map_or_else(|| vec![None; exported.len()], |loaded| ifunc::resolve(&loaded, exported))
 }
 
 /// Gives the calling thread a timer at once, which the supervisor would do once it has worked for a while. Never waits;
 /// `false`: somebody else was at it, or sampling is off.
 pub(crate) fn register_thread() -> bool {
-    if !is_active() {
+    if !active::is_active() {
         return false;
     }
-    if let Ok(mut supervisor) = SUPERVISOR.try_lock()
-        && let Some(supervisor) = supervisor.as_mut()
+    if let Some(mut running) = supervisor::try_lock()
+        && let Some(supervisor) = running.as_mut()
         && !supervisor.paused
     {
-        supervisor.threads.add(current_tid());
+        supervisor.threads.add(threads::current());
         return true;
     }
     false
@@ -283,56 +228,21 @@ pub(crate) fn register_thread() -> bool {
 
 /// Whether threads without a timer of their own are sampled.
 pub(crate) fn has_process_timer() -> bool {
-    supervisor().is_some_and(|supervisor| supervisor.as_ref().is_some_and(|s| s.threads.has_process_timer()))
+    supervisor::with(|supervisor| supervisor.threads.has_process_timer()).unwrap_or(false)
 }
 
 /// Takes a sample of an allocation by the running thread, whose `registers` were read in a function that has not returned.
 /// Returns the stack's hash, or `None` when no sample was taken. `skip` is where the allocator's own code lies.
 pub(crate) fn record_alloc(registers: Registers, bytes: u64, weight: f64, skip: Range<u64>) -> Option<u64> {
-    if !is_active() {
+    if !active::is_active() {
         return None;
     }
     let started = clock::monotonic_ns();
-    let tid = current_tid();
+    let tid = threads::current();
     let kind = SampleKind::Alloc { bytes, weight };
     let hash = capture::take(&Subject { kind, tid, state: threads::of(tid), registers, skip });
     counters::add(&counters::COUNTERS.alloc_ns, clock::monotonic_ns().wrapping_sub(started));
     hash
-}
-
-/// Whether samples are taken now. Safe in a signal handler.
-fn is_active() -> bool {
-    ACTIVE.load(Ordering::Acquire)
-}
-
-/// Takes no more samples from now on. Safe in a signal handler.
-fn deactivate() {
-    ACTIVE.store(false, Ordering::Release);
-}
-
-/// `None` in a forked child, where the lock may have been taken by a thread that is not there to give it back.
-fn supervisor() -> Option<MutexGuard<'static, Option<Supervisor>>> {
-    (!fork::in_child()).then(|| SUPERVISOR.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-fn current_tid() -> u32 {
-    THREAD.with(|thread| {
-        if thread.tid.get() == 0 {
-            // SAFETY: asks for a number.
-            thread.tid.set(unsafe { libc::syscall(libc::SYS_gettid) } as u32);
-        }
-        thread.tid.get()
-    })
-}
-
-/// Takes no CPU samples of the running thread, or takes them again.
-fn set_exempt(exempt: bool) {
-    THREAD.with(|thread| thread.exempt.set(exempt));
-}
-
-/// Safe in a signal handler.
-fn is_exempt() -> bool {
-    THREAD.with(|thread| thread.exempt.get())
 }
 
 #[cfg(test)]

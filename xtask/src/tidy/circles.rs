@@ -10,24 +10,6 @@ use super::paths::{Path, named_paths};
 /// Files that need each other on purpose, and why.
 const MEANT: &[(&[&str], &str)] = &[
     (
-        &["agent/src/agent.rs", "agent/src/builder.rs", "agent/src/worker.rs"],
-        "an agent is what its builder starts and its worker runs",
-    ),
-    (
-        &["agent/src/context.rs", "agent/src/sampler/context_record.rs"],
-        "the record is a context as a signal handler can read it",
-    ),
-    (
-        &[
-            "agent/src/sampler/arch.rs",
-            "agent/src/sampler/modules.rs",
-            "agent/src/sampler/slots.rs",
-            "agent/src/sampler/trail.rs",
-            "agent/src/sampler/unwind.rs",
-        ],
-        "a walk, what it remembers of the last one, and where that is kept",
-    ),
-    (
         &["collector/src/ingest/cardinality.rs", "collector/src/ingest/relabel.rs"],
         "labels are rewritten to the value that stands for those over the limit",
     ),

@@ -3,17 +3,20 @@
 //! A sample takes whichever slot it gets without waiting, or is dropped and counted. A handler that interrupts an
 //! allocation's sample finds that slot taken and uses another one. Slots are made once and never freed, because a late
 //! signal may need them at any time.
+//!
+//! Who holds a slot may read the snapshot of what is mapped. So once every slot has been taken and given back after a new one was
+//! published, nobody can still read the old one.
 
 use std::cell::UnsafeCell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use super::ring::Ring;
+use crate::sampler::unwinding::frame::DEPTH_MAX;
 use crate::sampler::unwinding::rule_caches::Rules;
+use crate::sampler::unwinding::snapshot::Snapshot;
 use crate::sampler::unwinding::walk_memory::Trails;
 
-/// Deepest stack that can be asked for.
-pub(crate) const DEPTH_MAX: usize = 512;
 /// 16 KiB: how much of a stack is copied while its bounds are not known.
 pub(crate) const COPY_WORDS: usize = 2048;
 /// Each takes 250 KiB. A sample holds one for some microseconds, hundreds of times in a second of a processor, so few are in
@@ -40,12 +43,21 @@ pub(crate) struct Slot {
 // SAFETY: the workspace is reached only through a `SlotGuard`, of which `taken` allows one at a time.
 unsafe impl Sync for Slot {}
 
+/// All that the holder of a slot has to do with.
+pub(crate) struct Held<'a> {
+    pub(crate) workspace: &'a mut Workspace,
+    pub(crate) ring: &'a Ring,
+    /// None before the first was published.
+    pub(crate) snapshot: Option<&'a Snapshot>,
+}
+
 /// Exclusive use of one slot.
 pub(crate) struct SlotGuard {
     slot: &'static Slot,
 }
 
 static SLOTS: OnceLock<Box<[Slot]>> = OnceLock::new();
+static SNAPSHOT: AtomicPtr<Snapshot> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Makes the slots, the first time.
 pub(crate) fn init() {
@@ -65,6 +77,22 @@ pub(crate) fn claim(seed: u32) -> Option<SlotGuard> {
     let slots = all();
     let start = (seed.wrapping_mul(0x9e37_79b9) >> 16) as usize;
     (0..PROBES).find_map(|probe| slots.get((start + probe) % slots.len().max(1))?.try_claim())
+}
+
+/// Replaces the snapshot, and frees the old one once nobody can be reading it. Called by the agent thread, of which no sample is taken.
+pub(crate) fn publish(snapshot: Snapshot) {
+    let old = SNAPSHOT.swap(Box::into_raw(Box::new(snapshot)), Ordering::AcqRel);
+    for slot in all() {
+        let mut slot = slot.wait_and_claim();
+        let workspace = slot.open().workspace;
+        // The rules in an old cache are told apart by a 16-bit generation only; a fresh cache cannot be mistaken.
+        workspace.rules = Rules::default();
+        workspace.trails.forget();
+    }
+    if !old.is_null() {
+        // SAFETY: it came from `Box::into_raw` above, is no longer published, and every reader has finished.
+        drop(unsafe { Box::from_raw(old) });
+    }
 }
 
 impl Slot {
@@ -88,8 +116,8 @@ impl Slot {
         free.then(|| SlotGuard { slot: self })
     }
 
-    /// Takes the slot, giving way until it is free. Only for the agent thread, of which no sample is taken.
-    pub(crate) fn wait_and_claim(&'static self) -> SlotGuard {
+    /// Takes the slot, giving way until it is free.
+    fn wait_and_claim(&'static self) -> SlotGuard {
         loop {
             if let Some(guard) = self.try_claim() {
                 return guard;
@@ -100,10 +128,13 @@ impl Slot {
 }
 
 impl SlotGuard {
-    /// The workspace and the ring, at once.
-    pub(crate) fn parts(&mut self) -> (&mut Workspace, &Ring) {
+    /// What the slot gives access to, at once.
+    pub(crate) fn open(&mut self) -> Held<'_> {
         // SAFETY: this guard is the only one of its slot, and it is borrowed mutably for as long as the workspace is.
-        (unsafe { &mut *self.slot.workspace.get() }, &self.slot.ring)
+        let workspace = unsafe { &mut *self.slot.workspace.get() };
+        // SAFETY: `publish` frees a snapshot only after it took every slot once, so never while this guard is there.
+        let snapshot = unsafe { SNAPSHOT.load(Ordering::Acquire).as_ref() };
+        Held { workspace, ring: &self.slot.ring, snapshot }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::own_threads::wakeup;
 use super::timers::cpu_timer;
-use super::{SamplerConfig, counters, current_tid, threads};
+use super::{SamplerConfig, counters, threads};
 use crate::labels::Labels;
 
 /// The address of no thread's state.
@@ -86,7 +86,7 @@ impl Session {
             let (stop, drained) = (Arc::clone(&stop), Arc::clone(&drained));
             move || {
                 crate::sampler::start(SamplerConfig { hz, depth: 128 }).expect("sampling starts");
-                ready.send(current_tid()).expect("the starter waits");
+                ready.send(threads::current()).expect("the starter waits");
                 loop {
                     let heard = wakeup::heard();
                     if stop.load(Ordering::Acquire) {
@@ -162,7 +162,7 @@ pub const fn varied_functions() -> usize {
 
 fn sample_ns(raise_below: impl Fn(usize) -> u64) -> Option<u64> {
     crate::sampler::register_thread();
-    let address = threads::of(current_tid())?.address();
+    let address = threads::of(threads::current())?.address();
     for _ in 0..DRAINS_AWAITED {
         let before = counters().cpu_taken;
         let away = raise_below(address);
@@ -224,7 +224,7 @@ fn raise(address: usize) -> u64 {
         unsafe { libc::raise(libc::SIGPROF) };
         return started.elapsed().as_nanos() as u64;
     }
-    let tid = current_tid();
+    let tid = threads::current();
     let started = Instant::now();
     signal(tid, address);
     started.elapsed().as_nanos() as u64

@@ -4,31 +4,11 @@
 //! of the whole process sends the agent thread, and no other, a signal as soon as a little of it was used. The signal interrupts the
 //! wait; one that comes just before the wait has moved the count by which the wait is told that it is late.
 
-use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::sampler::timers::cpu_timer::Timer;
-
 /// How often it rang.
 static RUNG: AtomicU32 = AtomicU32::new(0);
-
-/// What the alarm's signals carry: an address that nothing else can have.
-static MARK: u8 = 0;
-
-/// CPU time of the whole process after which the agent thread is woken: less than one sample stands for at the usual rate, and far
-/// less than fills a ring.
-const ALARM_AFTER: Duration = Duration::from_millis(5);
-
-/// See [`rung`].
-pub(crate) fn mark() -> usize {
-    &raw const MARK as usize
-}
-
-/// Whether a signal's value says that the alarm sent it. Safe in a signal handler.
-pub(crate) fn is_from_alarm(value: usize) -> bool {
-    value == mark()
-}
 
 /// The alarm went off, on the agent thread itself, so nobody has to be woken. Safe in a signal handler.
 pub(crate) fn rung() {
@@ -68,33 +48,6 @@ pub(crate) fn wait(heard: u32, at_most: Duration) {
     let nothing = std::ptr::null_mut::<libc::c_void>();
     // SAFETY: the kernel compares a static with a number and reads a local; with a timeout, a signal ends the wait in any case.
     unsafe { libc::syscall(libc::SYS_futex, RUNG.as_ptr(), wait, heard, &raw const timeout, nothing, 0) };
-}
-
-/// Rings once the process has used a little CPU time.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Alarm(Timer);
-
-impl Alarm {
-    /// Sets one that rings for thread `tid`, which is the one that waits.
-    ///
-    /// # Errors
-    /// The kernel's, as for any timer.
-    pub(crate) fn set(tid: u32) -> io::Result<Self> {
-        Timer::of_process_for(tid, mark(), ALARM_AFTER).map(Self)
-    }
-
-    /// Sets it anew, whether it rang or not.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub(crate) fn set_again(self) -> io::Result<()> {
-        self.0.run(ALARM_AFTER, Duration::ZERO)
-    }
-
-    /// Never rings again.
-    pub(crate) fn delete(self) {
-        self.0.delete();
-    }
 }
 
 #[cfg(test)]

@@ -11,14 +11,12 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::process_timer::{Look, ProcessTimer};
 use super::stack_bounds::{self, Asked};
 use crate::sampler::clock::process_cpu_ns;
 use crate::sampler::counters::{self, COUNTERS};
-use crate::sampler::handler;
 use crate::sampler::threads::{self, ThreadState};
-use crate::sampler::timers::coverage::{Coverage, Used, Verdict};
 use crate::sampler::timers::cpu_timer::{self, Timer};
-use crate::sampler::timers::process_timer;
 
 /// Every thread directory under here is a thread.
 const TASKS: &str = "/proc/self/task";
@@ -29,8 +27,6 @@ const RESCAN_COST_FACTOR: u32 = 200;
 /// CPU time after which a thread gets a timer of its own: sooner, and what it loses at its end would matter; later, and
 /// how the process's timer shares time out among threads would.
 const SETTLED: Duration = Duration::from_millis(40);
-/// Of what is used from one look at all threads to the next, no more than this fraction may be used during the look.
-const LOOKS_IN_TIME: u64 = 500;
 /// When to ask again for a timer that the kernel refused.
 const TIMER_RETRY: Duration = Duration::from_secs(10);
 /// How long a stack whose bounds could not be found is left alone; it may be a coroutine's.
@@ -43,27 +39,15 @@ pub(crate) struct Threads {
     period: Option<Duration>,
     /// The agent's own thread: its timer only counts.
     exempt: u32,
-    /// Samples whoever has no timer, unless it rests.
-    process: Option<Timer>,
-    process_retry: Instant,
-    coverage: Coverage,
+    /// Samples whoever has no timer.
+    process: ProcessTimer,
     /// CPU time that threads used while they had timers.
     timed: Duration,
-    /// `None` when that says nothing of what came after.
-    last_look: Option<Look>,
     known: HashMap<u32, Known>,
     links: u64,
     scans: u64,
     next_scan: Instant,
     random: u64,
-}
-
-/// What had been used when threads were looked at.
-#[derive(Debug, Clone, Copy)]
-struct Look {
-    at: Instant,
-    process_ns: u64,
-    timed: Duration,
 }
 
 #[derive(Debug)]
@@ -88,11 +72,8 @@ impl Threads {
         Self {
             period,
             exempt,
-            process: None,
-            process_retry: now,
-            coverage: Coverage::new(),
+            process: ProcessTimer::new(now),
             timed: Duration::ZERO,
-            last_look: None,
             known: HashMap::new(),
             links: 0,
             scans: 0,
@@ -103,7 +84,7 @@ impl Threads {
 
     /// Whether threads without a timer of their own are sampled, as soon as they do anything worth it.
     pub(crate) fn has_process_timer(&self) -> bool {
-        self.process.is_some()
+        self.process.is_there()
     }
 
     /// The agent's own thread.
@@ -114,12 +95,18 @@ impl Threads {
     /// Whether those threads do so little that nobody looks.
     #[cfg(test)]
     pub(crate) fn process_timer_rests(&self) -> bool {
-        self.coverage.rests()
+        self.process.rests()
     }
 
     /// Looks for threads that came and went, if it is time to or the kernel's count of them changed; `true` if it found any.
     pub(crate) fn discover(&mut self) -> bool {
-        self.watch_process();
+        let now = Instant::now();
+        if let Some(period) = self.period
+            && self.process.is_due(now)
+        {
+            let first = self.first_expiry(period);
+            self.process.set(now, first, period);
+        }
         let links = std::fs::metadata(TASKS).map_or(0, |tasks| tasks.nlink());
         let started = Instant::now();
         if links == self.links && started < self.next_scan {
@@ -181,13 +168,9 @@ impl Threads {
     pub(crate) fn disarm(&mut self) {
         let now = Instant::now();
         self.known.values_mut().for_each(|thread| thread.disarm(now));
-        if let Some(timer) = self.process.take() {
-            timer.delete();
-        }
-        self.last_look = None;
+        self.process.give_up(now);
         self.links = 0;
         self.next_scan = now;
-        self.process_retry = now;
         COUNTERS.threads.store(0, Ordering::Relaxed);
     }
 
@@ -195,25 +178,6 @@ impl Threads {
     pub(crate) fn clear(&mut self) {
         self.disarm();
         self.known.drain().for_each(|(_, thread)| thread.release());
-    }
-
-    /// Keeps the process's timer. It comes before all others, so it is the last that a limit refuses.
-    fn watch_process(&mut self) {
-        let now = Instant::now();
-        let Some(period) = self.period else { return };
-        if self.process.is_none() && now >= self.process_retry {
-            let first = self.first_expiry(period);
-            process_timer::start(0);
-            let timer =
-                handler::install_for_process().and_then(|()| Timer::of_process(process_timer::mark(), first, period));
-            self.process = timer.ok();
-            self.process_retry = now + TIMER_RETRY;
-            if let Some(timer) = self.process
-                && self.coverage.rests()
-            {
-                timer.rest();
-            }
-        }
     }
 
     /// `true` when threads were found that came, went, or work enough now to have timers of their own.
@@ -228,7 +192,7 @@ impl Threads {
             is_news |= self.meet(tid, now);
             let used = cpu_timer::thread_cpu(tid);
             self.timed += self.known.get_mut(&tid).map_or(Duration::ZERO, |thread| thread.look(used));
-            if self.process.is_none() || tid == self.exempt || used >= SETTLED {
+            if !self.process.is_there() || tid == self.exempt || used >= SETTLED {
                 is_news |= self.arm(tid, used, now);
             }
         }
@@ -242,51 +206,32 @@ impl Threads {
         is_news
     }
 
-    /// Lets the process's timer rest while it is of no use. `process_before` and `process_after`: what the process had used when threads
-    /// were about to be looked at, and then.
+    /// Judges whether the process's timer is of use. `process_before` and `process_after`: what the process had used when threads were about
+    /// to be looked at, and then.
     fn cover(&mut self, now: Instant, process_before: u64, process_after: u64) {
-        let Some(timer) = self.process else { return };
-        let look = Look { at: now, process_ns: process_before.midpoint(process_after), timed: self.timed };
-        let Some(last) = self.last_look else {
-            self.last_look = Some(look);
-            return;
-        };
-        let all = look.process_ns.saturating_sub(last.process_ns);
-        if process_after.saturating_sub(process_before) > all / LOOKS_IN_TIME {
-            // Too much happened meanwhile to be compared. The next look stands for this time too.
-            return;
-        }
-        self.last_look = Some(look);
-        let used = Used { all: Duration::from_nanos(all), timed: look.timed.saturating_sub(last.timed) };
-        match self.coverage.look(now - last.at, used) {
-            Verdict::Stay => {}
-            Verdict::Rest => timer.rest(),
-            Verdict::Run(untimed) => self.run_process_timer(untimed),
+        let look = Look { at: now, process_before, process_after, timed: self.timed };
+        if let Some(untimed) = self.process.judge(look) {
+            self.run_process_timer(untimed);
         }
     }
 
     /// Lets the process's timer run while nobody looks: whoever begins to work then is sampled from the start.
     pub(crate) fn stand_by(&mut self) {
-        if !self.coverage.rests() {
+        if !self.process.rests() {
             return;
         }
         // What threads without timers have used until now.
         self.scan();
-        if self.coverage.rests() {
-            let untimed = self.coverage.run();
+        if let Some(untimed) = self.process.end_rest() {
             self.run_process_timer(untimed);
         }
     }
 
     /// `untimed` was used by threads without timers since it began to rest.
     fn run_process_timer(&mut self, untimed: Duration) {
-        let (Some(timer), Some(period)) = (self.process, self.period) else { return };
-        let owed = untimed.as_nanos() / period.as_nanos().max(1);
-        process_timer::start(u32::try_from(owed).unwrap_or(u32::MAX));
-        let first = self.first_expiry(period);
-        if timer.run(first, period).is_err() {
-            timer.delete();
-            self.process = None;
+        if let Some(period) = self.period {
+            let first = self.first_expiry(period);
+            self.process.run(untimed, first, period);
         }
     }
 

@@ -8,7 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::process::Command;
 
 use super::*;
-use crate::sampler::timers::process_timer;
+use crate::sampler::timers::balance;
 
 /// Set where a test is alone.
 const ALONE: &str = "TEPHRA_TEST_ALONE";
@@ -68,7 +68,7 @@ fn burn_side_by_side(count: usize, time: Duration) -> Vec<u32> {
     std::thread::scope(|scope| {
         let work = || {
             burn(time);
-            current_tid()
+            threads::current()
         };
         let threads: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -130,7 +130,7 @@ fn check_beside_a_worker(work: impl FnOnce()) {
                 while !stop.load(Ordering::Relaxed) {
                     burn(Duration::from_millis(1));
                 }
-                (current_tid(), thread_cpu())
+                (threads::current(), thread_cpu())
             });
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
             stop.store(true, Ordering::Relaxed);
@@ -155,7 +155,7 @@ fn short_lived_threads_get_their_share_beside_a_worker() {
 #[test]
 fn short_lived_threads_that_come_after_a_calm_are_sampled_too() {
     alone("short_lived_threads_that_come_after_a_calm_are_sampled_too", || {
-        let rests = || supervisor().unwrap().as_ref().unwrap().threads.process_timer_rests();
+        let rests = || supervisor::with(|supervisor| supervisor.threads.process_timer_rests()).unwrap();
         check_beside_a_worker(|| {
             let started = Instant::now();
             while !rests() {
@@ -163,12 +163,12 @@ fn short_lived_threads_that_come_after_a_calm_are_sampled_too() {
                 std::thread::sleep(Duration::from_millis(250));
             }
             // Of the worker's periods none is counted twice now: each is taken from the balance, and none is added.
-            let (owed, used) = (process_timer::owed(), process_cpu_ns());
+            let (owed, used) = (balance::owed(), process_cpu_ns());
             let periods = || (process_cpu_ns() - used) as i64 * 499 / 1_000_000_000;
             while periods() < 100 {
                 std::thread::sleep(Duration::from_millis(50));
             }
-            assert!(process_timer::owed() < owed - 50, "{owed}, then {}", process_timer::owed());
+            assert!(balance::owed() < owed - 50, "{owed}, then {}", balance::owed());
             churn(Duration::from_millis(2), Duration::from_secs(4));
             assert!(!rests());
         });
@@ -192,7 +192,7 @@ fn threads_that_begin_to_work_after_a_rest_are_sampled_from_their_first_ten_mill
 #[test]
 fn after_work_comes_a_rest_in_which_whoever_begins_is_sampled() {
     alone("after_work_comes_a_rest_in_which_whoever_begins_is_sampled", || {
-        let rests = || supervisor().unwrap().as_ref().unwrap().threads.process_timer_rests();
+        let rests = || supervisor::with(|supervisor| supervisor.threads.process_timer_rests()).unwrap();
         let (account, used) = account(499, || {
             on_sampled_thread(|| {
                 let started = Instant::now();

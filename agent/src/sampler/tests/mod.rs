@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::*;
 use crate::labels::Labels;
@@ -110,7 +111,7 @@ fn on_sampled_thread(work: impl FnOnce() + Send) -> u32 {
                 std::thread::yield_now();
             }
             work();
-            current_tid()
+            threads::current()
         });
         worker.join().unwrap()
     })
@@ -187,7 +188,7 @@ fn a_context_that_changes_all_the_time_is_never_mixed() {
     let mut sampling = Sampling::start(0);
     let tid = on_sampled_thread(|| {
         let stop = AtomicBool::new(false);
-        let me = current_tid();
+        let me = threads::current();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 // Signals that meet one still waiting are merged with it, so the samples are counted, not the signals.
@@ -217,7 +218,7 @@ fn a_context_that_changes_all_the_time_is_never_mixed() {
 fn the_time_of_samples_without_room_is_in_the_next_one() {
     let mut sampling = Sampling::start(0);
     let tid = on_sampled_thread(|| {
-        let me = current_tid();
+        let me = threads::current();
         let before = counters().dropped_busy;
         let held: Vec<_> = slots::all().iter().filter_map(slots::Slot::try_claim).collect();
         (0..3).for_each(|_| assert!(signal_thread(me)));
@@ -234,7 +235,7 @@ fn the_time_of_samples_without_room_is_in_the_next_one() {
 fn bounds_are_found_and_copying_stops() {
     let mut sampling = Sampling::start(0);
     on_sampled_thread(|| {
-        let state = threads::of(current_tid()).unwrap();
+        let state = threads::of(threads::current()).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         while state.stack_end(Registers::here().sp).is_none() {
             assert!(Instant::now() < deadline, "the supervisor never found the bounds");
@@ -299,7 +300,7 @@ fn a_paused_sampler_has_no_timers_and_resumes() {
 fn a_process_that_works_ends_the_rest_and_one_that_is_paused_has_no_alarm() {
     let mut sampling = Sampling::start_resting(0);
     let tid = on_sampled_thread(|| {
-        let me = current_tid();
+        let me = threads::current();
         let state = threads::of(me).unwrap();
         let sp = Registers::here().sp;
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -322,7 +323,7 @@ fn a_process_that_works_ends_the_rest_and_one_that_is_paused_has_no_alarm() {
 fn what_is_known_of_a_stack_outlives_a_pause() {
     let mut sampling = Sampling::start(997);
     on_sampled_thread(|| {
-        let state = threads::of(current_tid()).unwrap();
+        let state = threads::of(threads::current()).unwrap();
         let sp = Registers::here().sp;
         while state.stack_end(sp).is_none() {
             burn(Duration::from_millis(1));
@@ -401,7 +402,7 @@ fn a_forked_child_is_inert_and_exits_cleanly() {
                 pause(false);
                 let refused = matches!(start(SamplerConfig { hz: 99, depth: 64 }), Err(SamplerError::Forked));
                 // SAFETY: ends the child.
-                unsafe { libc::_exit(if refused && !is_active() { 7 } else { 1 }) };
+                unsafe { libc::_exit(if refused && !active::is_active() { 7 } else { 1 }) };
             }
             let mut status = 0;
             // SAFETY: waits for the child just made; writes to a local.

@@ -4,12 +4,13 @@
 use framehop::aarch64::{CacheAarch64, PtrAuthMask, UnwindRegsAarch64, UnwinderAarch64};
 use tephra_proto::ids::BuildId;
 
-use crate::sampler::modules::Snapshot;
 use crate::sampler::modules::loader::{Loaded, UnwindBytes, UnwindTables};
 use crate::sampler::modules::pointer_auth;
 use crate::sampler::unwinding::allocation_policy::Frugal;
 use crate::sampler::unwinding::rule_caches::Rules;
-use crate::sampler::unwinding::walk::{StackMemory, Walker};
+use crate::sampler::unwinding::snapshot::Snapshot;
+use crate::sampler::unwinding::stack_memory::StackMemory;
+use crate::sampler::unwinding::walk::Walker;
 use crate::sampler::unwinding::walk_memory::Trails;
 
 type Unwinder = UnwinderAarch64<UnwindBytes, Frugal>;

@@ -6,9 +6,10 @@ use std::ffi::{c_int, c_void};
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::sampler::modules::Snapshot;
 use crate::sampler::unwinding::rule_caches::Rules;
-use crate::sampler::unwinding::walk::{StackMemory, Walker};
+use crate::sampler::unwinding::snapshot::Snapshot;
+use crate::sampler::unwinding::stack_memory::StackMemory;
+use crate::sampler::unwinding::walk::Walker;
 use crate::sampler::unwinding::walk_memory::Trails;
 
 /// More would take longer than a test may.

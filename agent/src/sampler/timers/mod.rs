@@ -1,5 +1,6 @@
-//! CPU timers: one for each busy thread, and one of the process for all others.
+//! CPU timers: one for each busy thread, one of the process for all others, and one that wakes the agent thread.
 
+pub(crate) mod alarm;
+pub(crate) mod balance;
 pub(crate) mod coverage;
 pub(crate) mod cpu_timer;
-pub(crate) mod process_timer;

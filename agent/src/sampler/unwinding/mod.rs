@@ -1,6 +1,9 @@
 //! Walks stacks: without allocating, locking or calling the kernel.
 
 pub(crate) mod allocation_policy;
+pub(crate) mod frame;
 pub(crate) mod rule_caches;
+pub(crate) mod snapshot;
+pub(crate) mod stack_memory;
 pub(crate) mod walk;
 pub(crate) mod walk_memory;

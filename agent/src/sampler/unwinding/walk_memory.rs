@@ -6,23 +6,13 @@
 
 use std::ops::Range;
 
-use super::walk::StackMemory;
-use crate::sampler::arch::Unwound;
-use crate::sampler::buffers::slots::DEPTH_MAX;
+use super::frame::{DEPTH_MAX, State, Unwound};
+use super::stack_memory::StackMemory;
 
 /// Frames that are remembered of a walk, those nearest the thread's root. As many take 4 KiB.
 const FRAMES: usize = 128;
 /// Walks that are remembered, each of other threads.
 const TRAILS: usize = 8;
-
-/// What a frame's code and the way to its caller follow from, but for the words of stack that are read on that way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct State {
-    /// Without the signature that some processors give it.
-    pub(crate) return_address: u64,
-    pub(crate) sp: u64,
-    pub(crate) fp: u64,
-}
 
 /// Where on the stack a frame's caller was found, in bytes above the frame's stack pointer.
 #[derive(Debug, Clone, Copy, Default)]

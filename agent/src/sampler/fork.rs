@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::sampler::handler;
+use crate::sampler::{active, handler};
 
 static IN_CHILD: AtomicBool = AtomicBool::new(false);
 
@@ -42,6 +42,6 @@ extern "C" fn in_parent() {
 
 extern "C" fn after_in_child() {
     IN_CHILD.store(true, Ordering::Relaxed);
-    crate::sampler::deactivate();
+    active::set_active(false);
     in_parent();
 }
