@@ -3,23 +3,23 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-static RUNG: Mutex<u32> = Mutex::new(0);
-static BELL: Condvar = Condvar::new();
+static WAKEUPS: Mutex<u32> = Mutex::new(0);
+static WOKEN: Condvar = Condvar::new();
 
 /// Wakes the agent thread.
-pub(crate) fn ring() {
-    let mut rung = RUNG.lock().unwrap_or_else(PoisonError::into_inner);
-    *rung = rung.wrapping_add(1);
-    BELL.notify_all();
+pub(crate) fn wake() {
+    let mut wakeups = WAKEUPS.lock().unwrap_or_else(PoisonError::into_inner);
+    *wakeups = wakeups.wrapping_add(1);
+    WOKEN.notify_all();
 }
 
-/// How often it rang so far. To be asked before whatever it rings for is looked at.
-pub(crate) fn heard() -> u32 {
-    *RUNG.lock().unwrap_or_else(PoisonError::into_inner)
+/// Wake-ups so far. To be asked before whatever they come for is looked at.
+pub(crate) fn seen() -> u32 {
+    *WAKEUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until it rings once more than was `heard`, but no longer than `at_most`.
-pub(crate) fn wait(heard: u32, at_most: Duration) {
-    let rung = RUNG.lock().unwrap_or_else(PoisonError::into_inner);
-    drop(BELL.wait_timeout_while(rung, at_most, |rung| *rung == heard));
+/// Waits for one more wake-up than were `seen`, but no longer than `at_most`.
+pub(crate) fn wait(seen: u32, at_most: Duration) {
+    let wakeups = WAKEUPS.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(WOKEN.wait_timeout_while(wakeups, at_most, |wakeups| *wakeups == seen));
 }

@@ -62,8 +62,8 @@ pub(crate) fn take(subject: &Subject<'_>) -> Option<u64> {
     let out = workspace.stack.get_mut(..DEPTH.load(Ordering::Relaxed))?;
     let memory = stack_memory(subject, &mut workspace.copy);
     let (pc, registers) = (subject.registers.pc, subject.registers.for_unwinding());
-    let trail = workspace.trails.walk(subject.tid);
-    let walker = Walker { snapshot, rules: &mut workspace.rules, trail, memory: &memory, skip: &subject.skip };
+    let retracing = workspace.walks.walk(subject.tid);
+    let walker = Walker { snapshot, rules: &mut workspace.rules, retracing, memory: &memory, skip: &subject.skip };
     let Walk { depth, truncated } = walker.walk(pc, registers, out);
     let stack = out.get(..depth)?;
     let stack_hash = record::stack_hash(stack, truncated);

@@ -28,7 +28,7 @@ impl Commands {
         if let Some(commands) = &self.0 {
             let _ = commands.send(command);
         }
-        wakeup::ring();
+        wakeup::wake();
     }
 }
 
@@ -36,6 +36,6 @@ impl Drop for Commands {
     fn drop(&mut self) {
         // First: whoever wakes finds it gone.
         self.0 = None;
-        wakeup::ring();
+        wakeup::wake();
     }
 }

@@ -107,7 +107,7 @@ impl Worker {
         let mut pace = Pace::new(used());
         let mut woke = Instant::now();
         loop {
-            let heard = wakeup::heard();
+            let seen = wakeup::seen();
             match commands.try_recv() {
                 Ok(Command::Pause(paused)) => {
                     self.pause(paused);
@@ -127,7 +127,7 @@ impl Worker {
                 self.seal(Seal::Whole);
                 continue;
             }
-            wakeup::wait(heard, pace.pause().min(self.window.slot().remaining(now)));
+            wakeup::wait(seen, pace.pause().min(self.window.slot().remaining(now)));
             let now = Instant::now();
             let look = pace.woke(now.saturating_duration_since(woke), used());
             woke = now;

@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use super::ring::Ring;
 use crate::sampler::unwinding::frame::DEPTH_MAX;
-use crate::sampler::unwinding::rule_caches::Rules;
+use crate::sampler::unwinding::rule_cache::RuleCache;
 use crate::sampler::unwinding::snapshot::Snapshot;
-use crate::sampler::unwinding::walk_memory::Trails;
+use crate::sampler::unwinding::walk_cache::WalkCache;
 
 /// 16 KiB: how much of a stack is copied while its bounds are not known.
 pub(crate) const COPY_WORDS: usize = 2048;
@@ -27,8 +27,8 @@ const PROBES: usize = 3;
 
 /// What the holder of a slot works with.
 pub(crate) struct Workspace {
-    pub(crate) rules: Rules,
-    pub(crate) trails: Trails,
+    pub(crate) rules: RuleCache,
+    pub(crate) walks: WalkCache,
     pub(crate) copy: Box<[u64; COPY_WORDS]>,
     pub(crate) stack: Box<[u64; DEPTH_MAX]>,
 }
@@ -86,8 +86,8 @@ pub(crate) fn publish(snapshot: Snapshot) {
         let mut slot = slot.wait_and_claim();
         let workspace = slot.open().workspace;
         // The rules in an old cache are told apart by a 16-bit generation only; a fresh cache cannot be mistaken.
-        workspace.rules = Rules::default();
-        workspace.trails.forget();
+        workspace.rules = RuleCache::default();
+        workspace.walks.forget();
     }
     if !old.is_null() {
         // SAFETY: it came from `Box::into_raw` above, is no longer published, and every reader has finished.
@@ -100,8 +100,8 @@ impl Slot {
         Self {
             taken: AtomicBool::new(false),
             workspace: UnsafeCell::new(Workspace {
-                rules: Rules::default(),
-                trails: Trails::default(),
+                rules: RuleCache::default(),
+                walks: WalkCache::default(),
                 copy: Box::new([0; COPY_WORDS]),
                 stack: Box::new([0; DEPTH_MAX]),
             }),

@@ -52,7 +52,7 @@ pub(super) extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, co
     let sender = if code == libc::SI_TIMER { Sender::of(value) } else { Sender::Stranger };
     match sender {
         Sender::Stranger => previous::pass_on(signal, info, context),
-        Sender::Alarm => wakeup::rung(),
+        Sender::Alarm => wakeup::came(),
         _ if !active::is_active() => {}
         Sender::Thread(state) => {
             balance::counted_elsewhere(periods);

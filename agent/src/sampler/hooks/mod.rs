@@ -59,9 +59,9 @@ impl Session {
     #[cfg(test)]
     pub(crate) fn resting(hz: u32, each: impl FnMut(&crate::sample::RawSample<'_>) + Send + 'static) -> Self {
         const FOR_EVER: Duration = Duration::from_secs(3600);
-        Self::waiting(hz, each, |heard| {
+        Self::waiting(hz, each, |seen| {
             assert!(crate::sampler::rest(), "the kernel sets alarms");
-            wakeup::wait(heard, FOR_EVER);
+            wakeup::wait(seen, FOR_EVER);
         })
     }
 
@@ -73,7 +73,7 @@ impl Session {
         Self::waiting(hz, each, move |_| std::thread::sleep(drain_every))
     }
 
-    /// Between two looks it waits; told is how often the bell had rung before the first.
+    /// Between two looks it waits; told is how many wake-ups there had been before the first.
     fn waiting(
         hz: u32,
         mut each: impl FnMut(&crate::sample::RawSample<'_>) + Send + 'static,
@@ -88,7 +88,7 @@ impl Session {
                 crate::sampler::start(SamplerConfig { hz, depth: 128 }).expect("sampling starts");
                 ready.send(threads::current()).expect("the starter waits");
                 loop {
-                    let heard = wakeup::heard();
+                    let seen = wakeup::seen();
                     if stop.load(Ordering::Acquire) {
                         break;
                     }
@@ -97,7 +97,7 @@ impl Session {
                         each(sample);
                         drained.fetch_add(1, Ordering::Relaxed);
                     });
-                    wait(heard);
+                    wait(seen);
                 }
                 crate::sampler::stop();
                 crate::sampler::drain(&mut |sample| {
@@ -126,7 +126,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
-        wakeup::ring();
+        wakeup::wake();
         if let Some(agent) = self.agent.take() {
             // A failed agent thread has already printed why; panicking again in a drop would hide it.
             let _ = agent.join();

@@ -6,14 +6,14 @@ use tephra_proto::ids::BuildId;
 
 use crate::sampler::modules::loader::{Loaded, UnwindBytes, UnwindTables};
 use crate::sampler::modules::pointer_auth;
-use crate::sampler::unwinding::allocation_policy::Frugal;
-use crate::sampler::unwinding::rule_caches::Rules;
+use crate::sampler::unwinding::allocation_policy::FixedRoom;
+use crate::sampler::unwinding::rule_cache::RuleCache;
 use crate::sampler::unwinding::snapshot::Snapshot;
 use crate::sampler::unwinding::stack_memory::StackMemory;
 use crate::sampler::unwinding::walk::Walker;
-use crate::sampler::unwinding::walk_memory::Trails;
+use crate::sampler::unwinding::walk_cache::WalkCache;
 
-type Unwinder = UnwinderAarch64<UnwindBytes, Frugal>;
+type Unwinder = UnwinderAarch64<UnwindBytes, FixedRoom>;
 
 /// One moment of a program.
 struct Moment<'a> {
@@ -85,12 +85,12 @@ fn bytes(words: &mut std::str::Split<'_, char>) -> Vec<u8> {
 /// Walks every moment and compares every address with what the program really had called.
 #[track_caller]
 fn check(recording: &[u8], least_moments: usize) {
-    let (mut rules, mut trails) = (Rules::new(CacheAarch64::<Frugal>::new_in), Trails::default());
+    let (mut rules, mut walks) = (RuleCache::new(CacheAarch64::<FixedRoom>::new_in), WalkCache::default());
     let mut out = [0; 128];
     let (mut moments, mut wrong) = (0, Vec::new());
     replay(recording, |snapshot, moment| {
         let Moment { pc, registers, memory, callers } = moment;
-        let walker = Walker { snapshot, rules: &mut rules, trail: trails.walk(0), memory, skip: &(0..0) };
+        let walker = Walker { snapshot, rules: &mut rules, retracing: walks.walk(0), memory, skip: &(0..0) };
         let walk = walker.walk(*pc, *registers, &mut out);
         // A call is where its return address is, less one.
         let expected: Vec<u64> = std::iter::once(*pc).chain(callers.iter().map(|caller| caller - 1)).collect();

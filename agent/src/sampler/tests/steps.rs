@@ -6,11 +6,11 @@ use std::ffi::{c_int, c_void};
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
-use crate::sampler::unwinding::rule_caches::Rules;
+use crate::sampler::unwinding::rule_cache::RuleCache;
 use crate::sampler::unwinding::snapshot::Snapshot;
 use crate::sampler::unwinding::stack_memory::StackMemory;
 use crate::sampler::unwinding::walk::Walker;
-use crate::sampler::unwinding::walk_memory::Trails;
+use crate::sampler::unwinding::walk_cache::WalkCache;
 
 /// More would take longer than a test may.
 const STEPS_MAX: u64 = 60_000;
@@ -20,8 +20,8 @@ const FAILURES_KEPT: usize = 12;
 /// Everything the trap handler needs, made before the first step: code that is stepped through may hold any lock.
 struct Stepper {
     snapshot: Snapshot,
-    rules: Rules,
-    trails: Trails,
+    rules: RuleCache,
+    walks: WalkCache,
     stack_end: u64,
     /// The calls under way, outermost first.
     calls: Vec<Call>,
@@ -70,8 +70,8 @@ impl Stepper {
         // SAFETY: the stack is this thread's own from here to its control block.
         let memory = unsafe { StackMemory::in_place(registers.sp & !7, self.stack_end) };
         let (pc, unwound) = (registers.pc, registers.for_unwinding());
-        let (rules, trail) = (&mut self.rules, self.trails.walk(0));
-        let walker = Walker { snapshot: &self.snapshot, rules, trail, memory: &memory, skip: &(0..0) };
+        let (rules, retracing) = (&mut self.rules, self.walks.walk(0));
+        let walker = Walker { snapshot: &self.snapshot, rules, retracing, memory: &memory, skip: &(0..0) };
         let walk = walker.walk(pc, unwound, &mut out);
         let stack = &out[..walk.depth];
         // SAFETY: the program's own stack pointer.
@@ -133,8 +133,8 @@ fn step_through(mut work: impl FnMut()) -> Stepper {
     work();
     let mut stepper = Stepper {
         snapshot: Snapshot::of_this_process(),
-        rules: Rules::default(),
-        trails: Trails::default(),
+        rules: RuleCache::default(),
+        walks: WalkCache::default(),
         stack_end: arch::thread_pointer() & !7,
         calls: Vec::with_capacity(1 << 16),
         depth_outside: 0,

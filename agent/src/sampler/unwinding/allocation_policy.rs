@@ -10,20 +10,20 @@ use gimli::{UnwindTableRow, Value};
 
 /// See the module's words.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Frugal;
+pub(crate) struct FixedRoom;
 
-impl AllocationPolicy for Frugal {
+impl AllocationPolicy for FixedRoom {
     type GimliUnwindContextStorage<R: ReaderOffset> = Self;
     type GimliEvaluationStorage<R: Reader> = Self;
 }
 
-impl<R: ReaderOffset> UnwindContextStorage<R> for Frugal {
+impl<R: ReaderOffset> UnwindContextStorage<R> for FixedRoom {
     type Rules = [(Register, RegisterRule<R>); 40];
     /// Rows that a function remembers while it goes through an epilogue.
     type Stack = [UnwindTableRow<R, Self>; 4];
 }
 
-impl<R: Reader> EvaluationStorage<R> for Frugal {
+impl<R: Reader> EvaluationStorage<R> for FixedRoom {
     type Stack = [Value; 16];
     type ExpressionStack = [(R, R); 1];
     type Result = [Piece<R>; 1];

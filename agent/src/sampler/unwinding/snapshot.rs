@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use framehop::{ExplicitModuleSectionInfo, Unwinder, UnwinderNative};
 
-use super::allocation_policy::Frugal;
+use super::allocation_policy::FixedRoom;
 use crate::sampler::modules::loader::{Loaded, UnwindBytes};
 
 /// This processor's unwinder.
-pub(crate) type Native = UnwinderNative<UnwindBytes, Frugal>;
+pub(crate) type Native = UnwinderNative<UnwindBytes, FixedRoom>;
 
 /// What the handler needs to walk stacks.
 pub(crate) struct Snapshot<U = Native> {

@@ -5,10 +5,10 @@ use std::ops::Range;
 use framehop::{FrameAddress, Unwinder};
 
 use super::frame::Unwound;
-use super::rule_caches::Rules;
+use super::rule_cache::RuleCache;
 use super::snapshot::Snapshot;
 use super::stack_memory::StackMemory;
-use super::walk_memory::{Following, Reads};
+use super::walk_cache::{Reads, Retracing};
 
 /// How a walk went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub(crate) struct Walk {
 /// What a walk needs besides where it begins.
 pub(crate) struct Walker<'a, U: Unwinder> {
     pub(crate) snapshot: &'a Snapshot<U>,
-    pub(crate) rules: &'a mut Rules<U::Cache>,
+    pub(crate) rules: &'a mut RuleCache<U::Cache>,
     /// Of an earlier walk of the same thread, if possible.
-    pub(crate) trail: Following<'a>,
+    pub(crate) retracing: Retracing<'a>,
     pub(crate) memory: &'a StackMemory<'a>,
     /// Leading frames in here are left out.
     pub(crate) skip: &'a Range<u64>,
@@ -39,7 +39,7 @@ impl<U: Unwinder<UnwindRegs: Unwound>> Walker<'_, U> {
     pub(crate) fn walk(mut self, pc: u64, registers: U::UnwindRegs, out: &mut [u64]) -> Walk {
         let mut found = Found { skip: self.skip, out, depth: 0 };
         let reached_root = self.walk_to_root(pc, registers, &mut found).is_some();
-        self.trail.finish();
+        self.retracing.finish();
         Walk { depth: found.depth, truncated: !reached_root }
     }
 
@@ -65,7 +65,7 @@ impl<U: Unwinder<UnwindRegs: Unwound>> Walker<'_, U> {
             match self.snapshot.unwinder.unwind_frame(address, &mut registers, self.rules.of(pc), &mut read) {
                 Ok(Some(_)) => {}
                 Ok(None) | Err(framehop::Error::ReturnAddressIsNull) => {
-                    self.trail.note_last(&frame);
+                    self.retracing.note_last(&frame);
                     return is_known.then_some(());
                 }
                 Err(_) => return None,
@@ -78,10 +78,11 @@ impl<U: Unwinder<UnwindRegs: Unwound>> Walker<'_, U> {
             match (is_leaf, is_known) {
                 // It may be anywhere in its code, so it is seldom met again.
                 (true, _) => {}
-                (false, true) => self.trail.note(&frame, &registers, &reads),
-                (false, false) => self.trail.forget(),
+                (false, true) => self.retracing.note(&frame, &registers, &reads),
+                (false, false) => self.retracing.forget(),
             }
-            self.trail.follow(&mut registers, self.memory, |return_address| found.add(return_address.wrapping_sub(1)));
+            self.retracing
+                .follow(&mut registers, self.memory, |return_address| found.add(return_address.wrapping_sub(1)));
             match FrameAddress::from_return_address(registers.state().return_address) {
                 Some(caller) => address = caller,
                 None => return is_known.then_some(()),
@@ -115,12 +116,12 @@ mod tests {
 
     use super::*;
     use crate::sampler::arch::Registers;
-    use crate::sampler::unwinding::walk_memory::Trails;
+    use crate::sampler::unwinding::walk_cache::WalkCache;
 
     #[test]
     fn random_registers_and_stacks_end_quietly() {
         let snapshot = Snapshot::of_this_process();
-        let (mut rules, mut trails) = (Rules::default(), Trails::default());
+        let (mut rules, mut walks) = (RuleCache::default(), WalkCache::default());
         let mut out = [0; 128];
         let code = random_registers_and_stacks_end_quietly as *const () as u64;
         let mut random = 0x1234_5678_9abc_def1u64;
@@ -144,19 +145,24 @@ mod tests {
             (registers.pc, registers.sp, registers.fp) = (word(sp), sp, word(sp));
             let memory = StackMemory::copied(sp, &words);
             let (pc, unwound) = (registers.pc, registers.for_unwinding());
-            let trail = trails.walk(0);
-            let walker = Walker { snapshot: &snapshot, rules: &mut rules, trail, memory: &memory, skip: &(0..0) };
+            let retracing = walks.walk(0);
+            let walker = Walker { snapshot: &snapshot, rules: &mut rules, retracing, memory: &memory, skip: &(0..0) };
             let walk = walker.walk(pc, unwound, &mut out);
             assert!(walk.depth <= out.len());
         }
     }
 
     /// What a walk finds in the words from `registers` on.
-    fn walk_copy(trails: &mut Trails, rules: &mut Rules, registers: &Registers, words: &[u64]) -> (Vec<u64>, bool) {
+    fn walk_copy(
+        walks: &mut WalkCache,
+        rules: &mut RuleCache,
+        registers: &Registers,
+        words: &[u64],
+    ) -> (Vec<u64>, bool) {
         static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(Snapshot::of_this_process);
         let mut out = [0; 128];
         let memory = StackMemory::copied(registers.sp & !7, words);
-        let walker = Walker { snapshot: &SNAPSHOT, rules, trail: trails.walk(0), memory: &memory, skip: &(0..0) };
+        let walker = Walker { snapshot: &SNAPSHOT, rules, retracing: walks.walk(0), memory: &memory, skip: &(0..0) };
         let walk = walker.walk(registers.pc, registers.for_unwinding(), &mut out);
         (out[..walk.depth].to_vec(), walk.truncated)
     }
@@ -180,7 +186,7 @@ mod tests {
             random ^= random << 17;
             (random >> 20) as usize % below
         };
-        let (mut trails, mut rules) = (Trails::default(), Rules::default());
+        let (mut walks, mut rules) = (WalkCache::default(), RuleCache::default());
         let (mut whole, mut cut) = (0, 0);
         for _ in 0..40 {
             let depth = next(60) as u32;
@@ -200,8 +206,8 @@ mod tests {
                         let (to, from) = (addresses[next(addresses.len())], addresses[next(addresses.len())]);
                         words[to] = if next(4) == 0 { next(1 << 30) as u64 } else { words[from] };
                     }
-                    let fresh = walk_copy(&mut Trails::default(), &mut Rules::default(), &registers, &words);
-                    assert_eq!(walk_copy(&mut trails, &mut rules, &registers, &words), fresh);
+                    let fresh = walk_copy(&mut WalkCache::default(), &mut RuleCache::default(), &registers, &words);
+                    assert_eq!(walk_copy(&mut walks, &mut rules, &registers, &words), fresh);
                     *(if fresh.1 { &mut cut } else { &mut whole }) += 1;
                 }
             });

@@ -5,7 +5,7 @@
 
 use framehop::CacheNative;
 
-use super::allocation_policy::Frugal;
+use super::allocation_policy::FixedRoom;
 
 /// Addresses in one cache. Those that differ by a multiple of it push each other out.
 const ADDRESSES: u64 = 509;
@@ -13,9 +13,9 @@ const ADDRESSES: u64 = 509;
 const CACHES: usize = 9;
 
 /// Caches that never allocate after their creation.
-pub(crate) struct Rules<C = CacheNative<Frugal>>([C; CACHES]);
+pub(crate) struct RuleCache<C = CacheNative<FixedRoom>>([C; CACHES]);
 
-impl<C> Rules<C> {
+impl<C> RuleCache<C> {
     /// The caches that `new` makes.
     pub(crate) fn new(mut new: impl FnMut() -> C) -> Self {
         Self(std::array::from_fn(|_| new()))
@@ -31,7 +31,7 @@ impl<C> Rules<C> {
     }
 }
 
-impl Default for Rules {
+impl Default for RuleCache {
     fn default() -> Self {
         Self::new(CacheNative::new_in)
     }
@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn addresses_that_share_a_place_are_in_different_caches() {
         let mut numbers = 0..CACHES;
-        let mut rules = Rules::new(|| numbers.next());
+        let mut rules = RuleCache::new(|| numbers.next());
         let mut caches: Vec<_> = (0..CACHES as u64).map(|n| *rules.of(0x5555_0000 + n * ADDRESSES)).collect();
         assert_eq!(*rules.of(0x5555_0000), caches[0], "an address keeps its cache");
         caches.sort_unstable();
@@ -55,7 +55,7 @@ mod tests {
     fn functions_of_one_size_share_no_place() {
         for bits in 2..12 {
             let mut numbers = 0..CACHES;
-            let mut rules = Rules::new(|| numbers.next());
+            let mut rules = RuleCache::new(|| numbers.next());
             let places: std::collections::HashSet<_> = (0..ADDRESSES * CACHES as u64)
                 .map(|n| 0x5555_0000 + (n << bits))
                 .map(|pc| (*rules.of(pc), pc % ADDRESSES))
