@@ -49,6 +49,7 @@ mod agent;
 mod builder;
 mod clock;
 pub mod context;
+mod elf;
 mod error;
 mod export;
 mod governor;

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
-use super::elf::{self, Exports, Outline};
-use crate::sampler;
+use super::outline::{Exports, Outline};
+use crate::{elf, sampler};
 
 /// A C library exports 3 000 functions under 30 KiB of names.
 const TABLE_BYTES_MAX: u64 = 4 << 20;

@@ -2,8 +2,8 @@
 //! this thread sees it.
 
 mod backoff;
-mod elf;
 mod ifunc;
+mod outline;
 mod push;
 mod queue;
 mod symbols;

@@ -21,8 +21,8 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-use super::elf::{self, Outline};
 use super::ifunc;
+use super::outline::{Outline, outline};
 use super::{Binaries, Binary, REPLY_BYTES_MAX, TIMEOUT};
 use crate::notice::Notice;
 
@@ -199,7 +199,7 @@ impl Source {
         if !metadata.is_file() || metadata.len() > SYMBOL_FILE_BYTES_MAX {
             return Err(NotSent::TooLarge { bytes: metadata.len() });
         }
-        let outline = elf::outline(&file)?;
+        let outline = outline(&file)?;
         Ok(Self { file, outline, patch: None })
     }
 

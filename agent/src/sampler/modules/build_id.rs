@@ -7,23 +7,11 @@ use std::path::Path;
 use tephra_proto::ids::BuildId;
 use tephra_proto::limits::HTLHASH_END_BYTES;
 
-const NT_GNU_BUILD_ID: u32 = 3;
+use crate::elf;
 
-/// Finds the build id among ELF notes.
-pub(crate) fn in_notes(mut notes: &[u8]) -> Option<BuildId> {
-    while let Some((header, rest)) = notes.split_first_chunk::<12>() {
-        let word = |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        let (name_bytes, id_bytes, kind) = (word(0) as usize, word(4) as usize, word(8));
-        // Sizes are padded to 4 on disk. Sections aligned to 8 hold only property notes, whose sizes are multiples of 8.
-        let name = rest.get(..name_bytes)?;
-        let rest = rest.get(name_bytes.checked_next_multiple_of(4)?..)?;
-        let id = rest.get(..id_bytes)?;
-        if kind == NT_GNU_BUILD_ID && name == b"GNU\0" {
-            return BuildId::from_bytes(id).ok();
-        }
-        notes = rest.get(id_bytes.checked_next_multiple_of(4)?..)?;
-    }
-    None
+/// The build id that the object's notes name.
+pub(crate) fn in_notes(notes: &[u8]) -> Option<BuildId> {
+    BuildId::from_bytes(elf::notes::build_id(notes)?).ok()
 }
 
 /// The file's [`htlhash`](BuildId::htlhash).
@@ -45,21 +33,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_note_is_found_behind_others_and_torn_ones_are_refused() {
-        let note = |kind: u32, name: &[u8], id: &[u8]| {
-            let mut bytes = [name.len() as u32, id.len() as u32, kind].map(u32::to_ne_bytes).concat();
-            bytes.extend(name);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-            bytes.extend(id);
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-            bytes
-        };
-        let notes = [note(1, b"GNU\0", &[0; 16]), note(3, b"GNU\0", &[0xab; 20])].concat();
-        assert_eq!(in_notes(&notes).unwrap().as_bytes(), [0xab; 20]);
-        assert!(in_notes(&notes[..notes.len() - 1]).is_none());
-        assert!(in_notes(&note(3, b"GNU\0", &[1; 64])).is_none(), "longer than an id may be");
-        let huge = [u32::MAX, u32::MAX, 3].map(u32::to_ne_bytes).concat();
-        assert!(in_notes(&huge).is_none());
+    fn an_id_that_is_longer_than_an_id_may_be_is_none() {
+        let note = |bytes: u32| [&[4, bytes, 3].map(u32::to_le_bytes).concat()[..], b"GNU\0", &[1; 64]].concat();
+        assert_eq!(in_notes(&note(20)), BuildId::from_bytes(&[1; 20]).ok());
+        assert!(in_notes(&note(64)).is_none());
     }
 
     #[test]

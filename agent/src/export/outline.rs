@@ -1,23 +1,12 @@
-//! Which parts of an ELF file name its functions: a reader for the section table and nothing else.
-//!
-//! The file may have been replaced by anything since it was mapped, so every offset is checked against its size, and no
-//! more than the section table and its names are read.
+//! Which parts of an ELF file name its functions: those are sent, and nothing else.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
-const HEADER_BYTES: u64 = 64;
-const SECTION_BYTES: usize = 64;
-const SEGMENT_BYTES: u64 = 56;
-/// Executables have about 40; one per function is for object files.
-const SECTIONS_MAX: usize = 4_096;
-const NAMES_BYTES_MAX: u64 = 1 << 20;
+use crate::elf::{self, Section, Sections};
+
 const NOTE_BYTES_MAX: u64 = 4_096;
-
-const SHT_NOBITS: u32 = 8;
-const NT_GNU_BUILD_ID: u32 = 3;
 
 /// What to send of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,54 +32,34 @@ pub(super) struct Exports {
     pub(super) names: Range<u64>,
 }
 
-/// Outlines a 64-bit little-endian ELF file.
+/// Outlines an ELF file.
 ///
 /// # Errors
 /// When the file cannot be read or is something else.
 pub(super) fn outline(file: &File) -> io::Result<Outline> {
-    let file_bytes = file.metadata()?.len();
-    let header = read(file, 0..HEADER_BYTES, file_bytes)?;
-    if header.get(..6) != Some(b"\x7fELF\x02\x01") {
-        return Err(invalid("not a 64-bit little-endian ELF file"));
-    }
-    let (segments, segment_count) = (u64_at(&header, 32)?, u64::from(u16_at(&header, 56)?));
-    let (table, count) = (u64_at(&header, 40)?, usize::from(u16_at(&header, 60)?));
-    let names_index = usize::from(u16_at(&header, 62)?);
-    if usize::from(u16_at(&header, 58)?) != SECTION_BYTES || count == 0 || count > SECTIONS_MAX {
-        return Err(invalid("no section table, or a huge one"));
-    }
-    let table = table..table.saturating_add((count * SECTION_BYTES) as u64);
-    let sections = read(file, table.clone(), file_bytes)?;
-    let sections: Vec<Section> = sections.chunks_exact(SECTION_BYTES).map(Section::read).collect::<io::Result<_>>()?;
-    let names = sections.get(names_index).ok_or_else(|| invalid("no section names"))?.range();
-    if names.end - names.start > NAMES_BYTES_MAX {
-        return Err(invalid("too many section names"));
-    }
-    let names = read(file, names, file_bytes)?;
-
-    let mut outline = Outline { file_bytes, ..Outline::default() };
+    let sections = Sections::of(file)?;
+    let mut outline =
+        Outline { file_bytes: sections.file_bytes, kept: sections.tables.to_vec(), ..Outline::default() };
     let (mut exports, mut stripped) = (Exports::default(), true);
-    let segments = segments..segments.saturating_add(segment_count * SEGMENT_BYTES);
-    outline.kept.extend([0..HEADER_BYTES, segments, table]);
-    for (index, section) in sections.iter().enumerate() {
-        let name = name_at(&names, section.name);
-        if section.kind == SHT_NOBITS || !(index == names_index || is_for_symbols(name)) {
+    for Section { name, range, holds_names } in sections.in_file() {
+        if !holds_names && !is_for_symbols(name) {
             continue;
         }
-        outline.has_symbols |= matches!(name, b".symtab" | b".dynsym") && section.bytes > 0;
+        outline.has_symbols |= matches!(name, b".symtab" | b".dynsym") && !range.is_empty();
         outline.has_debug_info |= matches!(name, b".debug_line" | b".debug_info" | b".zdebug_line");
         match name {
             b".symtab" => stripped = false,
-            b".dynsym" => exports.symbols = section.range(),
-            b".dynstr" => exports.names = section.range(),
+            b".dynsym" => exports.symbols = range.clone(),
+            b".dynstr" => exports.names = range.clone(),
+            b".note.gnu.build-id" if range.end - range.start <= NOTE_BYTES_MAX => {
+                let notes = elf::read(file, range.clone(), sections.file_bytes)?;
+                outline.build_id = elf::notes::build_id(&notes).map(<[u8]>::to_vec);
+            }
             _ => {}
         }
-        if name == b".note.gnu.build-id" && section.bytes <= NOTE_BYTES_MAX {
-            outline.build_id = build_id(&read(file, section.range(), file_bytes)?);
-        }
-        outline.kept.push(section.range());
+        outline.kept.push(range);
     }
-    outline.kept = merged(outline.kept, file_bytes);
+    outline.kept = merged(outline.kept, sections.file_bytes);
     outline.exports = Some(exports).filter(|_| stripped);
     Ok(outline)
 }
@@ -98,28 +67,6 @@ pub(super) fn outline(file: &File) -> io::Result<Outline> {
 fn is_for_symbols(name: &[u8]) -> bool {
     let exact: [&[u8]; 6] = [b".symtab", b".strtab", b".dynsym", b".dynstr", b".gnu_debuglink", b".gnu_debugdata"];
     exact.contains(&name) || [&b".debug_"[..], b".zdebug_", b".note"].iter().any(|prefix| name.starts_with(prefix))
-}
-
-struct Section {
-    name: u32,
-    kind: u32,
-    offset: u64,
-    bytes: u64,
-}
-
-impl Section {
-    fn read(entry: &[u8]) -> io::Result<Self> {
-        Ok(Self {
-            name: u32_at(entry, 0)?,
-            kind: u32_at(entry, 4)?,
-            offset: u64_at(entry, 24)?,
-            bytes: u64_at(entry, 32)?,
-        })
-    }
-
-    fn range(&self) -> Range<u64> {
-        self.offset..self.offset.saturating_add(self.bytes)
-    }
 }
 
 /// Sorted, clipped to the file, and joined where they touch.
@@ -137,52 +84,10 @@ fn merged(mut ranges: Vec<Range<u64>>, file_bytes: u64) -> Vec<Range<u64>> {
     merged
 }
 
-fn build_id(notes: &[u8]) -> Option<Vec<u8>> {
-    let name_bytes = u32_at(notes, 0).ok()? as usize;
-    let id_bytes = u32_at(notes, 4).ok()? as usize;
-    let from = name_bytes.checked_next_multiple_of(4)?.checked_add(12)?;
-    let id = notes.get(from..from.checked_add(id_bytes)?)?;
-    (u32_at(notes, 8).ok()? == NT_GNU_BUILD_ID && notes.get(12..16) == Some(b"GNU\0")).then(|| id.to_vec())
-}
-
-fn name_at(names: &[u8], at: u32) -> &[u8] {
-    let rest = names.get(at as usize..).unwrap_or_default();
-    rest.split(|&byte| byte == 0).next().unwrap_or_default()
-}
-
-/// Callers bound the size of the range first.
-pub(super) fn read(file: &File, range: Range<u64>, file_bytes: u64) -> io::Result<Vec<u8>> {
-    if range.end > file_bytes {
-        return Err(invalid("an offset lies past its end"));
-    }
-    let mut bytes = vec![0; (range.end - range.start) as usize];
-    file.read_exact_at(&mut bytes, range.start)?;
-    Ok(bytes)
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> io::Result<u16> {
-    array_at(bytes, at).map(u16::from_le_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> io::Result<u32> {
-    array_at(bytes, at).map(u32::from_le_bytes)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> io::Result<u64> {
-    array_at(bytes, at).map(u64::from_le_bytes)
-}
-
-fn array_at<const N: usize>(bytes: &[u8], at: usize) -> io::Result<[u8; N]> {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or_else(|| invalid("it is cut short"))
-}
-
-fn invalid(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::fs::FileExt;
 
     use super::*;
 
@@ -242,9 +147,9 @@ mod tests {
         let size = binary.metadata().unwrap().len();
         let mut whole = vec![0; size as usize];
         binary.read_exact_at(&mut whole, 0).unwrap();
-        let table = u64_at(&whole, 40).unwrap() as usize;
+        let table = u64::from_le_bytes(*whole[40..].first_chunk().unwrap()) as usize;
         let file = temporary(&whole);
-        for at in (table..table + 40 * SECTION_BYTES).step_by(7) {
+        for at in (table..table + 40 * 64).step_by(7) {
             let Some(&byte) = whole.get(at) else { break };
             file.write_all_at(&[!byte], at as u64).unwrap();
             if let Ok(outline) = outline(&file) {
