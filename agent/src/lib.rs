@@ -84,15 +84,18 @@ pub use builder::Builder;
 pub use context::{Guard, InContext, attach, attach_labels, current, current_labels, in_context, in_labels};
 pub use error::StartError;
 pub use heap::ProfAlloc;
-#[doc(hidden)]
-pub use heap::hooks as heap_hooks;
 pub use labels::Labels;
 #[cfg(feature = "tower")]
 pub use layers::tower::{TraceLayer, TracedFuture, TracedService, tower_layer};
 #[cfg(feature = "tracing")]
 pub use layers::tracing::{SpanLayer, tracing_layer};
-#[cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
-#[doc(hidden)]
-pub use sampler::hooks as bench_hooks;
 pub use stats::{Drops, Stats};
 pub use trace_context::TraceContext;
+
+/// Doors for this repository's own benchmarks and tests, which must not need `unsafe` themselves.
+#[cfg(feature = "test-hooks")]
+#[doc(hidden)]
+pub mod hooks {
+    pub use crate::heap::hooks as heap;
+    pub use crate::sampler::hooks as sampler;
+}

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use support::{Collector, alone, soak_time, thread_cpu, wait_for};
 use tephra_agent::Agent;
-use tephra_agent::bench_hooks::{Session, cpu_sample_ns};
+use tephra_agent::hooks::sampler::{Session, cpu_sample_ns};
 
 const ROLE: &str = "TEPHRA_TEST_ROLE";
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use support::symbols::Functions;
 use support::{Collector, alone, soak_time};
-use tephra_agent::bench_hooks::{Session, storm};
+use tephra_agent::hooks::sampler::{Session, storm};
 use tephra_agent::{Agent, Guard, Labels, TraceContext, attach, attach_labels, in_context, in_labels};
 use tokio::task::yield_now;
 use tracing::{Instrument, info_span};

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use support::wait_for;
-use tephra_agent::bench_hooks::{cpu_sample_ns, varied_cpu_sample_ns};
+use tephra_agent::hooks::sampler::{cpu_sample_ns, varied_cpu_sample_ns};
 use tephra_agent::{Agent, ProfAlloc, Stats, TraceContext, attach};
 use tower_layer::Layer;
 use tower_service::Service;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use support::symbols::Functions;
 use support::thread_cpu;
-use tephra_agent::bench_hooks::Session;
+use tephra_agent::hooks::sampler::Session;
 
 /// A function's name, its parts of each round, and the function.
 type Worker = (&'static str, u64, fn(Duration));

@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tephra_agent::bench_hooks::{Session, cpu_sample_ns, stacks_copied, totals};
+use tephra_agent::hooks::sampler::{Session, cpu_sample_ns, stacks_copied, totals};
 
 /// From `linux/prctl.h`: system calls of this thread are trapped or let through, as one byte of its memory says.
 const PR_SET_SYSCALL_USER_DISPATCH: c_int = 59;

@@ -5,6 +5,7 @@
 //! are freed.
 
 mod countdown;
+#[cfg(feature = "test-hooks")]
 pub mod hooks;
 mod prof_alloc;
 mod stack;

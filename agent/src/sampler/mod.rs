@@ -12,6 +12,7 @@ pub(crate) mod context;
 mod counters;
 mod fork;
 mod handler;
+#[cfg(feature = "test-hooks")]
 pub mod hooks;
 mod modules;
 mod own_threads;
@@ -60,7 +61,7 @@ pub(crate) enum SamplerError {
     /// There is one sampler per process.
     #[error("sampling is already running in this process; stop the other agent first")]
     AlreadyRunning,
-    /// See [`fork`].
+    /// A forked child is not sampled, whoever asks.
     #[error("this process was forked from a sampled one and cannot be sampled; start the agent after forking")]
     Forked,
     /// The configuration is out of range.
@@ -208,22 +209,6 @@ pub(crate) fn modules() -> Arc<ModuleMap> {
 pub(crate) fn resolve(path: &Path, exported: &[CString]) -> Vec<Option<Range<u64>>> {
     let loaded = supervisor::with(|supervisor| supervisor.modules.find(path)).flatten();
     loaded.map_or_else(|| vec![None; exported.len()], |loaded| ifunc::resolve(&loaded, exported))
-}
-
-/// Gives the calling thread a timer at once, which the supervisor would do once it has worked for a while. Never waits;
-/// `false`: somebody else was at it, or sampling is off.
-pub(crate) fn register_thread() -> bool {
-    if !active::is_active() {
-        return false;
-    }
-    if let Some(mut running) = supervisor::try_lock()
-        && let Some(supervisor) = running.as_mut()
-        && !supervisor.paused
-    {
-        supervisor.threads.add(threads::current());
-        return true;
-    }
-    false
 }
 
 /// Whether threads without a timer of their own are sampled.

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, System};
 use std::time::Duration;
 
-use tephra_agent::{Agent, ProfAlloc, heap_hooks};
+use tephra_agent::{Agent, ProfAlloc, hooks};
 use tephra_tests::bench::Report;
 use tephra_tests::sink::Sink;
 
@@ -92,5 +92,5 @@ fn compared(bare: &dyn GlobalAlloc, wrapped: &dyn GlobalAlloc, size: usize) -> (
 }
 
 fn per_pair(alloc: &dyn GlobalAlloc, size: usize, pairs: usize) -> f64 {
-    heap_hooks::pairs(alloc, size, pairs).as_nanos() as f64 / pairs as f64
+    hooks::heap::pairs(alloc, size, pairs).as_nanos() as f64 / pairs as f64
 }

@@ -1,4 +1,6 @@
-//! Doors for benchmarks and tests that must not need `unsafe` themselves. Not part of the public interface.
+//! Doors for benchmarks and tests that must not need `unsafe` themselves. Not part of the public interface, and not there without the
+//! feature `test-hooks`.
+#![allow(clippy::expect_used, reason = "a benchmark or test that cannot start is to say so")]
 
 mod varied;
 
@@ -10,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::own_threads::wakeup;
 use super::timers::cpu_timer;
-use super::{SamplerConfig, counters, threads};
+use super::{SamplerConfig, active, counters, supervisor, threads};
 use crate::labels::Labels;
 
 /// The address of no thread's state.
@@ -160,8 +162,20 @@ pub const fn varied_functions() -> usize {
     varied::FUNCTIONS
 }
 
+/// Gives the calling thread a timer at once, which the supervisor would do once it has worked for a while; `false`: sampling is off.
+pub(crate) fn register_thread() -> bool {
+    let registered = supervisor::with(|supervisor| {
+        let is_sampling = active::is_active() && !supervisor.paused;
+        if is_sampling {
+            supervisor.threads.add(threads::current());
+        }
+        is_sampling
+    });
+    registered.unwrap_or(false)
+}
+
 fn sample_ns(raise_below: impl Fn(usize) -> u64) -> Option<u64> {
-    crate::sampler::register_thread();
+    register_thread();
     let address = threads::of(threads::current())?.address();
     for _ in 0..DRAINS_AWAITED {
         let before = counters().cpu_taken;

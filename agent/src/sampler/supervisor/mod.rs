@@ -35,11 +35,6 @@ pub(crate) fn lock() -> Option<MutexGuard<'static, Option<Supervisor>>> {
     (!fork::in_child()).then(|| SUPERVISOR.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The same without waiting: `None` also while somebody else is at it.
-pub(crate) fn try_lock() -> Option<MutexGuard<'static, Option<Supervisor>>> {
-    (!fork::in_child()).then(|| SUPERVISOR.try_lock().ok()).flatten()
-}
-
 /// Does something with the supervisor, if there is one.
 pub(crate) fn with<T>(work: impl FnOnce(&mut Supervisor) -> T) -> Option<T> {
     lock()?.as_mut().map(work)

@@ -119,6 +119,7 @@ impl Threads {
     }
 
     /// Gives a thread a timer of its own, unless it has one.
+    #[cfg(feature = "test-hooks")]
     pub(crate) fn add(&mut self, tid: u32) {
         let now = Instant::now();
         self.meet(tid, now);

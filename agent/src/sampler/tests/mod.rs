@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::labels::Labels;
-use crate::sampler::hooks::{Session, cpu_sample_ns, signal_thread};
+use crate::sampler::hooks::{Session, cpu_sample_ns, register_thread, signal_thread};
 use crate::trace_context::TraceContext;
 
 mod accuracy;

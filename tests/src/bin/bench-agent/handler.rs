@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tephra_agent::bench_hooks::{Session, cpu_sample_ns, foreign_signal_ns, varied_cpu_sample_ns, varied_functions};
+use tephra_agent::hooks::sampler::{Session, cpu_sample_ns, foreign_signal_ns, varied_cpu_sample_ns, varied_functions};
 use tephra_tests::bench::{Report, percentile_ms};
 
 const DEPTH: usize = 50;

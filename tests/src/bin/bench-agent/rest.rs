@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use tephra_agent::Agent;
-use tephra_agent::bench_hooks::totals;
+use tephra_agent::hooks::sampler::totals;
 use tephra_tests::bench::{Report, percentile_ms};
 
 use crate::sink;

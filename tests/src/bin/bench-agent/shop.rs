@@ -13,7 +13,7 @@ use shop::catalog::Catalog;
 use shop::client::Client;
 use shop::tax::{TaxOffice, TaxRules};
 use shop::{fingerprint, receipt, tax};
-use tephra_agent::bench_hooks;
+use tephra_agent::hooks;
 use tephra_tests::bench::{Random, Report, percentile_ms};
 
 use crate::sink;
@@ -145,7 +145,7 @@ struct Own {
 
 impl Own {
     fn now(agent: &tephra_agent::Agent) -> Self {
-        let (samples, _, ns) = bench_hooks::totals();
+        let (samples, _, ns) = hooks::sampler::totals();
         let threads = agent.stats().agent_cpu;
         Self { samples, sampling: Duration::from_nanos(ns), threads, process: process_cpu() }
     }
