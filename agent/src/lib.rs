@@ -45,6 +45,14 @@
 //! while all that works has timers of its own, one more that wakes the agent, and their signals: SIGPROF, and SIGVTALRM unless your
 //! program handles that itself.
 
+// Which sampler there is, chosen here and nowhere else: both have the same functions.
+#[cfg(any(not(target_os = "linux"), feature = "pprof-fallback"))]
+mod fallback;
+#[cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
+mod sampler;
+#[cfg(any(not(target_os = "linux"), feature = "pprof-fallback"))]
+use fallback as sampler;
+
 mod agent;
 mod builder;
 mod clock;
@@ -63,14 +71,9 @@ mod process;
 mod random;
 #[cfg_attr(
     any(not(target_os = "linux"), feature = "pprof-fallback"),
-    allow(dead_code, reason = "the stand-in sampler knows less of each sample")
+    allow(dead_code, reason = "the fallback knows less of each sample")
 )]
 mod sample;
-#[cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
-mod sampler;
-#[cfg(any(not(target_os = "linux"), feature = "pprof-fallback"))]
-#[path = "fallback/mod.rs"]
-mod sampler;
 mod settings;
 #[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "only requests report how they ended"))]
 mod spans;
