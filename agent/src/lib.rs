@@ -45,6 +45,23 @@
 //! while all that works has timers of its own, one more that wakes the agent, and their signals: SIGPROF, and SIGVTALRM unless your
 //! program handles that itself.
 
+// No panic reaches the process that the agent is a guest in: what can fail says so, and is counted.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unchecked_time_subtraction,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 // Which sampler there is, chosen here and nowhere else: both have the same functions.
 #[cfg(any(not(target_os = "linux"), feature = "pprof-fallback"))]
 mod fallback;

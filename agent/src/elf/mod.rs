@@ -3,6 +3,8 @@
 //!
 //! What is read may be anything, for a file may have been replaced since it was mapped: every offset is checked.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 mod numbers;
 mod sections;
 

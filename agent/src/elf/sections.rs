@@ -55,12 +55,12 @@ impl Sections {
         if usize::from(u16_at(&header, 58)?) != SECTION_BYTES || count == 0 || count > SECTIONS_MAX {
             return Err(invalid("no section table, or a huge one"));
         }
-        let segments = segments..segments.saturating_add(segment_count * SEGMENT_BYTES);
-        let table = table..table.saturating_add((count * SECTION_BYTES) as u64);
+        let segments = segments..segments.saturating_add(segment_count.saturating_mul(SEGMENT_BYTES));
+        let table = table..table.saturating_add(count.saturating_mul(SECTION_BYTES) as u64);
         let sections = read(file, table.clone(), file_bytes)?;
         let sections: Vec<Entry> = sections.chunks_exact(SECTION_BYTES).map(Entry::read).collect::<io::Result<_>>()?;
         let names = sections.get(names_index).ok_or_else(|| invalid("no section names"))?.range();
-        if names.end - names.start > NAMES_BYTES_MAX {
+        if names.end.saturating_sub(names.start) > NAMES_BYTES_MAX {
             return Err(invalid("too many section names"));
         }
         let names = read(file, names, file_bytes)?;
@@ -115,7 +115,7 @@ pub(crate) fn read(file: &File, range: Range<u64>, file_bytes: u64) -> io::Resul
     if range.end > file_bytes {
         return Err(invalid("an offset lies past its end"));
     }
-    let mut bytes = vec![0; (range.end - range.start) as usize];
+    let mut bytes = vec![0; range.end.saturating_sub(range.start) as usize];
     file.read_exact_at(&mut bytes, range.start)?;
     Ok(bytes)
 }

@@ -144,7 +144,7 @@ fn pair(name: &'static str, value: &str) -> Option<u16> {
     if value.is_empty() {
         return None;
     }
-    let cut = &value[..value.floor_char_boundary(VALUE_BYTES_MAX)];
+    let cut = value.get(..value.floor_char_boundary(VALUE_BYTES_MAX)).unwrap_or(value);
     let printed: String;
     let value = if cut.chars().all(is_printable) {
         cut

@@ -56,6 +56,7 @@ fn read_hex<const N: usize>(digits: &[[u8; 2]; N]) -> Option<[u8; N]> {
 const NO_DIGIT: u8 = 0x80;
 
 /// What a digit stands for.
+#[allow(clippy::indexing_slicing, reason = "computed when this is compiled, where a panic is an error")]
 static DIGITS: [u8; 256] = {
     let mut values = [NO_DIGIT; 256];
     let digits = b"0123456789abcdef";

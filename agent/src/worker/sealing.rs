@@ -70,7 +70,7 @@ impl Sealer {
         let stored = window.stored();
         let payload = {
             let encoding =
-                Encoding { cpu_period_ns: 1_000_000_000 / u64::from(hz), heap_mean_bytes: self.heap_mean_bytes };
+                Encoding { cpu_period_ns: 1_000_000_000 / u64::from(hz.max(1)), heap_mean_bytes: self.heap_mean_bytes };
             let mut columns = encoding.payload(window, live, &spans);
             drop(spans);
             packing::pack(&mut columns);

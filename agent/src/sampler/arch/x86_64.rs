@@ -21,6 +21,10 @@ impl Registers {
     ///
     /// # Safety
     /// `context` is the third argument of a running `SA_SIGINFO` handler.
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "by constants, which the compiler holds against the length of the array"
+    )]
     pub(crate) unsafe fn interrupted(context: *const c_void) -> Self {
         // SAFETY: the caller got the pointer from the kernel, which points it at a whole ucontext on the signal frame.
         let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// order of events wants it to wrap around soon.
 pub(crate) const RING_WORDS: usize = if cfg!(loom) { 5 } else { 8192 };
 
-/// See the module's words.
+/// A ring of [`RING_WORDS`] words.
 pub(crate) struct Ring {
     /// Words ever written; only the producer moves it.
     head: AtomicU64,
@@ -70,11 +70,13 @@ impl Ring {
     }
 
     fn set(&self, at: u64, word: u64) {
-        self.words[at as usize % RING_WORDS].store(word, Ordering::Relaxed);
+        if let Some(place) = self.words.get(at as usize % RING_WORDS) {
+            place.store(word, Ordering::Relaxed);
+        }
     }
 
     fn get(&self, at: u64) -> u64 {
-        self.words[at as usize % RING_WORDS].load(Ordering::Relaxed)
+        self.words.get(at as usize % RING_WORDS).map_or(0, |place| place.load(Ordering::Relaxed))
     }
 }
 

@@ -321,7 +321,7 @@ fn frames_length(bytes: &[u8]) -> &[u8] {
     while let Some(length) = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
         let length = u32::from_ne_bytes(*length);
         if length == 0 {
-            return &bytes[..at + 4];
+            return bytes.get(..at + 4).unwrap_or(bytes);
         }
         // 0xffffffff announces a 64-bit length, which no linker writes here.
         match at.checked_add(4 + length as usize) {
