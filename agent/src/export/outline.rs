@@ -38,8 +38,7 @@ pub(super) struct Exports {
 /// When the file cannot be read or is something else.
 pub(super) fn outline(file: &File) -> io::Result<Outline> {
     let sections = Sections::of(file)?;
-    let mut outline =
-        Outline { file_bytes: sections.file_bytes, kept: sections.tables.to_vec(), ..Outline::default() };
+    let mut outline = Outline { file_bytes: sections.file_bytes, kept: sections.tables.to_vec(), ..Outline::default() };
     let (mut exports, mut stripped) = (Exports::default(), true);
     for Section { name, range, holds_names } in sections.in_file() {
         if !holds_names && !is_for_symbols(name) {

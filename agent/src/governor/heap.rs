@@ -30,7 +30,7 @@ pub(crate) struct Allocations {
     pub(crate) due: PerClass<u64>,
 }
 
-/// See the module's words.
+/// How much allocation samples are thinned now, and how many may still be taken in full.
 #[derive(Debug)]
 pub(crate) struct HeapGovernor {
     per_cpu_second: f64,

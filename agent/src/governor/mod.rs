@@ -33,7 +33,7 @@ pub(crate) struct Usage {
     pub(crate) agent: Duration,
 }
 
-/// See the module's words.
+/// The rate of CPU samples, and for how long its price has been too high or well below the budget.
 #[derive(Debug)]
 pub(crate) struct Governor {
     hz: u32,

@@ -15,7 +15,7 @@ pub(super) mod noted {
     /// Bytes and weight of each sample since the last [`take`].
     static NOTED: Mutex<Vec<(u64, f64)>> = Mutex::new(Vec::new());
 
-    /// None.
+    /// Registers of an interpreted thread, which has none.
     #[derive(Debug, Clone, Copy)]
     pub(in crate::heap) struct Registers;
 

@@ -48,7 +48,7 @@ struct Body {
     objects: AtomicU64,
 }
 
-/// See the module's words.
+/// A table with [`ENTRIES`] entries.
 pub(super) struct LiveTable {
     /// How many of the blocks start in a page with this number, modulo the length. There are fewer than it can count.
     pages: [AtomicU16; ENTRIES],

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustc_hash::FxBuildHasher;
 
-/// See the module's words.
+/// Room for seven eighths of `N` values.
 pub(super) struct Table<T, const N: usize> {
     slots: [Slot<T>; N],
     taken: AtomicUsize,

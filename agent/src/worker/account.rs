@@ -11,7 +11,7 @@ use crate::stats::Stats;
 use crate::window::{Coarsened, Window};
 use crate::{heap, labels, sampler};
 
-/// See the module's words.
+/// One agent's account, from when it was opened.
 #[derive(Debug)]
 pub(super) struct Account {
     before: Counted,

@@ -7,7 +7,7 @@ use crate::heap::{self, PerClass};
 use crate::notice::Notice;
 use crate::sampler;
 
-/// See the module's words.
+/// Both governors of one agent, and what had been used when they last judged.
 #[derive(Debug)]
 pub(super) struct Cost {
     cpu: Governor,
@@ -32,7 +32,7 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// Now.
+    /// This moment.
     pub(super) fn now() -> Self {
         Self { at: Instant::now(), process_ns: sampler::process_cpu_ns() }
     }

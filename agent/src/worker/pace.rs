@@ -28,7 +28,7 @@ pub(crate) enum Look {
     All,
 }
 
-/// See the module's words.
+/// What one process did lately, and how often it is looked at for that.
 #[derive(Debug)]
 pub(crate) struct Pace {
     /// CPU time the process had used when it was last looked at.

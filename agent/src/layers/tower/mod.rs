@@ -40,7 +40,7 @@ pub fn tower_layer() -> TraceLayer {
     TraceLayer { route: |_| None, route_of_path: |_| None, labels: Arc::default(), methods: Arc::default() }
 }
 
-/// See [`tower_layer()`].
+/// The layer that [`tower_layer()`] makes.
 #[derive(Debug, Clone)]
 pub struct TraceLayer {
     route: RouteOf,

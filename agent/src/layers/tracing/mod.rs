@@ -33,7 +33,7 @@ pub fn tracing_layer() -> SpanLayer {
     SpanLayer { read: None, labels: &[], open: None }
 }
 
-/// See [`tracing_layer`].
+/// The layer that [`tracing_layer`] makes.
 #[derive(Debug)]
 pub struct SpanLayer {
     read: Option<fn() -> Option<TraceContext>>,

@@ -17,7 +17,7 @@ const WORDS: usize = if cfg!(loom) { 2 } else { 4 };
 /// What is known of a span.
 pub(super) type Words = [u64; WORDS];
 
-/// See the module's words. Keys are of one registry, and not 0.
+/// Entries for spans of one registry, whose keys are not 0.
 pub(super) struct OpenSpans(Box<[Entry]>);
 
 impl std::fmt::Debug for OpenSpans {

@@ -33,7 +33,7 @@ pub(crate) struct Workspace {
     pub(crate) stack: Box<[u64; DEPTH_MAX]>,
 }
 
-/// See the module's words.
+/// A workspace for one sample at a time, and the ring that its record leaves by.
 pub(crate) struct Slot {
     taken: AtomicBool,
     workspace: UnsafeCell<Workspace>,

@@ -20,7 +20,7 @@ const ALARM_RETRY: Duration = Duration::from_secs(10);
 /// There is one while sampling runs.
 static SUPERVISOR: Mutex<Option<Supervisor>> = Mutex::new(None);
 
-/// See the module's words.
+/// What the agent thread knows of the process while sampling runs.
 pub(crate) struct Supervisor {
     pub(crate) threads: Threads,
     pub(crate) modules: Tracker,

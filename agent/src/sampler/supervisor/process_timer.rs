@@ -12,7 +12,7 @@ const RETRY: Duration = Duration::from_secs(10);
 /// Of what is used from one look at all threads to the next, no more than this fraction may be used during the look.
 const LOOKS_IN_TIME: u64 = 500;
 
-/// See the module's words.
+/// The process's timer, and whether it is worth running.
 #[derive(Debug)]
 pub(super) struct ProcessTimer {
     timer: Option<Timer>,

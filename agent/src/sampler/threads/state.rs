@@ -19,7 +19,7 @@ const MISSED_MAX: u32 = 32;
 const FREE: u32 = 0;
 const LIVE: u32 = 0x5452_4550;
 
-/// See the module's words.
+/// The entry of one thread, in a cache line of its own.
 #[repr(align(64))]
 #[derive(Debug)]
 pub(crate) struct ThreadState {

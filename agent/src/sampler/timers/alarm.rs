@@ -13,7 +13,7 @@ static MARK: u8 = 0;
 /// less than fills a ring.
 const ALARM_AFTER: Duration = Duration::from_millis(5);
 
-/// See [`is_from_alarm`].
+/// What its signals carry.
 fn mark() -> usize {
     &raw const MARK as usize
 }

@@ -19,7 +19,7 @@ const OWED_MAX: i64 = 1_000;
 /// What the signals of the process's timer carry: an address that nothing else can have.
 static MARK: u8 = 0;
 
-/// See [`is_from_process_timer`].
+/// What the signals of the process's timer carry.
 pub(crate) fn mark() -> usize {
     &raw const MARK as usize
 }

@@ -37,7 +37,7 @@ pub(crate) enum Verdict {
     Run(Duration),
 }
 
-/// See the module's words.
+/// What was used since the process's timer began to rest or was last judged, and by whom.
 #[derive(Debug)]
 pub(crate) struct Coverage {
     rests: bool,

@@ -8,7 +8,7 @@ use framehop::AllocationPolicy;
 use gimli::{EvaluationStorage, Piece, Reader, ReaderOffset, Register, RegisterRule, UnwindContextStorage};
 use gimli::{UnwindTableRow, Value};
 
-/// See the module's words.
+/// Storage of the unwinder whose sizes are fixed when the agent is compiled.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FixedRoom;
 
