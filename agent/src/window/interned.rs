@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use rustc_hash::FxBuildHasher;
 
-use super::{in_list, in_map};
+use super::entry_bytes::{in_list, in_map};
 
 /// Each value is held once: what finds it is a table of numbers alone. A map from value to number would hold all of them twice,
 /// and miss the processor's caches more often.

@@ -1,6 +1,7 @@
 //! One window of samples under a memory budget: filled while it is open, then sealed into a payload.
 
 mod encode;
+mod entry_bytes;
 mod interned;
 mod recent;
 pub(crate) mod stacks;
@@ -14,6 +15,7 @@ use tephra_proto::limits::{WINDOW_LINKS_MAX, WINDOW_SAMPLES_MAX, WINDOW_SPANS_MA
 use tephra_proto::v1;
 
 pub(crate) use self::encode::Encoding;
+use self::entry_bytes::in_map;
 use self::interned::Interned;
 use self::stacks::StackTable;
 
@@ -28,17 +30,6 @@ const ROWS_MAX: usize = WINDOW_SAMPLES_MAX / 4;
 
 /// A block is known to be live some nanoseconds after its allocation was sampled, however busy the machine is within this time.
 const FOLLOWED_WITHIN_MS: u32 = 1_000;
-
-/// The most that an entry of a list costs: lists grow by doubling.
-const fn in_list<T>() -> usize {
-    2 * size_of::<T>()
-}
-
-/// The most that an entry of a hash table costs, in bytes: it is filled to seven eighths, has a byte more per place, and grows
-/// by doubling.
-const fn in_map<T>() -> usize {
-    ((size_of::<T>() + 1) * 16).div_ceil(7)
-}
 
 /// What one row measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

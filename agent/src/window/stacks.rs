@@ -4,7 +4,7 @@
 use rustc_hash::FxHashMap;
 use tephra_proto::limits::{WINDOW_FRAMES_MAX, WINDOW_MODULES_MAX, WINDOW_STACK_NODES_MAX};
 
-use super::in_map;
+use super::entry_bytes::in_map;
 use super::interned::Interned;
 use super::recent::Recent;
 use crate::locate::{Locate, Symbol};
