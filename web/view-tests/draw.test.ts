@@ -1,6 +1,5 @@
 /** The graph's layout, and what of it is drawn. */
 import { describe, expect, test } from "vitest";
-import { shortName, tidyName } from "../view/flame/labels";
 import { hitTest, layOut, neighbour } from "../view/flame/layout";
 import { Boxes, collectVisible, WIDTH_MIN_PX } from "../view/flame/visible";
 import { scaleOf, selfWeights } from "../view/profile/diff";
@@ -128,31 +127,4 @@ describe("comparison widths", () => {
   test("A is A", () => expect(width("a")).toEqual([100, 300, 300, 0]));
   test("union is the larger side", () => expect(width("union")).toEqual([200, 300, 300, 50]));
   test("change only drops what did not change", () => expect(width("delta")).toEqual([100, 300, 300, 50]));
-});
-
-describe("labels", () => {
-  test.each([
-    [
-      "alloc::raw_vec::RawVec<T,A>::grow_one::h0123456789abcdef",
-      "alloc::raw_vec::RawVec::grow_one",
-      "RawVec::grow_one",
-    ],
-    [
-      "<alloc::vec::Vec<T> as core::clone::Clone>::clone",
-      "<alloc::vec::Vec as core::clone::Clone>::clone",
-      "Vec::clone",
-    ],
-    [
-      "core::ops::function::FnOnce::call_once{{vtable.shim}}",
-      "core::ops::function::FnOnce::call_once{{vtable.shim}}",
-      "FnOnce::call_once{{vtable.shim}}",
-    ],
-    ["std::thread::Builder::spawn::{{closure}}", "std::thread::Builder::spawn::{{closure}}", "spawn::{{closure}}"],
-    ["a::b<fn() -> u8>::c", "a::b::c", "c"],
-    ["main", "main", "main"],
-    ["operator<<", "operator<<", "operator<<"],
-  ])("%s", (name, tidy, short) => {
-    expect(tidyName(name)).toBe(tidy);
-    expect(shortName(name)).toBe(short);
-  });
 });

@@ -11,6 +11,7 @@ import { TracePage } from "./pages/TracePage";
 import { here, watchNavigation } from "./state/location";
 import { watchTheme } from "./state/theme";
 import "./styles/index.css";
+import { copyWholeNames } from "./ui/Name";
 import { Shell } from "./ui/Shell";
 import { Empty } from "./ui/States";
 
@@ -46,5 +47,6 @@ function safeDecode(text: string): string {
 }
 
 watchTheme();
+copyWholeNames();
 watchNavigation();
 render(<App />, document.getElementById("app")!);

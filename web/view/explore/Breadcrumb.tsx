@@ -1,5 +1,5 @@
 /** The way from the root to the focus; each step leads back to it. */
-import { tidyName } from "../flame/labels";
+import { plainName } from "../profile/names";
 import { pathOf } from "../profile/tree";
 import type { Model } from "./model";
 
@@ -24,9 +24,10 @@ export function Breadcrumb({ model }: { model: Model }) {
           type="button"
           class="link"
           aria-current={node === focus ? "true" : undefined}
+          title={model.frames.value.name(tree.frame[node]!)}
           onClick={() => model.focusOn(node)}
         >
-          {tidyName(model.frames.value.name(tree.frame[node]!))}
+          {plainName(model.frames.value.name(tree.frame[node]!))}
         </button>
       ))}
       <button type="button" class="button small" onClick={() => model.focusOn(0)} aria-label="Leave focus">

@@ -2,10 +2,12 @@
 import { familyColour, familyLabel } from "../flame/palette";
 import { changeOf } from "../profile/diff";
 import { FLAG_INLINED, FLAG_MERGED, FLAG_TRUNCATED, FLAG_UNSYMBOLISED } from "../profile/frames";
+import { plainName } from "../profile/names";
 import { remainingTotal } from "../profile/whatif";
 import { setParams, splitList } from "../state/location";
 import { isDark } from "../state/theme";
 import * as fmt from "../ui/format";
+import { breakable, Name } from "../ui/Name";
 import type { Model } from "./model";
 import { isSignificant } from "./words";
 
@@ -22,11 +24,14 @@ export function Details({ model }: { model: Model }) {
   return (
     <aside class="details" aria-label="Selected frame" data-testid="details">
       <header>
-        <h2 data-testid="details-name">{breakable(name)}</h2>
+        <h2 data-testid="details-name">
+          <Name of={name} />
+        </h2>
         <button type="button" class="button icon" aria-label="Close details" onClick={() => model.select(-1)}>
           ✕
         </button>
       </header>
+      {plainName(name) === name ? null : <p class="whole-name">{breakable(name)}</p>}
       <p class="quiet">
         {frames.module(frame) || "no module"}
         {file ? (
@@ -203,9 +208,4 @@ function WhatIf({ model, name }: { model: Model; name: string }) {
       </p>
     </section>
   );
-}
-
-/** Lets long paths wrap after `::`. */
-export function breakable(name: string) {
-  return name.split(/(?<=::|\/)/).flatMap((part, i) => (i === 0 ? [part] : [<wbr key={i} />, part]));
 }

@@ -4,6 +4,7 @@ import { useMemo } from "preact/hooks";
 import { Q_SIGNIFICANT } from "../profile/diff";
 import { param, setParams } from "../state/location";
 import * as fmt from "../ui/format";
+import { Name } from "../ui/Name";
 import { Bar, VirtualRows } from "../ui/VirtualRows";
 import type { Model } from "./model";
 
@@ -81,8 +82,8 @@ export function FunctionList({ model }: { model: Model }) {
                   <span>{s.text(s.of(func))}</span>
                 </div>
               ))}
-              <div role="gridcell" class="name" title={frames.name(frame)}>
-                {frames.name(frame)}
+              <div role="gridcell" class="name">
+                <Name of={frames.name(frame)} />
                 <span class="quiet"> {frames.module(frame)}</span>
               </div>
             </div>

@@ -1,9 +1,9 @@
 /** One function in the middle: who calls it above, what it calls below. */
 import { useComputed } from "@preact/signals";
-import { tidyName } from "../flame/labels";
 import type { Tree } from "../profile/tree";
 import { setParams } from "../state/location";
 import * as fmt from "../ui/format";
+import { Name } from "../ui/Name";
 import { FlamePane } from "./FlamePane";
 import type { Model } from "./model";
 
@@ -25,7 +25,9 @@ export function Sandwich({ model }: { model: Model }) {
   return (
     <div class="sandwich" data-testid="sandwich">
       <div class="sandwich-title">
-        <h2 title={name}>{tidyName(name)}</h2>
+        <h2>
+          <Name of={name} />
+        </h2>
         <span class="quiet num">
           total {fmt.value(totalB[func]! * scale.b, scale.unit)} · self {fmt.value(selfB[func]! * scale.b, scale.unit)}{" "}
           · {fmt.percent(totalB[func]! / (model.base.value.totalB[0] || 1))}

@@ -4,6 +4,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import { Q_SIGNIFICANT } from "../profile/diff";
 import { childrenOf, pathOf, type Tree } from "../profile/tree";
 import * as fmt from "../ui/format";
+import { Name } from "../ui/Name";
 import { Bar, VirtualRows } from "../ui/VirtualRows";
 import type { Model } from "./model";
 
@@ -115,12 +116,7 @@ export function TreeGrid({ model }: { model: Model }) {
                   {fmt.signed(tree.totalB[node]! * scale.b - tree.totalA[node]! * scale.a, scale.unit)}
                 </div>
               ) : null}
-              <div
-                role="gridcell"
-                class="name"
-                title={name}
-                style={{ paddingLeft: `${Math.min(tree.depth[node]!, 40) * 14}px` }}
-              >
+              <div role="gridcell" class="name" style={{ paddingLeft: `${Math.min(tree.depth[node]!, 40) * 14}px` }}>
                 <button
                   type="button"
                   class="twist"
@@ -135,7 +131,7 @@ export function TreeGrid({ model }: { model: Model }) {
                 >
                   {kids ? (isOpen ? "▾" : "▸") : ""}
                 </button>
-                {name}
+                <Name of={name} />
               </div>
             </div>
           );

@@ -1,6 +1,5 @@
 /** Colours, textures and labels of a tree's boxes: everything a paint needs that does not change with zoom or scroll. */
 import type { GlyphWidths } from "../flame/labels";
-import { shortName, tidyName } from "../flame/labels";
 import type { Layout } from "../flame/layout";
 import {
   type ColourMode,
@@ -12,6 +11,7 @@ import {
 } from "../flame/palette";
 import { CHANGE_MARK, changeOf, Q_SIGNIFICANT, type Scale, STEP_NEUTRAL, stepOf } from "../profile/diff";
 import { FLAG_ROOT, type Frames } from "../profile/frames";
+import { lastPart, plainName } from "../profile/names";
 import type { Profile, Tree } from "../profile/tree";
 import { forcedColours, isDark } from "../state/theme";
 import * as fmt from "../ui/format";
@@ -95,16 +95,13 @@ interface Names {
 }
 
 function labelNames(frames: Frames): Names {
-  const tidy: (string | undefined)[] = new Array(frames.count);
-  const short: (string | undefined)[] = new Array(frames.count);
+  const plain: (string | undefined)[] = new Array(frames.count);
   const widths = new Float32Array(frames.count);
   return {
     fit(frame, room, glyphs) {
-      tidy[frame] ??= tidyName(frames.name(frame));
-      widths[frame] ||= glyphs.of(tidy[frame]!);
-      if (widths[frame]! <= room) return tidy[frame]!;
-      short[frame] ??= shortName(frames.name(frame));
-      return glyphs.fit(short[frame]!, room);
+      plain[frame] ??= plainName(frames.name(frame));
+      widths[frame] ||= glyphs.of(plain[frame]!);
+      return widths[frame]! <= room ? plain[frame]! : glyphs.fit(lastPart(plain[frame]!), room);
     },
   };
 }

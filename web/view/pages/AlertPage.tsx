@@ -4,9 +4,10 @@ import type { AlertAnswer } from "../api/contract";
 import { useResource } from "../api/resource";
 import { here, setParams } from "../state/location";
 import * as fmt from "../ui/format";
+import { withPlain } from "../ui/Name";
 import { Shell } from "../ui/Shell";
 import { capital, Failure, Loading } from "../ui/States";
-import { MoverList, Sentences } from "./Findings";
+import { MoverList, namesOf, Sentences, Worded } from "./Findings";
 
 const VS_WORD: Record<string, string> = {
   prev: "just before",
@@ -25,7 +26,17 @@ export function AlertPage() {
   );
   const { value, error, loading } = alert.state.value;
   return (
-    <Shell title={value ? value.headline : "Alert"} narrow>
+    <Shell
+      title={
+        value
+          ? withPlain(
+              value.headline,
+              value.movers.map((m) => m.name),
+            )
+          : "Alert"
+      }
+      narrow
+    >
       {loading && !value ? <Loading what="Comparing with the time before" /> : null}
       {error ? <Failure error={error} retry={alert.retry} /> : null}
       {value ? <Answer answer={value} busy={loading} /> : null}
@@ -47,12 +58,14 @@ function Answer({ answer, busy }: { answer: AlertAnswer; busy: boolean }) {
         </time>
         {Date.now() - answer.at > 0 ? `, ${fmt.ago(answer.at, Date.now())}` : ""}
       </p>
-      <h1 data-testid="headline">{answer.headline}</h1>
+      <h1 data-testid="headline">
+        <Worded text={answer.headline} names={answer.movers.map((m) => m.name)} />
+      </h1>
       <p class={`confidence is-${answer.confidence}`} data-testid="confidence">
         <b>{{ high: "High confidence", low: "Low confidence", none: "No conclusion" }[answer.confidence]}</b>
         {answer.confidence_why ? ` · ${answer.confidence_why}` : ""}
       </p>
-      {rest.length > 0 ? <Sentences sentences={rest} /> : null}
+      {rest.length > 0 ? <Sentences sentences={rest} nameOf={namesOf(answer.movers)} /> : null}
       {answer.movers.length > 0 ? (
         <section aria-label="What moved">
           <h2>What moved</h2>

@@ -233,7 +233,11 @@ function Findings({ header }: { header: FlameHeader }) {
   const movers = header.movers ?? [];
   return (
     <div class="findings" data-testid="findings">
-      <Sentences sentences={header.summary ?? []} pick={(frame) => pickFrame(header, frame)} />
+      <Sentences
+        sentences={header.summary ?? []}
+        nameOf={(frame) => nameOf(header, frame)}
+        pick={(frame) => pickFrame(header, frame)}
+      />
       {movers.length > 0 ? (
         <MoverList
           movers={movers.slice(0, 6)}
@@ -243,6 +247,11 @@ function Findings({ header }: { header: FlameHeader }) {
       ) : null}
     </div>
   );
+}
+
+function nameOf(header: FlameHeader, frame: number): string | undefined {
+  const tuple = header.frames[frame];
+  return tuple && header.names[tuple[0]];
 }
 
 /** Selects a function in the graph. The path is not known here, so the explorer looks for its widest place. */

@@ -1,17 +1,23 @@
 /** What changed, in words and as a ranked list. */
 import type { Mover, Sentence } from "../api/contract";
-import { breakable } from "../explore/Details";
-import { tidyName } from "../flame/labels";
 import { CHANGE_MARK } from "../profile/diff";
 import * as fmt from "../ui/format";
+import { cutAtNames, Name } from "../ui/Name";
 
-export function Sentences({ sentences, pick }: { sentences: readonly Sentence[]; pick?(frame: number): void }) {
+interface SentencesProps {
+  sentences: readonly Sentence[];
+  /** Name of a frame that a sentence speaks of. */
+  nameOf(frame: number): string | undefined;
+  pick?(frame: number): void;
+}
+
+export function Sentences({ sentences, nameOf, pick }: SentencesProps) {
   if (sentences.length === 0) return null;
   return (
     <ul class="sentences" data-testid="sentences">
       {sentences.map((s) => (
         <li key={s.text} class={`is-${s.kind}`}>
-          {s.text}
+          <Worded text={s.text} names={s.frames.map((frame) => nameOf(frame) ?? "")} />
           {pick && s.frames.length > 0 && s.kind !== "headline" ? (
             <>
               {" "}
@@ -24,6 +30,22 @@ export function Sentences({ sentences, pick }: { sentences: readonly Sentence[];
       ))}
     </ul>
   );
+}
+
+/** The collector's words, with the functions in them as people say them. */
+export function Worded({ text, names }: { text: string; names: readonly string[] }) {
+  return (
+    <>
+      {cutAtNames(text, names).map((part, i) =>
+        part.isName ? <Name key={`${i}`} of={part.text} /> : <span key={`${i}`}>{part.text}</span>,
+      )}
+    </>
+  );
+}
+
+/** Names of the frames in a list of movers. */
+export function namesOf(movers: readonly Mover[]): (frame: number) => string | undefined {
+  return (frame) => movers.find((m) => m.frame === frame)?.name;
 }
 
 const STATE_WORD = { grew: "grew", shrank: "shrank", new: "new", gone: "gone", unchanged: "unchanged" };
@@ -42,7 +64,6 @@ export function MoverList({
     <ol class="movers" data-testid="movers">
       {movers.map((m) => {
         const more = m.delta > 0;
-        const name = tidyName(m.name);
         return (
           <li
             key={`${m.module} ${m.name}`}
@@ -58,12 +79,12 @@ export function MoverList({
               <span style={{ width: `${Math.max(1, (Math.abs(m.delta) / most) * 100)}%` }} />
             </span>
             {pick ? (
-              <button type="button" class="link mover-name" title={m.name} onClick={() => pick(m)}>
-                {breakable(name)}
+              <button type="button" class="link mover-name" onClick={() => pick(m)}>
+                <Name of={m.name} />
               </button>
             ) : (
-              <span class="mover-name" title={m.name}>
-                {breakable(name)}
+              <span class="mover-name">
+                <Name of={m.name} />
               </span>
             )}
             <span class="mover-note quiet">

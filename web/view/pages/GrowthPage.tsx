@@ -2,21 +2,20 @@
 import { apiPath, getFlame, getJson } from "../api/client";
 import type { Grower, GrowthAnswer, Timeline as TimelineData } from "../api/contract";
 import { useResource } from "../api/resource";
-import { breakable } from "../explore/Details";
 import { Explorer } from "../explore/Explorer";
 import { BY_NAME } from "../explore/model";
-import { tidyName } from "../flame/labels";
 import { CHANGE_MARK } from "../profile/diff";
 import { here, href, setParams } from "../state/location";
 import { readRange } from "../state/time";
 import * as fmt from "../ui/format";
+import { Name } from "../ui/Name";
 import { PartialNote } from "../ui/PartialNote";
 import { RangeChoice } from "../ui/RangeChoice";
 import { Shell } from "../ui/Shell";
 import { Spark } from "../ui/Spark";
 import { Empty, Failure, Loading, Progress } from "../ui/States";
 import { Timeline } from "../ui/Timeline";
-import { Sentences } from "./Findings";
+import { namesOf, Sentences } from "./Findings";
 import { ExportMenu, LabelFilters, PinButton, ServiceSwitch } from "./parts";
 import { detail, labelsOf, now, refresh } from "./selection";
 
@@ -130,7 +129,11 @@ export function GrowthPage() {
         <PartialNote partial={answer?.partial} />
         {answer && held ? (
           <div class="growth-findings">
-            <Sentences sentences={answer.sentences} pick={(frame) => pickName(answer, frame)} />
+            <Sentences
+              sentences={answer.sentences}
+              nameOf={namesOf(answer.growers)}
+              pick={(frame) => pickName(answer, frame)}
+            />
             <GrowerList growers={answer.growers} unit={answer.unit} />
           </div>
         ) : null}
@@ -171,13 +174,8 @@ function GrowerList({ growers, unit }: { growers: readonly Grower[]; unit: strin
             <span class="mover-mark" aria-hidden="true">
               {CHANGE_MARK[g.state]}
             </span>
-            <button
-              type="button"
-              class="link mover-name"
-              title={g.name}
-              onClick={() => setParams({ fn: g.name, sel: BY_NAME })}
-            >
-              {breakable(tidyName(g.name))}
+            <button type="button" class="link mover-name" onClick={() => setParams({ fn: g.name, sel: BY_NAME })}>
+              <Name of={g.name} />
             </button>
             <span class="grower-note quiet num">
               <b class="mover-delta">{fmt.signed(g.delta, unit)}</b> · {fmt.value(g.a, unit)} → {fmt.value(g.b, unit)} ·{" "}
