@@ -160,7 +160,7 @@ const RULES: [RegExp, string][] = [
   [/tracing|fmt/i, "logging"],
   [/tephra/i, "profiler"],
   [/tokio|std::|core::ops|start_thread|clone3|_start|hyper|axum|tower|mio/i, "runtime"],
-  [/decimal|sort|pricing|tax/i, "cpu"],
+  [/decimal|sort/i, "cpu"],
 ];
 
 export function familyOfName(name: string): string {

@@ -1,6 +1,6 @@
 /** Contrast in both themes, and how numbers and axes read. */
 import { describe, expect, test } from "vitest";
-import { diffPalette, normalPalette, selfPalette } from "../view/flame/palette";
+import { diffPalette, familyColour, normalPalette, selfPalette } from "../view/flame/palette";
 import * as fmt from "../view/ui/format";
 import { areaPath, linePath, niceMax, timeTicks } from "../view/ui/scale";
 import { profileOf } from "./random";
@@ -39,6 +39,14 @@ describe("contrast", () => {
         });
       },
     );
+  }
+});
+
+test.each([false, true])("own code stands out and runtimes recede (dark: %s)", (dark) => {
+  const chroma = (family: string) => Number(/^oklch\([\d.]+ ([\d.]+)/.exec(familyColour(family, dark))![1]);
+  for (const family of ["allocation", "lock", "serialization", "network", "cpu", "syscall/io"]) {
+    expect(chroma("unknown"), family).toBeGreaterThan(1.4 * chroma(family));
+    expect(chroma("runtime"), family).toBeLessThan(0.4 * chroma(family));
   }
 });
 

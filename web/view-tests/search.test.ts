@@ -1,11 +1,26 @@
 /** Searching a profile: what matches, and how much of it that is. */
 import { describe, expect, test } from "vitest";
-import { compileSearch, findMatches } from "../view/profile/search";
+import { compileSearch, familyQuery, findMatches } from "../view/profile/search";
 import { profileOf, randomStacks, SEEDS } from "./random";
 
-const matches = (query: string, names: string[]) => names.filter((n) => compileSearch(query).test!(n));
+const matches = (query: string, names: string[]) => names.filter((n) => compileSearch(query).test!(n, ""));
 
 describe("search", () => {
+  test("a family's query finds its functions, and what no rule names is called own", () => {
+    const { tree, frames } = profileOf([
+      { path: ["tokio::run", "shop::rate_for", "serde_json::to_vec"], a: 7, b: 0 },
+      { path: ["tokio::run"], a: 2, b: 0 },
+    ]);
+    const found = (query: string) => {
+      const { frames: flags } = findMatches(tree, frames, compileSearch(query).test!);
+      return [...flags].flatMap((flag, f) => (flag ? [frames.name(f)] : [])).filter((name) => name !== "all");
+    };
+    expect(familyQuery("unknown")).toBe("family:own");
+    expect(found(familyQuery("unknown"))).toEqual(["shop::rate_for"]);
+    expect(found(familyQuery("serialization"))).toEqual(["serde_json::to_vec"]);
+    expect(found("family:serialization, rate_for").sort()).toEqual(["serde_json::to_vec", "shop::rate_for"]);
+  });
+
   const names = ["serde_json::to_vec", "alloc::Vec", "malloc", "tokio::run"];
 
   test("text is a case-insensitive part of the name", () =>

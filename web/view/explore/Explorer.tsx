@@ -13,7 +13,7 @@ import { KeysDialog, showKeys } from "./KeysDialog";
 import { flameKeys } from "./keys";
 import { Legend } from "./Legend";
 import { FrameMenu, type MenuAt } from "./Menu";
-import { BY_NAME, createModel, VIEWS, type ViewName } from "./model";
+import { BY_NAME, createModel, rememberedFrameworks, VIEWS, type ViewName } from "./model";
 import { ProfileNotes, PrunedNote } from "./Notes";
 import { Sandwich } from "./Sandwich";
 import { SearchBox } from "./SearchBox";
@@ -48,6 +48,11 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
   const pick = (name: ViewName) =>
     setParams({ view: name === "flame" ? null : name, focus: null, z: null, pivot: null });
   const keys = flameKeys({ model, canvas, tabs: tabs.map((t) => t.name), pick, menu });
+
+  useSignalEffect(() => {
+    // What a person chose last is part of the link, so that it shows others the same.
+    if (!model.here.value.params.has("fw")) setParams({ fw: rememberedFrameworks() }, { replace: true });
+  });
 
   useSignalEffect(() => {
     // Chosen by name outside the graph: bring it into sight.
@@ -102,6 +107,7 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
         <div class="explorer-main">
           {view === "flame" || view === "bottomup" ? (
             <>
+              <Legend model={model} />
               <Breadcrumb model={model} />
               <FlamePane
                 model={model}
@@ -123,7 +129,6 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
                 }}
                 onKey={(e) => keys(e, true)}
               />
-              <Legend model={model} />
               <PrunedNote header={profile.header} />
             </>
           ) : null}

@@ -1,6 +1,7 @@
 /** What width and colour mean right now. */
 import { DIFF_DARK, DIFF_LIGHT, familyColour, familyLabel } from "../flame/palette";
 import { familyShares } from "../profile/families";
+import { familyQuery } from "../profile/search";
 import { setParams } from "../state/location";
 import { isDark } from "../state/theme";
 import * as fmt from "../ui/format";
@@ -49,19 +50,45 @@ function DiffLegend({ model }: { model: Model }) {
   );
 }
 
-/** Self cost by family, as one bar: where the time goes before any frame is read. */
+/** Self cost by family, as one bar: where the time goes before any frame is read. A click highlights a family's functions. */
 function FamilyLegend({ model }: { model: Model }) {
   if (model.colour.value !== "family")
     return <p class="legend">Width is {fmt.typeLabel(model.profile.value.header.type.name)}, callers above callees.</p>;
-  const families = familyShares(model.base.value, model.frames.value);
+  // Of everything: what is hidden costs something too.
+  const families = familyShares(model.whole.value, model.frames.value);
+  const query = model.query.value;
+  const find = (name: string) => setParams({ q: query === familyQuery(name) ? null : familyQuery(name) });
   return (
-    <div class="legend" data-testid="legend">
-      {families.map(([name, share]) => (
-        <span key={name} class="legend-item">
-          <Swatch colour={familyColour(name, isDark.value)} />
-          {familyLabel(name)} <span class="num">{fmt.percent(share)}</span>
-        </span>
-      ))}
+    <div class="families" data-testid="legend">
+      <div class="family-bar" aria-hidden="true">
+        {families.map(([name, share]) => (
+          <button
+            key={name}
+            type="button"
+            tabIndex={-1}
+            title={`${familyLabel(name)} ${fmt.percent(share)}`}
+            class={query !== "" && query !== familyQuery(name) ? "is-dim" : ""}
+            style={{ flexGrow: share, backgroundColor: familyColour(name, isDark.value) }}
+            onClick={() => find(name)}
+          />
+        ))}
+      </div>
+      <div class="legend" role="group" aria-label="Cost by family">
+        {families.map(([name, share]) => (
+          <button
+            key={name}
+            type="button"
+            class="legend-item"
+            aria-pressed={query === familyQuery(name)}
+            title={`Highlight ${familyLabel(name)} in the graph`}
+            data-family={name}
+            onClick={() => find(name)}
+          >
+            <Swatch colour={familyColour(name, isDark.value)} />
+            {familyLabel(name)} <span class="num">{fmt.percent(share)}</span>
+          </button>
+        ))}
+      </div>
     </div>
   );
 }

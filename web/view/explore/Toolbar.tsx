@@ -1,5 +1,5 @@
 /** Transforms in force as chips, and the choices of width, order and colour. */
-import { isWithoutFrameworks } from "../profile/transform";
+import { plainName } from "../profile/names";
 import { setParams } from "../state/location";
 import { Choice } from "../ui/Choice";
 import * as fmt from "../ui/format";
@@ -10,17 +10,18 @@ const KIND_WORD = { with: "only with", without: "without", hide: "hidden" };
 export function Chips({ model }: { model: Model }) {
   const transforms = model.transforms.value;
   const remaining = model.remaining.value;
-  if (transforms.length === 0 && remaining === null) return null;
+  const towers = model.whole.value.count > model.own.value.count;
+  if (!towers && transforms.length === 0 && remaining === null) return null;
   return (
     <div class="chips" data-testid="chips">
-      {transforms.map((t, i) => (
+      {towers ? <FrameworksChip model={model} /> : null}
+      {transforms.map((t) => (
         <span class="chip" key={`${t.kind}:${t.pattern}`}>
-          <b>{KIND_WORD[t.kind]}</b>{" "}
-          {isWithoutFrameworks(t) ? "runtimes and servers" : <code>{plainPattern(t.pattern)}</code>}
+          <b>{KIND_WORD[t.kind]}</b> <code title={plainPattern(t.pattern)}>{plainName(plainPattern(t.pattern))}</code>
           <button
             type="button"
             aria-label={`Remove ${KIND_WORD[t.kind]} ${t.pattern}`}
-            onClick={() => model.dropTransform(i)}
+            onClick={() => model.dropTransform(t)}
           >
             ✕
           </button>
@@ -42,6 +43,35 @@ export function Chips({ model }: { model: Model }) {
         </span>
       ) : null}
     </div>
+  );
+}
+
+/** Says that the frames that only lead to the program's own code are hidden, and takes them back; or offers to hide them. */
+function FrameworksChip({ model }: { model: Model }) {
+  if (model.frameworks.value)
+    return (
+      <button
+        type="button"
+        class="button small is-offer"
+        data-testid="frameworks"
+        title="Frames that only lead to your own code (t)"
+        onClick={() => model.showFrameworks(false)}
+      >
+        Hide runtimes and servers
+      </button>
+    );
+  return (
+    <span class="chip" data-testid="frameworks" title="Frames that only lead to your own code: the cost stays">
+      <b>hidden</b> runtimes and servers
+      <button
+        type="button"
+        aria-label="Show runtimes and servers"
+        title="Show them (t)"
+        onClick={() => model.showFrameworks(true)}
+      >
+        ✕
+      </button>
+    </span>
   );
 }
 
@@ -84,17 +114,6 @@ export function DisplayOptions({ model }: { model: Model }) {
           onChange={(c) => setParams({ color: c === "family" ? null : c })}
         />
       )}
-      <Choice
-        label="Frameworks"
-        minor
-        testId="frameworks"
-        value={model.frameworks.value ? "shown" : "hidden"}
-        options={[
-          ["shown", "Shown"],
-          ["hidden", "Hidden"],
-        ]}
-        onChange={(f) => model.showFrameworks(f === "shown")}
-      />
       <Choice
         label="Order"
         minor

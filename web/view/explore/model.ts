@@ -22,6 +22,7 @@ import {
 import { findKey, type Profile, pathKey, type Tree } from "../profile/tree";
 import { parseSpeedup, remainingTotal, type Speedup } from "../profile/whatif";
 import { here, param, paramList, setParams, splitList } from "../state/location";
+import { remember, remembered } from "../state/remembered";
 import { paintPlan } from "./plan";
 
 export type ViewName = "flame" | "bottomup" | "sandwich" | "tree" | "table" | "requests";
@@ -35,6 +36,20 @@ export const VIEWS: readonly { name: ViewName; label: string }[] = [
 
 /** A `sel` that is no path key: the widest place of the function in `fn`. Longer than any key, so it names no node. */
 export const BY_NAME = "function";
+
+/** How links of earlier versions hid runtimes and servers. */
+const LEGACY_HIDING = transformText(WITHOUT_FRAMEWORKS);
+
+const FRAMEWORKS = ["hidden", "shown"] as const;
+
+/** What the reader chose the last time: `hidden` or `shown`. */
+export function rememberedFrameworks(): string {
+  return remembered("frameworks", FRAMEWORKS);
+}
+
+function rememberFrameworks(shown: boolean): void {
+  remember("frameworks", FRAMEWORKS[shown ? 1 : 0]);
+}
 
 export type Model = ReturnType<typeof createModel>;
 
@@ -51,10 +66,15 @@ export function createModel(profile: ReadonlySignal<Profile>) {
   const transforms = computed(() =>
     splitList(transformList.value)
       .map(parseTransform)
-      .filter((t) => t !== null),
+      .filter((t): t is Transform => t !== null && !isWithoutFrameworks(t)),
   );
-  const frameworks = computed(() => !transforms.value.some(isWithoutFrameworks));
-  const base = computed(() => applyTransforms(profile.value.tree, frames.value, transforms.value));
+  const whole = computed(() => applyTransforms(profile.value.tree, frames.value, transforms.value));
+  // After the other transforms: what these name can be a runtime's.
+  const own = computed(() => applyTransforms(whole.value, frames.value, [WITHOUT_FRAMEWORKS]));
+  const frameworksText = param("fw");
+  /** Are the frames of runtimes and servers that lead to the program's own code shown? */
+  const frameworks = computed(() => frameworksText.value === "shown" && !transformList.value.includes(LEGACY_HIDING));
+  const base = computed(() => (frameworks.value ? whole.value : own.value));
 
   const widthText = param("w");
   const width = computed<WidthMode>(
@@ -226,16 +246,23 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     setParams({ t, sel: null, fn: null, focus: null, z: null });
   }
 
-  /** Shows the frames of runtimes and servers that only lead to the program's own code, or hides them. */
+  /** Shows the frames of runtimes and servers that only lead to the program's own code, or hides them, here and in what is opened next. */
   function showFrameworks(shown: boolean): void {
-    const hiding = transformText(WITHOUT_FRAMEWORKS);
-    const others = splitList(transformList.value).filter((t) => t !== hiding);
-    // First: what else is hidden or kept is so by name, whatever leads to it.
-    setParams({ t: shown ? others : [hiding, ...others], sel: null, focus: null, z: null });
+    rememberFrameworks(shown);
+    revealFrameworks(shown);
   }
 
-  function dropTransform(index: number): void {
-    setParams({ t: splitList(transformList.value).filter((_, i) => i !== index), z: null });
+  /** The same for this page alone. */
+  function revealFrameworks(shown: boolean, options?: { replace: boolean }): void {
+    const t = splitList(transformList.value).filter((text) => text !== LEGACY_HIDING);
+    // The selected function stays selected; its path is another one.
+    const sel = functionName.value === "" ? null : BY_NAME;
+    setParams({ fw: shown ? "shown" : "hidden", t, sel, focus: null, z: null }, options);
+  }
+
+  function dropTransform(transform: Transform): void {
+    const text = transformText(transform);
+    setParams({ t: splitList(transformList.value).filter((t) => t !== text), z: null });
   }
 
   const announce = signal("");
@@ -278,6 +305,9 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     dropTransform,
     frameworks,
     showFrameworks,
+    revealFrameworks,
+    whole,
+    own,
     announce,
     here,
   };

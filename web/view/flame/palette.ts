@@ -51,8 +51,10 @@ interface Family {
   label: string;
   tag: string;
   hue: number;
-  /** Below 1: nearer to grey. */
+  /** Below 1: nearer to grey. What only carries is mute, so that it recedes. */
   strength: number;
+  /** Away from the paper; below 0 towards it. */
+  lift?: number;
 }
 
 /** Bottleneck families by the words in the server's name for them. */
@@ -60,7 +62,7 @@ const FAMILIES: Family[] = [
   { match: /alloc|gc|heap/i, label: "Allocation", tag: "AL", hue: 25, strength: 1.15 },
   { match: /lock|wait|sync/i, label: "Lock & wait", tag: "LK", hue: 350, strength: 1.1 },
   { match: /syscall|kernel|\bio\b|i\/o/i, label: "Syscall & I/O", tag: "IO", hue: 250, strength: 0.9 },
-  { match: /net/i, label: "Network", tag: "NW", hue: 225, strength: 0.9 },
+  { match: /net/i, label: "Network", tag: "NW", hue: 225, strength: 0.4 },
   { match: /serial/i, label: "Serialization", tag: "SE", hue: 300, strength: 1 },
   { match: /compress/i, label: "Compression", tag: "CM", hue: 195, strength: 0.9 },
   { match: /crypt/i, label: "Cryptography", tag: "CR", hue: 210, strength: 0.6 },
@@ -69,11 +71,12 @@ const FAMILIES: Family[] = [
   { match: /format/i, label: "Formatting", tag: "FM", hue: 320, strength: 0.8 },
   { match: /copy|mem/i, label: "Copying", tag: "CP", hue: 50, strength: 1.1 },
   { match: /log|metric/i, label: "Logging & metrics", tag: "LG", hue: 110, strength: 0.9 },
-  { match: /profil/i, label: "Profiler itself", tag: "PR", hue: 0, strength: 0.15 },
-  { match: /runtime|sched/i, label: "Runtime", tag: "RT", hue: 270, strength: 0.35 },
-  { match: /cpu|algo|comput/i, label: "Computation", tag: "CA", hue: 85, strength: 1.2 },
+  { match: /profil/i, label: "Profiler itself", tag: "PR", hue: 0, strength: 0.12, lift: -0.035 },
+  { match: /runtime|sched/i, label: "Runtime", tag: "RT", hue: 270, strength: 0.12, lift: -0.035 },
+  { match: /cpu|algo|comput/i, label: "Computation", tag: "CA", hue: 105, strength: 1.1 },
 ];
-const UNKNOWN: Family = { match: /./, label: "Own & other code", tag: "··", hue: 75, strength: 0.22 };
+/** The program's own code, for the most part: what is looked at first. */
+const UNKNOWN: Family = { match: /./, label: "Own & other code", tag: "··", hue: 66, strength: 1.75, lift: 0.045 };
 
 export function familyOf(name: string): Family {
   return FAMILIES.find((f) => f.match.test(name)) ?? UNKNOWN;
@@ -93,7 +96,7 @@ function oklch(dark: boolean, hue: number, strength: number, lift = 0): string {
 
 export function familyColour(name: string, dark: boolean): string {
   const f = familyOf(name);
-  return oklch(dark, f.hue, f.strength);
+  return oklch(dark, f.hue, f.strength, f.lift);
 }
 
 const BASE_LIGHT = {
@@ -146,7 +149,7 @@ export function normalPalette(
       bucketOfFrame[f] = bucket(oklch(dark, hue, 0.85, lift));
     } else {
       const family = familyOf(frames.family(f));
-      bucketOfFrame[f] = bucket(oklch(dark, family.hue, family.strength, lift));
+      bucketOfFrame[f] = bucket(oklch(dark, family.hue, family.strength, lift + (family.lift ?? 0)));
     }
   }
   const ink = dark ? "#f3efe9" : "#1b1917";

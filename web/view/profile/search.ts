@@ -1,19 +1,36 @@
-/** Search over names: substring, `/regex/`, comma for or. A bad expression says where it is bad. */
+/** Search over names: substring, `/regex/`, `family:` and a family's name, comma for or. A bad expression says where it is bad. */
+import { UNCLASSIFIED } from "./families";
 import type { Frames } from "./frames";
 import type { Tree } from "./tree";
 
+export type Test = (name: string, family: string) => boolean;
+
 export interface Search {
   /** Null while there is nothing to look for. */
-  test: ((name: string) => boolean) | null;
+  test: Test | null;
   error: string | null;
+}
+
+const FAMILY = "family:";
+/** What no rule names is called that. */
+const OWN = "own";
+
+/** The query that finds a family's functions. */
+export function familyQuery(family: string): string {
+  return FAMILY + (family === UNCLASSIFIED ? OWN : family);
 }
 
 /** Compiles what was typed. Commas inside `/…/` belong to the expression. */
 export function compileSearch(query: string): Search {
   const text = query.trim();
   if (text === "") return { test: null, error: null };
-  const tests: ((name: string) => boolean)[] = [];
+  const tests: Test[] = [];
   for (const term of splitTerms(text)) {
+    if (term.startsWith(FAMILY)) {
+      const wanted = term.slice(FAMILY.length).toLowerCase();
+      tests.push((_, family) => (family === UNCLASSIFIED ? OWN : family.toLowerCase()) === wanted);
+      continue;
+    }
     const regex = /^\/(.+?)\/?$/s.exec(term);
     if (!regex) {
       const needle = term.toLowerCase();
@@ -29,7 +46,7 @@ export function compileSearch(query: string): Search {
     }
   }
   if (tests.length === 0) return { test: null, error: null };
-  return { test: (name) => tests.some((t) => t(name)), error: null };
+  return { test: (name, family) => tests.some((t) => t(name, family)), error: null };
 }
 
 function splitTerms(text: string): string[] {
@@ -56,12 +73,17 @@ export interface Matches {
 /** At most this many matches are stepped through with n / N. */
 const NODES_MAX = 50_000;
 
+/** Does `test` find `frame`? */
+export function matchesFrame(test: Test, frames: Frames, frame: number): boolean {
+  return test(frames.name(frame), frames.family(frame));
+}
+
 /** Runs `test` over the distinct names, then over the tree. */
-export function findMatches(tree: Tree, frames: Frames, test: (name: string) => boolean): Matches {
+export function findMatches(tree: Tree, frames: Frames, test: Test): Matches {
   const flags = new Uint8Array(frames.count);
   let functions = 0;
   for (let func = 0; func < frames.funcCount; func++)
-    if (test(frames.name(frames.frameOfFunc[func]!))) {
+    if (matchesFrame(test, frames, frames.frameOfFunc[func]!)) {
       flags[frames.frameOfFunc[func]!] = 1;
       functions++;
     }

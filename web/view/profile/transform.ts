@@ -2,7 +2,7 @@
 import { TreeBuilder } from "./build";
 import { UNCLASSIFIED } from "./families";
 import type { Frames } from "./frames";
-import { compileSearch } from "./search";
+import { compileSearch, matchesFrame } from "./search";
 import type { Tree } from "./tree";
 
 export type TransformKind = "with" | "without" | "hide";
@@ -42,7 +42,7 @@ export function applyTransforms(tree: Tree, frames: Frames, transforms: readonly
     const search = compileSearch(t.pattern);
     if (!search.test) continue;
     const matches = new Uint8Array(frames.count);
-    for (let f = 0; f < frames.count; f++) matches[f] = search.test(frames.name(f)) ? 1 : 0;
+    for (let f = 0; f < frames.count; f++) matches[f] = matchesFrame(search.test, frames, f) ? 1 : 0;
     const matching = () => out.frame.map((f) => matches[f]!);
     out = t.kind === "hide" ? hide(out, frames, matching()) : keep(out, frames, matches, t.kind === "with");
   }

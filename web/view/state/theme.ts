@@ -1,17 +1,10 @@
 /** Light, dark or as the system says; what was chosen is remembered on this device. */
 import { computed, signal } from "@preact/signals";
+import { remember, remembered, watchRemembered } from "./remembered";
 
 export type Theme = "auto" | "light" | "dark";
-const KEY = "tephra.theme";
-
-function remembered(): Theme {
-  try {
-    const t = localStorage.getItem(KEY);
-    return t === "light" || t === "dark" ? t : "auto";
-  } catch {
-    return "auto";
-  }
-}
+const KEY = "theme";
+const THEMES: readonly [Theme, ...Theme[]] = ["auto", "light", "dark"];
 
 const systemDark = signal(false);
 const forced = signal(false);
@@ -21,21 +14,16 @@ export const isDark = computed(() => (theme.value === "auto" ? systemDark.value 
 export const forcedColours = computed(() => forced.value);
 
 export function chooseTheme(next: Theme): void {
-  theme.value = next;
-  apply(next);
-  try {
-    if (next === "auto") localStorage.removeItem(KEY);
-    else localStorage.setItem(KEY, next);
-  } catch {
-    // Private windows may refuse storage; the choice then lasts as long as the page.
-  }
+  use(next);
+  remember(KEY, next);
 }
 
 export function watchTheme(): void {
   follow("(prefers-color-scheme: dark)", systemDark);
   follow("(forced-colors: active)", forced);
-  theme.value = remembered();
-  apply(theme.value);
+  const asRemembered = () => use(remembered(KEY, THEMES));
+  asRemembered();
+  watchRemembered(KEY, asRemembered);
 }
 
 function follow(query: string, into: { value: boolean }): void {
@@ -46,7 +34,8 @@ function follow(query: string, into: { value: boolean }): void {
   });
 }
 
-function apply(t: Theme): void {
+function use(t: Theme): void {
+  theme.value = t;
   if (t === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = t;
 }
