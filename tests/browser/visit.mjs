@@ -1,87 +1,18 @@
 // Walks through the view in a real browser: every page, both themes, a phone, the keyboard, hostile names.
 //
 // node visit.mjs <visit.json>: {"base", "chromium", "pages": [{"name", "path", "shows": [text…], "draws": [function…]}],
-// "flames": [{"name", "path", "names"}], "growth": {"path", "leak", "standing"}, "hostile": {"word", "paths"}}.
+// "flames": [{"name", "path", "names"}], "growth": {"path", "leak", "standing"}, "sight": {"service", "diff", "alert", "tower", "own", "thin", "moved"}, "hostile": {"word", "paths"}}.
 // Prints one line per claim; exits 1 if one does not hold.
-import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { claim, failures, frames, goto, must, open, quiet, shows, visit } from "./page.mjs";
+import { sight } from "./sight.mjs";
 
 // The view's own packages hold the browser's driver.
 const { chromium } = createRequire(new URL("../../web/package.json", import.meta.url))("playwright-core");
-
-const visit = JSON.parse(readFileSync(process.argv[2], "utf8"));
-let failed = 0;
-
-async function claim(what, check) {
-  try {
-    await check();
-    console.log(`ok    ${what}`);
-  } catch (error) {
-    failed += 1;
-    console.log(`FAIL  ${what}: ${error.message.split("\n").slice(0, 12).join("\n      ")}`);
-  }
-}
-
-function must(holds, message) {
-  if (!holds) throw new Error(message);
-}
-
-/** A page that remembers everything a browser complains about. */
-async function open(browser, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  await context.addInitScript(() => {
-    window.__tephraMirror = true;
-    window.__violations = [];
-    addEventListener("securitypolicyviolation", (event) => {
-      window.__violations.push(`${event.violatedDirective}: ${event.blockedURI} ${event.sample}`);
-    });
-  });
-  const page = await context.newPage();
-  const complaints = [];
-  page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) complaints.push(`console ${message.type()}: ${message.text()}`);
-  });
-  page.on("pageerror", (error) => complaints.push(`uncaught: ${error.message}`));
-  page.on("dialog", (dialog) => {
-    complaints.push(`dialog: ${dialog.message()}`);
-    void dialog.dismiss();
-  });
-  page.on("requestfailed", (request) => {
-    const why = request.failure()?.errorText ?? "";
-    // A page that asks again cancels what it asked before.
-    if (!why.includes("ERR_ABORTED")) complaints.push(`request failed: ${request.url()} ${why}`);
-  });
-  page.on("request", (request) => {
-    if (!request.url().startsWith(visit.base) && !request.url().startsWith("data:")) {
-      complaints.push(`asks another site: ${request.url()}`);
-    }
-  });
-  return { context, page, complaints };
-}
-
-async function goto(page, path) {
-  await page.goto(visit.base + path, { waitUntil: "load" });
-}
-
-async function quiet({ page, complaints }) {
-  const violations = await page.evaluate(() => window.__violations);
-  must(violations.length === 0, `violates its content policy: ${violations.join("; ")}`);
-  must(complaints.length === 0, complaints.join("; "));
-}
-
-async function shows(page, text) {
-  await page.getByText(text).first().waitFor({ state: "attached", timeout: 20_000 });
-}
-
 /** Waits until a page says and draws what it should. */
 async function isThere(page, { shows: texts, draws = [] }) {
   for (const text of texts) await shows(page, text);
   for (const name of draws) await frames(page, name).first().waitFor({ state: "attached", timeout: 20_000 });
-}
-
-/** Where the flame graph draws a function: what is on a canvas is told in a list beside it. */
-function frames(page, name) {
-  return page.locator(`[data-testid=flame-mirror] li[data-name="${name}"]`);
 }
 
 async function fitsTheScreen(page) {
@@ -250,9 +181,10 @@ try {
   await phone(browser);
   for (const flame of visit.flames) await keyboard(browser, flame);
   await growth(browser);
+  await sight(browser);
   await hostile(browser);
 } finally {
   await browser.close();
 }
-console.log(failed === 0 ? "all claims hold" : `${failed} claims do not hold`);
-process.exit(failed === 0 ? 0 : 1);
+console.log(failures() === 0 ? "all claims hold" : `${failures()} claims do not hold`);
+process.exit(failures() === 0 ? 0 : 1);

@@ -18,6 +18,14 @@ const WORD: &str = "hostile-word";
 const LONG: &str =
     "<hyper::proto::h1::dispatch::Server<S,hyper::body::incoming::Incoming>_as_hyper::proto::h1::Dispatch>::recv_msg";
 
+/// What a runtime puts above every request.
+const TOWER: [&str; 30] = ["tokio::runtime::scheduler::multi_thread::worker::run"; 30];
+
+/// A stack of the service's own code, under the tower.
+fn served<'a>(own: &[&'a str]) -> Vec<&'a str> {
+    ["main"].iter().chain(&TOWER).chain(own).copied().collect()
+}
+
 /// Names that a page must show and never believe.
 fn hostile_names() -> [String; 5] {
     [
@@ -78,6 +86,15 @@ fn the_view_works_in_a_browser() {
             "leak": "sessions::remember",
             "standing": "catalog::load",
         },
+        "sight": {
+            "service": format!("/s/checkout?{range}"),
+            "diff": format!("/diff?service=checkout&{range}&{versions}"),
+            "alert": format!("/alert?service=checkout&at={end}&w=2m"),
+            "tower": TOWER[0],
+            "own": "handle_order",
+            "thin": "ledger::settle",
+            "moved": "tax::rate_for",
+        },
         "hostile": {
             "word": WORD,
             "paths": [
@@ -105,15 +122,16 @@ fn fill(pusher: &Pusher, start: u64, middle: u64) {
     let mut v2 = Agent::new("checkout", 3).label("version", "v2");
     let work = |parse: u64, tax: u64| {
         Window::new()
-            .cpu(&["main", "handle_order", "json::parse"], parse)
-            .cpu(&["main", "handle_order", "tax::rate_for"], tax)
+            .cpu(&served(&["handle_order", "json::parse"]), parse)
+            .cpu(&served(&["handle_order", "tax::rate_for"]), tax)
+            .cpu(&served(&["handle_order", "ledger::book", "ledger::append", "ledger::settle"]), 1)
             .alloc(&["main", "handle_order", "receipt::render"], 1 << 20)
     };
     for i in 0..WINDOWS {
         let (early, late) = (start + i * 10_000, middle + i * 10_000);
         pusher.accept(v1.seal(early, &work(100 + i % 3, 20 + i % 2)));
         let traced = work(100 + i % 2, 90 + i % 3).cpu_in(&["main", "handle_order"], 5, Some(link(2)));
-        let traced = traced.cpu(&["main", "handle_order", LONG], 30);
+        let traced = traced.cpu(&served(&["handle_order", LONG]), 30);
         let traced = traced.alloc_in(&["main", "handle_order", "cart::copy_lines"], 3 << 20, Some(link(2)));
         pusher.accept(v2.seal(late, &traced.span("/orders", 200_000, link(2))));
         let forward = Window::new().cpu_in(&["main", "forward"], 7, Some(link(1))).span("/checkout", 250_000, link(1));

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { swapped } from "../view/pages/DiffPage";
 import { diffPath, labelsOf, sidesOf } from "../view/pages/selection";
 import { ticksBySpan } from "../view/pages/ticks";
-import { href, upgrade } from "../view/state/location";
+import { href, showing, upgrade } from "../view/state/location";
 import { aroundDeploy, baselineOf, parseDuration, parseTime, readRange } from "../view/state/time";
 import { traceIdIn } from "../view/ui/Shell";
 
@@ -75,6 +75,16 @@ describe("URLs", () => {
     expect(time.a.until).toBe(time.b.from);
     const labels = sidesOf(new URLSearchParams("service=s&a.label.version=1&b.label.version=2"), NOW);
     expect(labels.a).toEqual(labels.b);
+  });
+
+  test("a link to a function keeps what its page compares", () => {
+    const link = showing("/diff?service=s&a.from=1&a.until=2&b.from=3&b.until=4", "<a::B as c::D>::e");
+    const { pathname, searchParams } = new URL(link, "http://x");
+    expect(pathname).toBe("/diff");
+    expect(Object.fromEntries(searchParams)).toEqual({
+      ...{ v: "1", service: "s", "a.from": "1", "a.until": "2", "b.from": "3", "b.until": "4" },
+      ...{ fn: "<a::B as c::D>::e", sel: "function" },
+    });
   });
 
   test("swapping twice is where it began", () => {

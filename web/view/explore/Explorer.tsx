@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { FlameCanvas } from "../flame/FlameCanvas";
 import type { Profile } from "../profile/tree";
-import { param, setParams } from "../state/location";
+import { here, param, setParams } from "../state/location";
 import { Breadcrumb } from "./Breadcrumb";
 import { Details } from "./Details";
 import { FlamePane } from "./FlamePane";
@@ -13,12 +13,16 @@ import { KeysDialog, showKeys } from "./KeysDialog";
 import { flameKeys } from "./keys";
 import { Legend } from "./Legend";
 import { FrameMenu, type MenuAt } from "./Menu";
-import { BY_NAME, createModel, rememberedFrameworks, VIEWS, type ViewName } from "./model";
+import { createModel, rememberedFrameworks, VIEWS, type ViewName } from "./model";
 import { ProfileNotes, PrunedNote } from "./Notes";
 import { Sandwich } from "./Sandwich";
 import { SearchBox } from "./SearchBox";
+import { afterLayout, bringIntoSight, sought } from "./sight";
 import { Chips, DisplayOptions } from "./Toolbar";
 import { TreeGrid } from "./TreeGrid";
+
+/** Parameters that choose a frame, or where it is drawn. */
+const CHOICES = ["sel", "fn", "focus", "fw", "view"];
 
 interface Props {
   profile: Profile;
@@ -38,6 +42,9 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
   const zoomText = useMemo(() => param("z"), []);
   const zoom = useComputed(() => parseZoom(zoomText.value));
   const later = useRef(0);
+  const chosen = useComputed(() => CHOICES.map((name) => here.value.params.get(name)).join("\n"));
+  /** A box that was clicked is in sight, however thin it is. */
+  const byPointer = useRef(false);
   const tabs = extra ? [...VIEWS, extra] : VIEWS;
   const view =
     extra && model.view.value === extra.name
@@ -51,14 +58,20 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
 
   useSignalEffect(() => {
     // What a person chose last is part of the link, so that it shows others the same.
-    if (!model.here.value.params.has("fw")) setParams({ fw: rememberedFrameworks() }, { replace: true });
+    if (!here.value.params.has("fw")) setParams({ fw: rememberedFrameworks() }, { replace: true });
   });
 
   useSignalEffect(() => {
-    // Chosen by name outside the graph: bring it into sight.
-    if (model.here.value.params.get("sel") !== BY_NAME) return;
-    const node = model.selected.value;
-    queueMicrotask(() => canvas.current?.reveal(node));
+    // Chosen anyhow: by a click, a key, a search, a link, the back button. New data alone moves nothing.
+    chosen.value;
+    sought.value;
+    const clicked = byPointer.current;
+    byPointer.current = false;
+    return afterLayout(() => {
+      model.unhideChosen();
+      const node = model.selected.peek() > 0 ? model.selected.peek() : model.focus.peek();
+      if (canvas.current && node > 0) bringIntoSight(canvas.current, node, !clicked);
+    });
   });
 
   useEffect(() => {
@@ -86,7 +99,9 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
             </button>
           ))}
         </div>
-        {view === "requests" ? null : <SearchBox model={model} onJump={(node) => canvas.current?.reveal(node)} />}
+        {view === "requests" ? null : (
+          <SearchBox model={model} onLook={(node) => canvas.current?.reveal(node, false)} />
+        )}
         <div class="bar-end">
           <DisplayOptions model={model} />
           {actions}
@@ -117,9 +132,13 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
                 selected={model.selected}
                 zoom={zoom}
                 handle={canvas}
-                onSelect={model.select}
+                onSelect={(node) => {
+                  byPointer.current = true;
+                  model.select(node);
+                }}
                 onFocus={(node) => model.focusOn(node === model.focus.value ? 0 : node)}
                 onMenu={(node, x, y) => {
+                  byPointer.current = true;
                   model.select(node);
                   menu.value = { node, x, y };
                 }}

@@ -26,6 +26,11 @@ interface Props {
   maxRows?: number;
 }
 
+/** Less is no graph to read: then the page is scrolled to it, and most of the screen is its. */
+const PANE_MIN_PX = 300;
+const PANE_SHARE = 0.7;
+const PANE_MARGIN_PX = 12;
+
 export function FlamePane(props: Props) {
   const { model } = props;
   const host = useRef<HTMLDivElement>(null);
@@ -53,7 +58,9 @@ export function FlamePane(props: Props) {
           latest.current.onMenu?.(node, x, y);
         },
         zoomed: (x0, x1) => latest.current.onZoom?.(x0, x1),
-        drawn: boxes ? (drawn, thin) => boxes.update(model, latest.current.input.peek(), drawn, thin) : undefined,
+        drawn: boxes
+          ? (drawn, thin, top) => boxes.update(model, latest.current.input.peek(), drawn, thin, top)
+          : undefined,
       },
       reducedMotion,
     );
@@ -78,7 +85,25 @@ export function FlamePane(props: Props) {
   });
   useSignalEffect(() => {
     canvas.current?.select(props.selected.value);
+    boxes?.select(props.selected.value);
   });
+  useEffect(() => {
+    // As tall as what is left of the screen below where the pane starts: what lies above it comes and goes.
+    const fit = () => {
+      const el = host.current!;
+      const below = innerHeight - (el.getBoundingClientRect().top + scrollY) - PANE_MARGIN_PX;
+      const room = below >= PANE_MIN_PX ? below : Math.max(PANE_MIN_PX, innerHeight * PANE_SHARE);
+      el.style.setProperty("--room", `${Math.round(room)}px`);
+    };
+    const watch = new ResizeObserver(fit);
+    watch.observe(document.body);
+    addEventListener("resize", fit);
+    fit();
+    return () => {
+      watch.disconnect();
+      removeEventListener("resize", fit);
+    };
+  }, []);
 
   const node = props.selected.value;
   const tree = props.input.value.tree;

@@ -1,6 +1,6 @@
 /** All functions as a sortable table; only the rows in sight are in the document. */
 import { computed, useSignal } from "@preact/signals";
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import { Q_SIGNIFICANT } from "../profile/diff";
 import { matchesFrame } from "../profile/search";
 import { param, setParams } from "../state/location";
@@ -24,6 +24,11 @@ export function FunctionList({ model }: { model: Model }) {
   const active = useSignal(0);
   const [column, ascending] = parseSort(sortText.value, model.diff.value);
   const list = rows.value;
+  const selected = model.selectedFunc.value;
+  useEffect(() => {
+    const at = rows.value.indexOf(selected);
+    if (at >= 0) active.value = at;
+  }, [selected]);
   const frames = model.frames.value;
   const q = model.tableEvidence.value;
   const flip = (id: Column) => setParams({ sort: column === id && !ascending ? `${id}:asc` : id });

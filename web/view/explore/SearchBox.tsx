@@ -1,11 +1,21 @@
-/** Search with counts, matched share and steps; errors appear beside what was typed, nothing falls back silently. */
+/** Search with the matched share and a walk through the matches; errors appear beside what was typed, nothing falls back silently. */
 import { useEffect, useRef } from "preact/hooks";
 import { setParams } from "../state/location";
 import * as fmt from "../ui/format";
 import { nextMatch } from "./keys";
 import type { Model } from "./model";
+import { sought } from "./sight";
 
-export function SearchBox({ model, onJump }: { model: Model; onJump(node: number): void }) {
+interface Props {
+  model: Model;
+  /** Moves the graph, and nothing else, so that a match is in it. */
+  onLook(node: number): void;
+}
+
+/** While typing. */
+const LOOK_AFTER_MS = 200;
+
+export function SearchBox({ model, onLook }: Props) {
   const input = useRef<HTMLInputElement>(null);
   const query = model.query.value;
   const { error } = model.search.value;
@@ -16,17 +26,26 @@ export function SearchBox({ model, onJump }: { model: Model; onJump(node: number
     if (document.activeElement !== input.current || query === "") input.current!.value = query;
   }, [query]);
   const share = found && tree.totalB[0]! > 0 ? fmt.percent(found.totalB / tree.totalB[0]!) : "0 %";
-  const line = error ?? (found ? `${share} in ${fmt.plural(found.nodes.length, "match", "matches")}` : "");
+  const at = found ? model.walk.value.indexOf(model.selected.value) : -1;
+  const line = error ?? (found ? `${share} ${at < 0 ? "in" : `· ${at + 1} of`} ${matchesWord(model, at)}` : "");
   useEffect(() => {
     if (found) model.announce.value = line;
   }, [line]);
   const jump = (step: 1 | -1) => {
     const node = nextMatch(model, step);
-    if (node >= 0) {
-      model.select(node);
-      onJump(node);
-    }
+    if (node < 0) return;
+    model.select(node);
+    sought.value++;
   };
+  useEffect(() => {
+    // Greying everything says nothing while no match is in the pane.
+    if (!found || document.activeElement !== input.current) return;
+    const timer = setTimeout(() => {
+      const first = model.walk.peek()[0];
+      if (first !== undefined && model.matches.peek() === found) onLook(first);
+    }, LOOK_AFTER_MS);
+    return () => clearTimeout(timer);
+  }, [found]);
   return (
     <div class={`search${error ? " has-error" : ""}`} role="search">
       <input
@@ -52,6 +71,11 @@ export function SearchBox({ model, onJump }: { model: Model; onJump(node: number
           {line}
         </span>
       ) : null}
+      {found && found.nodes.length === 0 && model.hiddenMatches.value > 0 ? (
+        <button type="button" class="link" data-testid="search-hidden" onClick={() => model.showFrameworks(true)}>
+          {model.hiddenMatches.value} hidden
+        </button>
+      ) : null}
       {found && found.nodes.length > 0 ? (
         <>
           <button type="button" class="button icon" aria-label="Previous match" onClick={() => jump(-1)}>
@@ -64,4 +88,9 @@ export function SearchBox({ model, onJump }: { model: Model; onJump(node: number
       ) : null}
     </div>
   );
+}
+
+function matchesWord(model: Model, at: number): string {
+  const count = model.walk.value.length;
+  return at < 0 ? fmt.plural(count, "match", "matches") : fmt.count(count);
 }

@@ -4,11 +4,12 @@ import type { FlameCanvas } from "../flame/FlameCanvas";
 import { neighbour } from "../flame/layout";
 import { Q_SIGNIFICANT } from "../profile/diff";
 import { widestChild } from "../profile/tree";
-import { setParams } from "../state/location";
+import { here, setParams } from "../state/location";
 import { ownsKeys } from "../ui/keyboard";
 import { showKeys } from "./KeysDialog";
 import type { MenuAt } from "./Menu";
 import type { Model, ViewName } from "./model";
+import { sought } from "./sight";
 
 interface Context {
   model: Model;
@@ -23,7 +24,7 @@ export function flameKeys(ctx: Context): (event: KeyboardEvent, onGraph: boolean
   const move = (node: number) => {
     if (node < 0) return;
     model.select(node);
-    canvas.current?.reveal(node);
+    sought.value++;
   };
   const selectedName = () => {
     const node = model.selected.value;
@@ -83,10 +84,12 @@ export function flameKeys(ctx: Context): (event: KeyboardEvent, onGraph: boolean
   };
 }
 
-/** The match after (before) the selection, around the end. */
+/** The match after (before) the selected one, around the end; the widest if none is selected. -1 without matches. */
 export function nextMatch(model: Model, step: 1 | -1): number {
-  const nodes = model.matches.value?.nodes ?? [];
-  return following(nodes, model.selected.value, step);
+  const nodes = model.walk.value;
+  const at = nodes.indexOf(model.selected.value);
+  if (nodes.length === 0) return -1;
+  return nodes[at < 0 ? 0 : (at + step + nodes.length) % nodes.length]!;
 }
 
 function nextChange(model: Model, step: 1 | -1): number {
@@ -107,7 +110,7 @@ function following(nodes: number[], from: number, step: 1 | -1): number {
 function clearOne(model: Model, canvas: Context["canvas"]): void {
   if (model.query.value !== "") setParams({ q: null });
   else if (model.focus.value > 0) model.focusOn(0);
-  else if (model.here.value.params.has("z")) canvas.current?.resetZoom();
+  else if (here.value.params.has("z")) canvas.current?.resetZoom();
   else model.select(-1);
 }
 

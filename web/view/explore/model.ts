@@ -9,7 +9,7 @@ import type { ColourMode } from "../flame/palette";
 import { byWeight } from "../profile/build";
 import { estimateQ, scaleOf, selfWeights, type WidthMode } from "../profile/diff";
 import { bottomUp, calleesOf, callersOf } from "../profile/invert";
-import { compileSearch, findMatches } from "../profile/search";
+import { compileSearch, findMatches, widestFirst } from "../profile/search";
 import { functionTable } from "../profile/table";
 import {
   applyTransforms,
@@ -21,7 +21,7 @@ import {
 } from "../profile/transform";
 import { findKey, type Profile, pathKey, type Tree } from "../profile/tree";
 import { parseSpeedup, remainingTotal, type Speedup } from "../profile/whatif";
-import { here, param, paramList, setParams, splitList } from "../state/location";
+import { BY_NAME, param, paramList, setParams, splitList } from "../state/location";
 import { remember, remembered } from "../state/remembered";
 import { paintPlan } from "./plan";
 
@@ -33,9 +33,6 @@ export const VIEWS: readonly { name: ViewName; label: string }[] = [
   { name: "tree", label: "Tree" },
   { name: "table", label: "Functions" },
 ];
-
-/** A `sel` that is no path key: the widest place of the function in `fn`. Longer than any key, so it names no node. */
-export const BY_NAME = "function";
 
 /** How links of earlier versions hid runtimes and servers. */
 const LEGACY_HIDING = transformText(WITHOUT_FRAMEWORKS);
@@ -105,6 +102,15 @@ export function createModel(profile: ReadonlySignal<Profile>) {
   const matches = computed(() =>
     search.value.test ? findMatches(shown.value, frames.value, search.value.test) : null,
   );
+  /** The matches as they are walked: the widest first. */
+  const walk = computed(() => widestFirst(matches.value?.nodes ?? [], layout.value.w));
+
+  /** Functions that a search without result would find among what is hidden. */
+  const hiddenMatches = computed(() => {
+    const { test } = search.value;
+    if (!test || frameworks.value || matches.value?.nodes.length !== 0) return 0;
+    return findMatches(whole.value, frames.value, test).functions;
+  });
 
   // Selection and focus: named in the URL by path, so that they survive new data.
   const selectKey = param("sel");
@@ -254,10 +260,16 @@ export function createModel(profile: ReadonlySignal<Profile>) {
 
   /** The same for this page alone. */
   function revealFrameworks(shown: boolean, options?: { replace: boolean }): void {
-    const t = splitList(transformList.value).filter((text) => text !== LEGACY_HIDING);
+    const t = splitList(transformList.peek()).filter((text) => text !== LEGACY_HIDING);
     // The selected function stays selected; its path is another one.
-    const sel = functionName.value === "" ? null : BY_NAME;
+    const sel = functionName.peek() === "" ? null : BY_NAME;
     setParams({ fw: shown ? "shown" : "hidden", t, sel, focus: null, z: null }, options);
+  }
+
+  /** A function that was chosen by name, but only leads to the program's own code, is shown with its like. */
+  function unhideChosen(): void {
+    if (selectKey.peek() !== BY_NAME || selected.peek() >= 0 || frameworks.peek()) return;
+    if (frames.peek().funcByName(functionName.peek()) >= 0) revealFrameworks(true, { replace: true });
   }
 
   function dropTransform(transform: Transform): void {
@@ -281,6 +293,8 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     query,
     search,
     matches,
+    walk,
+    hiddenMatches,
     selected,
     selectedFunc,
     focus,
@@ -305,10 +319,9 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     dropTransform,
     frameworks,
     showFrameworks,
-    revealFrameworks,
+    unhideChosen,
     whole,
     own,
     announce,
-    here,
   };
 }

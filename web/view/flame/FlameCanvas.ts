@@ -34,10 +34,15 @@ export interface FlameEvents {
   hover(node: number, x: number, y: number, merged: number): void;
   menu(node: number, x: number, y: number): void;
   zoomed(x0: number, x1: number): void;
-  drawn?(boxes: Boxes, thin: Boxes): void;
+  /** `top` is where a row begins, from the pane's top. */
+  drawn?(boxes: Boxes, thin: Boxes, top: (row: number) => number): void;
 }
 
 const ZOOM_MIN = 1e-7;
+/** Thinner boxes have no label, and are zoomed to when they are chosen by name. */
+const SEEN_MIN_PX = 48;
+/** Of the pane's width, for a box that was zoomed to. */
+const SEEN_SHARE = 0.4;
 
 export class FlameCanvas {
   private readonly base: HTMLCanvasElement;
@@ -66,6 +71,8 @@ export class FlameCanvas {
   private selected = -1;
   private x0 = 0;
   private x1 = 1;
+  /** Where an animation under way leads. */
+  private goal: [number, number] = [0, 1];
 
   constructor(
     private readonly host: HTMLElement,
@@ -135,7 +142,7 @@ export class FlameCanvas {
   /** Runtimes put dozens of frames above a request: what was focused comes to the edge, its nearest callers in sight. */
   private scrollToFocus(input: FlameInput): void {
     if (input.flip) {
-      this.reveal(input.focus);
+      this.scrollToRow(input.tree.depth[input.focus]!);
       return;
     }
     this.locate();
@@ -150,23 +157,38 @@ export class FlameCanvas {
     this.paintOver();
   }
 
-  /** Scrolls and, if need be, zooms out so that `node` can be seen. */
-  reveal(node: number): void {
+  /**
+   * Scrolls the pane so that `node`'s row is in it. With `zoom`, also zooms to a box that is out of sight or too thin to see. Returns
+   * where the box and the pane's top now are, in client coordinates.
+   */
+  reveal(node: number, zoom: boolean): { top: number; bottom: number; paneTop: number } | null {
     const input = this.input;
-    if (!input || node < 0) return;
+    if (!input || node < 0 || node >= input.tree.count) return null;
+    const row = input.tree.depth[node]!;
+    this.scrollToRow(row);
+    if (zoom) this.zoomUntilSeen(input.layout.x[node]!, input.layout.w[node]!);
     this.locate();
-    const y = this.rowTop(input.tree.depth[node]!) + this.scroller.scrollTop;
+    this.paintOver();
+    const paneTop = this.host.getBoundingClientRect().top;
+    const top = paneTop + this.rowTop(row);
+    return { top, bottom: top + ROW_PX, paneTop };
+  }
+
+  private scrollToRow(row: number): void {
+    this.locate();
     const top = this.scroller.scrollTop;
+    const y = this.rowTop(row) + top;
     if (y < top) this.scroller.scrollTop = y - ROW_PX;
     else if (y + ROW_PX > top + this.height) this.scroller.scrollTop = y + 2 * ROW_PX - this.height;
-    const [x, w] = [input.layout.x[node]!, input.layout.w[node]!];
-    if (x + w <= this.x0 || x >= this.x1) {
-      const span = Math.max(this.x1 - this.x0, w);
-      const mid = x + w / 2;
-      const x0 = Math.min(Math.max(0, mid - span / 2), 1 - span);
-      this.commitZoom(x0, x0 + span);
-    }
-    this.paintOver();
+  }
+
+  private zoomUntilSeen(x: number, w: number): void {
+    const [x0, x1] = this.goal;
+    const shown = ((Math.min(x + w, x1) - Math.max(x, x0)) / (x1 - x0)) * this.width;
+    if (w <= 0 || shown >= SEEN_MIN_PX) return;
+    const span = Math.min(1, Math.max(ZOOM_MIN, w / SEEN_SHARE));
+    const from = Math.min(Math.max(0, x + w / 2 - span / 2), 1 - span);
+    this.commitZoom(from, from + span, true);
   }
 
   zoomBy(factor: number): void {
@@ -207,10 +229,15 @@ export class FlameCanvas {
       dpr: this.dpr,
     };
     this.painter.boxes(scene, this.boxes, this.thin, this.hostWidth, this.height);
-    this.events.drawn?.(this.boxes, this.thin);
+    this.events.drawn?.(this.boxes, this.thin, scene.top);
   }
 
   setView(x0: number, x1: number): void {
+    this.goal = [x0, x1];
+    this.setSpan(x0, x1);
+  }
+
+  private setSpan(x0: number, x1: number): void {
     this.x0 = x0;
     this.x1 = x1;
   }
@@ -361,6 +388,7 @@ export class FlameCanvas {
   private zoomTo(x0: number, x1: number, animate: boolean): void {
     cancelAnimationFrame(this.animation);
     const [a0, a1] = [this.x0, this.x1];
+    this.goal = [x0, x1];
     if (a0 === x0 && a1 === x1) return;
     if (!animate || this.calm()) {
       this.setView(x0, x1);
@@ -371,7 +399,7 @@ export class FlameCanvas {
     const step = (now: number) => {
       const t = Math.min(1, (now - start) / 140);
       const e = 1 - (1 - t) ** 3;
-      this.setView(a0 + (x0 - a0) * e, a1 + (x1 - a1) * e);
+      this.setSpan(a0 + (x0 - a0) * e, a1 + (x1 - a1) * e);
       this.drawNow();
       this.paintOver();
       if (t < 1) this.animation = requestAnimationFrame(step);

@@ -1,8 +1,9 @@
 /**
  * The drawn boxes as DOM, for tests: `?mirror=1` in the URL or `window.__tephraMirror = true` before the page loads.
  *
- * `<ul data-testid="<pane>-mirror">` holds one `<li>` per drawn box with data-name, -depth, -x, -w (px), -share (of the total),
- * -a, -b (in the unit shown), -state and -merged (nodes in a box of thin frames; "1" for a frame of its own).
+ * `<ul data-testid="<pane>-mirror">` holds one `<li>` per drawn box with data-name, -depth, -x, -y, -w (px), -share (of the total),
+ * -a, -b (in the unit shown), -state, -node and -merged (nodes in a box of thin frames; "1" for a frame of its own). The list's
+ * own data-selected is the selected node.
  */
 import type { Model } from "../explore/model";
 import { isSignificant } from "../explore/words";
@@ -23,7 +24,8 @@ export function mirrorWanted(): boolean {
 }
 
 export function mirror(pane: string): {
-  update(model: Model, input: FlameInput, boxes: Boxes, thin: Boxes): void;
+  update(model: Model, input: FlameInput, boxes: Boxes, thin: Boxes, top: (row: number) => number): void;
+  select(node: number): void;
   remove(): void;
 } {
   const list = document.createElement("ul");
@@ -31,18 +33,21 @@ export function mirror(pane: string): {
   list.hidden = true;
   document.body.append(list);
   return {
-    update(model, input, boxes, thin) {
+    update(model, input, boxes, thin, top) {
       const items: HTMLLIElement[] = [];
       for (const set of [boxes, thin])
-        for (let k = 0; k < set.count && items.length < BOXES_MAX; k++) items.push(item(model, input, set, k));
+        for (let k = 0; k < set.count && items.length < BOXES_MAX; k++) items.push(item(model, input, set, k, top));
       list.replaceChildren(...items);
       list.dataset.boxes = String(boxes.count + thin.count);
+    },
+    select(node) {
+      list.dataset.selected = String(node);
     },
     remove: () => list.remove(),
   };
 }
 
-function item(model: Model, { tree }: FlameInput, set: Boxes, k: number): HTMLLIElement {
+function item(model: Model, { tree }: FlameInput, set: Boxes, k: number, top: (row: number) => number): HTMLLIElement {
   const li = document.createElement("li");
   const node = set.node[k]!;
   const scale = model.scale.peek();
@@ -52,9 +57,11 @@ function item(model: Model, { tree }: FlameInput, set: Boxes, k: number): HTMLLI
     depth: String(tree.depth[node]),
     x: set.x[k]!.toFixed(2),
     w: set.w[k]!.toFixed(2),
+    y: top(set.row[k]!).toFixed(2),
     share: String(tree.totalB[0]! > 0 ? tree.totalB[node]! / tree.totalB[0]! : 0),
     b: String(b),
     merged: String(set.merged[k]),
+    node: String(node),
   });
   if (model.diff.peek()) {
     li.dataset.a = String(a);

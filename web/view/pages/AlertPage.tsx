@@ -2,7 +2,7 @@
 import { getJson } from "../api/client";
 import type { AlertAnswer } from "../api/contract";
 import { useResource } from "../api/resource";
-import { here, setParams } from "../state/location";
+import { here, setParams, showing } from "../state/location";
 import * as fmt from "../ui/format";
 import { withPlain } from "../ui/Name";
 import { Shell } from "../ui/Shell";
@@ -69,7 +69,7 @@ function Answer({ answer, busy }: { answer: AlertAnswer; busy: boolean }) {
       {answer.movers.length > 0 ? (
         <section aria-label="What moved">
           <h2>What moved</h2>
-          <MoverList movers={answer.movers.slice(0, 6)} unit={unit} />
+          <MoverList movers={answer.movers.slice(0, 6)} unit={unit} to={(m) => showing(answer.links.diff, m.name)} />
         </section>
       ) : null}
       {deploy ? (
@@ -89,7 +89,11 @@ function Answer({ answer, busy }: { answer: AlertAnswer; busy: boolean }) {
         </p>
       ) : null}
       <nav class="alert-links" aria-label="Look closer">
-        <a class="button primary" href={answer.links.diff} data-testid="open-diff">
+        <a
+          class="button primary"
+          href={answer.movers[0] ? showing(answer.links.diff, answer.movers[0].name) : answer.links.diff}
+          data-testid="open-diff"
+        >
           Open the comparison
         </a>
         <a class="button" href={answer.links.flame} data-testid="open-flame">

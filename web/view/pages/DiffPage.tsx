@@ -4,7 +4,7 @@ import { apiPath, getFlame, getJson } from "../api/client";
 import type { FlameHeader, Side, TephraEvent, Timeline as TimelineData } from "../api/contract";
 import { useResource } from "../api/resource";
 import { Explorer } from "../explore/Explorer";
-import { BY_NAME } from "../explore/model";
+import { chooseFunction } from "../explore/sight";
 import { go, here, href, setParams } from "../state/location";
 import { aroundDeploy, baselineOf, type Range } from "../state/time";
 import { Choice } from "../ui/Choice";
@@ -257,7 +257,7 @@ function nameOf(header: FlameHeader, frame: number): string | undefined {
 /** Selects a function in the graph. The path is not known here, so the explorer looks for its widest place. */
 function pickFrame(header: FlameHeader, frame: number): void {
   const tuple = header.frames[frame];
-  if (tuple) setParams({ fn: header.names[tuple[0]]!, sel: BY_NAME });
+  if (tuple) chooseFunction(header.names[tuple[0]]!);
 }
 
 function times(side: "a" | "b", range: Range): Record<string, number> {

@@ -54,10 +54,14 @@ export function MoverList({
   movers,
   unit,
   pick,
+  to,
 }: {
   movers: readonly Mover[];
   unit: string;
+  /** Shows the function on this page; */
   pick?(mover: Mover): void;
+  /** or where it can be seen. */
+  to?(mover: Mover): string;
 }) {
   const most = Math.max(...movers.map((m) => Math.abs(m.delta)), 1e-12);
   return (
@@ -82,6 +86,10 @@ export function MoverList({
               <button type="button" class="link mover-name" onClick={() => pick(m)}>
                 <Name of={m.name} />
               </button>
+            ) : to ? (
+              <a class="mover-name" href={to(m)}>
+                <Name of={m.name} />
+              </a>
             ) : (
               <span class="mover-name">
                 <Name of={m.name} />

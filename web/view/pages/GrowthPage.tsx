@@ -3,7 +3,7 @@ import { apiPath, getFlame, getJson } from "../api/client";
 import type { Grower, GrowthAnswer, Timeline as TimelineData } from "../api/contract";
 import { useResource } from "../api/resource";
 import { Explorer } from "../explore/Explorer";
-import { BY_NAME } from "../explore/model";
+import { chooseFunction } from "../explore/sight";
 import { CHANGE_MARK } from "../profile/diff";
 import { here, href, setParams } from "../state/location";
 import { readRange } from "../state/time";
@@ -174,7 +174,7 @@ function GrowerList({ growers, unit }: { growers: readonly Grower[]; unit: strin
             <span class="mover-mark" aria-hidden="true">
               {CHANGE_MARK[g.state]}
             </span>
-            <button type="button" class="link mover-name" onClick={() => setParams({ fn: g.name, sel: BY_NAME })}>
+            <button type="button" class="link mover-name" onClick={() => chooseFunction(g.name)}>
               <Name of={g.name} />
             </button>
             <span class="grower-note quiet num">
@@ -192,5 +192,5 @@ function GrowerList({ growers, unit }: { growers: readonly Grower[]; unit: strin
 /** Selects the function that a sentence speaks of, where it is among the growers. */
 function pickName(answer: GrowthAnswer, frame: number): void {
   const found = answer.growers.find((g) => g.frame === frame);
-  if (found) setParams({ fn: found.name, sel: BY_NAME });
+  if (found) chooseFunction(found.name);
 }

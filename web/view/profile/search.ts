@@ -73,6 +73,11 @@ export interface Matches {
 /** At most this many matches are stepped through with n / N. */
 const NODES_MAX = 50_000;
 
+/** Nodes by width, the widest first; equal ones in their order. */
+export function widestFirst(nodes: readonly number[], width: Float64Array): number[] {
+  return nodes.filter((node) => width[node]! > 0).sort((x, y) => width[y]! - width[x]! || x - y);
+}
+
 /** Does `test` find `frame`? */
 export function matchesFrame(test: Test, frames: Frames, frame: number): boolean {
   return test(frames.name(frame), frames.family(frame));

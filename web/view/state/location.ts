@@ -56,6 +56,17 @@ function append(to: URLSearchParams, key: string, value: Value): void {
   else to.set(key, String(value));
 }
 
+/** A `sel` that is no path key: the widest place of the function in `fn`. Longer than any key, so it names no node. */
+export const BY_NAME = "function";
+
+/** A link to a page with a graph, with a function selected in it. */
+export function showing(link: string, name: string): string {
+  const url = new URL(link, "http://here");
+  url.searchParams.set("fn", name);
+  url.searchParams.set("sel", BY_NAME);
+  return href(url.pathname, url.searchParams);
+}
+
 /** Goes to a page of this view. `replace` leaves no entry behind for the back button. */
 export function go(to: string, options: { replace?: boolean } = {}): void {
   if (options.replace) history.replaceState(null, "", to);
