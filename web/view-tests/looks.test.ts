@@ -1,6 +1,7 @@
 /** Contrast in both themes, and how numbers and axes read. */
 import { describe, expect, test } from "vitest";
 import { diffPalette, familyColour, normalPalette, selfPalette } from "../view/flame/palette";
+import { inOrder } from "../view/pages/parts";
 import * as fmt from "../view/ui/format";
 import { areaPath, linePath, niceMax, timeTicks } from "../view/ui/scale";
 import { profileOf } from "./random";
@@ -53,7 +54,10 @@ test.each([false, true])("own code stands out and runtimes recede (dark: %s)", (
 describe("numbers", () => {
   test.each([
     [1.934, "cores", "1.93 cores"],
-    [0.0421, "cores", "0.042 cores"],
+    [0.0421, "cores", "42 mcores"],
+    [-0.0042, "cores", "−4.2 mcores"],
+    [0.1, "cores", "0.10 cores"],
+    [0.00004, "cores", "0.040 mcores"],
     [1, "cores", "1 core"],
     [0, "cores", "0 cores"],
     [13_000_000, "bytes/s", "12.4 MiB/s"],
@@ -69,6 +73,7 @@ describe("numbers", () => {
     expect(fmt.signed(-0.31, "cores")).toBe("−0.31 cores");
     expect(fmt.signed(0, "cores")).toBe("±0 cores");
     expect(fmt.shortSigned(-0.31, "cores")).toBe("−0.31");
+    expect(fmt.shortSigned(0.0421, "cores")).toBe("+42\u00a0m");
   });
 
   test("changes say new and gone instead of infinite per cents", () => {
@@ -87,6 +92,17 @@ describe("numbers", () => {
     [200 * 60e3, "3 h 20 min"],
     [52 * 3600e3, "2 d 4 h"],
   ])("%d ms", (ms, text) => expect(fmt.duration(ms)).toBe(text));
+});
+
+test("CPU is offered first, whatever order a collector names types in, and none is lost", () => {
+  expect(inOrder(["alloc_objects", "zeta", "inuse_space", "goroutine", "cpu", "alloc_space"])).toEqual([
+    ...["cpu", "alloc_space", "alloc_objects", "inuse_space", "goroutine", "zeta"],
+  ]);
+});
+
+test("types that count bytes and types that count objects say which", () => {
+  for (const [name, word] of Object.entries({ space: "Bytes", objects: "Objects" }))
+    for (const type of [`alloc_${name}`, `inuse_${name}`]) expect(fmt.typeLabel(type)).toContain(word);
 });
 
 describe("axes", () => {

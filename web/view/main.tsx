@@ -9,6 +9,7 @@ import { ServicePage } from "./pages/ServicePage";
 import { StatusPage } from "./pages/StatusPage";
 import { TracePage } from "./pages/TracePage";
 import { here, watchNavigation } from "./state/location";
+import { watchScreen } from "./state/screen";
 import { watchTheme } from "./state/theme";
 import "./styles/index.css";
 import { copyWholeNames } from "./ui/Name";
@@ -46,6 +47,7 @@ function safeDecode(text: string): string {
   }
 }
 
+watchScreen();
 watchTheme();
 copyWholeNames();
 watchNavigation();

@@ -100,18 +100,28 @@ function Costs({ model, node }: { model: Model; node: number }) {
   const all = tree.totalB[0] || 1;
   const func = model.selectedFunc.value;
   const table = model.table.value;
-  const row = (label: string, v: number, id: string) => (
+  const caller = tree.totalB[tree.parent[node]!] || 1;
+  const row = (label: string, v: number, id: string, here = false) => (
     <tr>
       <th scope="row">{label}</th>
       <td data-testid={id}>{fmt.value(v * scale.b, scale.unit)}</td>
       <td>{fmt.percent(v / all)}</td>
+      <td>{here ? fmt.percent(v / caller) : ""}</td>
     </tr>
   );
   return (
     <table class="facts">
+      <thead>
+        <tr>
+          <td />
+          <td />
+          <th scope="col">of all</th>
+          <th scope="col">of caller</th>
+        </tr>
+      </thead>
       <tbody>
-        {row("Here, with callees", tree.totalB[node]!, "details-total")}
-        {row("Here, itself", tree.selfB[node]!, "details-self")}
+        {row("Here, with callees", tree.totalB[node]!, "details-total", true)}
+        {row("Here, itself", tree.selfB[node]!, "details-self", true)}
         {func >= 0 ? row("Everywhere", table.totalB[func]!, "details-everywhere") : null}
         {func >= 0 ? row("Everywhere, itself", table.selfB[func]!, "details-everywhere-self") : null}
       </tbody>

@@ -5,7 +5,7 @@ import { useEffect, useId, useMemo, useRef } from "preact/hooks";
 import { FlameCanvas, type FlameInput } from "../flame/FlameCanvas";
 import { mirror, mirrorWanted } from "../flame/mirror";
 import { FLAG_MERGED } from "../profile/frames";
-import { reducedMotion } from "../state/theme";
+import { reducedMotion } from "../state/screen";
 import type { Model } from "./model";
 import { sentenceOf, totalsLine } from "./words";
 

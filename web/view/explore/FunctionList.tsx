@@ -4,9 +4,10 @@ import { useEffect, useMemo } from "preact/hooks";
 import { Q_SIGNIFICANT } from "../profile/diff";
 import { matchesFrame } from "../profile/search";
 import { param, setParams } from "../state/location";
+import { isNarrow } from "../state/screen";
 import * as fmt from "../ui/format";
 import { Name } from "../ui/Name";
-import { Bar, VirtualRows } from "../ui/VirtualRows";
+import { CARD_PX, ShareCell, VirtualRows } from "../ui/VirtualRows";
 import type { Model } from "./model";
 
 type Column = "name" | "self" | "total" | "selfA" | "totalA" | "selfDelta" | "totalDelta";
@@ -15,6 +16,8 @@ interface Spec {
   label: string;
   of(func: number): number;
   text(v: number): string;
+  /** Of the whole: shown beside the value, as a number and a bar. */
+  share?(func: number): number;
 }
 
 export function FunctionList({ model }: { model: Model }) {
@@ -31,6 +34,7 @@ export function FunctionList({ model }: { model: Model }) {
   }, [selected]);
   const frames = model.frames.value;
   const q = model.tableEvidence.value;
+  const most = Math.max(1e-9, ...specs.value.map((s) => largest(list, s.share)));
   const flip = (id: Column) => setParams({ sort: column === id && !ascending ? `${id}:asc` : id });
   const head = (id: Column, label: string, cls: string) => (
     <div
@@ -45,7 +49,6 @@ export function FunctionList({ model }: { model: Model }) {
       </button>
     </div>
   );
-  const all = model.base.value.totalB[0] || 1;
   return (
     <div
       class={`grid functions columns-${specs.value.length}`}
@@ -55,12 +58,19 @@ export function FunctionList({ model }: { model: Model }) {
       data-testid="functions"
     >
       <div class="grid-head" role="row">
-        {specs.value.map((s) => head(s.id, s.label, "num"))}
+        {specs.value.flatMap((s) => [
+          head(s.id, s.label, "num"),
+          s.share ? (
+            <div key={`${s.id}%`} role="columnheader" class="num">
+              % of all
+            </div>
+          ) : null,
+        ])}
         {head("name", "Function", "")}
       </div>
       <VirtualRows
         count={list.length}
-        rowPx={26}
+        rowPx={isNarrow.value ? CARD_PX : 26}
         active={active}
         label="Functions"
         onPick={(k) => model.selectFunction(list[k]!)}
@@ -82,12 +92,12 @@ export function FunctionList({ model }: { model: Model }) {
                 model.selectFunction(func);
               }}
             >
-              {specs.value.map((s) => (
-                <div role="gridcell" class="num" key={s.id}>
-                  {s.id === "self" || s.id === "total" ? <Bar share={barShare(model, s.id, func, all)} /> : null}
+              {specs.value.flatMap((s) => [
+                <div role="gridcell" class="num" key={s.id} data-label={s.label}>
                   <span>{s.text(s.of(func))}</span>
-                </div>
-              ))}
+                </div>,
+                s.share ? <ShareCell key={`${s.id}%`} share={s.share(func)} most={most} /> : null,
+              ])}
               <div role="gridcell" class="name">
                 <Name of={frames.name(frame)} />
                 <span class="quiet"> {frames.module(frame)}</span>
@@ -101,9 +111,9 @@ export function FunctionList({ model }: { model: Model }) {
   );
 }
 
-function barShare(model: Model, id: "self" | "total", func: number, all: number): number {
-  const t = model.table.value;
-  return (id === "self" ? t.selfB[func]! : t.totalB[func]!) / all;
+/** The largest share in a column; 0 for one without shares. */
+function largest(list: number[], share: Spec["share"]): number {
+  return share ? list.reduce((most, func) => Math.max(most, share(func)), 0) : 0;
 }
 
 function columnsOf(model: Model): Spec[] {
@@ -112,10 +122,11 @@ function columnsOf(model: Model): Spec[] {
   const text = (v: number) => fmt.value(v, unit);
   const short = (v: number) => fmt.bare(text(v));
   const delta = (v: number) => fmt.shortSigned(v, unit);
+  const all = model.base.value.totalB[0] || 1;
   if (!model.diff.value)
     return [
-      { id: "self", label: "Self", of: (f) => t.selfB[f]! * b, text },
-      { id: "total", label: "Total", of: (f) => t.totalB[f]! * b, text },
+      { id: "self", label: "Self", of: (f) => t.selfB[f]! * b, text, share: (f) => t.selfB[f]! / all },
+      { id: "total", label: "Total", of: (f) => t.totalB[f]! * b, text, share: (f) => t.totalB[f]! / all },
     ];
   return [
     { id: "selfDelta", label: "Δ self", of: (f) => t.selfB[f]! * b - t.selfA[f]! * a, text: delta },
@@ -123,7 +134,7 @@ function columnsOf(model: Model): Spec[] {
     { id: "selfA", label: "Self A", of: (f) => t.selfA[f]! * a, text: short },
     { id: "self", label: "Self B", of: (f) => t.selfB[f]! * b, text: short },
     { id: "totalA", label: "Total A", of: (f) => t.totalA[f]! * a, text: short },
-    { id: "total", label: "Total B", of: (f) => t.totalB[f]! * b, text: short },
+    { id: "total", label: "Total B", of: (f) => t.totalB[f]! * b, text: short, share: (f) => t.totalB[f]! / all },
   ];
 }
 

@@ -3,10 +3,15 @@ import { computed, useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { Q_SIGNIFICANT } from "../profile/diff";
 import { childrenOf, pathOf, type Tree } from "../profile/tree";
+import { isNarrow } from "../state/screen";
 import * as fmt from "../ui/format";
 import { Name } from "../ui/Name";
-import { Bar, VirtualRows } from "../ui/VirtualRows";
+import { CARD_PX, ShareCell, VirtualRows } from "../ui/VirtualRows";
 import type { Model } from "./model";
+
+/** Deeper rows stand where these do. */
+const INDENT = { px: 14, most: 24 };
+const INDENT_NARROW = { px: 8, most: 10 };
 
 /** A chain is opened while one child holds this share of its parent. */
 const OPEN_SHARE = 0.9;
@@ -41,6 +46,8 @@ export function TreeGrid({ model }: { model: Model }) {
     open.value = { tree, nodes };
   };
   const list = rows.value;
+  const narrow = isNarrow.value;
+  const indent = narrow ? INDENT_NARROW : INDENT;
   const scale = model.scale.value;
   const frames = model.frames.value;
   const diff = model.diff.value;
@@ -57,6 +64,12 @@ export function TreeGrid({ model }: { model: Model }) {
           {diff ? "Total B" : "Total"}
         </div>
         <div role="columnheader" class="num">
+          % of all
+        </div>
+        <div role="columnheader" class="num hide-narrow">
+          % of caller
+        </div>
+        <div role="columnheader" class="num hide-narrow">
           {diff ? "Self B" : "Self"}
         </div>
         {diff ? (
@@ -68,7 +81,7 @@ export function TreeGrid({ model }: { model: Model }) {
       </div>
       <VirtualRows
         count={list.length}
-        rowPx={24}
+        rowPx={narrow ? CARD_PX : 24}
         active={active}
         label="Call tree"
         onPick={(k) => model.select(list[k]!)}
@@ -105,18 +118,27 @@ export function TreeGrid({ model }: { model: Model }) {
               onDblClick={() => toggle(node)}
             >
               <div role="gridcell" class="num">
-                <Bar share={tree.totalB[0]! > 0 ? tree.totalB[node]! / tree.totalB[0]! : 0} />
                 <span>{fmt.value(tree.totalB[node]! * scale.b, scale.unit)}</span>
               </div>
-              <div role="gridcell" class="num">
-                {tree.selfB[node]! > 0 ? fmt.value(tree.selfB[node]! * scale.b, scale.unit) : ""}
+              <ShareCell share={tree.totalB[node]! / (tree.totalB[0] || 1)} />
+              <div role="gridcell" class="num hide-narrow">
+                <span>
+                  {node === 0 ? "" : fmt.percent(tree.totalB[node]! / (tree.totalB[tree.parent[node]!] || 1))}
+                </span>
+              </div>
+              <div role="gridcell" class="num hide-narrow">
+                <span>{fmt.value(tree.selfB[node]! * scale.b, scale.unit)}</span>
               </div>
               {diff ? (
                 <div role="gridcell" class="num">
                   {fmt.signed(tree.totalB[node]! * scale.b - tree.totalA[node]! * scale.a, scale.unit)}
                 </div>
               ) : null}
-              <div role="gridcell" class="name" style={{ paddingLeft: `${Math.min(tree.depth[node]!, 40) * 14}px` }}>
+              <div
+                role="gridcell"
+                class="name"
+                style={{ paddingLeft: `${Math.min(tree.depth[node]!, indent.most) * indent.px}px` }}
+              >
                 <button
                   type="button"
                   class="twist"

@@ -13,7 +13,8 @@ import { CHANGE_MARK, changeOf, Q_SIGNIFICANT, type Scale, STEP_NEUTRAL, stepOf 
 import { FLAG_ROOT, type Frames } from "../profile/frames";
 import { lastPart, plainName } from "../profile/names";
 import type { Profile, Tree } from "../profile/tree";
-import { forcedColours, isDark } from "../state/theme";
+import { forcedColours } from "../state/screen";
+import { isDark } from "../state/theme";
 import * as fmt from "../ui/format";
 
 export interface Plan {

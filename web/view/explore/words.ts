@@ -12,7 +12,10 @@ export function totalsLine(model: Model, tree: Tree, node: number): string {
   if (!model.diff.value) {
     const self = tree.selfB[node]! * scale.b;
     const own = tree.selfB[node]! > 0 ? ` · self ${fmt.value(self, scale.unit)}` : "";
-    return `${fmt.value(b, scale.unit)} · ${fmt.percent(shareB)}${own}`;
+    const parent = tree.parent[node]!;
+    const ofCaller =
+      parent > 0 ? ` · ${fmt.percent(tree.totalB[node]! / (tree.totalB[parent] || 1))} of its caller` : "";
+    return `${fmt.value(b, scale.unit)} · ${fmt.percent(shareB)} of all${ofCaller}${own}`;
   }
   const a = tree.totalA[node]! * scale.a;
   return `${fmt.value(a, scale.unit)} → ${fmt.value(b, scale.unit)} · ${fmt.signed(b - a, scale.unit)} (${fmt.change(a, b)})${evidenceWord(model, tree, node)}`;

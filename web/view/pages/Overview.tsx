@@ -11,6 +11,7 @@ import { RangeChoice } from "../ui/RangeChoice";
 import { Shell } from "../ui/Shell";
 import { Spark } from "../ui/Spark";
 import { Failure, Loading, Progress } from "../ui/States";
+import { Bar } from "../ui/VirtualRows";
 import { FirstRun } from "./FirstRun";
 import { type Moved, movedAgainst } from "./moved";
 import { now, refresh } from "./selection";
@@ -93,6 +94,7 @@ interface TableProps {
 const BASELINE_WORD = ["last week", "yesterday", "just before"];
 
 function ServiceTable({ services, baselines, length, range }: TableProps) {
+  const all = services.reduce((sum, s) => sum + s.cpu_cores, 0) || 1;
   const most = Math.max(...services.flatMap((s) => s.spark.map((v) => v ?? 0)));
   const shifts = [604_800e3, 86_400e3, length];
   const carried = here.value.params.get("from");
@@ -103,6 +105,9 @@ function ServiceTable({ services, baselines, length, range }: TableProps) {
           <th scope="col">Service</th>
           <th scope="col" class="num">
             CPU
+          </th>
+          <th scope="col" class="num hide-narrow">
+            % of all
           </th>
           <th scope="col" class="spark-cell">
             <span class="off-screen">CPU over the range</span>
@@ -139,6 +144,10 @@ function ServiceTable({ services, baselines, length, range }: TableProps) {
                 <a href={href(`/s/${encodeURIComponent(s.name)}`, { from: carried })}>{s.name}</a>
               </th>
               <td class="num strong">{fmt.value(s.cpu_cores, "cores")}</td>
+              <td class="num share hide-narrow">
+                <Bar share={s.cpu_cores / all} />
+                <span>{fmt.percent(s.cpu_cores / all)}</span>
+              </td>
               <td class="spark-cell">
                 <Spark values={s.spark} max={most} />
               </td>

@@ -7,6 +7,7 @@ import type { Range } from "../state/time";
 import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
 import { Empty, Failure, Loading } from "../ui/States";
+import { Bar } from "../ui/VirtualRows";
 
 const SLOWEST_SHOWN = 5;
 
@@ -25,6 +26,7 @@ export function Requests({ service, range }: { service: string; range: Range }) 
         </p>
       </Empty>
     );
+  const all = value.routes.reduce((sum, r) => sum + r.count, 0) || 1;
   const us = (n: number) => fmt.duration(n / 1000);
   return (
     <div class="scroll-x">
@@ -33,7 +35,7 @@ export function Requests({ service, range }: { service: string; range: Range }) 
         <thead>
           <tr>
             <th scope="col">Route</th>
-            {["Requests", "Errors", "p50", "p90", "p99", "Slowest"].map((h) => (
+            {["Requests", "% of all", "Errors", "p50", "p90", "p99", "Slowest"].map((h) => (
               <th scope="col" class="num" key={h}>
                 {h}
               </th>
@@ -59,6 +61,10 @@ export function Requests({ service, range }: { service: string; range: Range }) 
                 )}
               </th>
               <td class="num">{fmt.count(r.count)}</td>
+              <td class="num share">
+                <Bar share={r.count / all} />
+                <span>{fmt.percent(r.count / all)}</span>
+              </td>
               <td class="num">{r.error_share > 0 ? fmt.percent(r.error_share) : "–"}</td>
               <td class="num">{us(r.p50_us)}</td>
               <td class="num">{us(r.p90_us)}</td>

@@ -16,7 +16,7 @@ export function TypeSwitch({ service, value, param = "type" }: { service: string
     getJson<{ types: ProfileType[] }>(path, signal),
   );
   const names = types.state.value.value?.types.map((t) => t.name) ?? DEFAULT_TYPES;
-  const shown = names.includes(value) ? names : [...names, value];
+  const shown = inOrder(names.includes(value) ? names : [...names, value]);
   return (
     <div class="segments" role="group" aria-label="Profile type" data-testid="types">
       {shown.map((name) => (
@@ -32,6 +32,15 @@ export function TypeSwitch({ service, value, param = "type" }: { service: string
       ))}
     </div>
   );
+}
+
+/** What types people look at first; others follow by name. */
+const ORDER = ["cpu", "cpu_time", "wall", "alloc_space", "alloc_objects", "inuse_space", "inuse_objects"];
+
+/** Types as they are offered: CPU first. Pure. */
+export function inOrder(names: readonly string[]): string[] {
+  const rank = (name: string) => (ORDER.indexOf(name) + ORDER.length + 1) % (ORDER.length + 1);
+  return [...names].sort((x, y) => rank(x) - rank(y) || (x < y ? -1 : 1));
 }
 
 /** The service as the page's title; a list hangs below it. */

@@ -3,6 +3,7 @@ import type { Signal } from "@preact/signals";
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import * as fmt from "./format";
 
 interface Props {
   count: number;
@@ -15,6 +16,8 @@ interface Props {
 }
 
 const OVERSCAN = 8;
+/** Height of a row that is a card, as on phones: the name above its numbers. */
+export const CARD_PX = 52;
 
 export function VirtualRows({ count, rowPx, active, label, row, onPick, onKey }: Props) {
   const scroller = useRef<HTMLDivElement>(null);
@@ -80,6 +83,16 @@ export function VirtualRows({ count, rowPx, active, label, row, onPick, onKey }:
           {rows}
         </div>
       </div>
+    </div>
+  );
+}
+
+/** A share as a number with a bar behind it, which fills the cell at `most`. */
+export function ShareCell({ share, most = 1 }: { share: number; most?: number }) {
+  return (
+    <div role="gridcell" class="num share">
+      <Bar share={share / most} />
+      <span>{fmt.percent(share)}</span>
     </div>
   );
 }

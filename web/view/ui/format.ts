@@ -3,16 +3,26 @@
 const BYTES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const COUNTS = ["", " k", " M", " G", " T"];
 
-/** A value with its unit: `1.93 cores`, `12.4 MiB/s`, `3.20 s`, `41.2 %`. */
+/** Below this many cores, thousandths are said: `38 mcores`. */
+const CORES_MIN = 0.1;
+
+/** A value with its unit: `1.93 cores`, `38 mcores`, `12.4 MiB/s`, `3.20 s`, `41.2 %`. */
 export function value(v: number, unit: string): string {
   if (!Number.isFinite(v)) return "–";
   if (unit === "share") return percent(v);
   if (/bytes/.test(unit)) return scaled(v, 1024, BYTES) + unit.replace(/^.*bytes/, "");
   if (/nanoseconds/.test(unit)) return duration(v / 1e6) + unit.replace(/^.*nanoseconds/, "");
   if (unit === "seconds") return duration(v * 1e3);
+  if (unit === "cores" && v !== 0 && Math.abs(v) < CORES_MIN) return `${thousandths(v)} mcores`;
   if (unit === "cores") return `${digits(v)} ${Math.abs(v) === 1 ? "core" : "cores"}`;
   const [noun, rest] = splitUnit(unit);
   return `${scaled(v, 1000, COUNTS)}${noun === "" ? "" : ` ${noun}`}${rest}`;
+}
+
+function thousandths(v: number): string {
+  const n = Math.abs(v) * 1000;
+  const sign = v < 0 ? "−" : "";
+  return sign + (n >= 10 ? Math.round(n) : n >= 1 ? n.toFixed(1) : digits(n));
 }
 
 function splitUnit(unit: string): [string, string] {
@@ -51,9 +61,9 @@ export function signed(v: number, unit: string): string {
   return (v > 0 ? "+" : "−") + text;
 }
 
-/** Without a unit that the page already names. */
+/** Without a unit that the page already names: `1.93`, but `38 m` for thousandths of it. */
 export function bare(text: string): string {
-  return text.replace(/ (cores?|count.*)$/, "");
+  return text.replace(/ m?cores?$/, (unit) => (unit.startsWith(" m") ? "\u00a0m" : "")).replace(/ count.*$/, "");
 }
 
 /** A short signed number for a box. */
@@ -143,20 +153,20 @@ export function plural(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : many}`;
 }
 
-/** Words for profile types people meet first. */
+/** Words for profile types people meet first. Bytes are called bytes, so that nobody takes them for objects. */
 export function typeLabel(name: string): string {
   const known: Record<string, string> = {
     cpu: "CPU",
-    alloc_space: "Allocated",
-    alloc_objects: "Allocations",
-    inuse_space: "Heap in use",
-    inuse_objects: "Live objects",
+    alloc_space: "Bytes allocated",
+    alloc_objects: "Objects allocated",
+    inuse_space: "Bytes in use",
+    inuse_objects: "Objects in use",
     wall: "Wall time",
     lock: "Lock wait",
     cpu_time: "CPU",
     goroutine: "Goroutines",
-    space: "Heap in use",
-    objects: "Live objects",
+    space: "Bytes in use",
+    objects: "Objects in use",
     contentions: "Contentions",
     delay: "Waiting for locks",
   };
