@@ -1,5 +1,6 @@
 /** Contrast in both themes, and how numbers and axes read. */
 import { describe, expect, test } from "vitest";
+import { changeWords } from "../view/explore/words";
 import { diffPalette, familyColour, normalPalette, selfPalette } from "../view/flame/palette";
 import { inOrder } from "../view/pages/parts";
 import * as fmt from "../view/ui/format";
@@ -74,6 +75,19 @@ describe("numbers", () => {
     expect(fmt.signed(0, "cores")).toBe("±0 cores");
     expect(fmt.shortSigned(-0.31, "cores")).toBe("−0.31");
     expect(fmt.shortSigned(0.0421, "cores")).toBe("+42\u00a0m");
+  });
+
+  test("the difference of two shares is in percentage points", () => {
+    expect(fmt.signed(0.041, "share")).toBe("+4.1\u00a0pp");
+    expect(fmt.shortSigned(-0.5, "share")).toBe("−50.0\u00a0pp");
+    expect(fmt.value(0.041, "share")).toBe("4.1\u00a0%");
+  });
+
+  test("new and gone are said only where chance does not explain them", () => {
+    expect(changeWords(0, 5, true)).toBe("new");
+    expect(changeWords(0, 5, false)).toBe("within noise");
+    expect(changeWords(5, 0, false)).toBe("within noise");
+    expect(changeWords(4, 5, false)).toBe("+25\u00a0%, within noise");
   });
 
   test("changes say new and gone instead of infinite per cents", () => {

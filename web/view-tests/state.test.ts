@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { swapped } from "../view/pages/DiffPage";
 import { diffPath, labelsOf, sidesOf } from "../view/pages/selection";
+import { nameSides } from "../view/pages/sides";
 import { ticksBySpan } from "../view/pages/ticks";
 import { href, showing, upgrade } from "../view/state/location";
 import { aroundDeploy, baselineOf, parseDuration, parseTime, readRange } from "../view/state/time";
@@ -75,6 +76,19 @@ describe("URLs", () => {
     expect(time.a.until).toBe(time.b.from);
     const labels = sidesOf(new URLSearchParams("service=s&a.label.version=1&b.label.version=2"), NOW);
     expect(labels.a).toEqual(labels.b);
+  });
+
+  test("sides are named by what tells them apart", () => {
+    const named = (query: string) => {
+      const p = new URLSearchParams(query);
+      return nameSides(p, sidesOf(p, NOW), NOW);
+    };
+    expect(named("service=s&a.label.tenant=acme&b.label.tenant=umbrella")).toEqual({
+      a: "tenant=acme",
+      b: "tenant=umbrella",
+    });
+    expect(named("service=s&b.label.zone=eu&b.label.version=2")).toEqual({ a: "everything", b: "version=2 zone=eu" });
+    expect(named("service=s&label.zone=eu&a.label.version=2&b.label.version=2&from=now-10m").a).toMatch(/^\d\d:\d\d/);
   });
 
   test("a link to a function keeps what its page compares", () => {

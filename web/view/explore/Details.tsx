@@ -9,7 +9,7 @@ import { isDark } from "../state/theme";
 import * as fmt from "../ui/format";
 import { breakable, Name } from "../ui/Name";
 import type { Model } from "./model";
-import { isSignificant } from "./words";
+import { changeWords, isSignificant } from "./words";
 
 export function Details({ model }: { model: Model }) {
   const node = model.selected.value;
@@ -133,6 +133,7 @@ function Compared({ model, node }: { model: Model; node: number }) {
   const tree = model.shown.value;
   const scale = model.scale.value;
   const { header } = model.profile.value;
+  const real = isSignificant(model, tree, node);
   const line = (label: string, rawA: number, rawB: number) => {
     const [a, b] = [rawA * scale.a, rawB * scale.b];
     return (
@@ -142,7 +143,7 @@ function Compared({ model, node }: { model: Model; node: number }) {
         <td>{fmt.bare(fmt.value(b, scale.unit))}</td>
         <td>
           {fmt.shortSigned(b - a, scale.unit)}
-          <span class="quiet under">{fmt.change(a, b)}</span>
+          <span class="quiet under">{changeWords(a, b, real)}</span>
         </td>
       </tr>
     );
@@ -170,8 +171,8 @@ function Compared({ model, node }: { model: Model; node: number }) {
           {func >= 0 ? line("Everywhere", table.totalA[func]!, table.totalB[func]!) : null}
         </tbody>
       </table>
-      <p class={isSignificant(model, tree, node) ? "verdict is-real" : "verdict"} data-testid="details-verdict">
-        {isSignificant(model, tree, node)
+      <p class={real ? "verdict is-real" : "verdict"} data-testid="details-verdict">
+        {real
           ? `${{ grew: "More", shrank: "Less", new: "New", gone: "Gone", unchanged: "Different" }[changeOf(a, b)]}, and not by chance (false-discovery rate ${q < 1 ? "<0.01 %" : fmt.percent(q / 10_000)}).`
           : "Within noise: windows of one side differ from each other as much as the sides do."}{" "}
         <span class="quiet">

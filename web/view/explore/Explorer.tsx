@@ -5,6 +5,7 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { FlameCanvas } from "../flame/FlameCanvas";
 import type { Profile } from "../profile/tree";
 import { here, param, setParams } from "../state/location";
+import { Glossary, WordsLink } from "../ui/Glossary";
 import { Breadcrumb } from "./Breadcrumb";
 import { Details } from "./Details";
 import { FlamePane } from "./FlamePane";
@@ -13,13 +14,16 @@ import { KeysDialog, showKeys } from "./KeysDialog";
 import { flameKeys } from "./keys";
 import { Legend } from "./Legend";
 import { FrameMenu, type MenuAt } from "./Menu";
-import { createModel, rememberedFrameworks, VIEWS, type ViewName } from "./model";
+import { createModel, type Model, rememberedFrameworks, VIEWS, type ViewName } from "./model";
 import { ProfileNotes, PrunedNote } from "./Notes";
 import { Sandwich } from "./Sandwich";
 import { SearchBox } from "./SearchBox";
 import { afterLayout, bringIntoSight, sought } from "./sight";
 import { Chips, DisplayOptions } from "./Toolbar";
 import { TreeGrid } from "./TreeGrid";
+
+/** Left of the active tab, so that the one before it can be guessed. */
+const TAB_MARGIN_PX = 40;
 
 /** Parameters that choose a frame, or where it is drawn. */
 const CHOICES = ["sel", "fn", "focus", "fw", "view"];
@@ -28,20 +32,24 @@ interface Props {
   profile: Profile;
   loading: boolean;
   /** Export menu and the like, at the end of the tab row. */
-  actions?: ComponentChildren;
+  actions?(model: Model): ComponentChildren;
+  /** What relative times of the page are now, for links. */
+  fixed?: Record<string, number>;
   /** One more tab that brings its own content. */
   extra?: { name: ViewName; label: string; content: ComponentChildren };
 }
 
-export function Explorer({ profile, loading, actions, extra }: Props) {
+export function Explorer({ profile, loading, actions, fixed, extra }: Props) {
   const current = useSignal(profile);
   current.value = profile;
   const model = useMemo(() => createModel(current), []);
+  model.fixed.value = fixed ?? {};
   const canvas = useRef<FlameCanvas | null>(null);
   const menu = useSignal<MenuAt | null>(null);
   const zoomText = useMemo(() => param("z"), []);
   const zoom = useComputed(() => parseZoom(zoomText.value));
   const later = useRef(0);
+  const tabRow = useRef<HTMLDivElement>(null);
   const chosen = useComputed(() => CHOICES.map((name) => here.value.params.get(name)).join("\n"));
   /** A box that was clicked is in sight, however thin it is. */
   const byPointer = useRef(false);
@@ -75,6 +83,12 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
   });
 
   useEffect(() => {
+    // On a phone the row of tabs is wider than the screen.
+    const tab = tabRow.current?.querySelector<HTMLElement>("[aria-selected=true]");
+    if (tab) tabRow.current!.scrollLeft = tab.offsetLeft - tabRow.current!.offsetLeft - TAB_MARGIN_PX;
+  }, [view]);
+
+  useEffect(() => {
     const listen = (e: KeyboardEvent) => keys(e, false);
     document.addEventListener("keydown", listen);
     return () => document.removeEventListener("keydown", listen);
@@ -83,7 +97,7 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
   return (
     <section class={`explorer${loading ? " is-loading" : ""}`} aria-busy={loading} data-testid="explorer">
       <div class="explorer-bar">
-        <div class="tabs" role="tablist" aria-label="Views">
+        <div class="tabs" role="tablist" aria-label="Views" ref={tabRow}>
           {tabs.map((tab, i) => (
             <button
               key={tab.name}
@@ -104,7 +118,7 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
         )}
         <div class="bar-end">
           <DisplayOptions model={model} />
-          {actions}
+          {actions?.(model)}
           <button
             type="button"
             class="button icon"
@@ -149,6 +163,7 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
                 onKey={(e) => keys(e, true)}
               />
               <PrunedNote header={profile.header} />
+              <WordsLink />
             </>
           ) : null}
           {view === "sandwich" ? <Sandwich model={model} /> : null}
@@ -160,6 +175,7 @@ export function Explorer({ profile, loading, actions, extra }: Props) {
       </div>
       <FrameMenu model={model} at={menu} />
       <KeysDialog />
+      <Glossary />
       <div class="off-screen" role="status" aria-live="polite">
         {loading ? "Loading" : model.announce.value}
       </div>

@@ -3,6 +3,8 @@ import type { Signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { pathOf } from "../profile/tree";
 import { setParams } from "../state/location";
+import { copy } from "../ui/toast";
+import { copyLink } from "./keys";
 import type { Model } from "./model";
 
 export interface MenuAt {
@@ -76,11 +78,7 @@ function frameActions(model: Model, node: number): Action[] {
   const tree = model.shown.value;
   const frames = model.frames.value;
   const name = frames.name(tree.frame[node]!);
-  const copy = (text: string, what: string) => () => {
-    void navigator.clipboard?.writeText(text);
-    model.announce.value = `${what} copied`;
-  };
-  if (node === 0) return [{ label: "Copy link to this view", key: "y", run: copy(location.href, "Link") }];
+  if (node === 0) return [{ label: "Copy link to this view", key: "y", run: () => copyLink(model) }];
   const stack = pathOf(tree, node).map((i) => frames.name(tree.frame[i]!));
   return [
     { label: "Focus", key: "f", run: () => model.focusOn(node) },
@@ -96,8 +94,8 @@ function frameActions(model: Model, node: number): Action[] {
       label: "Highlight everywhere",
       run: () => setParams({ q: name.includes(",") ? `/${name.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&")}/` : name }),
     },
-    { label: "Copy name", run: copy(name, "Name") },
-    { label: "Copy stack", run: copy(stack.join(";"), "Stack") },
-    { label: "Copy link", key: "y", run: copy(location.href, "Link") },
+    { label: "Copy name", run: () => copy(name, "Name") },
+    { label: "Copy stack", run: () => copy(stack.join(";"), "Stack") },
+    { label: "Copy link", key: "y", run: () => copyLink(model) },
   ];
 }

@@ -5,7 +5,9 @@ import { neighbour } from "../flame/layout";
 import { Q_SIGNIFICANT } from "../profile/diff";
 import { widestChild } from "../profile/tree";
 import { here, setParams } from "../state/location";
+import { fixedLink } from "../state/share";
 import { ownsKeys } from "../ui/keyboard";
+import { copy } from "../ui/toast";
 import { showKeys } from "./KeysDialog";
 import type { MenuAt } from "./Menu";
 import type { Model, ViewName } from "./model";
@@ -56,10 +58,7 @@ export function flameKeys(ctx: Context): (event: KeyboardEvent, onGraph: boolean
     o: onName((name) => model.addTransform("with", name)),
     t: () => model.showFrameworks(!model.frameworks.value),
     m: () => openMenu(ctx),
-    y: () => {
-      void navigator.clipboard?.writeText(location.href);
-      model.announce.value = "Link copied";
-    },
+    y: () => copyLink(model),
     Escape: () => clearOne(model, canvas),
   };
   ctx.tabs.forEach((tab, i) => {
@@ -82,6 +81,11 @@ export function flameKeys(ctx: Context): (event: KeyboardEvent, onGraph: boolean
     event.preventDefault();
     action();
   };
+}
+
+/** Copies the link to what is seen, with times that stay. */
+export function copyLink(model: Model): void {
+  copy(fixedLink(model.fixed.value), "Link");
 }
 
 /** The match after (before) the selected one, around the end; the widest if none is selected. -1 without matches. */

@@ -277,6 +277,8 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     setParams({ t: splitList(transformList.value).filter((t) => t !== text), z: null });
   }
 
+  /** What relative times of the page are now. */
+  const fixed = signal<Record<string, number>>({});
   const announce = signal("");
   return {
     profile,
@@ -323,5 +325,6 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     whole,
     own,
     announce,
+    fixed,
   };
 }

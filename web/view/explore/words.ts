@@ -18,7 +18,7 @@ export function totalsLine(model: Model, tree: Tree, node: number): string {
     return `${fmt.value(b, scale.unit)} · ${fmt.percent(shareB)} of all${ofCaller}${own}`;
   }
   const a = tree.totalA[node]! * scale.a;
-  return `${fmt.value(a, scale.unit)} → ${fmt.value(b, scale.unit)} · ${fmt.signed(b - a, scale.unit)} (${fmt.change(a, b)})${evidenceWord(model, tree, node)}`;
+  return `${fmt.value(a, scale.unit)} → ${fmt.value(b, scale.unit)} · ${fmt.signed(b - a, scale.unit)} (${changeWord(model, tree, node)})`;
 }
 
 export function isSignificant(model: Model, tree: Tree, node: number): boolean {
@@ -26,8 +26,17 @@ export function isSignificant(model: Model, tree: Tree, node: number): boolean {
   return q !== null && q[node]! <= Q_SIGNIFICANT;
 }
 
-function evidenceWord(model: Model, tree: Tree, node: number): string {
-  return isSignificant(model, tree, node) ? "" : " · within noise";
+/** What became of it: `+32 %`; `new` and `gone` only where chance does not explain them. */
+export function changeWord(model: Model, tree: Tree, node: number): string {
+  const scale = model.scale.value;
+  const [a, b] = [tree.totalA[node]! * scale.a, tree.totalB[node]! * scale.b];
+  return changeWords(a, b, isSignificant(model, tree, node));
+}
+
+/** The same of two values. Pure. */
+export function changeWords(a: number, b: number, significant: boolean): string {
+  if (significant) return fmt.change(a, b);
+  return a > 0 && b > 0 ? `${fmt.change(a, b)}, within noise` : "within noise";
 }
 
 export function sentenceOf(model: Model, tree: Tree, node: number): string {
@@ -43,10 +52,11 @@ export function sentenceOf(model: Model, tree: Tree, node: number): string {
   ];
   if (model.diff.value) {
     const a = tree.totalA[node]! * scale.a;
-    const state = changeOf(a, b);
+    const significant = isSignificant(model, tree, node);
+    const state = significant ? changeOf(a, b) : a < b ? "grew" : a > b ? "shrank" : "unchanged";
     const words = { grew: "up by", shrank: "down by", new: "new,", gone: "gone, was", unchanged: "unchanged" };
     parts.push(state === "unchanged" ? "unchanged" : `${words[state]} ${fmt.value(Math.abs(b - a), scale.unit)}`);
-    parts.push(isSignificant(model, tree, node) ? "significant" : "within noise");
+    parts.push(significant ? "significant" : "within noise");
   }
   parts.push(`depth ${tree.depth[node]}`);
   const kids = childrenOf(tree, node).length;

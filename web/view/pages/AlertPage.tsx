@@ -4,6 +4,7 @@ import type { AlertAnswer } from "../api/contract";
 import { useResource } from "../api/resource";
 import { here, setParams, showing } from "../state/location";
 import * as fmt from "../ui/format";
+import { Glossary, WordsLink } from "../ui/Glossary";
 import { withPlain } from "../ui/Name";
 import { Shell } from "../ui/Shell";
 import { capital, Failure, Loading } from "../ui/States";
@@ -63,7 +64,7 @@ function Answer({ answer, busy }: { answer: AlertAnswer; busy: boolean }) {
       </h1>
       <p class={`confidence is-${answer.confidence}`} data-testid="confidence">
         <b>{{ high: "High confidence", low: "Low confidence", none: "No conclusion" }[answer.confidence]}</b>
-        {answer.confidence_why ? ` · ${answer.confidence_why}` : ""}
+        {answer.confidence_why ? ` · ${answer.confidence_why}` : ""} <WordsLink />
       </p>
       {rest.length > 0 ? <Sentences sentences={rest} nameOf={namesOf(answer.movers)} /> : null}
       {answer.movers.length > 0 ? (
@@ -163,6 +164,7 @@ function Answer({ answer, busy }: { answer: AlertAnswer; busy: boolean }) {
             .join(" · ")}
         </p>
       ) : null}
+      <Glossary />
     </article>
   );
 }

@@ -17,6 +17,7 @@ import { Timeline } from "../ui/Timeline";
 import { MoverList, Sentences } from "./Findings";
 import { ExportMenu, LabelFilters, PinButton, ServiceSwitch, TypeSwitch } from "./parts";
 import { contextOf, diffPath, labelsOf, now, sidesOf } from "./selection";
+import { nameSides } from "./sides";
 
 const EXPORTS = [
   ["markdown", "Markdown summary"],
@@ -30,6 +31,7 @@ export function DiffPage() {
   const service = params.get("service") ?? "";
   const type = params.get("type") ?? "cpu";
   const sides = sidesOf(params, now.value);
+  const names = nameSides(params, sides);
   const context = contextOf(params, [sides.a, sides.b], now.value);
   const path = (format: string) => diffPath(params, sides, format);
   const flame = useResource(service === "" ? null : path("flame"), getFlame, service);
@@ -84,7 +86,7 @@ export function DiffPage() {
   };
 
   return (
-    <Shell title={service === "" ? "Compare" : `${service}: A against B`}>
+    <Shell title={service === "" ? "Compare" : `${service}: ${names.a} against ${names.b}`}>
       <section class="page" aria-label="Compare">
         <Progress on={loading} />
         <div class="page-head">
@@ -131,6 +133,7 @@ export function DiffPage() {
             <div class="sides">
               <SideBar
                 name="A"
+                words={names.a}
                 range={sides.a}
                 side={profile?.header.a}
                 service={service}
@@ -138,6 +141,7 @@ export function DiffPage() {
               />
               <SideBar
                 name="B"
+                words={names.b}
                 range={sides.b}
                 side={profile?.header.b}
                 service={service}
@@ -180,12 +184,13 @@ export function DiffPage() {
           <Explorer
             profile={profile}
             loading={loading}
-            actions={
+            fixed={{ ...times("a", sides.a), ...times("b", sides.b) }}
+            actions={(model) => (
               <>
-                <ExportMenu path={path} formats={EXPORTS} />
+                <ExportMenu name={`${service}-${type}-diff`} model={model} path={path} formats={EXPORTS} />
                 <PinButton fixed={{ ...times("a", sides.a), ...times("b", sides.b) }} />
               </>
-            }
+            )}
           />
         ) : null}
         {profile && profile.header.a.total + (profile.header.b?.total ?? 0) === 0 ? (
@@ -200,12 +205,15 @@ export function DiffPage() {
 
 function SideBar({
   name,
+  words,
   range,
   side,
   service,
   to,
 }: {
   name: "A" | "B";
+  /** What tells it apart from the other. */
+  words: string;
   range: Range;
   side: Side | undefined;
   service: string;
@@ -215,6 +223,7 @@ function SideBar({
   return (
     <div class={`side is-${name.toLowerCase()}`} data-testid={`side-${name.toLowerCase()}`}>
       <b class="side-name">{name}</b>
+      {words === fmt.range(range.from, range.until) ? null : <b data-testid={`name-${name.toLowerCase()}`}>{words}</b>}
       <a href={to} class="num" title={`Open ${name} alone`}>
         {fmt.range(range.from, range.until)}
       </a>

@@ -1,6 +1,6 @@
 /** What changed, in words and as a ranked list. */
 import type { Mover, Sentence } from "../api/contract";
-import { CHANGE_MARK } from "../profile/diff";
+import { CHANGE_MARK, Q_SIGNIFICANT } from "../profile/diff";
 import * as fmt from "../ui/format";
 import { cutAtNames, Name } from "../ui/Name";
 
@@ -48,6 +48,8 @@ export function namesOf(movers: readonly Mover[]): (frame: number) => string | u
   return (frame) => movers.find((m) => m.frame === frame)?.name;
 }
 
+/** False-discovery rate up to which a change is called one. */
+const SIGNIFICANT = Q_SIGNIFICANT / 10_000;
 const STATE_WORD = { grew: "grew", shrank: "shrank", new: "new", gone: "gone", unchanged: "unchanged" };
 
 export function MoverList({
@@ -96,7 +98,8 @@ export function MoverList({
               </span>
             )}
             <span class="mover-note quiet">
-              {STATE_WORD[m.state]} · {fmt.value(m.a, unit)} → {fmt.value(m.b, unit)}
+              {m.q <= SIGNIFICANT ? STATE_WORD[m.state] : "within noise"} · {fmt.value(m.a, unit)} →{" "}
+              {fmt.value(m.b, unit)}
               {Math.abs(m.share_of_change) >= 0.01
                 ? ` · ${fmt.percent(Math.abs(m.share_of_change))} of all ${more ? "increase" : "decrease"}`
                 : ""}

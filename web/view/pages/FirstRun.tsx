@@ -1,5 +1,5 @@
 /** Nothing has arrived yet: the lines to add, with this server's address, and a live sign that we are listening. */
-import { useSignal } from "@preact/signals";
+import { copy } from "../ui/toast";
 
 export function FirstRun() {
   const origin = location.origin;
@@ -44,7 +44,6 @@ let app = axum::Router::new().layer(tephra_agent::tower_layer());`}
 }
 
 function Snippet({ text }: { text: string }) {
-  const copied = useSignal(false);
   return (
     <div class="snippet">
       <pre>{text}</pre>
@@ -52,12 +51,10 @@ function Snippet({ text }: { text: string }) {
         type="button"
         class="button small"
         onClick={() => {
-          void navigator.clipboard?.writeText(text);
-          copied.value = true;
-          setTimeout(() => (copied.value = false), 1500);
+          copy(text, "Snippet");
         }}
       >
-        {copied.value ? "Copied" : "Copy"}
+        Copy
       </button>
     </div>
   );

@@ -142,12 +142,13 @@ export function GrowthPage() {
           <Explorer
             profile={profile}
             loading={flame.state.value.loading}
-            actions={
+            fixed={times}
+            actions={(model) => (
               <>
-                <ExportMenu path={diffPath} formats={EXPORTS} />
+                <ExportMenu name={`${service}-${type}-growth`} model={model} path={diffPath} formats={EXPORTS} />
                 <PinButton fixed={times} />
               </>
-            }
+            )}
           />
         ) : null}
       </section>

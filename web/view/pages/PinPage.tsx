@@ -1,9 +1,9 @@
-/** `/p/{pin}`: opens the pinned view; says who keeps it and until when if that fails. */
+/** `/p/{pin}`: shows the pinned view under its own address; says what is wrong if that fails. */
 import { useEffect } from "preact/hooks";
 import { getJson } from "../api/client";
 import type { Pin } from "../api/contract";
 import { useResource } from "../api/resource";
-import { go } from "../state/location";
+import { showPinned } from "../state/location";
 import { Shell } from "../ui/Shell";
 import { Failure, Loading } from "../ui/States";
 
@@ -12,7 +12,7 @@ export function PinPage({ id }: { id: string }) {
   const { value, error } = pin.state.value;
   useEffect(() => {
     // Only paths of this view: a pin is data, and data must not lead elsewhere.
-    if (value && /^\/(?!\/)/.test(value.url) && !value.url.startsWith("/p/")) go(withNote(value), { replace: true });
+    if (value && /^\/(?!\/)/.test(value.url) && !value.url.startsWith("/p/")) showPinned(withNote(value));
   }, [value]);
   return (
     <Shell title="Pinned view" narrow>
@@ -22,5 +22,8 @@ export function PinPage({ id }: { id: string }) {
 }
 
 function withNote(pin: Pin): string {
-  return pin.note ? `${pin.url}${pin.url.includes("?") ? "&" : "?"}note=${encodeURIComponent(pin.note)}` : pin.url;
+  const url = new URL(pin.url, location.origin);
+  if (pin.note) url.searchParams.set("note", pin.note);
+  if (pin.expires) url.searchParams.set("kept", String(pin.expires));
+  return url.pathname + url.search;
 }

@@ -137,12 +137,13 @@ export function ServicePage({ service }: { service: string }) {
           <Explorer
             profile={profile}
             loading={loading}
-            actions={
+            fixed={{ from: range.from, until: range.until }}
+            actions={(model) => (
               <>
-                <ExportMenu path={flamePath} formats={EXPORTS} />
+                <ExportMenu name={`${service}-${type}`} model={model} path={flamePath} formats={EXPORTS} />
                 <PinButton fixed={{ from: range.from, until: range.until }} />
               </>
-            }
+            )}
             extra={{ name: "requests", label: "Requests", content: <Requests service={service} range={range} /> }}
           />
         ) : null}

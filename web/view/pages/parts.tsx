@@ -3,10 +3,14 @@ import { useSignal } from "@preact/signals";
 import { apiPath, getJson, postJson } from "../api/client";
 import type { Pin, ProfileType, Service } from "../api/contract";
 import { useResource } from "../api/resource";
+import { copyLink } from "../explore/keys";
+import type { Model } from "../explore/model";
+import { foldedStacks } from "../profile/folded";
 import { go, here, href, setParams } from "../state/location";
 import { Choice } from "../ui/Choice";
 import * as fmt from "../ui/format";
 import { Popover } from "../ui/Popover";
+import { copy } from "../ui/toast";
 
 const DEFAULT_TYPES = ["cpu", "alloc_space", "inuse_space"];
 
@@ -151,31 +155,72 @@ export function LabelFilters({ service, prefix = "", range }: FilterProps) {
 
 /** Downloads of what is shown, and the same request for scripts. */
 export function ExportMenu({
+  name,
+  model,
   path,
   formats,
 }: {
+  /** Of the files, without an ending. */
+  name: string;
+  model: Model;
   path(format: string): string;
   formats: readonly (readonly [string, string])[];
 }) {
   const curl = `curl '${location.origin}${path("json")}'`;
+  const filtered = model.base.value !== model.profile.value.tree;
   return (
     <Popover label="Export" testId="export">
       <ul class="pick-list">
+        <li>
+          <button type="button" data-format="shown" onClick={() => saveShown(model, fileName(name, "folded"))}>
+            Folded stacks{filtered ? ", as shown here" : ""}
+          </button>
+        </li>
+        {filtered ? <li class="pick-head">Everything, without the filters:</li> : null}
         {formats.map(([format, label]) => (
           <li key={format}>
-            <a href={path(format)} download data-format={format}>
+            <a href={path(format)} download={fileName(name, format)} data-format={format}>
               {label}
             </a>
           </li>
         ))}
         <li>
-          <button type="button" onClick={() => void navigator.clipboard?.writeText(curl)}>
+          <button type="button" onClick={() => copy(curl, "Command")}>
             Copy as curl
+          </button>
+        </li>
+        <li>
+          <button type="button" onClick={() => copyLink(model)}>
+            Copy link
           </button>
         </li>
       </ul>
     </Popover>
   );
+}
+
+const ENDINGS: Record<string, string> = {
+  pprof: "pb.gz",
+  folded: "folded",
+  svg: "svg",
+  speedscope: "speedscope.json",
+  json: "json",
+  markdown: "md",
+};
+
+/** What a download is called: `checkout-cpu.json`. Pure. */
+export function fileName(name: string, format: string): string {
+  return `${name.replace(/[^\w.-]+/g, "-").slice(0, 100)}.${ENDINGS[format] ?? format}`;
+}
+
+/** Saves what the page shows, filters and all. */
+function saveShown(model: Model, file: string): void {
+  const text = foldedStacks(model.base.value, model.frames.value, model.diff.value);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+  link.download = file;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 /** Keeps this view: a short link whose data retention cannot delete. */
@@ -187,12 +232,8 @@ export function PinButton({ fixed }: { fixed: Record<string, number> }) {
       {pin ? (
         <p>
           Pinned: <a href={pin.url}>{pin.url}</a>
-          {pin.expires ? <span class="quiet"> until {fmt.time(pin.expires)}</span> : null}{" "}
-          <button
-            type="button"
-            class="link"
-            onClick={() => void navigator.clipboard?.writeText(location.origin + pin.url)}
-          >
+          {pin.expires ? <span class="quiet"> until {fmt.date(pin.expires)}</span> : null}{" "}
+          <button type="button" class="link" onClick={() => copy(location.origin + pin.url, "Link")}>
             Copy link
           </button>
         </p>

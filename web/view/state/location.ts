@@ -13,6 +13,8 @@ export interface Here {
   params: URLSearchParams;
   /** Set when the link was made by a newer release than this page. */
   newer: boolean;
+  /** The path of the pin whose view is shown, as the address bar has it. */
+  pinned: string | null;
 }
 
 /** Step k turns version k parameters into version k + 1. */
@@ -31,11 +33,11 @@ export function upgrade(raw: URLSearchParams): { params: URLSearchParams; newer:
 
 function read(): Here {
   const { params, newer } = upgrade(new URLSearchParams(location.search));
-  return { path: location.pathname, params, newer };
+  return { path: location.pathname, params, newer, pinned: null };
 }
 
 export const here = signal<Here>(
-  typeof location === "undefined" ? { path: "/", params: new URLSearchParams(), newer: false } : read(),
+  typeof location === "undefined" ? { path: "/", params: new URLSearchParams(), newer: false, pinned: null } : read(),
 );
 
 /** A path with parameters and the vocabulary's version. `null`, `undefined` and empty values are left out. */
@@ -69,6 +71,11 @@ export function showing(link: string, name: string): string {
 
 /** Goes to a page of this view. `replace` leaves no entry behind for the back button. */
 export function go(to: string, options: { replace?: boolean } = {}): void {
+  if (options.replace && here.value.pinned !== null) {
+    // What the page settles by itself is no reason to leave the pin.
+    showPinned(to);
+    return;
+  }
   if (options.replace) history.replaceState(null, "", to);
   else history.pushState(null, "", to);
   const before = here.value.path;
@@ -76,10 +83,17 @@ export function go(to: string, options: { replace?: boolean } = {}): void {
   if (here.value.path !== before) scrollTo(0, 0);
 }
 
+/** Shows the view that a pin keeps, under the pin's own address. */
+export function showPinned(url: string): void {
+  const to = new URL(url, location.origin);
+  const pinned = here.value.pinned ?? location.pathname;
+  here.value = { path: to.pathname, ...upgrade(to.searchParams), pinned };
+}
+
 /** Changes parameters of this page; `null` removes one. */
 export function setParams(patch: Record<string, Value>, options: { replace?: boolean } = {}): void {
   const to = withParams(patch);
-  if (to !== location.pathname + location.search) go(to, options);
+  if (to !== href(here.value.path, here.value.params)) go(to, options);
 }
 
 /** The URL [`setParams`] would go to. */
@@ -131,5 +145,5 @@ export function watchNavigation(): void {
 }
 
 function isPage(path: string): boolean {
-  return path === "/" || /^\/(s|trace|p)\/|^\/(diff|alert|status)$/.test(path);
+  return path === "/" || /^\/(s|trace|p)\/|^\/(diff|growth|alert|status)$/.test(path);
 }

@@ -4,6 +4,8 @@ import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { go, here, href } from "../state/location";
 import { chooseTheme, theme } from "../state/theme";
+import * as fmt from "./format";
+import { Toast } from "./toast";
 
 export function Shell({ title, children, narrow }: { title: string; children: ComponentChildren; narrow?: boolean }) {
   useEffect(() => {
@@ -37,15 +39,26 @@ export function Shell({ title, children, narrow }: { title: string; children: Co
       {here.value.newer ? (
         <p class="banner">This link was made by a newer Tephra; parts of it may be missing here.</p>
       ) : null}
-      {here.value.params.has("note") ? (
-        <p class="banner" data-testid="pin-note">
-          Pinned view: {here.value.params.get("note")}
-        </p>
-      ) : null}
+      <PinBanner />
+      <Toast />
       <main id="main" class={narrow ? "narrow" : ""} tabIndex={-1}>
         {children}
       </main>
     </>
+  );
+}
+
+/** What a pinned view says of itself. */
+function PinBanner() {
+  const { params, pinned } = here.value;
+  const note = params.get("note");
+  const kept = Number(params.get("kept"));
+  if (pinned === null && note === null) return null;
+  return (
+    <p class="banner" data-testid="pin-note">
+      Pinned view{note ? `: ${note}` : ""}
+      {kept > 0 ? <span class="quiet"> · kept until {fmt.date(kept)}</span> : null}
+    </p>
   );
 }
 

@@ -24,8 +24,12 @@ interface Props {
 
 const HEIGHT = 116;
 const TOP = 14;
+/** Room for an event's name to the right of its mark; without it, the name stands at the left. */
+const EVENT_TEXT_PX = 170;
 const FLOOR = 92;
 const SNAP_MS = 10_000;
+/** From here on the axis has days and no hours. */
+const DAYS_SPAN_MS = 60 * 86_400e3;
 
 export function Timeline(props: Props) {
   const { data, context, a, b } = props;
@@ -65,6 +69,7 @@ export function Timeline(props: Props) {
   const emit = (side: "a" | "b", range: Range) => (side === "a" ? props.onA?.(range) : props.onB(range));
   const single = data?.series.length === 1;
   const ticks = timeTicks(context.from, context.until, Math.max(2, w / 110));
+  const inDays = span > DAYS_SPAN_MS;
   const inSeconds = ticks.length > 1 && ticks[1]! - ticks[0]! < 60e3;
   return (
     <div class={`timeline${props.loading ? " is-loading" : ""}`} data-testid="timeline">
@@ -107,7 +112,7 @@ export function Timeline(props: Props) {
           <g key={t} class="tl-tick">
             <line x1={x(t)} x2={x(t)} y1={FLOOR} y2={FLOOR + 4} />
             <text x={x(t)} y={FLOOR + 17} text-anchor={x(t) < 24 ? "start" : x(t) > w - 24 ? "end" : "middle"}>
-              {fmt.time(t, context.until, inSeconds)}
+              {inDays ? fmt.date(t) : fmt.time(t, context.until, inSeconds)}
             </text>
           </g>
         ))}
@@ -132,11 +137,13 @@ export function Timeline(props: Props) {
               <line x1={x(e.at)} x2={x(e.at)} y1={TOP - 4} y2={FLOOR} />
               <path d={`M${x(e.at)} ${TOP - 12}l5 5l-5 5l-5 -5z`} />
               <rect x={x(e.at) - 12} y={0} width={24} height={24} />
-              {x(e.at) < w - 120 ? (
-                <text x={x(e.at) + 9} y={TOP - 3}>
-                  {e.title.slice(0, 24)}
-                </text>
-              ) : null}
+              <text
+                x={x(e.at) + (x(e.at) < w - EVENT_TEXT_PX ? 9 : -9)}
+                y={TOP - 3}
+                text-anchor={x(e.at) < w - EVENT_TEXT_PX ? "start" : "end"}
+              >
+                {e.title.slice(0, 24)}
+              </text>
             </a>
           ))}
         <g class="tl-grid">
@@ -193,7 +200,11 @@ function Brush({
       <line x1={left} x2={left} y1={TOP} y2={FLOOR} />
       <line x1={right} x2={right} y1={TOP} y2={FLOOR} />
       {labelled || side === "a" ? (
-        <text x={(left + right) / 2} y={FLOOR - 6} text-anchor="middle">
+        <text
+          x={side === "a" ? left + 6 : right - 6}
+          y={side === "a" ? FLOOR - 6 : FLOOR - 20}
+          text-anchor={side === "a" ? "start" : "end"}
+        >
           {side.toUpperCase()}
         </text>
       ) : null}

@@ -54,9 +54,10 @@ export function digits(v: number): string {
   return sign + n.toFixed(places);
 }
 
-/** The same with a sign: `+1.20`, `−0.31`, `±0`. */
+/** A difference: `+1.20 cores`, `−0.31 cores`, `±0 cores`, and `+4.0 pp` between shares. */
 export function signed(v: number, unit: string): string {
-  const text = value(Math.abs(v), unit);
+  // The difference of two shares is no share of anything.
+  const text = unit === "share" ? percent(Math.abs(v)).replace("%", "pp") : value(Math.abs(v), unit);
   if (v === 0 || /^0(\.0+)?\b(?!\.)/.test(text)) return `±${text}`;
   return (v > 0 ? "+" : "−") + text;
 }
@@ -130,17 +131,26 @@ const clockSeconds = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute:
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 const utc = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
 
+const fullDay = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+
+/** `25 Feb 2027`: for what lies far away. */
+export function date(at: number): string {
+  return fullDay.format(at);
+}
+
 /** `13:41`, with the day if it is not today's. */
 export function time(at: number, now = Date.now(), seconds = false): string {
   const text = (seconds ? clockSeconds : clock).format(at);
-  return day.format(at) === day.format(now) ? text : `${day.format(at)} ${text}`;
+  if (fullDay.format(at) === fullDay.format(now)) return text;
+  const sameYear = new Date(at).getFullYear() === new Date(now).getFullYear();
+  return `${(sameYear ? day : fullDay).format(at)} ${text}`;
 }
 
 /** `13:40–14:00`, days where they differ. */
 export function range(from: number, until: number, now = Date.now()): string {
   const short = until - from < 5 * 60e3;
   const end = time(until, now, short);
-  if (day.format(from) !== day.format(until)) return `${time(from, now, short)} – ${end}`;
+  if (fullDay.format(from) !== fullDay.format(until)) return `${time(from, now, short)} – ${end}`;
   const start = time(from, now, short);
   return `${start}–${(short ? clockSeconds : clock).format(until)}`;
 }

@@ -14,17 +14,33 @@ const STEPS_MS = [
   1e3, 5e3, 10e3, 30e3, 60e3, 300e3, 600e3, 900e3, 1800e3, 3600e3, 7200e3, 10_800e3, 21_600e3, 43_200e3, 86_400e3,
   172_800e3, 604_800e3,
 ];
+const MONTHS = [1, 3, 6, 12, 24, 60, 120, 240];
+const MONTH_MS = 30.44 * 86_400e3;
 
 /** Round times between `from` and `until`, at most `most`, on local-time boundaries. */
 export function timeTicks(from: number, until: number, most: number): number[] {
-  const step = STEPS_MS.find((s) => (until - from) / s <= most) ?? STEPS_MS.at(-1)!;
+  const step = STEPS_MS.find((s) => (until - from) / s <= most);
+  if (step === undefined) return monthTicks(from, until, most);
   const shift = new Date(from).getTimezoneOffset() * 60e3;
   const out: number[] = [];
   for (let t = Math.ceil((from - shift) / step) * step + shift; t <= until; t += step) out.push(t);
   return out;
 }
 
-/** An SVG path through the points, broken where there is no value. */
+/** First days of months or years, for ranges that weeks would crowd. */
+function monthTicks(from: number, until: number, most: number): number[] {
+  const months = MONTHS.find((m) => (until - from) / (m * MONTH_MS) <= most) ?? MONTHS.at(-1)!;
+  const first = new Date(from);
+  const out: number[] = [];
+  for (let month = Math.floor(first.getMonth() / months) * months; ; month += months) {
+    const year = months > 12 ? Math.floor(first.getFullYear() / (months / 12)) * (months / 12) : first.getFullYear();
+    const at = new Date(year, month, 1).getTime();
+    if (at > until) return out.slice(0, Math.ceil(most));
+    if (at >= from) out.push(at);
+  }
+}
+
+/** An SVG path through the points, broken where there is no value. A point alone is a line of no length, which round ends make a dot. */
 export function linePath(
   points: readonly (readonly [number, number | null])[],
   x: (t: number) => number,
@@ -32,14 +48,15 @@ export function linePath(
 ): string {
   let path = "";
   let open = false;
-  for (const [t, v] of points) {
+  points.forEach(([t, v], i) => {
     if (v === null) {
       open = false;
-      continue;
+      return;
     }
     path += `${open ? "L" : "M"}${x(t).toFixed(1)} ${y(v).toFixed(1)}`;
+    if (!open && (points[i + 1]?.[1] ?? null) === null) path += "h0";
     open = true;
-  }
+  });
   return path;
 }
 
