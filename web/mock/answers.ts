@@ -525,6 +525,7 @@ function status(): StatusAnswer {
       agent("checkout", 0, {}),
       agent("checkout", 1, {}),
       agent("search", 0, { queue_full: 1204 }),
+      agent("search", 1, {}, 3_940e3),
       agent("inventory", 0, {}, 940e3),
     ],
     symbols: { builds: 17, bytes: 61_003_776 },

@@ -5,6 +5,7 @@ import { DiffPage } from "./pages/DiffPage";
 import { GrowthPage } from "./pages/GrowthPage";
 import { Overview } from "./pages/Overview";
 import { PinPage } from "./pages/PinPage";
+import { SamplePage } from "./pages/SamplePage";
 import { ServicePage } from "./pages/ServicePage";
 import { StatusPage } from "./pages/StatusPage";
 import { TracePage } from "./pages/TracePage";
@@ -20,7 +21,7 @@ function App() {
   const { path } = here.value;
   const [, first, rest] = /^\/([^/]*)(?:\/(.+))?$/.exec(path) ?? [];
   const name = rest === undefined ? "" : safeDecode(rest);
-  if (first === "") return <Overview />;
+  if (first === "") return here.value.params.has("sample") ? <SamplePage /> : <Overview />;
   if (first === "s" && name !== "") return <ServicePage key={name} service={name} />;
   if (first === "diff") return <DiffPage />;
   if (first === "growth") return <GrowthPage />;
@@ -30,9 +31,11 @@ function App() {
   if (first === "status") return <StatusPage />;
   return (
     <Shell title="Not found" narrow>
-      <Empty title="There is no such page">
+      <Empty title="There is no such page" testId="no-page">
         <p>
-          <a href="/">All services</a>
+          Nothing is at <code>{path}</code>. Pages are <a href="/">all services</a>, a service at{" "}
+          <code>/s/its-name</code>, <a href="/diff">comparisons</a> and the <a href="/status">status</a>; the API is
+          below <code>/api/v1</code>.
         </p>
       </Empty>
     </Shell>

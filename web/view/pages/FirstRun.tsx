@@ -35,6 +35,11 @@ let app = axum::Router::new().layer(tephra_agent::tower_layer());`}
           />
         </li>
       </ol>
+      <p>
+        <a class="button" href="/?sample=1" data-testid="try-sample">
+          Try the view with a sample profile
+        </a>
+      </p>
       <p class="quiet">
         Have a pprof file at hand?{" "}
         <code>curl --data-binary @cpu.pb.gz '{origin}/api/v1/profiles?service=my-service'</code>

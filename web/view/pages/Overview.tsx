@@ -1,5 +1,5 @@
 /** `/`: every service, what it burns now and what moved. Empty, it shows how the first profile gets here. */
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { apiPath, getJson } from "../api/client";
 import type { Partial, Service } from "../api/contract";
 import { useResource } from "../api/resource";
@@ -10,7 +10,7 @@ import { PartialNote } from "../ui/PartialNote";
 import { RangeChoice } from "../ui/RangeChoice";
 import { Shell } from "../ui/Shell";
 import { Spark } from "../ui/Spark";
-import { Failure, Loading, Progress } from "../ui/States";
+import { capital, Failure, Loading, Progress } from "../ui/States";
 import { Bar } from "../ui/VirtualRows";
 import { FirstRun } from "./FirstRun";
 import { type Moved, movedAgainst } from "./moved";
@@ -35,6 +35,11 @@ export function Overview() {
     Promise.all(paths.split(" ").map((path) => getJson<Answer>(path, signal).catch(() => ({ services: [] })))),
   );
   const { value, error, loading } = services.state.value;
+  // When the answer on the page came.
+  const seen = useRef(0);
+  useEffect(() => {
+    seen.current = Date.now();
+  }, [value]);
   const empty = value?.services.length === 0;
   const relative = !/^\d|Z$/.test(params.get("until") ?? "");
   useEffect(() => {
@@ -70,6 +75,12 @@ export function Overview() {
               <RangeChoice params={params} range={range} onChange={(from) => setParams({ from, until: null })} />
             </div>
           </div>
+          {error ? (
+            <p class="note is-cut" role="alert" data-testid="stale">
+              {capital(error.message)}. This is what it said {fmt.ago(seen.current, Date.now())}; it is asked again
+              every {fmt.duration(WAITING_MS)}.
+            </p>
+          ) : null}
           <PartialNote partial={value.partial} />
           <ServiceTable
             services={value.services}

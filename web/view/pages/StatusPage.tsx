@@ -7,11 +7,10 @@ import { href } from "../state/location";
 import * as fmt from "../ui/format";
 import { Shell } from "../ui/Shell";
 import { Failure, Loading } from "../ui/States";
+import { isSilent, sortAgents } from "./agents";
 import { pressure } from "./pressure";
 
 const REFRESH_MS = 10_000;
-/** Three missed windows. */
-const SILENT_MS = 35_000;
 
 export function StatusPage() {
   const status = useResource("/api/v1/status", (path, signal) => getJson<StatusAnswer>(path, signal));
@@ -37,6 +36,7 @@ function Report({ status }: { status: StatusAnswer }) {
   const { store, ingest, symbols } = status;
   const perSample = store.samples > 0 ? `${fmt.digits(store.bytes / store.samples)} B per sample` : "";
   const held = pressure(status);
+  const { here, ended } = sortAgents(status.agents, Date.now());
   const refused = Object.entries(ingest.refused).filter(([, n]) => n > 0);
   return (
     <>
@@ -84,50 +84,64 @@ function Report({ status }: { status: StatusAnswer }) {
           No agent has reported yet. <a href="/">How to add one</a>
         </p>
       ) : (
-        <div class="scroll-x">
-          <table class="plain" data-testid="agents">
-            <thead>
-              <tr>
-                <th scope="col">Service</th>
-                <th scope="col">Instance</th>
-                <th scope="col">Agent</th>
-                <th scope="col">Last seen</th>
-                <th scope="col" class="num">
-                  Sampled
-                </th>
-                <th scope="col" class="num">
-                  Stored
-                </th>
-                <th scope="col" class="num">
-                  CPU covered
-                </th>
-                <th scope="col">Accounting</th>
-              </tr>
-            </thead>
-            <tbody>
-              {status.agents.map((a) => (
-                <tr key={`${a.service} ${a.instance}`}>
-                  <th scope="row">
-                    <a href={href(`/s/${encodeURIComponent(a.service)}`)}>{a.service}</a>
-                  </th>
-                  <td>{a.instance}</td>
-                  <td>{a.agent_version}</td>
-                  <td>
-                    <Seen at={a.last_seen} />
-                  </td>
-                  <td class="num">{fmt.count(a.sampled)}</td>
-                  <td class="num">{fmt.count(a.stored)}</td>
-                  <td class="num">{fmt.percent(a.cpu_covered_share)}</td>
-                  <td>
-                    <Accounting agent={a} />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <>
+          <AgentTable agents={here} ended={false} />
+          {ended.length > 0 ? (
+            <details class="ended" data-testid="ended">
+              <summary>{fmt.plural(ended.length, "instance")} ended, while others of their service go on</summary>
+              <AgentTable agents={ended} ended />
+            </details>
+          ) : null}
+        </>
       )}
     </>
+  );
+}
+
+function AgentTable({ agents, ended }: { agents: StatusAnswer["agents"]; ended: boolean }) {
+  return (
+    <div class="scroll-x">
+      <table class="plain" data-testid={ended ? "agents-ended" : "agents"}>
+        <thead>
+          <tr>
+            <th scope="col">Service</th>
+            <th scope="col">Instance</th>
+            <th scope="col">Agent</th>
+            <th scope="col">Last seen</th>
+            <th scope="col" class="num">
+              Sampled
+            </th>
+            <th scope="col" class="num">
+              Stored
+            </th>
+            <th scope="col" class="num">
+              CPU covered
+            </th>
+            <th scope="col">Accounting</th>
+          </tr>
+        </thead>
+        <tbody>
+          {agents.map((a) => (
+            <tr key={`${a.service} ${a.instance}`}>
+              <th scope="row">
+                <a href={href(`/s/${encodeURIComponent(a.service)}`)}>{a.service}</a>
+              </th>
+              <td>{a.instance}</td>
+              <td>{a.agent_version}</td>
+              <td>
+                <Seen at={a.last_seen} silent={!ended && isSilent(a, Date.now())} />
+              </td>
+              <td class="num">{fmt.count(a.sampled)}</td>
+              <td class="num">{fmt.count(a.stored)}</td>
+              <td class="num">{fmt.percent(a.cpu_covered_share)}</td>
+              <td>
+                <Accounting agent={a} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }
 
@@ -159,8 +173,7 @@ function Tile({ label, value, note }: { label: string; value: string; note: stri
   );
 }
 
-function Seen({ at }: { at: number }) {
-  const silent = Date.now() - at > SILENT_MS;
+function Seen({ at, silent }: { at: number; silent: boolean }) {
   return (
     <span class={silent ? "seen is-silent" : "seen"}>
       {silent ? "silent since " : ""}

@@ -159,10 +159,8 @@ export function Timeline(props: Props) {
         {live
           ? fmt.range(snapped(live.from, live.to).from, snapped(live.from, live.to).until)
           : data && hover.value !== null
-            ? readout(data, hover.value)
-            : props.onA
-              ? "drag: B    Shift-drag: A"
-              : "drag to select"}
+            ? `${readout(data, hover.value)}   ·   ${props.onA ? "drag: B, Shift-drag: A" : "drag to select"}`
+            : ""}
       </div>
       {data && data.series.length > 1 ? (
         <div class="legend">
