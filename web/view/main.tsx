@@ -31,7 +31,7 @@ function App() {
   if (first === "status") return <StatusPage />;
   return (
     <Shell title="Not found" narrow>
-      <Empty title="There is no such page" testId="no-page">
+      <Empty title="There is no such page" testId="no-page" page>
         <p>
           Nothing is at <code>{path}</code>. Pages are <a href="/">all services</a>, a service at{" "}
           <code>/s/its-name</code>, <a href="/diff">comparisons</a> and the <a href="/status">status</a>; the API is

@@ -22,7 +22,7 @@ export function Details({ model }: { model: Model }) {
   const file = frames.file(frame);
   const family = frames.family(frame);
   return (
-    <aside class="details" aria-label="Selected frame" data-testid="details">
+    <section class="details" aria-label="Selected frame" data-testid="details">
       <header>
         <h2 data-testid="details-name">
           <Name of={name} />
@@ -79,18 +79,18 @@ export function Details({ model }: { model: Model }) {
           Hide
         </button>
       </div>
-    </aside>
+    </section>
   );
 }
 
 function Hint() {
   return (
-    <aside class="details is-empty" aria-label="Selected frame" data-testid="details">
+    <section class="details is-empty" aria-label="Selected frame" data-testid="details">
       <p class="quiet">
         Click a frame to see what it costs. Double click focuses it, right click offers more, <kbd>?</kbd> lists the
         keys.
       </p>
-    </aside>
+    </section>
   );
 }
 

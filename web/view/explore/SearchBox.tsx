@@ -47,7 +47,7 @@ export function SearchBox({ model, onLook }: Props) {
     return () => clearTimeout(timer);
   }, [found]);
   return (
-    <div class={`search${error ? " has-error" : ""}`} role="search">
+    <div class={`search${error ? " has-error" : ""}${query === "" ? "" : " is-on"}`} role="search">
       <input
         ref={input}
         type="search"

@@ -4,9 +4,11 @@ import type { FlameHeader, TephraEvent, Timeline as TimelineData } from "../api/
 import { useResource } from "../api/resource";
 import { Explorer } from "../explore/Explorer";
 import { here, href, setParams } from "../state/location";
+import { isNarrow } from "../state/screen";
 import { aroundDeploy, type Range, readRange } from "../state/time";
 import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
+import { Popover } from "../ui/Popover";
 import { RangeChoice } from "../ui/RangeChoice";
 import { Shell } from "../ui/Shell";
 import { Empty, Failure, Loading, Progress } from "../ui/States";
@@ -78,7 +80,7 @@ export function ServicePage({ service }: { service: string }) {
               narrowed={narrowed}
               onChange={(from) => setParams({ from, until: null, "tl.from": null, "tl.until": null, z: null })}
             />
-            <button type="button" class="button" onClick={refresh} data-testid="refresh">
+            <button type="button" class="button hide-narrow" onClick={refresh} data-testid="refresh">
               Refresh
             </button>
           </div>
@@ -114,17 +116,18 @@ export function ServicePage({ service }: { service: string }) {
               Select all of it
             </button>
           ) : null}
-          <span class="bar-end">
-            Compare with{" "}
-            <a href={link("prev")} data-testid="compare-prev">
-              the time before
-            </a>{" "}
-            · <a href={link("1d")}>a day ago</a> · <a href={link("1w")}>a week ago</a>
-            {" · "}
-            <a href={growthLink(service, params, isGauge ? type : null)} data-testid="growth">
-              {isGauge ? "What grew" : "What grew in memory"}
-            </a>
-          </span>
+          <Comparisons
+            links={[
+              [link("prev"), "the time before", "compare-prev"],
+              [link("1d"), "a day ago", "compare-1d"],
+              [link("1w"), "a week ago", "compare-1w"],
+            ]}
+            growth={[
+              growthLink(service, params, isGauge ? type : null),
+              isGauge ? "What grew" : "What grew in memory",
+              "growth",
+            ]}
+          />
         </div>
         {error ? <Failure error={error} retry={flame.retry} /> : null}
         {!profile && loading ? (
@@ -149,6 +152,36 @@ export function ServicePage({ service }: { service: string }) {
         ) : null}
       </section>
     </Shell>
+  );
+}
+
+type Way = readonly [href: string, text: string, testId: string];
+
+/** What the range can be compared with: links, on a phone behind one button. */
+function Comparisons({ links, growth }: { links: readonly Way[]; growth: Way }) {
+  const way = ([to, text, testId]: Way) => (
+    <a key={testId} href={to} data-testid={testId}>
+      {text}
+    </a>
+  );
+  if (isNarrow.value)
+    return (
+      <span class="bar-end">
+        <Popover label="Compare" testId="compare">
+          <ul class="pick-list">
+            <li class="pick-head">Compare with</li>
+            {[...links, growth].map((one) => (
+              <li key={one[2]}>{way(one)}</li>
+            ))}
+          </ul>
+        </Popover>
+      </span>
+    );
+  return (
+    <span class="bar-end">
+      <span>Compare with</span>
+      {[...links, growth].map(way)}
+    </span>
   );
 }
 

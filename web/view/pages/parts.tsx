@@ -7,6 +7,7 @@ import { copyLink } from "../explore/keys";
 import type { Model } from "../explore/model";
 import { foldedStacks } from "../profile/folded";
 import { go, here, href, setParams } from "../state/location";
+import { isNarrow } from "../state/screen";
 import { Choice } from "../ui/Choice";
 import * as fmt from "../ui/format";
 import { Popover } from "../ui/Popover";
@@ -21,16 +22,21 @@ export function TypeSwitch({ service, value, param = "type" }: { service: string
   );
   const names = types.state.value.value?.types.map((t) => t.name) ?? DEFAULT_TYPES;
   const shown = inOrder(names.includes(value) ? names : [...names, value]);
+  const choose = (name: string) => setParams({ [param]: name === "cpu" ? null : name, z: null });
+  if (isNarrow.value)
+    return (
+      <Choice
+        label="Profile type"
+        testId="types"
+        value={value}
+        options={shown.map((name) => [name, fmt.typeLabel(name)] as const)}
+        onChange={choose}
+      />
+    );
   return (
     <div class="segments" role="group" aria-label="Profile type" data-testid="types">
       {shown.map((name) => (
-        <button
-          key={name}
-          type="button"
-          aria-pressed={name === value}
-          data-type={name}
-          onClick={() => setParams({ [param]: name === "cpu" ? null : name, z: null })}
-        >
+        <button key={name} type="button" aria-pressed={name === value} data-type={name} onClick={() => choose(name)}>
           {fmt.typeLabel(name)}
         </button>
       ))}

@@ -3,8 +3,10 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { go, here, href } from "../state/location";
+import { isNarrow } from "../state/screen";
 import { chooseTheme, theme } from "../state/theme";
 import * as fmt from "./format";
+import { Popover } from "./Popover";
 import { Toast } from "./toast";
 
 export function Shell({ title, children, narrow }: { title: string; children: ComponentChildren; narrow?: boolean }) {
@@ -33,15 +35,21 @@ export function Shell({ title, children, narrow }: { title: string; children: Co
             Status
           </a>
         </nav>
-        <TraceBox />
+        {isNarrow.value ? (
+          <Popover label="Trace" testId="trace-open">
+            <TraceBox />
+          </Popover>
+        ) : (
+          <TraceBox />
+        )}
         <ThemeButton />
       </header>
-      {here.value.newer ? (
-        <p class="banner">This link was made by a newer Tephra; parts of it may be missing here.</p>
-      ) : null}
-      <PinBanner />
       <Toast />
       <main id="main" class={narrow ? "narrow" : ""} tabIndex={-1}>
+        {here.value.newer ? (
+          <p class="banner">This link was made by a newer Tephra; parts of it may be missing here.</p>
+        ) : null}
+        <PinBanner />
         {children}
       </main>
     </>

@@ -40,14 +40,17 @@ export function Empty({
   title,
   children,
   testId = "empty",
+  page,
 }: {
   title: string;
+  /** All that there is on the page. */
+  page?: boolean;
   children?: ComponentChildren;
   testId?: string;
 }) {
   return (
     <div class="state" data-testid={testId}>
-      <h2>{title}</h2>
+      {page ? <h1>{title}</h1> : <h2>{title}</h2>}
       {children}
     </div>
   );

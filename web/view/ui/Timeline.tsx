@@ -7,6 +7,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Timeline as Data, TephraEvent } from "../api/contract";
+import { isNarrow } from "../state/screen";
 import type { Range } from "../state/time";
 import * as fmt from "./format";
 import { areaPath, linePath, niceMax, timeTicks } from "./scale";
@@ -22,11 +23,12 @@ interface Props {
   eventHref(event: TephraEvent): string;
 }
 
-const HEIGHT = 116;
 const TOP = 14;
 /** Room for an event's name to the right of its mark; without it, the name stands at the left. */
 const EVENT_TEXT_PX = 170;
-const FLOOR = 92;
+/** From the top to the axis, and to the end. */
+const TALL = { floor: 92, height: 116 };
+const SHORT = { floor: 60, height: 82 };
 const SNAP_MS = 10_000;
 /** From here on the axis has days and no hours. */
 const DAYS_SPAN_MS = 60 * 86_400e3;
@@ -46,6 +48,7 @@ export function Timeline(props: Props) {
     return () => watch.disconnect();
   }, []);
   const w = width.value;
+  const { floor, height } = isNarrow.value ? SHORT : TALL;
   const span = context.until - context.from;
   const x = (t: number) => ((t - context.from) / span) * w;
   const unit = data?.unit ?? "";
@@ -53,7 +56,7 @@ export function Timeline(props: Props) {
     Math.max(0, ...(data?.series ?? []).flatMap((s) => s.points.map((p) => p[1] ?? 0))) * 1.05,
     /bytes/.test(unit),
   );
-  const y = (v: number) => FLOOR - (v / max) * (FLOOR - TOP);
+  const y = (v: number) => floor - (v / max) * (floor - TOP);
   const timeAt = (clientX: number) => {
     const box = host.current!.getBoundingClientRect();
     return context.from + Math.min(1, Math.max(0, (clientX - box.left) / box.width)) * span;
@@ -75,9 +78,9 @@ export function Timeline(props: Props) {
     <div class={`timeline${props.loading ? " is-loading" : ""}`} data-testid="timeline">
       <svg
         ref={host}
-        viewBox={`0 0 ${w} ${HEIGHT}`}
+        viewBox={`0 0 ${w} ${height}`}
         width={w}
-        height={HEIGHT}
+        height={height}
         role="application"
         aria-roledescription="timeline"
         aria-label={`${describe(data, context)} Arrow keys move the selected range, plus and minus resize it.`}
@@ -107,20 +110,20 @@ export function Timeline(props: Props) {
             <line x1={0} x2={w} y1={y(v)} y2={y(v)} />
           </g>
         ))}
-        <line class="tl-floor" x1={0} x2={w} y1={FLOOR} y2={FLOOR} />
+        <line class="tl-floor" x1={0} x2={w} y1={floor} y2={floor} />
         {ticks.map((t) => (
           <g key={t} class="tl-tick">
-            <line x1={x(t)} x2={x(t)} y1={FLOOR} y2={FLOOR + 4} />
-            <text x={x(t)} y={FLOOR + 17} text-anchor={x(t) < 24 ? "start" : x(t) > w - 24 ? "end" : "middle"}>
+            <line x1={x(t)} x2={x(t)} y1={floor} y2={floor + 4} />
+            <text x={x(t)} y={floor + 17} text-anchor={x(t) < 24 ? "start" : x(t) > w - 24 ? "end" : "middle"}>
               {inDays ? fmt.date(t) : fmt.time(t, context.until, inSeconds)}
             </text>
           </g>
         ))}
-        {shownA ? <Brush side="a" range={shownA} x={x} w={w} /> : null}
-        {shownB ? <Brush side="b" range={shownB} x={x} w={w} labelled={!!shownA} /> : null}
+        {shownA ? <Brush side="a" range={shownA} x={x} w={w} floor={floor} /> : null}
+        {shownB ? <Brush side="b" range={shownB} x={x} w={w} floor={floor} labelled={!!shownA} /> : null}
         {data?.series.map((s, i) => (
           <g key={s.label} class={`tl-series hue-${s.rest ? "rest" : i % 8}`}>
-            {single ? <path class="tl-area" d={areaPath(s.points, x, y, FLOOR)} /> : null}
+            {single ? <path class="tl-area" d={areaPath(s.points, x, y, floor)} /> : null}
             <path class="tl-line" d={linePath(s.points, x, y)} />
           </g>
         ))}
@@ -134,7 +137,7 @@ export function Timeline(props: Props) {
               aria-label={`${e.kind} ${e.title}, ${fmt.time(e.at)}: compare before and after`}
             >
               <title>{`${e.kind}: ${e.title}, ${fmt.time(e.at, undefined, true)}. Click to compare before and after.`}</title>
-              <line x1={x(e.at)} x2={x(e.at)} y1={TOP - 4} y2={FLOOR} />
+              <line x1={x(e.at)} x2={x(e.at)} y1={TOP - 4} y2={floor} />
               <path d={`M${x(e.at)} ${TOP - 12}l5 5l-5 5l-5 -5z`} />
               <rect x={x(e.at) - 12} y={0} width={24} height={24} />
               <text
@@ -152,7 +155,7 @@ export function Timeline(props: Props) {
           </text>
         </g>
         {hover.value !== null && !live ? (
-          <line class="tl-cross" x1={x(hover.value)} x2={x(hover.value)} y1={TOP} y2={FLOOR} />
+          <line class="tl-cross" x1={x(hover.value)} x2={x(hover.value)} y1={TOP} y2={floor} />
         ) : null}
       </svg>
       <div class={`tl-read${live || hover.value !== null ? " is-live" : ""}`} aria-hidden="true">
@@ -181,12 +184,14 @@ function Brush({
   range,
   x,
   w,
+  floor,
   labelled,
 }: {
   side: "a" | "b";
   range: Range;
   x(t: number): number;
   w: number;
+  floor: number;
   labelled?: boolean;
 }) {
   const left = Math.max(-1, x(range.from));
@@ -194,13 +199,13 @@ function Brush({
   if (right <= left) return null;
   return (
     <g class={`tl-brush is-${side}`} data-testid={`brush-${side}`}>
-      <rect x={left} y={TOP} width={Math.max(2, right - left)} height={FLOOR - TOP} />
-      <line x1={left} x2={left} y1={TOP} y2={FLOOR} />
-      <line x1={right} x2={right} y1={TOP} y2={FLOOR} />
+      <rect x={left} y={TOP} width={Math.max(2, right - left)} height={floor - TOP} />
+      <line x1={left} x2={left} y1={TOP} y2={floor} />
+      <line x1={right} x2={right} y1={TOP} y2={floor} />
       {labelled || side === "a" ? (
         <text
           x={side === "a" ? left + 6 : right - 6}
-          y={side === "a" ? FLOOR - 6 : FLOOR - 20}
+          y={side === "a" ? floor - 6 : floor - 20}
           text-anchor={side === "a" ? "start" : "end"}
         >
           {side.toUpperCase()}
