@@ -27,6 +27,21 @@ pub async fn page(headers: HeaderMap) -> Response {
     index(&headers, None)
 }
 
+/// Does somebody's browser ask, who wants something to read? Programs ask for JSON, or for anything.
+pub fn is_asked_for(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.split(',').any(|kind| kind.trim().starts_with("text/html")))
+}
+
+/// What is shown for an address without a page: the view says which there are.
+pub fn missing() -> Response {
+    let mut answer = index(&HeaderMap::new(), None);
+    if answer.status() == StatusCode::OK {
+        *answer.status_mut() = StatusCode::NOT_FOUND;
+    }
+    answer
+}
+
 /// The view's `index.html`, with a preview in its head where there is one.
 pub fn index(headers: &HeaderMap, preview: Option<&Preview>) -> Response {
     let Some(file) = tephra_web::file("index.html") else {

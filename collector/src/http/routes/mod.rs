@@ -71,10 +71,13 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
     ]
 }
 
-pub(super) async fn nothing_here(uri: axum::http::Uri) -> Response {
+pub(super) async fn nothing_here(headers: axum::http::HeaderMap, uri: axum::http::Uri) -> Response {
     let path: String = uri.path().chars().take(128).collect();
     if guard::is_call(&path) {
         return Status::unimplemented(format!("there is no method {path}")).into_http();
+    }
+    if pages::is_asked_for(&headers) && !path.starts_with("/api/") {
+        return pages::missing();
     }
     ApiError::not_found(format!("there is nothing at {path:?}"), "the API lives below /api/v1, the view at /")
         .into_response()

@@ -35,6 +35,24 @@ const ROUTES: [&str; 26] = [
 ];
 
 #[tokio::test]
+async fn a_mistyped_address_is_a_page_for_people_and_json_for_programs() {
+    let lab = Lab::new().await;
+    let ask = |path: &'static str, accept: &'static str| {
+        lab.send(Request::get(path).header(header::ACCEPT, accept).body(Body::empty()).unwrap())
+    };
+    let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+    let got = ask("/servises", browser).await;
+    // Without a built view the page says how to build it.
+    assert!([StatusCode::NOT_FOUND, StatusCode::SERVICE_UNAVAILABLE].contains(&got.status), "{}", got.status);
+    assert!(got.text().contains("<title>Tephra</title>"), "{}", got.text());
+    for (path, accept) in [("/servises", "*/*"), ("/servises", "application/json"), ("/api/v1/servises", browser)] {
+        let got = ask(path, accept).await;
+        assert_eq!(got.status, StatusCode::NOT_FOUND, "{path} {accept}");
+        assert!(got.text().contains("there is nothing at"), "{path} {accept}: {}", got.text());
+    }
+}
+
+#[tokio::test]
 async fn every_route_carries_the_headers() {
     let lab = Lab::new().await;
     for route in ROUTES {
