@@ -6,6 +6,7 @@
 import { createRequire } from "node:module";
 import { claim, failures, frames, goto, must, open, quiet, shows, visit } from "./page.mjs";
 import { sight } from "./sight.mjs";
+import { small } from "./small.mjs";
 
 // The view's own packages hold the browser's driver.
 const { chromium } = createRequire(new URL("../../web/package.json", import.meta.url))("playwright-core");
@@ -182,6 +183,7 @@ try {
   for (const flame of visit.flames) await keyboard(browser, flame);
   await growth(browser);
   await sight(browser);
+  await small(browser);
   await hostile(browser);
 } finally {
   await browser.close();

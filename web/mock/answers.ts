@@ -83,11 +83,17 @@ export function answerFor(method: string, url: URL): Answer | null {
         route("GET /healthz", 3_600, 0.2),
       ],
     });
+  if (path === "/api/v1/events") return json({ events: [deployEvent()] });
   if (path === "/alert.json") return json(alert(service));
   if (path === "/api/v1/pins" && method === "POST")
     return json({ id: "b7k2", url: "/p/b7k2", expires: Date.now() + 90 * 86_400e3 }, 201);
   if (path.startsWith("/api/v1/pins/"))
-    return json({ id: "b7k2", url: "/s/checkout?v=1&view=table", note: "Before the tax table", expires: null });
+    return json({
+      id: "b7k2",
+      url: "/s/checkout?v=1&q=rate_for",
+      note: "Before the tax table",
+      expires: Date.now() + 90 * 86_400e3,
+    });
   if (path === "/api/v1/status") return json(status());
   return path.startsWith("/api/v1/")
     ? json({ code: "not_found", message: `no such endpoint ${path}`, hint: "see collector/API.md" }, 404)

@@ -5,7 +5,7 @@ import { diffPath, labelsOf, sidesOf } from "../view/pages/selection";
 import { nameSides } from "../view/pages/sides";
 import { ticksBySpan } from "../view/pages/ticks";
 import { href, showing, upgrade } from "../view/state/location";
-import { aroundDeploy, baselineOf, parseDuration, parseTime, readRange } from "../view/state/time";
+import { aroundDeploy, baselineOf, earlier, parseDuration, parseTime, readRange } from "../view/state/time";
 import { traceIdIn } from "../view/ui/Shell";
 
 const NOW = 1_800_000_000_000;
@@ -31,6 +31,21 @@ describe("times", () => {
     const r = { from: NOW - 600e3, until: NOW };
     expect(baselineOf(r, "prev")).toEqual({ from: NOW - 1200e3, until: NOW - 600e3 });
     expect(baselineOf(r, "1d")).toEqual({ from: NOW - 87_000e3, until: NOW - 86_400e3 });
+  });
+
+  test("the time before is one with data: before the range, before its last deploy, or its first half", () => {
+    const r = { from: NOW - 3600e3, until: NOW };
+    expect(earlier(r, 0, [NOW - 1800e3], NOW)).toEqual({ a: baselineOf(r, "prev"), b: r, word: "the time before" });
+    const fresh = earlier(r, NOW - 3000e3, [NOW - 2400e3, NOW - 1800e3, NOW - 10e3], NOW);
+    expect(fresh.word).toBe("before the deploy");
+    expect(fresh.a).toEqual({ from: NOW - 3000e3, until: NOW - 1800e3 });
+    expect(fresh.b).toEqual({ from: NOW - 1740e3, until: NOW });
+    const halves = earlier(r, NOW - 2000e3, [], NOW);
+    expect(halves).toEqual({
+      a: { from: NOW - 2000e3, until: NOW - 1000e3 },
+      b: { from: NOW - 1000e3, until: NOW },
+      word: "its first half",
+    });
   });
 
   test("around a fresh deploy, both sides are as long as there is data after it", () => {

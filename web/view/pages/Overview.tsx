@@ -1,10 +1,10 @@
 /** `/`: every service, what it burns now and what moved. Empty, it shows how the first profile gets here. */
 import { useEffect, useRef } from "preact/hooks";
 import { apiPath, getJson } from "../api/client";
-import type { Partial, Service } from "../api/contract";
+import type { Partial, Service, TephraEvent } from "../api/contract";
 import { useResource } from "../api/resource";
 import { here, href, setParams } from "../state/location";
-import { readRange } from "../state/time";
+import { type Range, readRange } from "../state/time";
 import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
 import { RangeChoice } from "../ui/RangeChoice";
@@ -14,6 +14,7 @@ import { capital, Failure, Loading, Progress } from "../ui/States";
 import { Bar } from "../ui/VirtualRows";
 import { FirstRun } from "./FirstRun";
 import { type Moved, movedAgainst } from "./moved";
+import { aroundOnset, deployBefore, type Onset, onsetIn } from "./onset";
 import { now, refresh } from "./selection";
 
 interface Answer {
@@ -34,6 +35,11 @@ export function Overview() {
   const baselines = useResource([604_800e3, 86_400e3, length].map(at).join(" "), (paths, signal) =>
     Promise.all(paths.split(" ").map((path) => getJson<Answer>(path, signal).catch(() => ({ services: [] })))),
   );
+  const deploys = useResource(
+    apiPath("/api/v1/events", { kind: "deploy", from: Math.round(range.from), until: Math.round(range.until) }),
+    (path, signal) => getJson<{ events: TephraEvent[] }>(path, signal),
+  );
+  const events = deploys.state.value.value?.events ?? [];
   const { value, error, loading } = services.state.value;
   // When the answer on the page came.
   const seen = useRef(0);
@@ -82,8 +88,10 @@ export function Overview() {
             </p>
           ) : null}
           <PartialNote partial={value.partial} />
+          <Changed services={value.services} events={events} range={range} />
           <ServiceTable
             services={value.services}
+            events={events}
             baselines={(baselines.state.value.value ?? []).map((b) => b.services)}
             length={length}
             range={range}
@@ -94,17 +102,64 @@ export function Overview() {
   );
 }
 
+/** Where a step of a service leads: the comparison of before and after it. */
+function onsetLink(service: string, onset: Onset, range: Range): string {
+  const { a, b } = aroundOnset(onset, range);
+  return href("/diff", {
+    service,
+    "a.from": Math.round(a.from),
+    "a.until": Math.round(a.until),
+    "b.from": Math.round(b.from),
+    "b.until": Math.round(b.until),
+  });
+}
+
+/** What changed most within the range, in one sentence. */
+function Changed({ services, events, range }: { services: Service[]; events: TephraEvent[]; range: Range }) {
+  const steps = services
+    .map((s) => ({ name: s.name, onset: onsetIn(s.spark, range) }))
+    .flatMap(({ name, onset }) => (onset ? [{ name, onset }] : []))
+    .sort((x, y) => Math.abs(y.onset.after - y.onset.before) - Math.abs(x.onset.after - x.onset.before));
+  const most = steps[0];
+  if (!most) return null;
+  const { name, onset } = most;
+  const deploy = deployBefore(onset, name, events);
+  const more = onset.after > onset.before;
+  return (
+    <p class="changed" data-testid="changed">
+      <b>{name}</b> uses{" "}
+      <b class={more ? "is-more" : "is-less"}>
+        {fmt.value(Math.abs(onset.after - onset.before), "cores")} {more ? "more" : "less"} CPU
+      </b>{" "}
+      ({fmt.change(onset.before, onset.after)}) since {fmt.time(onset.at)}
+      {deploy ? (
+        <>
+          , when <b>{deploy.title}</b> was deployed
+        </>
+      ) : null}
+      .{" "}
+      <a href={onsetLink(name, onset, range)} data-testid="changed-link">
+        Why?
+      </a>
+      {steps.length > 1 ? (
+        <span class="quiet"> {fmt.plural(steps.length - 1, "other service")} changed, too.</span>
+      ) : null}
+    </p>
+  );
+}
+
 interface TableProps {
   services: Service[];
+  events: TephraEvent[];
   /** Last week, yesterday, just before. */
   baselines: Service[][];
   length: number;
-  range: { from: number; until: number };
+  range: Range;
 }
 
 const BASELINE_WORD = ["last week", "yesterday", "just before"];
 
-function ServiceTable({ services, baselines, length, range }: TableProps) {
+function ServiceTable({ services, events, baselines, length, range }: TableProps) {
   const all = services.reduce((sum, s) => sum + s.cpu_cores, 0) || 1;
   const most = Math.max(...services.flatMap((s) => s.spark.map((v) => v ?? 0)));
   const shifts = [604_800e3, 86_400e3, length];
@@ -141,6 +196,10 @@ function ServiceTable({ services, baselines, length, range }: TableProps) {
             list.some((x) => x.name === s.name && x.spark.some((v) => v !== null)),
           );
           const base = k < 0 ? null : baselines[k]!.find((x) => x.name === s.name)!;
+          const onset = onsetIn(s.spark, range);
+          const marks = events
+            .filter((e) => e.service === s.name)
+            .map((e) => (e.at - range.from) / (range.until - range.from));
           const moved = base ? movedAgainst(base.spark, s.spark) : null;
           const diff = href("/diff", {
             service: s.name,
@@ -160,13 +219,19 @@ function ServiceTable({ services, baselines, length, range }: TableProps) {
                 <span>{fmt.percent(s.cpu_cores / all)}</span>
               </td>
               <td class="spark-cell">
-                <Spark values={s.spark} max={most} />
+                <Spark values={s.spark} max={most} marks={marks} />
               </td>
               <td>
-                {moved ? (
-                  <MovedCell moved={moved} word={BASELINE_WORD[k]!} diff={diff} />
+                {onset ? (
+                  <MovedCell
+                    moved={{ before: onset.before, after: onset.after, significant: true }}
+                    word={`since ${fmt.time(onset.at)}`}
+                    diff={onsetLink(s.name, onset, range)}
+                  />
+                ) : moved ? (
+                  <MovedCell moved={moved} word={`vs ${BASELINE_WORD[k]!}`} diff={diff} />
                 ) : (
-                  <span class="quiet">no earlier data</span>
+                  <span class="quiet">steady, no earlier data</span>
                 )}
               </td>
               <td class="num hide-narrow">{fmt.count(s.instances)}</td>
@@ -188,7 +253,7 @@ function MovedCell({ moved, word, diff }: { moved: Moved; word: string; diff: st
       class={`moved${moved.significant ? (moved.after > moved.before ? " is-more" : " is-less") : " is-noise"}`}
     >
       <b class="num">{moved.significant ? `${moved.after > moved.before ? "▲" : "▽"} ${text}` : "within noise"}</b>{" "}
-      <span class="quiet">vs {word}</span>
+      <span class="quiet">{word}</span>
     </a>
   );
 }

@@ -1,11 +1,11 @@
 /** `/s/{service}`: one service over time, and the profile of what is selected there. */
 import { apiPath, getFlame, getJson } from "../api/client";
-import type { FlameHeader, TephraEvent, Timeline as TimelineData } from "../api/contract";
+import type { FlameHeader, Service, TephraEvent, Timeline as TimelineData } from "../api/contract";
 import { useResource } from "../api/resource";
 import { Explorer } from "../explore/Explorer";
 import { here, href, setParams } from "../state/location";
 import { isNarrow } from "../state/screen";
-import { aroundDeploy, type Range, readRange } from "../state/time";
+import { aroundDeploy, baselineOf, earlier, type Range, readRange } from "../state/time";
 import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
 import { Popover } from "../ui/Popover";
@@ -60,7 +60,11 @@ export function ServicePage({ service }: { service: string }) {
       "tl.until": Math.round(context.until),
       z: null,
     });
-  const link = (vs: "prev" | "1d" | "1w") => href("/diff", compareParams(service, params, range, vs));
+  const link = (vs: "1d" | "1w") => href("/diff", compareParams(service, params, baselineOf(range, vs), range));
+  const services = useResource("/api/v1/services", (path, signal) => getJson<{ services: Service[] }>(path, signal));
+  const known = services.state.value.value?.services.find((s) => s.name === service);
+  const deploys = (line.value?.events ?? []).filter((e) => e.kind === "deploy").map((e) => e.at);
+  const before = earlier(range, known?.first_seen ?? 0, deploys, now.value);
 
   return (
     <Shell title={service}>
@@ -118,7 +122,7 @@ export function ServicePage({ service }: { service: string }) {
           ) : null}
           <Comparisons
             links={[
-              [link("prev"), "the time before", "compare-prev"],
+              [href("/diff", compareParams(service, params, before.a, before.b)), before.word, "compare-prev"],
               [link("1d"), "a day ago", "compare-1d"],
               [link("1w"), "a week ago", "compare-1w"],
             ]}

@@ -1,7 +1,7 @@
 /** What a page's URL selects, as API parameters. Relative times are pinned to one "now", so all requests agree. */
 import { signal } from "@preact/signals";
 import { apiPath } from "../api/client";
-import { type Baseline, baselineOf, type Range, readRange } from "../state/time";
+import { baselineOf, type Range, readRange } from "../state/time";
 
 /** The moment relative times refer to; "Refresh" moves it. */
 export const now = signal(Date.now());
@@ -77,10 +77,9 @@ export function detail(params: URLSearchParams): Record<string, string> {
 export function compareParams(
   service: string,
   params: URLSearchParams,
+  a: Range,
   b: Range,
-  vs: Baseline,
 ): Record<string, string | number | string[]> {
-  const a = baselineOf(b, vs);
   return {
     service,
     type: params.get("type") ?? "",

@@ -50,6 +50,30 @@ export function aroundDeploy(at: number, range: Range, now: number): { a: Range;
   return { a: { from: at - span, until: at }, b: { from: at + settle, until: at + settle + span } };
 }
 
+export interface Earlier {
+  a: Range;
+  b: Range;
+  /** What `a` is, in words. */
+  word: string;
+}
+
+/**
+ * What `range` can be compared with that came before: the same length before it; where there is no data yet, the time before its last
+ * deploy against what followed; else its halves.
+ */
+export function earlier(range: Range, firstSeen: number, deploys: readonly number[], now: number): Earlier {
+  const before = baselineOf(range, "prev");
+  if (firstSeen <= (before.from + before.until) / 2) return { a: before, b: range, word: "the time before" };
+  const deploy = deploys.filter((at) => at > Math.max(range.from, firstSeen) + 60e3 && at < range.until - 120e3).at(-1);
+  if (deploy !== undefined) {
+    const { a, b } = aroundDeploy(deploy, range, Math.min(now, range.until));
+    return { a: { ...a, from: Math.max(a.from, firstSeen) }, b, word: "before the deploy" };
+  }
+  const from = Math.max(range.from, Math.min(firstSeen, range.until - 2000));
+  const middle = Math.round((from + range.until) / 2);
+  return { a: { from, until: middle }, b: { from: middle, until: range.until }, word: "its first half" };
+}
+
 export const PRESETS: readonly { label: string; from: string }[] = [
   { label: "15 min", from: "now-15m" },
   { label: "1 hour", from: "" },
