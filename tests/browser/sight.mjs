@@ -91,6 +91,15 @@ async function chosen(browser, options, where) {
     await page.locator("[data-testid=sentences] .is-cause button").first().click();
     await seen(page, moved);
   });
+  await claim(`${where}: an alert shows its times and its cause on the first screen`, async () => {
+    await goto(page, alert);
+    const list = page.locator(`[data-testid=alert-flame-mirror] li[data-name="${moved}"]`);
+    await list.first().waitFor({ state: "attached" });
+    for (const part of ["brush-a", "brush-b", "alert-flame"]) {
+      const { top } = await page.locator(`[data-testid=${part}]`).evaluate((el) => el.getBoundingClientRect().toJSON());
+      must(top < options.viewport.height - 100, `${part} begins at ${top} of ${options.viewport.height}`);
+    }
+  });
   await claim(`${where}: an alert leads to its cause in the comparison`, async () => {
     await goto(page, alert);
     await page.locator(`[data-testid=movers] li[data-name="${moved}"] a`).click();

@@ -89,8 +89,8 @@ export function FlamePane(props: Props) {
   });
   useEffect(() => {
     // As tall as what is left of the screen below where the pane starts: what lies above it comes and goes.
+    const el = host.current!;
     const fit = () => {
-      const el = host.current!;
       const below = innerHeight - (el.getBoundingClientRect().top + scrollY) - PANE_MARGIN_PX;
       const room = below >= PANE_MIN_PX ? below : Math.max(PANE_MIN_PX, innerHeight * PANE_SHARE);
       el.style.setProperty("--room", `${Math.round(room)}px`);

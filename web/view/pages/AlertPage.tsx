@@ -8,6 +8,7 @@ import { Glossary, WordsLink } from "../ui/Glossary";
 import { withPlain } from "../ui/Name";
 import { Shell } from "../ui/Shell";
 import { capital, Failure, Loading } from "../ui/States";
+import { AlertPicture } from "./AlertPicture";
 import { MoverList, namesOf, Sentences, Worded } from "./Findings";
 
 const VS_WORD: Record<string, string> = {
@@ -66,6 +67,7 @@ function Answer({ answer, busy }: { answer: AlertAnswer; busy: boolean }) {
         <b>{{ high: "High confidence", low: "Low confidence", none: "No conclusion" }[answer.confidence]}</b>
         {answer.confidence_why ? ` · ${answer.confidence_why}` : ""} <WordsLink />
       </p>
+      <AlertPicture answer={answer} />
       {rest.length > 0 ? <Sentences sentences={rest} nameOf={namesOf(answer.movers)} /> : null}
       {answer.movers.length > 0 ? (
         <section aria-label="What moved">
