@@ -1,12 +1,14 @@
 /** The URL holds the state: what is written there is read back. */
 import { describe, expect, test } from "vitest";
+import type { TraceAnswer } from "../view/api/contract";
 import { swapped } from "../view/pages/DiffPage";
 import { diffPath, labelsOf, sidesOf } from "../view/pages/selection";
 import { nameSides } from "../view/pages/sides";
-import { ticksBySpan } from "../view/pages/ticks";
+import { mostOf, ticksBySpan } from "../view/pages/ticks";
 import { href, showing, upgrade } from "../view/state/location";
 import { aroundDeploy, baselineOf, earlier, parseDuration, parseTime, readRange } from "../view/state/time";
 import { traceIdIn } from "../view/ui/Shell";
+import { CPU } from "./random";
 
 const NOW = 1_800_000_000_000;
 
@@ -133,6 +135,25 @@ test("a trace id is found in an id, a traceparent and a link, and nowhere else",
   for (const text of [id, ` ${id.toUpperCase()} `, `00-${id}-00f067aa0ba902b7-01`, `https://x/trace/${id}?v=1`])
     expect(traceIdIn(text)).toBe(id);
   for (const text of ["", "4bf92f", `${id}0`]) expect(traceIdIn(text)).toBeNull();
+});
+
+test("a trace opens with the service that has most of it", () => {
+  const service = (name: string, cpu: number, alloc: number, us: number) => ({
+    service: name,
+    types: [
+      { type: { ...CPU, name: "alloc_space" }, total: alloc, samples: alloc },
+      { type: CPU, total: cpu, samples: cpu },
+    ] as unknown as TraceAnswer["services"][number]["types"],
+    spans: [{ span_id: "a", route: "", start_ms: 0, duration_us: us, status: "ok" }],
+    samples: [],
+    samples_left_out: 0,
+  });
+  const idle = service("idle", 0, 900, 9000);
+  const busy = service("busy", 2, 0, 1);
+  const slow = service("slow", 0, 900, 99_000);
+  expect(mostOf([idle, busy, slow])?.service).toBe("busy");
+  expect(mostOf([idle, slow])?.service).toBe("slow");
+  expect(mostOf([])).toBeUndefined();
 });
 
 describe("samples of a trace", () => {

@@ -11,7 +11,7 @@ import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
 import { Shell } from "../ui/Shell";
 import { Empty, Failure, Loading } from "../ui/States";
-import { ticksBySpan } from "./ticks";
+import { mostOf, ticksBySpan } from "./ticks";
 
 const HZ = 99;
 
@@ -37,8 +37,7 @@ export function TracePage({ id }: { id: string }) {
 
 function Trace({ trace }: { trace: TraceAnswer }) {
   const params = here.value.params;
-  const withData = trace.services.filter((s) => s.types.some((t) => t.total > 0));
-  const service = trace.services.find((s) => s.service === params.get("svc")) ?? withData[0] ?? trace.services[0];
+  const service = trace.services.find((s) => s.service === params.get("svc")) ?? mostOf(trace.services);
   const types = service?.types ?? [];
   const chosen =
     types.find((t) => t.type.name === params.get("type")) ??

@@ -1,9 +1,23 @@
-/** Which CPU samples of a trace lie in which of its spans. */
+/** Which CPU samples of a trace lie in which of its spans, and which service has most of it. */
 import type { TraceAnswer } from "../api/contract";
 
 type Service = TraceAnswer["services"][number];
 type Span = Service["spans"][number];
 type Sample = Service["samples"][number];
+
+/** The service to open: the one with most CPU samples, then most samples, then most time. */
+export function mostOf(services: readonly Service[]): Service | undefined {
+  const rank = (s: Service) => [
+    s.types.find((t) => t.type.name === "cpu")?.samples ?? 0,
+    s.types.reduce((sum, t) => sum + t.samples, 0),
+    s.spans.reduce((sum, span) => sum + span.duration_us, 0),
+  ];
+  return [...services].sort((x, y) => {
+    const [a, b] = [rank(x), rank(y)];
+    const k = a.findIndex((v, i) => v !== b[i]);
+    return k < 0 ? 0 : b[k]! - a[k]!;
+  })[0];
+}
 
 /**
  * CPU samples by the entry span they belong to. Most carry the id of a span inside it, which has no summary: those go to
