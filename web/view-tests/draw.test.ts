@@ -126,5 +126,17 @@ describe("comparison widths", () => {
   test("B keeps what is gone as a ghost of its A width", () => expect(width("b")).toEqual([200, 300, 300, 50]));
   test("A is A", () => expect(width("a")).toEqual([100, 300, 300, 0]));
   test("union is the larger side", () => expect(width("union")).toEqual([200, 300, 300, 50]));
+  test("change only drops what is within noise", () => {
+    // Changes by a tenth: the test profiles call less than a fifth noise.
+    const noisy = profileOf(
+      [
+        { path: ["steady"], a: 1000, b: 1100 },
+        { path: ["doubled"], a: 100, b: 250 },
+      ],
+      true,
+    );
+    const weights = [...selfWeights(noisy.tree, { ...scale, a: 1, b: 1 }, "delta")];
+    expect(weights.filter((w) => w > 0)).toEqual([150]);
+  });
   test("change only drops what did not change", () => expect(width("delta")).toEqual([100, 300, 300, 50]));
 });

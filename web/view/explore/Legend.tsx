@@ -11,7 +11,7 @@ const WIDTH_WORDS = {
   b: "Width is B; hatched frames are gone and keep their A width.",
   a: "Width is A.",
   union: "Width is the larger of A and B at each frame.",
-  delta: "Width is the change in self cost; unchanged frames vanish.",
+  delta: "Width is the change in self cost; what did not change, or is within noise, vanishes.",
 };
 
 export function Legend({ model }: { model: Model }) {

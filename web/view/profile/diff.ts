@@ -52,7 +52,7 @@ export type WidthMode = "b" | "a" | "union" | "delta";
 
 /**
  * Self weights that make the widths of a mode: the layout is their subtree sums. In mode `b`, paths that are gone keep
- * their A width as ghosts in place, so nothing that vanished is invisible.
+ * their A width as ghosts in place, so nothing that vanished is invisible. In mode `delta` what is within noise has no width: nothing shows that it changed.
  */
 export function selfWeights(tree: Tree, scale: Scale, mode: WidthMode): Float64Array {
   if (tree.selfA === tree.selfB) return tree.selfB;
@@ -62,7 +62,7 @@ export function selfWeights(tree: Tree, scale: Scale, mode: WidthMode): Float64A
     const b = tree.selfB[i]! * scale.b;
     if (mode === "a") out[i] = a;
     else if (mode === "union") out[i] = Math.max(a, b);
-    else if (mode === "delta") out[i] = Math.abs(b - a);
+    else if (mode === "delta") out[i] = tree.q && tree.q[i]! > Q_SIGNIFICANT ? 0 : Math.abs(b - a);
     else out[i] = tree.totalB[i]! > 0 ? b : a;
   }
   return out;
