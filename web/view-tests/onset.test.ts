@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { seeded } from "../mock/shop";
 import type { TephraEvent } from "../view/api/contract";
-import { aroundOnset, deployBefore, onsetIn } from "../view/pages/onset";
+import { aroundOnset, canTell, deployBefore, onsetIn } from "../view/pages/onset";
 
 const RANGE = { from: 0, until: 3600e3 };
 const spark = (of: (i: number) => number | null) => Array.from({ length: 60 }, (_, i) => of(i));
@@ -66,6 +66,11 @@ test("noise, drifts, waves, single peaks and silence are no steps", () => {
       RANGE,
     ),
   ).toBeNull();
+});
+
+test("a service of a few points is not called steady", () => {
+  expect(canTell(spark((i) => (i < 4 ? 1 : null)))).toBe(false);
+  expect(canTell(spark(() => 1))).toBe(true);
 });
 
 test("the deploy that explains a change is the service's own last one shortly before it", () => {

@@ -14,7 +14,7 @@ import { capital, Failure, Loading, Progress } from "../ui/States";
 import { Bar } from "../ui/VirtualRows";
 import { FirstRun } from "./FirstRun";
 import { type Moved, movedAgainst } from "./moved";
-import { aroundOnset, deployBefore, type Onset, onsetIn } from "./onset";
+import { aroundOnset, canTell, deployBefore, type Onset, onsetIn } from "./onset";
 import { now, refresh } from "./selection";
 
 interface Answer {
@@ -231,7 +231,7 @@ function ServiceTable({ services, events, baselines, length, range }: TableProps
                 ) : moved ? (
                   <MovedCell moved={moved} word={`vs ${BASELINE_WORD[k]!}`} diff={diff} />
                 ) : (
-                  <span class="quiet">steady, no earlier data</span>
+                  <span class="quiet">{canTell(s.spark) ? "no clear step" : "too little data to tell"}</span>
                 )}
               </td>
               <td class="num hide-narrow">{fmt.count(s.instances)}</td>

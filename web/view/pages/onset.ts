@@ -14,6 +14,12 @@ export interface Onset {
 
 /** Points on each side of a change, at least. */
 const SIDE_MIN = 4;
+
+/** Are there enough points to say that nothing changed? */
+export function canTell(spark: readonly (number | null)[]): boolean {
+  return spark.filter((v) => v !== null).length >= 2 * SIDE_MIN;
+}
+
 /** After looking at every split of a range. */
 const P_SIGNIFICANT = 0.001;
 /** Neighbouring points are alike, so they count for less than as many independent ones. */
