@@ -9,21 +9,26 @@ const SCREENS = [
 
 /** Waits until the selected box is `name`'s and can be seen: in the pane, on the screen, above a sheet of details, and wide enough. */
 async function seen(page, name) {
-  const look = (name) => {
-    const list = document.querySelector("[data-testid=flame-mirror]");
-    const box = list?.querySelector(`li[data-node="${list.dataset.selected}"]`);
-    if (!box) return "no selected box is drawn";
-    if (box.dataset.name !== name) return `selected is ${box.dataset.name}`;
-    const pane = document.querySelector("[data-testid=flame] .flame-host").getBoundingClientRect();
-    const sheet = document.querySelector(".details:not(.is-empty)");
-    const covered = sheet && getComputedStyle(sheet).position === "fixed" ? sheet.getBoundingClientRect().top : innerHeight;
-    const { x, y, w } = Object.fromEntries(["x", "y", "w"].map((at) => [at, Number(box.dataset[at])]));
-    const [top, bottom] = [pane.top + y, pane.top + y + 18];
-    if (top < Math.max(0, pane.top) || bottom > Math.min(covered, pane.bottom)) return `rows ${top} to ${bottom} of ${covered}`;
-    return w >= 40 && x + w > 20 && x < pane.width - 20 ? "" : `${w} px wide, from ${x}`;
+  // Runs in the page; says what is wrong, or only whether nothing is.
+  const look = ({ name, words }) => {
+    const wrong = fault();
+    return words ? wrong : wrong === "";
+    function fault() {
+      const list = document.querySelector("[data-testid=flame-mirror]");
+      const box = list?.querySelector(`li[data-node="${list.dataset.selected}"]`);
+      if (!box) return "no selected box is drawn";
+      if (box.dataset.name !== name) return `selected is ${box.dataset.name}`;
+      const pane = document.querySelector("[data-testid=flame] .flame-host").getBoundingClientRect();
+      const sheet = document.querySelector(".details:not(.is-empty)");
+      const covered = sheet && getComputedStyle(sheet).position === "fixed" ? sheet.getBoundingClientRect().top : innerHeight;
+      const { x, y, w } = Object.fromEntries(["x", "y", "w"].map((at) => [at, Number(box.dataset[at])]));
+      const [top, bottom] = [pane.top + y, pane.top + y + 18];
+      if (top < Math.max(0, pane.top) || bottom > Math.min(covered, pane.bottom)) return `rows ${top} to ${bottom} of ${covered}`;
+      return w >= 40 && x + w > 20 && x < pane.width - 20 ? "" : `${w} px wide, from ${x}`;
+    }
   };
-  const came = page.waitForFunction(`(${look})(${JSON.stringify(name)}) === ""`, undefined, { timeout: 10_000 });
-  await came.catch(async () => must(false, `${name} is not in sight: ${await page.evaluate(look, name)}`));
+  const came = page.waitForFunction(look, { name }, { timeout: 20_000 });
+  await came.catch(async () => must(false, `${name} is not in sight: ${await page.evaluate(look, { name, words: true })}`));
 }
 
 const parameter = (page, name) => page.evaluate((name) => new URLSearchParams(location.search).get(name), name);
