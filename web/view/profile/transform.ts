@@ -3,7 +3,7 @@ import { TreeBuilder } from "./build";
 import { UNCLASSIFIED } from "./families";
 import type { Frames } from "./frames";
 import { compileSearch, matchesFrame } from "./search";
-import type { Tree } from "./tree";
+import { finishTree, type Tree } from "./tree";
 
 export type TransformKind = "with" | "without" | "hide";
 export interface Transform {
@@ -36,7 +36,7 @@ export function applyTransforms(tree: Tree, frames: Frames, transforms: readonly
   let out = tree;
   for (const t of transforms) {
     if (isWithoutFrameworks(t)) {
-      out = hide(out, frames, towers(out, frames));
+      out = hide(out, towers(out, frames));
       continue;
     }
     const search = compileSearch(t.pattern);
@@ -44,7 +44,7 @@ export function applyTransforms(tree: Tree, frames: Frames, transforms: readonly
     const matches = new Uint8Array(frames.count);
     for (let f = 0; f < frames.count; f++) matches[f] = matchesFrame(search.test, frames, f) ? 1 : 0;
     const matching = () => out.frame.map((f) => matches[f]!);
-    out = t.kind === "hide" ? hide(out, frames, matching()) : keep(out, frames, matches, t.kind === "with");
+    out = t.kind === "hide" ? hide(out, matching()) : keep(out, frames, matches, t.kind === "with");
   }
   return out;
 }
@@ -62,18 +62,102 @@ function towers(tree: Tree, frames: Frames): ArrayLike<number> {
   return hidden;
 }
 
-/** Hidden nodes disappear, their cost goes to the caller. */
-function hide(tree: Tree, frames: Frames, isHidden: ArrayLike<number>): Tree {
-  const builder = new TreeBuilder(tree.frame[0]!, frames.count, tree.q !== null);
-  const at = new Int32Array(tree.count);
-  for (let i = 0; i < tree.count; i++) {
-    const hidden = i > 0 && isHidden[i] === 1;
-    const up = i === 0 ? 0 : at[tree.parent[i]!]!;
-    at[i] = i === 0 || hidden ? up : builder.child(up, tree.frame[i]!);
-    builder.add(at[i]!, tree.selfA[i]!, tree.selfB[i]!);
-    if (tree.q && !hidden) builder.addQ(at[i]!, tree.q[i]!);
+/**
+ * Hidden nodes disappear, their cost goes to the caller, and calls of the same function that meet become one. Most subtrees hold no hidden
+ * node and meet no other: these are copied as they are, since this is done before a large profile is first drawn.
+ */
+function hide(tree: Tree, isHidden: ArrayLike<number>): Tree {
+  const n = tree.count;
+  const touched = new Uint8Array(n);
+  for (let i = n - 1; i > 0; i--) if (isHidden[i] || touched[i]) touched[tree.parent[i]!] = 1;
+  if (touched[0] !== 1) return tree;
+  const out = new Columns(n, tree);
+  // Nodes that become one, with the depth they get; the next in preorder is the last.
+  const open: [sources: number[], depth: number][] = [[[0], 0]];
+  for (let task = open.pop(); task; task = open.pop()) {
+    const [sources, depth] = task;
+    const only = sources.length === 1 ? sources[0]! : -1;
+    if (only >= 0 && !touched[only]) {
+      out.copy(only, depth);
+      continue;
+    }
+    const at = out.start(sources, depth);
+    const groups = new Map<number, number[]>();
+    const gather = (node: number) => {
+      for (let c = node + 1; c < tree.end[node]!; ) {
+        if (isHidden[c]) {
+          // Its children follow it in preorder, as if they were its caller's.
+          out.addSelf(at, c);
+          c++;
+          continue;
+        }
+        const group = groups.get(tree.frame[c]!);
+        if (group) group.push(c);
+        else groups.set(tree.frame[c]!, [c]);
+        c = tree.end[c]!;
+      }
+    };
+    for (const source of sources) gather(source);
+    for (const group of [...groups.values()].reverse()) open.push([group, depth + 1]);
   }
-  return builder.finish();
+  return out.finish();
+}
+
+/** A tree that is made of parts of another, in preorder. */
+class Columns {
+  private count = 0;
+  private readonly depth: Uint16Array;
+  private readonly frame: Uint32Array;
+  private readonly a: Float64Array;
+  private readonly b: Float64Array;
+  private readonly q: Uint16Array | null;
+
+  constructor(
+    most: number,
+    private readonly from: Tree,
+  ) {
+    this.depth = new Uint16Array(most);
+    this.frame = new Uint32Array(most);
+    this.a = new Float64Array(most);
+    this.b = from.selfA === from.selfB ? this.a : new Float64Array(most);
+    this.q = from.q ? new Uint16Array(most) : null;
+  }
+
+  /** A node that stands for all of `sources`. Its evidence is the strongest of theirs, paid for by their number (Bonferroni). */
+  start(sources: readonly number[], depth: number): number {
+    const at = this.count++;
+    const { from, q } = this;
+    this.depth[at] = depth;
+    this.frame[at] = from.frame[sources[0]!]!;
+    for (const source of sources) this.addSelf(at, source);
+    if (q) q[at] = Math.min(10_000, sources.length * sources.reduce((q, s) => Math.min(q, from.q![s]!), 10_000));
+    return at;
+  }
+
+  addSelf(at: number, source: number): void {
+    this.a[at]! += this.from.selfA[source]!;
+    if (this.b !== this.a) this.b[at]! += this.from.selfB[source]!;
+  }
+
+  /** A whole subtree, unchanged but for its depth. */
+  copy(source: number, depth: number): void {
+    const { from, count } = this;
+    const end = from.end[source]!;
+    const shift = depth - from.depth[source]!;
+    for (let i = source; i < end; i++) this.depth[count + i - source] = from.depth[i]! + shift;
+    this.frame.set(from.frame.subarray(source, end), count);
+    this.a.set(from.selfA.subarray(source, end), count);
+    if (this.b !== this.a) this.b.set(from.selfB.subarray(source, end), count);
+    this.q?.set(from.q!.subarray(source, end), count);
+    this.count += end - source;
+  }
+
+  finish(): Tree {
+    const n = this.count;
+    const a = this.a.subarray(0, n);
+    const b = this.b === this.a ? a : this.b.subarray(0, n);
+    return finishTree(this.depth.subarray(0, n), this.frame.subarray(0, n), a, b, this.q?.subarray(0, n) ?? null);
+  }
 }
 
 /** Keeps only the stacks that have (or have not) a matching frame. */
