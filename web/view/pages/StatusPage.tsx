@@ -176,7 +176,7 @@ function Tile({ label, value, note }: { label: string; value: string; note: stri
 function Seen({ at, silent }: { at: number; silent: boolean }) {
   return (
     <span class={silent ? "seen is-silent" : "seen"}>
-      {silent ? "silent since " : ""}
+      {silent ? "silent, last heard " : ""}
       {fmt.ago(at, Date.now())}
     </span>
   );
