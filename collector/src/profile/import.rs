@@ -1,7 +1,9 @@
 //! Builds a window from stacks of other formats, within the limits that a window from an agent has.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
 
+use indexmap::{IndexMap, IndexSet};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use tephra_proto::ids::BuildId;
 use tephra_proto::limits::{
@@ -118,17 +120,20 @@ impl ImportError {
     }
 }
 
+/// Distinct entries in the order they came.
+type Table<T> = IndexSet<T, FxBuildHasher>;
+
 /// A window that is being built. Frames are root first.
 pub(super) struct Importer {
     types: Vec<v1::ProfileType>,
-    strings: Strings,
-    modules: Vec<v1::Module>,
-    module_index: FxHashMap<BuildId, u32>,
-    frames: Vec<FrameKey>,
-    frame_index: FxHashMap<FrameKey, u32>,
-    nodes: Vec<(u32, u32)>,
-    node_index: FxHashMap<(u32, u32), u32>,
-    truncated: std::collections::BTreeSet<u32>,
+    strings: Table<String>,
+    /// How many of them were longer.
+    strings_cut: u64,
+    /// Names by build.
+    modules: IndexMap<BuildId, u32, FxBuildHasher>,
+    frames: Table<FrameKey>,
+    /// Parent and frame.
+    nodes: Table<(u32, u32)>,
     /// Position 0 is the empty set.
     label_sets: Vec<v1::LabelSet>,
     /// By type; by stack and label set: value and samples.
@@ -148,6 +153,9 @@ type Row = ((u32, u32), (u64, u64));
 
 const NO_NODE: u32 = u32::MAX;
 
+/// The parent of a cut stack's root, which is not a thread's root: they are different nodes.
+const CUT: u32 = NO_NODE - 1;
+
 /// Frames of a typical profile: tables that begin at its size need not grow again and again.
 const TYPICAL: usize = 400;
 
@@ -157,16 +165,15 @@ pub(super) const UNKNOWN: &str = "[unknown]";
 impl Importer {
     pub(super) fn new(types: Vec<v1::ProfileType>) -> Self {
         let rows = vec![FxHashMap::default(); types.len()];
+        let mut strings = Table::with_capacity_and_hasher(TYPICAL, FxBuildHasher);
+        strings.insert(String::new());
         Self {
             types,
-            strings: Strings::new(),
-            modules: Vec::new(),
-            module_index: FxHashMap::default(),
-            frames: Vec::with_capacity(TYPICAL),
-            frame_index: FxHashMap::with_capacity_and_hasher(TYPICAL, FxBuildHasher),
-            nodes: Vec::with_capacity(2 * TYPICAL),
-            node_index: FxHashMap::with_capacity_and_hasher(2 * TYPICAL, FxBuildHasher),
-            truncated: std::collections::BTreeSet::new(),
+            strings,
+            strings_cut: 0,
+            modules: IndexMap::default(),
+            frames: Table::with_capacity_and_hasher(TYPICAL, FxBuildHasher),
+            nodes: Table::with_capacity_and_hasher(2 * TYPICAL, FxBuildHasher),
             label_sets: vec![v1::LabelSet::default()],
             rows,
             samples_cut: 0,
@@ -185,30 +192,31 @@ impl Importer {
 
     fn named(&mut self, function: &str, file: &str, line: u32, inlined: bool) -> Result<u32, ImportError> {
         let demangled = demangle(function);
-        let function = self.strings.add(demangled.as_deref().unwrap_or(function))?;
-        let file = self.strings.add(file)?;
+        let function = self.string(demangled.as_deref().unwrap_or(function))?;
+        let file = self.string(file)?;
         self.frame(FrameKey::Symbolic { function, file, line, inlined })
     }
 
     pub(super) fn native(&mut self, build_id: BuildId, module: &str, address: u64) -> Result<u32, ImportError> {
-        let name = self.strings.add(module)?;
-        let next = self.modules.len() as u32;
-        let module = *self.module_index.entry(build_id).or_insert(next);
-        if module == next {
-            within("mapped files", self.modules.len(), WINDOW_MODULES_MAX)?;
-            self.modules.push(v1::Module { build_id: build_id.as_bytes().to_vec(), name });
-        }
-        self.frame(FrameKey::Native { module, address })
+        let name = self.string(module)?;
+        let entry = self.modules.entry(build_id);
+        let module = entry.index();
+        within("mapped files", module, WINDOW_MODULES_MAX)?;
+        entry.or_insert(name);
+        self.frame(FrameKey::Native { module: module as u32, address })
     }
 
     fn frame(&mut self, key: FrameKey) -> Result<u32, ImportError> {
-        let next = self.frames.len() as u32;
-        let frame = *self.frame_index.entry(key).or_insert(next);
-        if frame == next {
-            within("frames", self.frames.len(), WINDOW_FRAMES_MAX)?;
-            self.frames.push(key);
+        add("frames", &mut self.frames, key, WINDOW_FRAMES_MAX)
+    }
+
+    fn string(&mut self, whole: &str) -> Result<u32, ImportError> {
+        let text = &whole[..whole.floor_char_boundary(STRING_BYTES_MAX)];
+        if let Some(known) = self.strings.get_index_of(text) {
+            return Ok(known as u32);
         }
-        Ok(frame)
+        self.strings_cut += u64::from(text.len() < whole.len());
+        add("strings", &mut self.strings, text.to_owned(), WINDOW_STRINGS_MAX)
     }
 
     /// Adds a set of labels, and answers its number.
@@ -216,8 +224,8 @@ impl Importer {
         within("label sets", self.label_sets.len(), WINDOW_LABEL_SETS_MAX)?;
         let mut set = v1::LabelSet::default();
         for (name, value) in labels {
-            set.name.push(self.strings.add(name)?);
-            set.value.push(self.strings.add(value)?);
+            set.name.push(self.string(name)?);
+            set.value.push(self.string(value)?);
         }
         self.label_sets.push(set);
         Ok(self.label_sets.len() as u32 - 1)
@@ -226,7 +234,7 @@ impl Importer {
     /// Says what had to be cut so far.
     pub(super) fn tell_cuts(&self, remarks: &mut Remarks) {
         remarks.samples_cut += self.samples_cut;
-        remarks.names_made_fit += self.strings.cut;
+        remarks.names_made_fit += self.strings_cut;
     }
 
     /// The frame of samples whose stack nobody knows.
@@ -241,20 +249,9 @@ impl Importer {
         }
         let cut = stack.len().saturating_sub(STACK_DEPTH_MAX);
         self.samples_cut += u64::from(cut > 0);
-        let mut parent = NO_NODE;
+        let mut parent = if cut > 0 { CUT } else { NO_NODE };
         for &frame in &stack[cut..] {
-            // A cut stack's root is not a thread's root: they are different nodes.
-            let key = if parent == NO_NODE && cut > 0 { (NO_NODE - 1, frame) } else { (parent, frame) };
-            let next = self.nodes.len() as u32;
-            let node = *self.node_index.entry(key).or_insert(next);
-            if node == next {
-                within("stack nodes", self.nodes.len(), WINDOW_STACK_NODES_MAX)?;
-                self.nodes.push((parent, frame));
-                if key.0 == NO_NODE - 1 {
-                    self.truncated.insert(node);
-                }
-            }
-            parent = node;
+            parent = add("stack nodes", &mut self.nodes, (parent, frame), WINDOW_STACK_NODES_MAX)?;
         }
         for (rows, Amount { value, samples }) in self.rows.iter_mut().zip(amounts) {
             if *value == 0 {
@@ -293,11 +290,11 @@ impl Importer {
                 }
             }
         }
-        let back = |(i, &(parent, _)): (usize, &(u32, u32))| if parent == NO_NODE { 0 } else { i as u32 - parent };
+        let nodes = || self.nodes.iter().zip(0u32..);
         let stacks = v1::StackTree {
-            parent: self.nodes.iter().enumerate().map(back).collect(),
-            frame: self.nodes.iter().map(|&(_, frame)| frame).collect(),
-            truncated: self.truncated.into_iter().collect(),
+            parent: nodes().map(|((parent, _), i)| if *parent < CUT { i - parent } else { 0 }).collect(),
+            frame: nodes().map(|((_, frame), _)| *frame).collect(),
+            truncated: nodes().filter(|((parent, _), _)| *parent == CUT).map(|(_, i)| i).collect(),
             ..v1::StackTree::default()
         };
         let mut series = Vec::new();
@@ -314,9 +311,10 @@ impl Importer {
                 ..v1::Series::default()
             });
         }
+        let module = |(build_id, name): (BuildId, u32)| v1::Module { build_id: build_id.as_bytes().to_vec(), name };
         Ok(v1::WindowPayload {
-            strings: self.strings.texts,
-            modules: self.modules,
+            strings: self.strings.into_iter().collect(),
+            modules: self.modules.into_iter().map(module).collect(),
             frames: Some(frames),
             stacks: Some(stacks),
             series,
@@ -334,34 +332,16 @@ fn counts(rows: &[Row]) -> Vec<u32> {
     rows.iter().map(|(_, (_, samples))| u32::try_from(*samples).unwrap_or(u32::MAX)).collect()
 }
 
-fn within(what: &'static str, len: usize, limit: usize) -> Result<(), ImportError> {
+/// Says whether there is room for another of `what`, of which there are `len`.
+pub(super) fn within(what: &'static str, len: usize, limit: usize) -> Result<(), ImportError> {
     if len < limit { Ok(()) } else { Err(ImportError::TooMany { what, limit }) }
 }
 
-struct Strings {
-    texts: Vec<String>,
-    index: FxHashMap<String, u32>,
-    /// How many of them were longer.
-    cut: u64,
-}
-
-impl Strings {
-    fn new() -> Self {
-        let index = [(String::new(), 0)].into_iter().collect();
-        Self { texts: vec![String::new()], index, cut: 0 }
+/// The number of an entry, which is added where it is new.
+fn add<T: Hash + Eq>(what: &'static str, table: &mut Table<T>, entry: T, limit: usize) -> Result<u32, ImportError> {
+    let (number, is_new) = table.insert_full(entry);
+    if is_new {
+        within(what, number, limit)?;
     }
-
-    fn add(&mut self, text: &str) -> Result<u32, ImportError> {
-        let whole = text;
-        let text = &text[..text.floor_char_boundary(STRING_BYTES_MAX)];
-        if let Some(&known) = self.index.get(text) {
-            return Ok(known);
-        }
-        self.cut += u64::from(text.len() < whole.len());
-        within("strings", self.texts.len(), WINDOW_STRINGS_MAX)?;
-        let number = self.texts.len() as u32;
-        self.texts.push(text.to_owned());
-        self.index.insert(text.to_owned(), number);
-        Ok(number)
-    }
+    Ok(number as u32)
 }
