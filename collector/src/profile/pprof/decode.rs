@@ -1,21 +1,19 @@
-//! Reads a pprof profile that somebody uploaded. What its tables would cost in memory is counted before they are built.
+//! Makes a window of a pprof profile that somebody uploaded.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use tephra_proto::codec::read_capped;
-use tephra_proto::limits::{
-    PAYLOAD_BYTES_MAX, STACK_DEPTH_MAX, WINDOW_FRAMES_MAX, WINDOW_MODULES_MAX, WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX,
-    WINDOW_STRINGS_MAX,
-};
+use tephra_proto::limits::PAYLOAD_BYTES_MAX;
 use tephra_proto::v1;
 
+use super::Function;
 use super::columns::Columns;
 use super::labels::SampleLabels;
 use super::looks_like::looks_like;
 use super::mappings::Mappings;
 use super::read::{Lists, Profile, read};
-use super::{Function, utf8};
 use crate::profile::import::{ImportError, Importer};
 use crate::profile::meaning::Kinds;
 use crate::profile::remarks::Remarks;
@@ -54,9 +52,9 @@ pub fn decode_as(body: &[u8], kinds: &Kinds) -> Result<Imported, ImportError> {
         }
         _ => error,
     };
-    let repaired = repaired(&inflated, &mut remarks).map_err(other)?;
     let mut lists = Lists::default();
-    let profile = parse(&repaired, &mut lists).map_err(other)?;
+    let profile = parse(&inflated, &mut lists).map_err(other)?;
+    remarks.names_made_fit += profile.string_table.iter().filter(|text| matches!(text, Cow::Owned(_))).count() as u64;
     let columns = Columns::of(&profile, kinds, &mut remarks)?;
     let mut importer = Importer::new(columns.types());
     let stacks = Stacks::new(&profile, &mut importer)?;
@@ -84,12 +82,6 @@ pub fn decode_as(body: &[u8], kinds: &Kinds) -> Result<Imported, ImportError> {
         duration_nanos: u64::try_from(profile.duration_nanos).unwrap_or(0),
         remarks,
     })
-}
-
-/// A profile that fits into a window, with texts that are UTF-8.
-fn repaired<'a>(inflated: &'a [u8], remarks: &mut Remarks) -> Result<Cow<'a, [u8]>, ImportError> {
-    prescan(inflated)?;
-    utf8::repair(inflated, remarks)
 }
 
 fn parse<'a>(serialized: &'a [u8], lists: &'a mut Lists) -> Result<Profile<'a>, ImportError> {
@@ -121,126 +113,22 @@ fn inflate(body: &[u8]) -> Result<Vec<u8>, ImportError> {
     inflated.ok_or(ImportError::TooLarge { limit })
 }
 
-/// Counts entries of all tables, nested ones included.
-fn prescan(profile: &[u8]) -> Result<(), ImportError> {
-    // More than a window may hold of each: unused entries are dropped later.
-    const LINES_MAX: usize = 4 * WINDOW_FRAMES_MAX;
-    const LOCATION_REFERENCES_MAX: usize = 16 << 20;
-    const LABELS_MAX: usize = 4 << 20;
-    let mut counts = [0usize; 16];
-    let (mut lines, mut references, mut labels) = (0usize, 0usize, 0usize);
-    for field in Fields(profile) {
-        let (number, content) = field?;
-        if let Some(count) = counts.get_mut(number as usize) {
-            *count += 1;
-        }
-        match number {
-            2 => {
-                references += content.len();
-                for field in Fields(content) {
-                    labels += usize::from(field?.0 == 3);
-                }
-            }
-            // Comments may be packed.
-            13 => counts[13] += content.len(),
-            4 => {
-                for field in Fields(content) {
-                    lines += usize::from(field?.0 == 4);
-                }
-            }
-            _ => {}
-        }
-    }
-    for (what, count, limit) in [
-        ("types", counts[1], WINDOW_SERIES_MAX),
-        ("samples", counts[2], 4 * WINDOW_SAMPLES_MAX),
-        ("mapped files", counts[3], WINDOW_MODULES_MAX),
-        ("locations", counts[4], WINDOW_FRAMES_MAX),
-        ("functions", counts[5], WINDOW_FRAMES_MAX),
-        ("strings", counts[6], 2 * WINDOW_STRINGS_MAX),
-        ("comments", counts[13], WINDOW_SAMPLES_MAX),
-        ("lines", lines, LINES_MAX),
-        ("references to locations", references, LOCATION_REFERENCES_MAX),
-        ("labels of samples", labels, LABELS_MAX),
-    ] {
-        if count > limit {
-            return Err(ImportError::TooMany { what, limit });
-        }
-    }
-    // A profile says once when it started. Of two that were written one after the other the second would get the first one's names.
-    if counts[9] > 1 {
-        return Err(ImportError::Several { what: "the time".to_owned() });
-    }
-    Ok(())
-}
-
-/// The fields of one serialized message; numbers come with no content.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u64, &'a [u8]), ImportError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let field = self.read();
-        if field.is_none() {
-            self.0 = &[];
-        }
-        Some(field.ok_or_else(|| ImportError::Malformed("a field does not end where it should".to_owned())))
-    }
-}
-
-impl<'a> Fields<'a> {
-    fn read(&mut self) -> Option<(u64, &'a [u8])> {
-        let key = self.varint()?;
-        let content = match key & 7 {
-            0 => self.varint().map(|_| &[][..])?,
-            1 => self.take(8)?,
-            2 => {
-                let len = usize::try_from(self.varint()?).ok()?;
-                self.take(len)?
-            }
-            5 => self.take(4)?,
-            _ => return None,
-        };
-        Some((key >> 3, content))
-    }
-
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..70).step_by(7) {
-            let (&byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-}
-
-pub(super) fn text<'a>(profile: &Profile<'a>, index: i64) -> Result<&'a str, ImportError> {
+pub(super) fn text<'a>(profile: &'a Profile<'_>, index: i64) -> Result<&'a str, ImportError> {
     let found = usize::try_from(index).ok().and_then(|i| profile.string_table.get(i));
-    found.copied().ok_or(ImportError::Dangling { what: "string", id: index as u64 })
+    found.map(|text| &**text).ok_or(ImportError::Dangling { what: "string", id: index as u64 })
 }
 
 /// Some tools say only what the linker calls it.
-fn name<'a>(profile: &Profile<'a>, function: &Function) -> Result<&'a str, ImportError> {
+fn name<'a>(profile: &'a Profile<'_>, function: &Function) -> Result<&'a str, ImportError> {
     let name = text(profile, function.name)?;
     if name.is_empty() { text(profile, function.system_name) } else { Ok(name) }
 }
 
 /// For each location its frames, root first.
-struct Stacks(FxHashMap<u64, Vec<u32>>);
+struct Stacks {
+    frames: Vec<u32>,
+    of: FxHashMap<u64, Range<usize>>,
+}
 
 impl Stacks {
     fn new(profile: &Profile, importer: &mut Importer) -> Result<Self, ImportError> {
@@ -249,9 +137,10 @@ impl Stacks {
         if functions.len() < profile.function.len() {
             return Err(ImportError::Several { what: "the id of a function".to_owned() });
         }
-        let mut stacks = FxHashMap::default();
+        let mut frames = Vec::with_capacity(profile.location.len());
+        let mut of = FxHashMap::with_capacity_and_hasher(profile.location.len(), FxBuildHasher);
         for location in &profile.location {
-            let mut frames = Vec::with_capacity(location.line.len().min(STACK_DEPTH_MAX));
+            let first = frames.len();
             for line in location.line.iter().rev() {
                 let function = functions.get(&line.function_id);
                 let dangling = ImportError::Dangling { what: "function", id: line.function_id };
@@ -259,24 +148,25 @@ impl Stacks {
                 let (name, file) = (name(profile, function)?, text(profile, function.filename)?);
                 let line = u32::try_from(line.line).unwrap_or(0);
                 // The outermost was copied nowhere, the others each into the one before it.
-                let frame = if frames.is_empty() {
+                let frame = if frames.len() == first {
                     importer.symbolic(name, file, line)?
                 } else {
                     importer.inlined(name, file, line)?
                 };
                 frames.push(frame);
             }
-            if frames.is_empty() {
+            if frames.len() == first {
                 frames.push(mappings.frame(location, importer)?);
             }
-            if stacks.insert(location.id, frames).is_some() {
+            if of.insert(location.id, first..frames.len()).is_some() {
                 return Err(ImportError::Several { what: format!("location {}", location.id) });
             }
         }
-        Ok(Self(stacks))
+        Ok(Self { frames, of })
     }
 
     fn of(&self, id: u64) -> Result<&[u32], ImportError> {
-        self.0.get(&id).map(Vec::as_slice).ok_or(ImportError::Dangling { what: "location", id })
+        let frames = self.of.get(&id).and_then(|range| self.frames.get(range.clone()));
+        frames.ok_or(ImportError::Dangling { what: "location", id })
     }
 }

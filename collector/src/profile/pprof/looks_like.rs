@@ -3,7 +3,7 @@
 //! Formats are looked for from the most to the least certain: by their first bytes, by the first lines of a text, by the fields of a
 //! protobuf message.
 
-use super::decode::Fields;
+use super::wire::{Value, Wire};
 
 /// How much of a text is looked at.
 const HEAD_BYTES: usize = 16 << 10;
@@ -169,10 +169,11 @@ fn is_number(text: &str) -> bool {
 /// nothing but numbers, and its field 2 no fields beyond 3.
 fn protobuf(body: &[u8]) -> Option<Known> {
     let mut is_other = false;
-    for field in Fields(body) {
-        let (number, content) = field.ok()?;
-        is_other |= Fields(content).map_while(Result::ok).take(64).any(|(inner, content)| match number {
-            1 => !content.is_empty(),
+    for field in Wire(body) {
+        let (number, message) = field.ok()?;
+        let message = message.bytes().unwrap_or_default();
+        is_other |= Wire(message).map_while(Result::ok).take(64).any(|(inner, value)| match number {
+            1 => !matches!(value, Value::Number(_) | Value::Bytes([])),
             _ => inner > 3,
         });
         if !matches!(number, 1 | 2) {

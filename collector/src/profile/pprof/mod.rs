@@ -14,7 +14,7 @@ mod storable;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod utf8;
+mod wire;
 
 pub use decode::{Imported, decode, decode_as};
 pub use encode::{encode, encode_labelled};

@@ -1,9 +1,24 @@
 //! A serialized profile as tables in few pieces of memory: texts stay where they arrived, and the small lists that samples and locations
 //! have lie one after the other. As messages of their own each list and each text would be a piece of memory, which costs more than all else
-//! that is done with a profile.
+//! that is done with a profile. No table outgrows its limit.
 
+use std::borrow::Cow;
+
+use tephra_proto::limits::{
+    PAYLOAD_BYTES_MAX, WINDOW_FRAMES_MAX, WINDOW_MODULES_MAX, WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX, WINDOW_STRINGS_MAX,
+};
+
+use super::wire::{Value, Wire};
 use super::{Function, Label, Line, Mapping, ValueType};
-use crate::profile::import::ImportError;
+use crate::profile::import::{ImportError, within};
+
+// More than a window may hold of each: unused entries are dropped later.
+const SAMPLES_MAX: usize = 4 * WINDOW_SAMPLES_MAX;
+const STRINGS_MAX: usize = 2 * WINDOW_STRINGS_MAX;
+const LINES_MAX: usize = 4 * WINDOW_FRAMES_MAX;
+const LABELS_MAX: usize = 4 << 20;
+/// Bytes of all samples, of which a reference takes one at least.
+const REFERENCES_MAX: usize = 16 << 20;
 
 /// See [`super::Profile`].
 #[derive(Debug, Default)]
@@ -13,7 +28,8 @@ pub(super) struct Profile<'a> {
     pub(super) mapping: Vec<Mapping>,
     pub(super) location: Vec<Location<'a>>,
     pub(super) function: Vec<Function>,
-    pub(super) string_table: Vec<&'a str>,
+    /// Bytes that are no UTF-8, as names of C functions and of files may have, are U+FFFD.
+    pub(super) string_table: Vec<Cow<'a, str>>,
     pub(super) time_nanos: i64,
     pub(super) duration_nanos: i64,
     pub(super) period_type: Option<ValueType>,
@@ -54,26 +70,53 @@ struct Ends {
     labels: usize,
 }
 
-/// Reads a profile whose counts were checked. `lists` is empty, and holds what samples and locations refer to.
+/// Reads a profile. `lists` is empty, and will hold what samples and locations refer to.
 ///
 /// # Errors
-/// When it is not serialized as it should.
+/// When it is not serialized as it should, holds too much of something, or is two, one after the other.
 pub(super) fn read<'a>(serialized: &'a [u8], lists: &'a mut Lists) -> Result<Profile<'a>, ImportError> {
     let mut profile = Profile::default();
     let (mut samples, mut locations): (Vec<Ends>, Vec<(Location<'_>, usize)>) = (Vec::new(), Vec::new());
+    let (mut references, mut bytes, mut has_time) = (0, serialized.len(), false);
     for field in Wire(serialized) {
         match field? {
-            (1, value) => profile.sample_type.push(value_type(value)?),
+            (1, value) => {
+                within("types", profile.sample_type.len(), WINDOW_SERIES_MAX)?;
+                profile.sample_type.push(value_type(value)?);
+            }
             (2, value) => {
+                within("samples", samples.len(), SAMPLES_MAX)?;
+                references += value.bytes()?.len();
+                within("references to locations", references, REFERENCES_MAX)?;
                 lists.sample(value)?;
                 let Lists { locations, values, labels, .. } = &*lists;
                 samples.push(Ends { locations: locations.len(), values: values.len(), labels: labels.len() });
             }
-            (3, value) => profile.mapping.push(mapping(value)?),
-            (4, value) => locations.push((lists.location(value)?, lists.lines.len())),
-            (5, value) => profile.function.push(function(value)?),
-            (6, value) => profile.string_table.push(std::str::from_utf8(value.bytes()?).map_err(|_| malformed())?),
-            (9, value) => profile.time_nanos = value.signed()?,
+            (3, value) => {
+                within("mapped files", profile.mapping.len(), WINDOW_MODULES_MAX)?;
+                profile.mapping.push(mapping(value)?);
+            }
+            (4, value) => {
+                within("locations", locations.len(), WINDOW_FRAMES_MAX)?;
+                locations.push((lists.location(value)?, lists.lines.len()));
+            }
+            (5, value) => {
+                within("functions", profile.function.len(), WINDOW_FRAMES_MAX)?;
+                profile.function.push(function(value)?);
+            }
+            (6, value) => {
+                within("strings", profile.string_table.len(), STRINGS_MAX)?;
+                let given = value.bytes()?;
+                let text = text(given);
+                bytes += text.len().saturating_sub(given.len());
+                if bytes > PAYLOAD_BYTES_MAX {
+                    return Err(ImportError::TooLarge { limit: PAYLOAD_BYTES_MAX });
+                }
+                profile.string_table.push(text);
+            }
+            // A profile says once when it started. Of two that were written one after the other the second would get the first one's names.
+            (9, _) if has_time => return Err(ImportError::Several { what: "the time".to_owned() }),
+            (9, value) => (profile.time_nanos, has_time) = (value.signed()?, true),
             (10, value) => profile.duration_nanos = value.signed()?,
             (11, value) => profile.period_type = Some(value_type(value)?),
             (12, value) => profile.period = value.signed()?,
@@ -115,6 +158,7 @@ impl Lists {
                             _ => {}
                         }
                     }
+                    within("labels of samples", self.labels.len(), LABELS_MAX)?;
                     self.labels.push(label);
                 }
                 _ => {}
@@ -139,6 +183,7 @@ impl Lists {
                             _ => {}
                         }
                     }
+                    within("lines", self.lines.len(), LINES_MAX)?;
                     self.lines.push(line);
                 }
                 _ => {}
@@ -146,6 +191,11 @@ impl Lists {
         }
         Ok(location)
     }
+}
+
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    // Much faster where all of it is, as nearly always.
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 fn value_type(message: Value<'_>) -> Result<ValueType, ImportError> {
@@ -179,105 +229,6 @@ fn mapping(message: Value<'_>) -> Result<Mapping, ImportError> {
     prost::Message::decode(message.bytes()?).map_err(|e| ImportError::Malformed(e.to_string()))
 }
 
-/// The content of a field.
-#[derive(Debug, Clone, Copy)]
-enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-    /// Four or eight bytes: no field of ours has them.
-    Fixed,
-}
-
-impl<'a> Value<'a> {
-    fn bytes(self) -> Result<&'a [u8], ImportError> {
-        if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(malformed()) }
-    }
-
-    fn number(self) -> Result<u64, ImportError> {
-        if let Self::Number(number) = self { Ok(number) } else { Err(malformed()) }
-    }
-
-    fn signed(self) -> Result<i64, ImportError> {
-        Ok(self.number()? as i64)
-    }
-
-    /// One number of a list, or a packed list of them.
-    fn numbers(self, mut each: impl FnMut(u64)) -> Result<(), ImportError> {
-        match self {
-            Self::Number(number) => each(number),
-            Self::Bytes(mut packed) => {
-                while !packed.is_empty() {
-                    each(varint(&mut packed).ok_or_else(malformed)?);
-                }
-            }
-            Self::Fixed => return Err(malformed()),
-        }
-        Ok(())
-    }
-}
-
-/// The fields of one serialized message, by number.
-struct Wire<'a>(&'a [u8]);
-
-impl<'a> Iterator for Wire<'a> {
-    type Item = Result<(u64, Value<'a>), ImportError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let field = self.field();
-        if field.is_none() {
-            self.0 = &[];
-        }
-        Some(field.ok_or_else(malformed))
-    }
-}
-
-impl<'a> Wire<'a> {
-    fn field(&mut self) -> Option<(u64, Value<'a>)> {
-        let key = varint(&mut self.0)?;
-        let value = match key & 7 {
-            0 => Value::Number(varint(&mut self.0)?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
-            2 => {
-                let len = usize::try_from(varint(&mut self.0)?).ok()?;
-                Value::Bytes(self.take(len)?)
-            }
-            5 => self.take(4).map(|_| Value::Fixed)?,
-            _ => return None,
-        };
-        Some((key >> 3, value))
-    }
-
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(taken)
-    }
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        // Of the tenth byte one bit has room.
-        if shift == 63 && byte > 1 {
-            return None;
-        }
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn malformed() -> ImportError {
-    ImportError::Malformed("a field is not what it should be, or does not end where it should".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -304,7 +255,7 @@ mod tests {
             mapping: profile.mapping.clone(),
             location: profile.location.iter().map(location).collect(),
             function: profile.function.clone(),
-            string_table: profile.string_table.iter().map(|text| (*text).to_owned()).collect(),
+            string_table: profile.string_table.iter().map(|text| text.clone().into_owned()).collect(),
             time_nanos: profile.time_nanos,
             duration_nanos: profile.duration_nanos,
             period_type: profile.period_type,

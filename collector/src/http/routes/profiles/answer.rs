@@ -1,7 +1,5 @@
 //! What an import says it did.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 use tephra_proto::v1;
 
@@ -19,7 +17,9 @@ pub(super) struct Stored {
 impl Stored {
     /// Of a window that is stored as it is.
     pub(super) fn of(payload: &v1::WindowPayload) -> Self {
-        let stacks: BTreeSet<u32> = payload.series.iter().flat_map(|series| &series.stack).copied().collect();
+        let mut stacks: Vec<u32> = payload.series.iter().flat_map(|series| &series.stack).copied().collect();
+        stacks.sort_unstable();
+        stacks.dedup();
         let sums = |series: &v1::Series| {
             let profile_type = series.r#type.clone().unwrap_or_default();
             let value = series

@@ -1,0 +1,102 @@
+//! The fields of a serialized message, read where they lie.
+
+use crate::profile::import::ImportError;
+
+/// The content of a field.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// Four or eight bytes: no field of ours has them.
+    Fixed,
+}
+
+impl<'a> Value<'a> {
+    pub(super) fn bytes(self) -> Result<&'a [u8], ImportError> {
+        if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(malformed()) }
+    }
+
+    pub(super) fn number(self) -> Result<u64, ImportError> {
+        if let Self::Number(number) = self { Ok(number) } else { Err(malformed()) }
+    }
+
+    pub(super) fn signed(self) -> Result<i64, ImportError> {
+        Ok(self.number()? as i64)
+    }
+
+    /// One number of a list, or a packed list of them.
+    pub(super) fn numbers(self, mut each: impl FnMut(u64)) -> Result<(), ImportError> {
+        match self {
+            Self::Number(number) => each(number),
+            Self::Bytes(mut packed) => {
+                while !packed.is_empty() {
+                    each(varint(&mut packed).ok_or_else(malformed)?);
+                }
+            }
+            Self::Fixed => return Err(malformed()),
+        }
+        Ok(())
+    }
+}
+
+/// The fields of one serialized message, by number.
+pub(super) struct Wire<'a>(pub(super) &'a [u8]);
+
+impl<'a> Iterator for Wire<'a> {
+    type Item = Result<(u64, Value<'a>), ImportError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_none() {
+            self.0 = &[];
+        }
+        Some(field.ok_or_else(malformed))
+    }
+}
+
+impl<'a> Wire<'a> {
+    fn field(&mut self) -> Option<(u64, Value<'a>)> {
+        let key = varint(&mut self.0)?;
+        let value = match key & 7 {
+            0 => Value::Number(varint(&mut self.0)?),
+            1 => self.take(8).map(|_| Value::Fixed)?,
+            2 => {
+                let len = usize::try_from(varint(&mut self.0)?).ok()?;
+                Value::Bytes(self.take(len)?)
+            }
+            5 => self.take(4).map(|_| Value::Fixed)?,
+            _ => return None,
+        };
+        Some((key >> 3, value))
+    }
+
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        // Of the tenth byte one bit has room.
+        if shift == 63 && byte > 1 {
+            return None;
+        }
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn malformed() -> ImportError {
+    ImportError::Malformed("a field is not what it should be, or does not end where it should".to_owned())
+}
