@@ -33,11 +33,6 @@ impl std::fmt::Debug for Queue {
     }
 }
 
-/// The work was not done: it panicked, or the process is ending.
-#[derive(Debug, thiserror::Error)]
-#[error("a window could not be decoded")]
-pub(super) struct NotDone;
-
 impl Decoders {
     pub(super) fn new() -> Self {
         Self::of(std::thread::available_parallelism().map_or(2, usize::from).max(2))
@@ -47,9 +42,9 @@ impl Decoders {
         Self { threads, queue: Arc::default() }
     }
 
-    /// Does some work when its turn comes; not at all when nobody waits for it any more. It may block. Must be called inside a Tokio
-    /// runtime.
-    pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NotDone> {
+    /// Does some work when its turn comes, and answers it; not at all when nobody waits for it any more. There is no answer when it
+    /// panicked, or the process is ending. It may block. Must be called inside a Tokio runtime.
+    pub(super) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
         let (answer, answered) = oneshot::channel();
         let job = move || {
             if !answer.is_closed() {
@@ -67,7 +62,7 @@ impl Decoders {
             let queue = self.queue.clone();
             tokio::task::spawn_blocking(move || work_off(&queue));
         }
-        answered.await.map_err(|_| NotDone)
+        answered
     }
 }
 

@@ -218,11 +218,10 @@ impl Ingest {
         let import = move || {
             let (windows, told) = read()?;
             let import = |(header, payload)| shared.import(header, payload).map(|done| (done.window, done.reserved));
-            Ok::<_, E>((windows.into_iter().map(import).collect::<Result<(Vec<_>, Vec<_>), _>>()?, told))
+            let (windows, reserved) = windows.into_iter().map(import).collect::<Result<(Vec<_>, Vec<_>), _>>()?;
+            Ok::<_, E>((windows, reserved, told))
         };
-        let decoded = self.shared.decoders.run(import).await;
-        let ((windows, reserved), told) = decoded.map_err(|e| PushError::Unavailable(e.to_string()))??;
-        self.store(windows, reserved).await?;
+        let (_, told) = self.store(import).await?;
         Ok(told)
     }
 
@@ -273,7 +272,7 @@ impl Ingest {
         lateness: Lateness,
         place: Option<BodyPlace>,
     ) -> Result<Taken, PushError> {
-        let (refused, overloaded) = (|rejection| self.shared.refused(rejection), || self.shared.overloaded());
+        let refused = |rejection| self.shared.refused(rejection);
         let v1::PushRequest { header, payload, payload_bytes } = request;
         let header = header.ok_or_else(|| refused(Rejection::NoHeader))?;
         // The cheap refusals first: they cost no memory.
@@ -282,29 +281,44 @@ impl Ingest {
             return Err(refused(codec::CodecError::TooLarge { limit: PAYLOAD_BYTES_MAX }.into()));
         }
         let inflated = payload.len() + payload_bytes as usize;
-        let reserved = self.shared.budget.reserve(checked.service.as_str(), inflated).ok_or_else(overloaded)?;
+        let reserved = self.shared.budget.reserve(checked.service.as_str(), inflated);
+        let reserved = reserved.ok_or_else(|| self.shared.overloaded())?;
         if let Some(place) = place {
             place.give_back();
         }
         self.shared.remember().await?;
         let shared = self.shared.clone();
-        let decode = move || shared.decode(header, checked, payload, payload_bytes, reserved);
-        let decoded = self.shared.decoders.run(decode).await.map_err(|e| PushError::Unavailable(e.to_string()))?;
-        let Decoded { window, wanted, reserved } = match decoded {
-            Ok(Some(decoded)) => decoded,
-            Ok(None) => return Err(overloaded()),
-            Err(error) => return Err(error),
+        let decode = move || match shared.decode(header, checked, payload, payload_bytes, reserved)? {
+            Some(Decoded { window, wanted, reserved }) => Ok((vec![window], vec![reserved], wanted)),
+            None => Err(shared.overloaded()),
         };
-        let ack = self.store(vec![window], vec![reserved]).await?;
+        let (ack, wanted) = self.store(decode).await?;
         Ok(Taken { ack, wanted })
     }
 
-    /// Hands windows to the writer, and waits until they are stored.
-    async fn store(&self, windows: Vec<Accepted>, reserved: Vec<Reserved>) -> Result<Ack, PushError> {
-        let (answer, ack) = oneshot::channel();
+    /// Has windows read by those who decode, who hand them to the writer, and waits until they are stored. Answers what else was read.
+    async fn store<T, E>(
+        &self,
+        read: impl FnOnce() -> Result<(Vec<Accepted>, Vec<Reserved>, T), E> + Send + 'static,
+    ) -> Result<(Ack, T), E>
+    where
+        T: Send + 'static,
+        E: From<PushError> + Send + 'static,
+    {
         let stopping = || PushError::Unavailable("the collector is stopping".to_owned());
-        self.jobs.send(Job { since: Instant::now(), windows, reserved, answer }).await.map_err(|_| stopping())?;
-        ack.await.map_err(|_| stopping())?
+        let (answer, ack) = oneshot::channel();
+        let jobs = self.jobs.clone();
+        let hand_over = move || {
+            let (windows, reserved, told) = read()?;
+            let job = Job { since: Instant::now(), windows, reserved, answer };
+            jobs.blocking_send(job).map_err(|_| stopping())?;
+            Ok::<_, E>(told)
+        };
+        let read = self.shared.decoders.run(hand_over);
+        // What comes last is waited for first: so this is woken once.
+        let ack = ack.await;
+        let told = read.await.map_err(|_| PushError::Unavailable("a window could not be decoded".to_owned()))??;
+        Ok((ack.map_err(|_| stopping())??, told))
     }
 }
 
