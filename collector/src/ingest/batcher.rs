@@ -6,9 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::accept::Accepted;
@@ -30,6 +31,9 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// Windows waiting for the writer; the memory budget is the limit that counts.
 const QUEUE: usize = 1_024;
+
+/// How often it is looked for more windows until the batch's time is over: to be woken by each of them would cost more than to write it.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How often a batch is decided anew because another collector stored windows of the same agents. Each time somebody got
 /// something done, and an agent sends to one collector after the other, so more than one is rare.
@@ -96,11 +100,18 @@ impl Batcher {
             let full_at = first.since + self.store.options().batch_time;
             let mut bytes = first.bytes();
             let mut batch = vec![first];
-            while bytes < BATCH_BYTES
-                && let Ok(Some(job)) = timeout_at(full_at, jobs.recv()).await
-            {
-                bytes += job.bytes();
-                batch.push(job);
+            loop {
+                while bytes < BATCH_BYTES
+                    && let Ok(job) = jobs.try_recv()
+                {
+                    bytes += job.bytes();
+                    batch.push(job);
+                }
+                let now = Instant::now();
+                if bytes >= BATCH_BYTES || now >= full_at || jobs.is_closed() {
+                    break;
+                }
+                sleep_until(full_at.min(now + LOOK)).await;
             }
             self.commit(batch).await;
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How long a thread waits for more. An ack takes much longer.
-const LINGER: Duration = Duration::from_millis(4);
+const LINGER: Duration = Duration::from_millis(10);
 
 /// See the module. Cheap to clone; clones are the same threads.
 #[derive(Debug, Clone)]
