@@ -1,6 +1,6 @@
 //! Names: the services there are, their profile types, and a bounded index of their labels.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -169,10 +169,20 @@ pub(super) async fn remember(tx: &mut Tx, span: &ServiceSpan, is_service: bool) 
         remember_type(tx, span, kind).await?;
     }
     let of_windows = span.labels.iter().map(|label| (label, false));
-    let mut labels: Vec<_> = of_windows.chain(span.sample_labels.iter().map(|label| (label, true))).collect();
-    labels.sort();
-    for ((name, value), of_samples) in labels {
-        remember_label(tx, span, name, value, of_samples).await?;
+    let mut labels: BTreeMap<(&str, bool), Vec<&str>> = BTreeMap::new();
+    for ((name, value), of_samples) in of_windows.chain(span.sample_labels.iter().map(|label| (label, true))) {
+        labels.entry((name.as_str(), of_samples)).or_default().push(value.as_str());
+    }
+    for ((name, of_samples), mut values) in labels {
+        values.sort_unstable();
+        for some in values.chunks(VALUES_PER_STATEMENT) {
+            // Nearly always all of them are known.
+            if see_values(tx, span, name, some, of_samples).await? < some.len() as u64 {
+                for value in some {
+                    remember_label(tx, span, name, value, of_samples).await?;
+                }
+            }
+        }
     }
     Ok(())
 }
@@ -252,6 +262,36 @@ async fn write_type(
     Ok(written.rows_affected() > 0)
 }
 
+/// Values of one label that one statement is about: both databases take many more parameters.
+const VALUES_PER_STATEMENT: usize = 500;
+
+/// Keeps first and last sight of those values of a label that are known, and answers how many are.
+async fn see_values(
+    tx: &mut Tx,
+    span: &ServiceSpan,
+    name: &str,
+    values: &[&str],
+    of_samples: bool,
+) -> Result<u64, CatalogError> {
+    let places: Vec<String> = (6..6 + values.len()).map(|i| format!("${i}")).collect();
+    let sql = format!(
+        "UPDATE labels SET
+         first_seen_ms = CASE WHEN first_seen_ms > $3 THEN $3 ELSE first_seen_ms END,
+         last_seen_ms = CASE WHEN last_seen_ms < $4 THEN $4 ELSE last_seen_ms END,
+         of_samples = CASE WHEN of_samples < $5 THEN $5 ELSE of_samples END
+         WHERE service = $1 AND name = $2 AND value IN ({})",
+        places.join(", ")
+    );
+    let seen = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(&span.service)
+        .bind(name)
+        .bind(to_sql(span.min_ms))
+        .bind(to_sql(span.max_ms))
+        .bind(i64::from(of_samples));
+    let seen = values.iter().fold(seen, |query, value| query.bind(*value));
+    Ok(seen.execute(&mut **tx).await?.rows_affected())
+}
+
 async fn remember_label(
     tx: &mut Tx,
     span: &ServiceSpan,
@@ -259,22 +299,8 @@ async fn remember_label(
     value: &str,
     of_samples: bool,
 ) -> Result<(), CatalogError> {
-    let known = sqlx::query(
-        "UPDATE labels SET
-         first_seen_ms = CASE WHEN first_seen_ms > $4 THEN $4 ELSE first_seen_ms END,
-         last_seen_ms = CASE WHEN last_seen_ms < $5 THEN $5 ELSE last_seen_ms END,
-         of_samples = CASE WHEN of_samples < $6 THEN $6 ELSE of_samples END
-         WHERE service = $1 AND name = $2 AND value = $3",
-    )
-    .bind(&span.service)
-    .bind(name)
-    .bind(value)
-    .bind(to_sql(span.min_ms))
-    .bind(to_sql(span.max_ms))
-    .bind(i64::from(of_samples))
-    .execute(&mut **tx)
-    .await?;
-    if known.rows_affected() > 0 || insert_label(tx, span, name, value, of_samples).await? {
+    let known = see_values(tx, span, name, &[value], of_samples).await? > 0;
+    if known || insert_label(tx, span, name, value, of_samples).await? {
         return Ok(());
     }
     make_room(tx, format!("DELETE FROM labels WHERE service = $1 AND name = $2 AND {IDLE}"), span, name).await?;
@@ -364,5 +390,23 @@ mod tests {
         }
         assert_eq!(types().await.len(), 3, "what was named once is let go of");
         assert_eq!(versions().await, ["before", "late"]);
+    }
+
+    #[tokio::test]
+    async fn known_and_new_values_of_one_commit_are_seen_alike() {
+        let place = TestPlace::new().await;
+        let store = place.open().await;
+        let catalog = store.catalog();
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let values =
+            async |from_ms, until_ms| catalog.label_values("shop", "version", from_ms, until_ms).await.unwrap();
+        write(catalog, span(NOW, &[], &names(&["a", "b", "old"]))).await;
+        write(catalog, span(NOW + MINUTE, &[], &names(&["c", "b", "a"]))).await;
+        assert_eq!(values(NOW + MINUTE, NOW + 2 * MINUTE).await, ["a", "b", "c"]);
+        assert_eq!(values(NOW, NOW + 1).await, ["a", "b", "old"]);
+        // What was taken earlier may come later.
+        write(catalog, span(NOW - MINUTE, &[], &names(&["a", "c"]))).await;
+        assert_eq!(values(NOW - MINUTE, NOW).await, ["a", "c"]);
+        assert_eq!(values(NOW + MINUTE, NOW + 2 * MINUTE).await, ["a", "b", "c"]);
     }
 }
