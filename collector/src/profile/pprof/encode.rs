@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::locations::Locations;
 use super::mappings::Layout;
+use super::numbers;
 use super::{Function, Label, Line, Location, Profile, Sample, ValueType};
 use crate::profile::names;
 use crate::profile::resolution::{Resolution, Symbol};
@@ -81,7 +82,16 @@ pub fn encode_labelled((merged, resolutions): Resolved<'_>, label_sets: &[Vec<(S
 }
 
 fn labels(set: &[(String, String)], texts: &mut Texts) -> Vec<Label> {
-    set.iter().map(|(name, value)| Label { key: texts.add(name), str: texts.add(value) }).collect()
+    let label = |(name, value): &(String, String)| {
+        let key = texts.add(name);
+        match numbers::read(value) {
+            Some((num, unit)) => {
+                Label { key, num, num_unit: texts.add(numbers::named_unit(name, num, unit)), ..Label::default() }
+            }
+            None => Label { key, str: texts.add(value), ..Label::default() },
+        }
+    };
+    set.iter().map(label).collect()
 }
 
 fn clamp(value: u64) -> i64 {

@@ -1,7 +1,7 @@
 //! Labels of pprof samples, as samples of agents have them: few, of few values, with names that can stand in a query.
 //!
-//! pprof's are free text, and some name every single request. Those of more values than can be told apart share one, and ids of
-//! traces and numbers, such as the size of an allocation, are no labels at all. What is left out is said.
+//! pprof's are free text or numbers, and some name every single request. Those of more values than can be told apart share one, and
+//! ids of traces are no labels at all. What is left out is said.
 
 use std::collections::BTreeMap;
 use std::fmt::Arguments;
@@ -10,9 +10,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tephra_proto::label::is_printable;
 use tephra_proto::limits::{LABEL_VALUE_BYTES_MAX, SAMPLE_LABELS_MAX, WINDOW_LABEL_SETS_MAX};
 
-use super::Label;
 use super::decode::text;
 use super::read::{Profile, Sample};
+use super::{Label, numbers};
 use crate::profile::fit::{fit, fit_apart};
 use crate::profile::import::{ImportError, Importer};
 use crate::profile::remarks::Remarks;
@@ -26,24 +26,32 @@ const NAMES_MAX: usize = 256;
 /// What values beyond [`VALUES_MAX`] are called.
 const OTHER: &str = "__other__";
 
-/// They belong to one request each.
-const IDS: [&str; 6] = ["trace_id", "traceid", "span_id", "spanid", "profile_id", "request_id"];
+/// They belong to one request or moment each.
+const IDS: [&str; 9] = [
+    "trace_id",
+    "traceid",
+    "span_id",
+    "spanid",
+    "local_root_span_id",
+    "profile_id",
+    "request_id",
+    "timestamp_ns",
+    "end_timestamp_ns",
+];
 
 /// What the label sets of a profile's samples are called in the window that is being built.
 #[derive(Default)]
 pub(super) struct SampleLabels {
     /// By index of pprof's own name: what is made of it.
-    keys: FxHashMap<(i64, bool), Option<String>>,
+    keys: FxHashMap<i64, Option<String>>,
     /// By pprof's own name, which may stand in its table more than once.
     names: FxHashMap<String, String>,
     /// Names of which something was left out already.
     left_out: FxHashSet<String>,
     values: FxHashMap<String, FxHashSet<String>>,
     sets: FxHashMap<BTreeMap<String, String>, u32>,
-    /// Sets by the indexes they were written with: most samples have the labels of another one.
-    written: FxHashMap<Vec<(i64, i64)>, u32>,
-    /// That of a sample; kept for its memory.
-    indexes: Vec<(i64, i64)>,
+    /// Sets as they were written: most samples have the labels of another one.
+    written: FxHashMap<Vec<Label>, u32>,
 }
 
 /// Samples of more labels are looked at one by one.
@@ -61,14 +69,12 @@ impl SampleLabels {
         importer: &mut Importer,
         remarks: &mut Remarks,
     ) -> Result<u32, ImportError> {
-        self.indexes.clear();
-        self.indexes.extend(sample.label.iter().take(WRITTEN_LABELS_MAX + 1).map(|label| (label.key, label.str)));
-        if let Some(known) = self.written.get(&self.indexes) {
+        if let Some(known) = self.written.get(sample.label) {
             return Ok(*known);
         }
         let set = self.set_of(profile, sample, importer, remarks)?;
-        if self.indexes.len() <= WRITTEN_LABELS_MAX && self.written.len() < WRITTEN_MAX {
-            self.written.insert(self.indexes.clone(), set);
+        if sample.label.len() <= WRITTEN_LABELS_MAX && self.written.len() < WRITTEN_MAX {
+            self.written.insert(sample.label.to_vec(), set);
         }
         Ok(set)
     }
@@ -83,8 +89,7 @@ impl SampleLabels {
         let mut set = BTreeMap::new();
         for label in sample.label {
             let Some(name) = self.name(profile, *label, remarks)? else { continue };
-            let given = text(profile, label.str)?;
-            let value = label_value(given);
+            let (value, is_as_given) = value(profile, *label)?;
             if value.is_empty() {
                 continue;
             }
@@ -99,7 +104,7 @@ impl SampleLabels {
             let values = self.values.entry(name.clone()).or_default();
             let is_new = !values.contains(&value);
             let is_known = !is_new || (values.len() < VALUES_MAX && values.insert(value.clone()));
-            remarks.names_made_fit += u64::from(is_new && is_known && value != given);
+            remarks.names_made_fit += u64::from(is_new && is_known && !is_as_given);
             if !is_known {
                 let why = format_args!("has more than {VALUES_MAX} values: further ones are {OTHER}");
                 self.leave_out(remarks, &name, why);
@@ -127,16 +132,12 @@ impl SampleLabels {
 
     /// What a label is called; `None`: it is none here.
     fn name(&mut self, profile: &Profile, label: Label, remarks: &mut Remarks) -> Result<Option<String>, ImportError> {
-        let key = (label.key, label.str != 0);
-        if let Some(known) = self.keys.get(&key) {
+        if let Some(known) = self.keys.get(&label.key) {
             return Ok(known.clone());
         }
         let given = text(profile, label.key)?;
         let name = if IDS.contains(&&*fit(given)) {
-            self.leave_out(remarks, given, format_args!("names single requests"));
-            None
-        } else if label.str == 0 {
-            self.leave_out(remarks, given, format_args!("is a number"));
+            self.leave_out(remarks, given, format_args!("names single requests or moments"));
             None
         } else if let Some(known) = self.names.get(given) {
             Some(known.clone())
@@ -146,7 +147,7 @@ impl SampleLabels {
         } else {
             Some(self.new_name(given, remarks))
         };
-        self.keys.insert(key, name.clone());
+        self.keys.insert(label.key, name.clone());
         Ok(name)
     }
 
@@ -165,9 +166,23 @@ impl SampleLabels {
     }
 }
 
+/// What a label has for a value, empty where it has none; and whether it is what the profile says.
+fn value(profile: &Profile, label: Label) -> Result<(String, bool), ImportError> {
+    let given = text(profile, label.str)?;
+    if given.is_empty() && (label.num != 0 || label.num_unit != 0) {
+        let (name, unit) = (text(profile, label.key)?, text(profile, label.num_unit)?);
+        let value = numbers::write(name, label.num, unit);
+        let is_as_given = value.ends_with(unit);
+        return Ok((value, is_as_given));
+    }
+    let value = label_value(given);
+    let is_as_given = value == given;
+    Ok((value, is_as_given))
+}
+
 fn label_value(value: &str) -> String {
     let cut = value.get(..value.floor_char_boundary(LABEL_VALUE_BYTES_MAX)).unwrap_or_default();
-    cut.chars().filter(|c| is_printable(*c)).collect()
+    numbers::as_text(cut.chars().filter(|c| is_printable(*c)).collect())
 }
 
 #[cfg(test)]
@@ -178,8 +193,12 @@ mod tests {
     use super::*;
     use crate::profile::pprof::{Function, Label, Line, Location, Profile, Sample, ValueType, decode};
 
-    /// A profile of one stack, with a sample of one nanosecond for each list of labels.
     fn labelled(samples: &[&[(&str, &str)]]) -> v1::WindowPayload {
+        decode(&labelled_profile(samples).encode_to_vec()).unwrap().payload
+    }
+
+    /// A profile of one stack, with a sample of one nanosecond for each list of labels.
+    fn labelled_profile(samples: &[&[(&str, &str)]]) -> Profile {
         let mut profile = Profile {
             string_table: ["", "cpu", "nanoseconds", "main"].map(str::to_owned).to_vec(),
             sample_type: vec![ValueType { r#type: 1, unit: 2 }],
@@ -192,11 +211,11 @@ mod tests {
             for (key, value) in *labels {
                 let next = profile.string_table.len() as i64;
                 profile.string_table.extend([(*key).to_owned(), (*value).to_owned()]);
-                sample.label.push(Label { key: next, str: next + 1 });
+                sample.label.push(Label { key: next, str: next + 1, ..Label::default() });
             }
             profile.sample.push(sample);
         }
-        decode(&profile.encode_to_vec()).unwrap().payload
+        profile
     }
 
     /// Values by labels.
@@ -235,6 +254,22 @@ mod tests {
         let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
         let payload = labelled(&[&many]);
         assert_eq!(payload.label_sets[1].name.len(), SAMPLE_LABELS_MAX);
+    }
+
+    #[test]
+    fn a_flood_of_numbers_shares_one_value_and_is_told() {
+        let mut profile = labelled_profile(&[]);
+        profile.string_table.push("size".to_owned());
+        for num in 0..5_000 {
+            let label = Label { key: 4, num, num_unit: 0, str: 0 };
+            profile.sample.push(Sample { location_id: vec![1], value: vec![1], label: vec![label] });
+        }
+        let imported = decode(&profile.encode_to_vec()).unwrap();
+        let sums = sums(&imported.payload);
+        // A zero without a unit is no label.
+        assert_eq!((sums.len(), sums[""], sums["size=127\u{a0}size"]), (VALUES_MAX + 2, 1, 1));
+        assert_eq!(sums["size=__other__"], 4_999 - 127);
+        assert!(imported.remarks.left_out[0].why.contains("more than 127 values"), "{:?}", imported.remarks);
     }
 
     #[test]

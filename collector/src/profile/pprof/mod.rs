@@ -8,6 +8,7 @@ mod labels;
 mod locations;
 mod looks_like;
 mod mappings;
+mod numbers;
 mod read;
 mod storable;
 #[cfg(test)]
@@ -70,13 +71,17 @@ struct Sample {
     label: Vec<Label>,
 }
 
-/// Indexes into the string table. One with a number has no string.
-#[derive(Clone, Copy, PartialEq, prost::Message)]
+/// Indexes into the string table, and a number: a label has it or a string.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
 struct Label {
     #[prost(int64, tag = "1")]
     key: i64,
     #[prost(int64, tag = "2")]
     str: i64,
+    #[prost(int64, tag = "3")]
+    num: i64,
+    #[prost(int64, tag = "4")]
+    num_unit: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

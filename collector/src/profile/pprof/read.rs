@@ -155,6 +155,8 @@ impl Lists {
                         match field? {
                             (1, value) => label.key = value.signed()?,
                             (2, value) => label.str = value.signed()?,
+                            (3, value) => label.num = value.signed()?,
+                            (4, value) => label.num_unit = value.signed()?,
                             _ => {}
                         }
                     }
@@ -265,7 +267,7 @@ mod tests {
     }
 
     fn any_profile() -> impl Strategy<Value = super::super::Profile> {
-        let label = (any::<i64>(), any::<i64>()).prop_map(|(key, str)| Label { key, str });
+        let label = any::<[i64; 4]>().prop_map(|[key, str, num, num_unit]| Label { key, str, num, num_unit });
         let sample = (
             prop::collection::vec(any::<u64>(), 0..6),
             prop::collection::vec(any::<i64>(), 0..3),

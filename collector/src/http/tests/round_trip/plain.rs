@@ -18,7 +18,8 @@ pub(super) struct Sample {
     /// One for each type.
     pub(super) values: Vec<i64>,
     pub(super) labels: BTreeMap<String, String>,
-    pub(super) numbers: BTreeMap<String, i64>,
+    /// Each with its unit, which may be empty.
+    pub(super) numbers: BTreeMap<String, (i64, String)>,
 }
 
 /// A function, and those that were inlined into it: the outermost first.
@@ -31,8 +32,17 @@ pub(super) struct Place {
     pub(super) line: u64,
 }
 
-/// Each place of a stack, root first, and whether it was inlined; and the labels.
-pub(super) type Key = (Vec<(Place, bool)>, BTreeMap<String, String>);
+/// Each place of a stack, root first, and whether it was inlined; the labels; and the numbers, with the units that readers take them to have.
+pub(super) type Key = (Vec<(Place, bool)>, BTreeMap<String, String>, BTreeMap<String, (i64, String)>);
+
+/// As `go tool pprof` says it of numbers whose unit is not named.
+pub(super) fn unit_of(name: &str, unit: &str) -> String {
+    match (name, unit) {
+        ("alignment" | "request", "") => "bytes".to_owned(),
+        (_, "") => name.to_owned(),
+        _ => unit.to_owned(),
+    }
+}
 
 impl Plain {
     /// Values of one type by stack and labels; nothing where there is none.
@@ -45,7 +55,10 @@ impl Plain {
                 all.collect::<Vec<_>>()
             };
             let stack = sample.stack.iter().flat_map(places).collect();
-            *sums.entry((stack, sample.labels.clone())).or_default() += sample.values[column];
+            let number =
+                |(name, (number, unit)): (&String, &(i64, String))| (name.clone(), (*number, unit_of(name, unit)));
+            let numbers = sample.numbers.iter().map(number).collect();
+            *sums.entry((stack, sample.labels.clone(), numbers)).or_default() += sample.values[column];
         }
         sums
     }
@@ -94,9 +107,9 @@ impl Plain {
                 label.number(1, texts.add(key)).number(2, texts.add(value));
                 one.bytes(3, &label.0);
             }
-            for (key, value) in &sample.numbers {
+            for (key, (value, unit)) in &sample.numbers {
                 let mut label = Message::default();
-                label.number(1, texts.add(key)).number(3, *value as u64).number(4, texts.add("bytes"));
+                label.number(1, texts.add(key)).number(3, *value as u64).number(4, texts.add(unit));
                 one.bytes(3, &label.0);
             }
             out.bytes(2, &one.0);
@@ -149,9 +162,11 @@ impl Plain {
             assert_eq!(values.len(), types.len(), "a value for each type");
             let mut stack: Vec<Location> = of.numbers(1).iter().map(|id| locations[id].clone()).collect();
             stack.reverse();
-            let labels = of.0.iter().filter(|field| field.0 == 3).map(|field| one(field.1.bytes()));
-            let labels = labels.map(|label| (text(label.number(1)), text(label.number(2)))).collect();
-            Sample { stack, values, labels, numbers: BTreeMap::new() }
+            let of = of.0.iter().filter(|field| field.0 == 3).map(|field| one(field.1.bytes()));
+            let (texts, numbers): (Vec<Read>, Vec<Read>) = of.partition(|label| label.number(2) != 0);
+            let labels = texts.iter().map(|label| (text(label.number(1)), text(label.number(2)))).collect();
+            let number = |label: &Read| (text(label.number(1)), (label.number(3) as i64, text(label.number(4))));
+            Sample { stack, values, labels, numbers: numbers.iter().map(number).collect() }
         };
         let samples = all(2).map(sample).collect();
         let duration_nanos = all(10).next_back().map_or(0, |value| value.number() as i64);
