@@ -24,7 +24,7 @@ use std::sync::Arc;
 use crate::store::bulk::BulkError;
 use crate::store::catalog::{Catalog, CatalogError, Location};
 use crate::store::place::Place;
-use crate::store::{StoreError, now_ms};
+use crate::store::{StoreError, now_ms, tombstones};
 use hold::Hold;
 use source::Source;
 use target::{Fetched, Target};
@@ -175,8 +175,10 @@ async fn take_held(source: &Arc<Source>, target: &Arc<Target>, link: bool, kind:
         if gone.is_empty() || is_lost {
             let totals = catalog.totals().await?;
             let kept = catalog.objects().await?;
+            let deletions = deletions(source, catalog.counters().await?.deletions).await?;
             catalog.close_whole().await?;
-            let removed = target.publish(&kept, &symbols).await?;
+            let symbol_files = symbols.len() as u64;
+            let removed = target.publish(&kept, symbols, deletions).await?;
             return Ok(Report {
                 taken_ms,
                 segments: totals.segments,
@@ -186,7 +188,7 @@ async fn take_held(source: &Arc<Source>, target: &Arc<Target>, link: bool, kind:
                 copied: done.copied,
                 copied_bytes: done.copied_bytes,
                 removed,
-                symbols: symbols.len() as u64,
+                symbols: symbol_files,
                 lost,
             });
         }
@@ -194,6 +196,14 @@ async fn take_held(source: &Arc<Source>, target: &Arc<Target>, link: bool, kind:
         gone_before = Some(gone);
     }
     Err(BackupError::Moving { objects: gone_before.map_or(0, |gone| gone.len()) })
+}
+
+/// The notes of deletions that a catalog which has come so far has heard of, by name: without them `tephra repair` would bring back what was
+/// deleted.
+async fn deletions(source: &Arc<Source>, known: u64) -> Result<Vec<(String, Vec<u8>)>, BackupError> {
+    let source = source.clone();
+    let found = tokio::task::spawn_blocking(move || source.tombstones()).await.map_err(StoreError::from)??;
+    Ok(found.into_iter().filter(|(_, content)| tombstones::is_known(content, known)).collect())
 }
 
 fn same_folder(a: &Path, b: &Path) -> bool {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::source::Source;
-use super::{BackupError, Kind, take};
+use super::{BackupError, Kind, deletions, take};
 use crate::store::StoreError;
 use crate::store::bucket::{Bucket, BucketPlace};
 use crate::store::bulk::Bulk;
@@ -68,6 +68,14 @@ async fn to_shared(dir: &Path, postgres: &Postgres, place: &BucketPlace) -> Resu
     let objects = from.objects().await?;
     let (folder, bucket) = (dir.join("segments"), segments.clone());
     tokio::task::spawn_blocking(move || upload(&folder, &bucket, &objects)).await.map_err(StoreError::from)??;
+    let source = Arc::new(source);
+    for (name, content) in deletions(&source, source.catalog().counters().await?.deletions).await? {
+        let bucket = segments.clone();
+        tokio::task::spawn_blocking(move || bucket.put_tombstone(&name, &content))
+            .await
+            .map_err(StoreError::from)??;
+    }
+    let from = source.catalog();
     let symbols = share::publish(dir, &to, &segments).await?;
     from.copy_rows(&to).await?;
     to.end_backup().await?;

@@ -1,12 +1,12 @@
 //! What is backed up: a folder, or PostgreSQL and a bucket. Read beside the collectors that use it, and changed in nothing but the hold.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::BackupError;
 use crate::store::bucket::Bucket;
-use crate::store::bulk::BulkError;
+use crate::store::bulk::{Bulk, BulkError, TOMBSTONE_BYTES_MAX, read_tombstone_name};
 use crate::store::catalog::{Catalog, Location, SharedSymbols};
 use crate::store::place::Place;
 
@@ -132,10 +132,33 @@ impl Source {
         Ok(true)
     }
 
+    /// The notes of deletions, by name. Blocks.
+    pub(super) fn tombstones(&self) -> Result<Vec<(String, Vec<u8>)>, BackupError> {
+        let data = match &self.objects {
+            Objects::Folder(data) => data,
+            Objects::Bucket { segments, .. } => return Ok(segments.tombstones()?),
+        };
+        let mut tombstones = Vec::new();
+        for (file_name, path) in list_files(&data.join("segments"))? {
+            let Some(name) = read_tombstone_name(&file_name) else { continue };
+            let mut content = Vec::new();
+            let read = File::open(&path).and_then(|file| file.take(TOMBSTONE_BYTES_MAX).read_to_end(&mut content));
+            match read {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                read => read.map_err(|source| BackupError::File { what: "read", path, source })?,
+            };
+            tombstones.push((name.to_owned(), content));
+        }
+        Ok(tombstones)
+    }
+
     /// The symbols there are.
     pub(super) async fn symbols(&self) -> Result<Vec<SymbolFile>, BackupError> {
         match &self.objects {
-            Objects::Folder(data) => list_files(&data.join("symbols")),
+            Objects::Folder(data) => {
+                let files = list_files(&data.join("symbols"))?.into_iter();
+                Ok(files.map(|(name, path)| SymbolFile { name, content: SymbolContent::File(path) }).collect())
+            }
             Objects::Bucket { .. } => {
                 let rows = self.catalog.symbols(0).await?;
                 Ok(rows.into_iter().map(|row| symbol_file(row.build_id, row.symbols)).collect())
@@ -173,8 +196,8 @@ fn symbol_file(build_id: String, symbols: SharedSymbols) -> SymbolFile {
     }
 }
 
-/// Files of a folder; what is being written lies in folders of it. None where there is no such folder.
-fn list_files(folder: &Path) -> Result<Vec<SymbolFile>, BackupError> {
+/// Files of a folder, by name; what is being written lies in folders of it. None where there is no such folder.
+fn list_files(folder: &Path) -> Result<Vec<(String, PathBuf)>, BackupError> {
     let failed = |source| BackupError::File { what: "read", path: folder.to_owned(), source };
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -186,7 +209,7 @@ fn list_files(folder: &Path) -> Result<Vec<SymbolFile>, BackupError> {
         if let Ok(name) = entry.file_name().into_string()
             && entry.file_type().map_err(failed)?.is_file()
         {
-            files.push(SymbolFile { name, content: SymbolContent::File(entry.path()) });
+            files.push((name, entry.path()));
         }
     }
     Ok(files)

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::BackupError;
 use super::source::{Source, SymbolContent, SymbolFile};
-use crate::store::bulk::is_object_name;
+use crate::store::bulk::{is_object_name, read_tombstone_name, tombstone_name};
 use crate::store::catalog::{Catalog, Location, StoredObject};
 use crate::store::{StoreError, place};
 
@@ -164,19 +164,26 @@ impl Target {
         tokio::task::spawn_blocking(fetch).await.map_err(StoreError::from)?
     }
 
-    /// Puts the new backup in place of the earlier one, and then removes what only that one had. Answers how many objects.
+    /// Puts the new backup in place of the earlier one, and then removes what only that one had. `deletions` are the notes of them, by
+    /// name. Answers how many objects it removed.
     pub(super) async fn publish(
         self: &Arc<Self>,
         objects: &[StoredObject],
-        symbols: &HashSet<String>,
+        symbols: HashSet<String>,
+        deletions: Vec<(String, Vec<u8>)>,
     ) -> Result<u64, BackupError> {
         let listed: HashSet<String> = objects.iter().map(|object| object.object.clone()).collect();
-        let (target, symbols) = (self.clone(), symbols.clone());
-        let publish = move || target.publish_blocking(&listed, &symbols);
+        let target = self.clone();
+        let publish = move || target.publish_blocking(&listed, &symbols, &deletions);
         tokio::task::spawn_blocking(publish).await.map_err(StoreError::from)?
     }
 
-    fn publish_blocking(&self, objects: &HashSet<String>, symbols: &HashSet<String>) -> Result<u64, BackupError> {
+    fn publish_blocking(
+        &self,
+        objects: &HashSet<String>,
+        symbols: &HashSet<String>,
+        deletions: &[(String, Vec<u8>)],
+    ) -> Result<u64, BackupError> {
         let incoming = self.incoming();
         for (folder, wanted) in [(SEGMENTS, objects), (SYMBOLS, symbols)] {
             let (from, to) = (incoming.join(folder), self.dir.join(folder));
@@ -197,11 +204,19 @@ impl Target {
         sync(&self.dir)?;
         rename(&new, &self.dir.join(CATALOG))?;
         sync(&self.dir)?;
+        // Not before: an older catalog would be told of deletions that it was not to hear of.
+        let segments = self.dir.join(SEGMENTS);
+        for (name, content) in deletions {
+            put(&segments.join(tombstone_name(name)), content)?;
+        }
+        sync(&segments)?;
+        let is_noted = |name: &str| deletions.iter().any(|(noted, _)| noted == name);
         let mut removed = 0;
-        for name in names_in(&self.dir.join(SEGMENTS))? {
-            if is_object_name(&name) && !objects.contains(&name) {
-                remove(&self.dir.join(SEGMENTS).join(name))?;
-                removed += 1;
+        for name in names_in(&segments)? {
+            let is_object = is_object_name(&name) && !objects.contains(&name);
+            if is_object || read_tombstone_name(&name).is_some_and(|name| !is_noted(name)) {
+                remove(&segments.join(name))?;
+                removed += u64::from(is_object);
             }
         }
         for name in names_in(&self.dir.join(SYMBOLS))? {
@@ -265,6 +280,14 @@ fn remove(file: &Path) -> Result<(), BackupError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Writes a file, durably but for its name.
+fn put(file: &Path, content: &[u8]) -> Result<(), BackupError> {
+    let half = file.with_extension("tmp");
+    fs::write(&half, content).map_err(|source| BackupError::File { what: "write", path: half.clone(), source })?;
+    sync(&half)?;
+    rename(&half, file)
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), BackupError> {

@@ -265,6 +265,44 @@ async fn a_store_comes_back_only_where_there_is_nothing() {
     assert_eq!(backup(&place.place(), dir.path(), false).await.unwrap().copied, 0);
 }
 
+/// Also where the segment holds it still, and the catalog that knew better is lost.
+#[tokio::test]
+async fn what_was_deleted_stays_deleted_in_what_a_backup_becomes() {
+    let (place, dir) = (TestPlace::new().await, tempfile::tempdir().unwrap());
+    let store = place.open().await;
+    push(&store, 1..4).await;
+    let other = TestWindow::new("pay", 2, 1, recent_ms()).cpu(&[row("main", 1)]);
+    start(&store).push(other.request()).await.unwrap();
+    // Both services are in one segment.
+    compact_all(&store).await;
+    backup(&place.place(), dir.path(), false).await.unwrap();
+    assert!(store.delete_service("shop", now_ms()).await.unwrap());
+    push(&store, 4..6).await;
+    backup(&place.place(), dir.path(), false).await.unwrap();
+    // Deleted after it was taken: the backup knows nothing of it.
+    assert!(store.delete_service("pay", now_ms()).await.unwrap());
+
+    let mut copy = TestPlace::new().await;
+    restore(dir.path(), &copy.place()).await.unwrap();
+    copy.lose_catalog().await;
+    let report = crate::store::repair::repair(&copy.place()).await.unwrap();
+    assert_eq!((report.deletions, report.windows), (1, 3));
+    let restored = copy.open().await;
+    assert_eq!(answered(&restored).await, 2);
+    // Nor does it come back by being sent again.
+    push(&restored, 1..6).await;
+    assert_eq!(answered(&restored).await, 2);
+
+    // Once the store forgets the deletion, so does the backup.
+    for note in store.bulk().tombstones().unwrap() {
+        store.bulk().delete_tombstone(&note.0).unwrap();
+    }
+    let notes = || fs::read_dir(dir.path().join("segments")).unwrap().map(|f| f.unwrap().path());
+    assert_eq!(notes().filter(|path| path.extension().is_some()).count(), 1);
+    backup(&place.place(), dir.path(), false).await.unwrap();
+    assert_eq!(notes().filter(|path| path.extension().is_some()).count(), 0);
+}
+
 #[tokio::test]
 async fn symbols_come_along_and_go_when_they_are_gone() {
     let (place, dir) = (TestPlace::new().await, tempfile::tempdir().unwrap());

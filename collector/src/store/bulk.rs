@@ -183,19 +183,19 @@ pub trait Bulk: Send + Sync + std::fmt::Debug {
 }
 
 /// What a note of a deletion is called.
-pub(super) fn tombstone_name(name: &str) -> String {
+pub(crate) fn tombstone_name(name: &str) -> String {
     format!("{name}{TOMBSTONE}")
 }
 
 /// The reverse; `None` for anything else.
-pub(super) fn read_tombstone_name(file_name: &str) -> Option<&str> {
+pub(crate) fn read_tombstone_name(file_name: &str) -> Option<&str> {
     file_name.strip_suffix(TOMBSTONE).filter(|name| is_object_name(name))
 }
 
 const TOMBSTONE: &str = ".deleted";
 
 /// No note is longer: it names one thing.
-pub(super) const TOMBSTONE_BYTES_MAX: u64 = 4 << 10;
+pub(crate) const TOMBSTONE_BYTES_MAX: u64 = 4 << 10;
 
 /// Objects as files of one folder. What is being written ends in `.tmp`, what is damaged in `.quarantined`, what nobody knows in
 /// `.orphan-` and the moment it was set aside.

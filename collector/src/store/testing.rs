@@ -58,6 +58,18 @@ fn note_this_test() {
     list.write_all(format!("{name}\n").as_bytes()).unwrap();
 }
 
+impl Servers {
+    /// A new database.
+    async fn database(&self, name: &str) -> Postgres {
+        sqlx::any::install_default_drivers();
+        let pool = sqlx::AnyPool::connect(&self.postgres).await.unwrap();
+        pool.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        pool.close().await;
+        let (server, _) = self.postgres.rsplit_once('/').unwrap();
+        Postgres::parse(&format!("{server}/{name}")).unwrap()
+    }
+}
+
 impl TestPlace {
     /// A folder, whatever the environment names.
     pub(crate) fn folder() -> Self {
@@ -72,12 +84,7 @@ impl TestPlace {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         let name = format!("test_{}", hex(&unique_bytes()));
-        sqlx::any::install_default_drivers();
-        let pool = sqlx::AnyPool::connect(&servers.postgres).await.unwrap();
-        pool.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
-        pool.close().await;
-        let (server, _) = servers.postgres.rsplit_once('/').unwrap();
-        let catalog = Postgres::parse(&format!("{server}/{name}")).unwrap();
+        let catalog = servers.database(&name).await;
         let (bucket, _) = servers.bucket.trim_start_matches("s3://").split_once('/').unwrap();
         let bucket = BucketPlace::parse(&format!("s3://{bucket}/{name}"), Some(&servers.endpoint)).unwrap();
         let objects = servers.files.join(&name).join("segments");
@@ -90,6 +97,17 @@ impl TestPlace {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::Shared { data: dir.path().join("data"), catalog: catalog.clone(), bucket: bucket.clone() };
         Some(Self { _dir: dir, place, objects: self.objects.clone() })
+    }
+
+    /// Loses its catalog, which nobody may have open: the file is gone, or the database is another, empty one.
+    pub(crate) async fn lose_catalog(&mut self) {
+        match &mut self.place {
+            Place::Folder(data) => fs::remove_file(data.join("catalog.sqlite")).unwrap(),
+            Place::Shared { catalog, .. } => {
+                let servers = Servers::from_environment().unwrap();
+                *catalog = servers.database(&format!("test_{}", hex(&unique_bytes()))).await;
+            }
+        }
     }
 
     pub(crate) fn place(&self) -> Place {

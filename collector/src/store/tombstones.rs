@@ -168,6 +168,11 @@ impl Store {
     }
 }
 
+/// Whether a note is about a deletion that a catalog which has come so far has heard of. One that cannot be read may be.
+pub(crate) fn is_known(content: &[u8], deletions: u64) -> bool {
+    serde_json::from_slice::<Tombstone>(content).map_or(true, |tombstone| tombstone.number <= deletions)
+}
+
 /// In their order; and how many cannot be read.
 pub(super) fn read(found: &[(String, Vec<u8>)]) -> (Vec<Tombstone>, usize) {
     let mut tombstones: Vec<Tombstone> =
