@@ -4,28 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{fail, serve};
+use super::fail;
+use super::store::StoreArgs;
 use crate::alerts::time::format_utc;
 use crate::backup::restore::{Restored, restore};
 use crate::backup::{BackupError, Report, backup};
-use crate::store::place::{Place, Postgres};
-
-/// Which store.
-#[derive(Debug, clap::Args)]
-struct StoreArgs {
-    /// Folder of the store
-    #[arg(long, env = "TEPHRA_DATA", value_name = "DIR", default_value = "./tephra-data")]
-    data: PathBuf,
-    /// PostgreSQL of several collectors, such as postgres://user@host/database; a password may be in PGPASSWORD
-    #[arg(long, env = "TEPHRA_CATALOG", hide_env_values = true, value_name = "URL", requires = "bucket", value_parser = Postgres::parse)]
-    catalog: Option<Postgres>,
-    /// Their bucket, such as s3://bucket/prefix; credentials are in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
-    #[arg(long, env = "TEPHRA_BUCKET", hide_env_values = true, value_name = "URL", requires = "catalog")]
-    bucket: Option<String>,
-    /// URL of the bucket's server, when it is not Amazon's
-    #[arg(long, env = "TEPHRA_S3_ENDPOINT", hide_env_values = true, value_name = "URL", requires = "bucket")]
-    s3_endpoint: Option<String>,
-}
 
 /// What `tephra backup` takes.
 #[derive(Debug, clap::Args)]
@@ -46,12 +29,6 @@ pub(super) struct RestoreArgs {
     dir: PathBuf,
     #[command(flatten)]
     store: StoreArgs,
-}
-
-impl StoreArgs {
-    fn place(self) -> Result<Place, String> {
-        serve::place(self.data, self.catalog, self.bucket, self.s3_endpoint)
-    }
 }
 
 /// Takes a backup.

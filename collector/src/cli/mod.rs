@@ -10,6 +10,7 @@ mod import;
 mod repair;
 mod retention;
 mod serve;
+mod store;
 mod symbols;
 
 use std::ffi::OsString;
@@ -54,6 +55,8 @@ enum Command {
     /// Give names to builds that were stripped
     Symbols(symbols::Args),
     /// Build a store's catalog from its segments, where it is lost or does not fit them; nothing is deleted
+    ///
+    /// No collector may be using the store. With --bucket, --catalog names an empty database to build it in.
     Repair(repair::Args),
 }
 
@@ -120,10 +123,28 @@ mod tests {
     }
 
     #[test]
+    fn every_command_names_a_store_in_the_same_words_and_shows_no_address_of_the_environment() {
+        let options = |name: &str| {
+            let tephra = Cli::command();
+            let command = tephra.find_subcommand(name).unwrap();
+            ["data", "catalog", "bucket", "s3_endpoint"].map(|id| {
+                let option = command.get_arguments().find(|option| option.get_id() == id).unwrap();
+                assert!(id == "data" || option.is_hide_env_values_set(), "{name} {id}");
+                format!("{:?} {:?} {}", option.get_long(), option.get_env(), option.get_help().unwrap())
+            })
+        };
+        for name in ["backup", "restore", "repair"] {
+            assert_eq!(options(name), options("serve"), "{name}");
+        }
+    }
+
+    #[test]
     fn no_password_of_an_address_is_repeated() {
         for wrong in [
             &["serve", "--bucket", "s3://b", "--catalog", "mysql://alice:hunter2@db/tephra"][..],
             &["serve", "--bucket", "s3://b", "--catalog=mysql://db/?password=hunter2"],
+            &["repair", "--bucket", "s3://b", "--catalog", "mysql://alice:hunter2@db/tephra"],
+            &["backup", "dir", "--bucket", "s3://b", "--catalog=mysql://db/?password=hunter2"],
             &["serve", "postgres://alice:hunter2@db"],
             &["serve", "--listen", "http://alice:hunter2@host"],
             &["postgres://alice:hunter2@db"],

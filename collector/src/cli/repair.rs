@@ -1,35 +1,22 @@
 //! `tephra repair`: a catalog built from the segments alone.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::fail;
-use super::serve::place;
-use crate::store::place::Postgres;
+use super::store::StoreArgs;
 use crate::store::repair::{Report, repair};
 
 /// What `tephra repair` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Folder of the store, which no collector may be using. With --bucket: a cache, as for `tephra serve`
-    #[arg(long, env = "TEPHRA_DATA", value_name = "DIR", default_value = "./tephra-data")]
-    data: PathBuf,
-    /// An empty PostgreSQL database to build the catalog in, such as postgres://user@host/database
-    #[arg(long, env = "TEPHRA_CATALOG", hide_env_values = true, value_name = "URL", requires = "bucket", value_parser = Postgres::parse)]
-    catalog: Option<Postgres>,
-    /// Bucket that holds the segments, such as s3://bucket/prefix; no collector may be using it
-    #[arg(long, env = "TEPHRA_BUCKET", hide_env_values = true, value_name = "URL", requires = "catalog")]
-    bucket: Option<String>,
-    /// URL of the bucket's server, when it is not Amazon's
-    #[arg(long, env = "TEPHRA_S3_ENDPOINT", hide_env_values = true, value_name = "URL", requires = "bucket")]
-    s3_endpoint: Option<String>,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 /// Builds it, and says what was found.
 pub(super) fn run(args: Args) -> ExitCode {
-    let Args { data, catalog, bucket, s3_endpoint } = args;
-    let place = match place(data, catalog, bucket, s3_endpoint) {
+    let place = match args.store.place() {
         Ok(place) => place,
         Err(error) => return fail(2, &error),
     };

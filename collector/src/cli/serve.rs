@@ -2,25 +2,23 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tephra_proto::address::printable;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::fail;
+use super::store::StoreArgs;
 use crate::alerts::time::{format_duration, parse_duration};
 use crate::http::{self, AppState};
 use crate::ingest::{Caps, IngestLimits};
 use crate::query::QueryLimits;
 use crate::serve::log::Flood;
 use crate::serve::{Collector, ConnectionLimits, Limits, ServeOptions, serve};
-use crate::store::bucket::BucketPlace;
-use crate::store::place::{Place, Postgres};
+use crate::store::place::Place;
 use crate::store::{Keep, Options, Unknown};
 use crate::symbols::SymbolLimits;
 use crate::symbols::memory::MEMORY_BYTES_MIN;
@@ -49,9 +47,8 @@ const INGEST_BYTES_MIN: usize = 32 << 20;
 /// What `tephra serve` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Folder for everything that is kept; made if it is not there. With --bucket: a cache of this collector
-    #[arg(long, env = "TEPHRA_DATA", value_name = "DIR", default_value = "./tephra-data")]
-    data: PathBuf,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Address for agents, API and web view
     #[arg(long, env = "TEPHRA_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4040", value_parser = address)]
     listen: SocketAddr,
@@ -70,15 +67,6 @@ pub(super) struct Args {
     /// How long traces and spans are kept
     #[arg(long, env = "TEPHRA_RETENTION_TRACES", value_name = "DURATION", default_value = "14d", value_parser = retention)]
     retention_traces: Duration,
-    /// PostgreSQL for several collectors side by side, such as postgres://user@host/database; a password may be in PGPASSWORD
-    #[arg(long, env = "TEPHRA_CATALOG", hide_env_values = true, value_name = "URL", requires = "bucket", value_parser = Postgres::parse)]
-    catalog: Option<Postgres>,
-    /// Bucket that they share, such as s3://bucket/prefix; credentials are in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
-    #[arg(long, env = "TEPHRA_BUCKET", hide_env_values = true, value_name = "URL", requires = "catalog")]
-    bucket: Option<String>,
-    /// URL of the bucket's server, when it is not Amazon's
-    #[arg(long, env = "TEPHRA_S3_ENDPOINT", hide_env_values = true, value_name = "URL", requires = "bucket")]
-    s3_endpoint: Option<String>,
     /// How long windows are collected before they are written together and acked [default: 250ms; with --bucket 5s]
     #[arg(long, env = "TEPHRA_FLUSH", value_name = "DURATION", value_parser = flush)]
     flush: Option<Duration>,
@@ -122,16 +110,13 @@ pub(super) fn run(args: Args) -> ExitCode {
         Err(error) => return fail(1, &format!("cannot start threads: {error}")),
     };
     let Args {
-        data,
+        store,
         listen,
         retention,
         retention_10m,
         retention_1m,
         retention_10s,
         retention_traces,
-        catalog,
-        bucket,
-        s3_endpoint,
         flush,
         ingest_memory,
         symbol_memory,
@@ -144,7 +129,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         umask,
         host,
     } = args;
-    let place = match place(data, catalog, bucket, s3_endpoint) {
+    let place = match store.place() {
         Ok(place) => place,
         Err(error) => return fail(2, &error),
     };
@@ -197,19 +182,6 @@ fn log_to_stderr() -> Flood {
     let (flood, lines) = (Flood::default(), tracing_subscriber::fmt::layer().with_writer(std::io::stderr));
     tracing_subscriber::registry().with(filter).with(flood.clone()).with(lines).init();
     flood
-}
-
-/// One folder, or what collectors share.
-pub(super) fn place(
-    data: PathBuf,
-    catalog: Option<Postgres>,
-    bucket: Option<String>,
-    endpoint: Option<String>,
-) -> Result<Place, String> {
-    let (Some(catalog), Some(bucket)) = (catalog, bucket) else { return Ok(Place::Folder(data)) };
-    let bucket = BucketPlace::parse(&bucket, endpoint.as_deref())
-        .map_err(|why| format!("--bucket {:?}: {why}", printable(&bucket)))?;
-    Ok(Place::Shared { data, catalog, bucket })
 }
 
 /// The address a person can open.
