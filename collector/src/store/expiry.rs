@@ -7,7 +7,7 @@
 //! - More than that waits until somebody confirms it; or, when it is only that time has passed, and windows that agents send agree with
 //!   the clock, it goes by a twentieth of what is stored an hour, the oldest first.
 //!
-//! How far it has come is in the catalog, so a restart forgets nothing of it. What else goes by time (pins, sequence numbers, names,
+//! How far it has come, and what went within the hour, is in the catalog, so a restart forgets nothing of it. What else goes by time (pins, sequence numbers, names,
 //! symbols) goes by [`Progress::clock_ms`], which never jumps unless that is confirmed.
 
 mod decide;
@@ -22,7 +22,7 @@ use super::{Options, Store, StoreError};
 use crate::conditions::Severity;
 use decide::{Seen, Verdict, Why, decide};
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR_MS: u64 = 3_600_000;
 
 /// A moment for each kind of what retention lets go of, unix milliseconds: what ended before it goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,28 +100,45 @@ pub struct Progress {
     pub cutoffs: Cutoffs,
 }
 
+/// What went beyond the ordinary within an hour. It lasts an hour of collectors that run: a clock that is set, a restart, or another
+/// collector's turn begins no other one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Hour {
+    /// How much of it is over, by a clock that cannot be set.
+    ran_ms: u64,
+    /// Bytes that went in it.
+    gone_bytes: u64,
+}
+
+impl Hour {
+    /// The same, or the next one, so much later.
+    fn after(self, elapsed_ms: u64) -> Self {
+        let ran_ms = self.ran_ms.saturating_add(elapsed_ms);
+        if ran_ms < HOUR_MS { Self { ran_ms, ..self } } else { Self::default() }
+    }
+}
+
+/// What the catalog keeps of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    progress: Progress,
+    /// Releases of before kept none.
+    #[serde(default)]
+    hour: Hour,
+}
+
 /// What one process remembers between rounds.
 #[derive(Debug, Default)]
 pub struct Pace {
     last: Option<Instant>,
-    /// When the hour began, and the bytes beyond the ordinary that went in it.
-    hour: Option<(Instant, u64)>,
 }
 
 impl Pace {
-    /// Time since the last round of this process, and bytes that went beyond the ordinary within the hour.
-    fn tick(&mut self) -> (u64, u64) {
+    /// Time since the last round of this process, milliseconds.
+    fn tick(&mut self) -> u64 {
         let now = Instant::now();
-        let elapsed = self.last.replace(now).map_or(Duration::ZERO, |last| now.duration_since(last));
-        let (began, gone) = self.hour.filter(|(began, _)| began.elapsed() < HOUR).unwrap_or((now, 0));
-        self.hour = Some((began, gone));
-        (elapsed.as_millis() as u64, gone)
-    }
-
-    fn went(&mut self, bytes: u64) {
-        if let Some((_, gone)) = &mut self.hour {
-            *gone += bytes;
-        }
+        self.last.replace(now).map_or(0, |last| now.duration_since(last).as_millis() as u64)
     }
 }
 
@@ -137,24 +154,25 @@ pub struct Confirmed {
 impl Store {
     /// Decides how far retention may go as of `now_ms`, remembers it, and says so where something waits.
     pub(super) async fn advance_retention(&self, pace: &mut Pace, now_ms: u64) -> Result<Progress, StoreError> {
-        let progress = self.retention_progress(now_ms).await?;
-        let (elapsed_ms, gone_bytes) = pace.tick();
+        let kept = self.retention_kept(now_ms).await?;
+        let elapsed_ms = pace.tick();
+        let hour = kept.hour.after(elapsed_ms);
         let catalog = self.catalog();
         let wanted = Cutoffs::at(self.options(), now_ms);
         let seen = Seen {
             options: self.options(),
-            progress,
+            progress: kept.progress,
             now_ms,
             elapsed_ms,
             newest_window_ms: catalog.newest().await?.map_or(0, |(data, _)| data),
             aging: catalog.aging(wanted.latest()).await?,
             live_bytes: catalog.totals().await?.bytes,
-            gone_bytes,
+            gone_bytes: hour.gone_bytes,
         };
         let Verdict { progress: next, bytes, waits } = decide(&seen);
-        pace.went(bytes);
-        if next != progress {
-            self.save_progress(&next).await?;
+        let after = Kept { progress: next, hour: Hour { gone_bytes: hour.gone_bytes + bytes, ..hour } };
+        if after != kept {
+            self.keep_retention(&after).await?;
         }
         let (clock, pause) = (waits.filter(|w| w.why != Why::Pause), waits.filter(|w| w.why == Why::Pause));
         self.conditions().set("retention_waits", Severity::Degraded, clock.map(|waits| waits.message(&seen)));
@@ -176,7 +194,9 @@ impl Store {
             segments: sum.segments + 1,
             bytes: sum.bytes + segment.bytes,
         });
-        self.save_progress(&Progress { clock_ms: now_ms, cutoffs: wanted }).await?;
+        // What somebody confirmed is not counted.
+        let hour = self.retention_kept(now_ms).await?.hour;
+        self.keep_retention(&Kept { progress: Progress { clock_ms: now_ms, cutoffs: wanted }, hour }).await?;
         Ok(confirmed)
     }
 
@@ -185,11 +205,11 @@ impl Store {
     /// # Errors
     /// When the catalog fails.
     pub async fn retention_clock(&self, now_ms: u64) -> Result<u64, StoreError> {
-        Ok(self.retention_progress(now_ms).await?.clock_ms.min(now_ms))
+        Ok(self.retention_kept(now_ms).await?.progress.clock_ms.min(now_ms))
     }
 
     /// How far it has come. In a store that does not say, as far as what is stored tells.
-    async fn retention_progress(&self, now_ms: u64) -> Result<Progress, StoreError> {
+    async fn retention_kept(&self, now_ms: u64) -> Result<Kept, StoreError> {
         let catalog = self.catalog();
         let known = catalog.retention().await?;
         if let Some(known) = known.and_then(|text| serde_json::from_str(&text).ok()) {
@@ -198,11 +218,11 @@ impl Store {
         let newest = catalog.newest().await?.map_or(now_ms, |(data, made)| data.max(made)).min(now_ms);
         let oldest = catalog.aging(now_ms).await?.iter().map(|segment| segment.max_ms).min();
         let cutoffs = Cutoffs::at(self.options(), newest).map(|cutoff| cutoff.min(oldest.unwrap_or(u64::MAX)));
-        Ok(Progress { clock_ms: newest, cutoffs })
+        Ok(Kept { progress: Progress { clock_ms: newest, cutoffs }, hour: Hour::default() })
     }
 
-    async fn save_progress(&self, progress: &Progress) -> Result<(), StoreError> {
-        let text = serde_json::to_string(progress).map_err(|error| StoreError::Task(error.to_string()))?;
+    async fn keep_retention(&self, kept: &Kept) -> Result<(), StoreError> {
+        let text = serde_json::to_string(kept).map_err(|error| StoreError::Task(error.to_string()))?;
         Ok(self.catalog().save_retention(&text).await?)
     }
 }

@@ -11,7 +11,6 @@ use crate::store::now_ms;
 use crate::store::retain::guarded_round;
 use crate::store::testing::{TestPlace, options};
 
-const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 /// Some midnight.
 const START: u64 = 20_000 * DAY_MS;
@@ -89,6 +88,29 @@ fn many_small_jumps_take_no_more_than_one_large() {
     assert_eq!(why(&decide(&again)), Some(Why::Clock));
     let later = Seen { gone_bytes: 0, ..again };
     assert_eq!(why(&decide(&later)), None, "another hour");
+}
+
+#[test]
+fn an_hour_is_over_once_collectors_ran_for_so_long() {
+    let hour = Hour { ran_ms: 0, gone_bytes: 5 };
+    let half = hour.after(HOUR_MS / 2);
+    assert_eq!(half, Hour { ran_ms: HOUR_MS / 2, gone_bytes: 5 });
+    assert_eq!(half.after(HOUR_MS / 2 - 1).gone_bytes, 5);
+    assert_eq!(half.after(HOUR_MS / 2), Hour::default());
+}
+
+#[test]
+fn what_an_earlier_release_kept_is_read() {
+    let progress = steady(&keeping(90), START);
+    let earlier = serde_json::to_string(&progress).unwrap();
+    let kept: Kept = serde_json::from_str(&earlier).unwrap();
+    assert_eq!(kept, Kept { progress, hour: Hour::default() });
+    let again = serde_json::to_string(&Kept { hour: Hour { ran_ms: 1, gone_bytes: 2 }, ..kept }).unwrap();
+    assert_eq!(
+        serde_json::from_str::<Progress>(&again).unwrap(),
+        progress,
+        "and the earlier release reads what is kept now"
+    );
 }
 
 #[test]
@@ -184,6 +206,31 @@ async fn total(store: &Arc<Store>) -> u64 {
     let selection = crate::query::Selection::everything("shop", "cpu");
     let engine = crate::query::QueryEngine::new(store.clone(), crate::query::QueryLimits::default());
     engine.merge(&selection).await.unwrap().total()
+}
+
+/// Twenty windows of as many hours, of which each jump of the clock makes one more old.
+#[tokio::test]
+async fn a_restart_gives_no_other_tenth_of_the_hour() {
+    let place = TestPlace::new().await;
+    let a_day = || Options { retention: Duration::from_millis(DAY_MS), batch_time: Duration::ZERO, ..options() };
+    let start = now_ms();
+    let mut store = place.open_with(a_day()).await;
+    let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+    for hour in 0..20 {
+        let window = TestWindow::new("shop", 1, 1 + hour, start - hour * HOUR_MS - HOUR_MS / 2);
+        ingest.push(window.cpu(&[row("main", 1)]).request()).await.unwrap();
+    }
+    drop(ingest);
+    guarded_round(&store, &mut Pace::default(), start).await.unwrap();
+    assert_eq!(guarded_round(&store, &mut Pace::default(), start + 5 * HOUR_MS).await.unwrap().expired, 1);
+    for _ in 0..2 {
+        store.catalog().close().await;
+        drop(store);
+        store = place.open_with(a_day()).await;
+        assert_eq!(guarded_round(&store, &mut Pace::default(), start + 6 * HOUR_MS).await.unwrap().expired, 0);
+        assert_eq!(store.conditions().all()[0].kind, "retention_waits");
+    }
+    assert_eq!(total(&store).await, 19);
 }
 
 /// Also after a restart; and also pins, sequence numbers and names, which weigh nothing.
