@@ -13,6 +13,8 @@ use axum::response::{IntoResponse, Response};
 use tephra_proto::v1::{profile_service_server, symbol_service_server};
 
 use super::error::{ApiError, ErrorKind};
+use super::refused_hosts::RefusedHosts;
+use crate::conditions::Conditions;
 use crate::ingest::Crowded;
 
 /// The gRPC services, as they appear in paths.
@@ -28,25 +30,38 @@ pub const SANDBOX_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe
 
 /// Names under which this collector may be asked for, beside addresses and names that cannot be registered publicly.
 #[derive(Debug, Clone, Default)]
-pub struct AllowedHosts(Vec<String>);
+pub struct AllowedHosts {
+    names: Vec<String>,
+    refused: RefusedHosts,
+}
 
 impl AllowedHosts {
-    /// Host names without port, as the operator lists them.
-    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
-        Self(names.into_iter().map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect())
+    /// Host names without port, as the operator lists them; others that are asked for are a condition.
+    pub fn new(names: impl IntoIterator<Item = String>, conditions: Conditions) -> Self {
+        let names = names.into_iter().map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty());
+        Self { names: names.collect(), refused: RefusedHosts::new(conditions) }
+    }
+
+    /// Whether this collector answers to a host; one that it does not is told to the operator, if it is a name at all.
+    fn admits(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let Some(name) = without_port(&host) else { return false };
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let is_allowed = self.allows(name);
+        if !is_allowed && !name.is_empty() {
+            self.refused.note(name);
+        }
+        is_allowed
     }
 
     /// True when a page under this name can only be ours. DNS rebinding needs a name that an attacker can register, so
     /// addresses, names without a dot and private suffixes are always ours.
-    fn allows(&self, host: &str) -> bool {
+    fn allows(&self, name: &str) -> bool {
         const PRIVATE: [&str; 6] = [".localhost", ".local", ".internal", ".svc", ".home.arpa", ".test"];
-        let host = host.to_ascii_lowercase();
-        let Some(name) = without_port(&host) else { return false };
-        let name = name.strip_suffix('.').unwrap_or(name);
         name.parse::<IpAddr>().is_ok()
             || (!name.is_empty() && !name.contains('.'))
             || PRIVATE.iter().any(|suffix| name.ends_with(suffix))
-            || self.0.iter().any(|allowed| allowed == name)
+            || self.names.iter().any(|allowed| allowed == name)
     }
 }
 
@@ -100,7 +115,7 @@ fn check(hosts: &AllowedHosts, request: &Request, is_call: bool) -> Result<(), A
             "come again in a few seconds; GET /api/v1/status says what fills it",
         ));
     }
-    if !is_probe && !host.is_some_and(|host| hosts.allows(host)) {
+    if !is_probe && !host.is_some_and(|host| hosts.admits(host)) {
         let shown: String = host.unwrap_or_default().chars().filter(char::is_ascii_graphic).take(64).collect();
         return Err(ApiError::new(
             ErrorKind::Forbidden,
@@ -190,7 +205,7 @@ mod tests {
     use super::*;
 
     async fn ask(method: &str, headers: &[(&str, &str)]) -> Response {
-        let hosts = AllowedHosts::new(["Tephra.example.com ".to_owned()]);
+        let hosts = AllowedHosts::new(["Tephra.example.com ".to_owned()], Conditions::default());
         let app = Router::new()
             .route("/x", any(async || "fine"))
             .route("/healthz", get(async || "ok"))

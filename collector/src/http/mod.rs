@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`guard`] | what every answer carries, and which requests never reach a route |
+//! | `refused_hosts` | names that it does not answer to, told to the operator |
 //! | [`params`], [`body`] | what a request says, read strictly |
 //! | [`work`] | room for heavy answers: a few at a time, each with a deadline |
 //! | `route` | one path: what it answers to, and what a request to it may cost |
@@ -19,6 +20,7 @@ pub mod error;
 pub mod guard;
 pub mod pages;
 pub mod params;
+mod refused_hosts;
 pub mod respond;
 mod revision;
 mod route;
@@ -80,6 +82,7 @@ impl AppState {
         let answers = Answers::new(engine.clone(), store.clone(), symbols.clone());
         let bench = Workbench::new(engine.timeout());
         let bodies = ingest.gate_for(body::BODIES_BYTES_MAX);
+        let hosts = AllowedHosts::new(hosts, store.conditions().clone());
         Self(Arc::new(Shared {
             store,
             engine,
@@ -89,7 +92,7 @@ impl AppState {
             bench,
             bodies,
             started: Instant::now(),
-            hosts: AllowedHosts::new(hosts),
+            hosts,
         }))
     }
 }

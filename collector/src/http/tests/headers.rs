@@ -105,3 +105,24 @@ async fn attachments_are_sandboxed() {
         assert!(got.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().starts_with("sandbox"), "{format}");
     }
 }
+
+#[tokio::test]
+async fn a_name_that_it_does_not_go_by_is_told_to_the_operator() {
+    let lab = Lab::new().await;
+    let ask = |path: &str, host: &str| Request::get(path).header("host", host).body(Body::empty()).unwrap();
+    for host in ["127.0.0.1:4040", "tephra.internal"] {
+        assert_eq!(lab.send(ask("/api/v1/services", host)).await.status, StatusCode::OK, "{host}");
+    }
+    for host in ["", "a b.example", "<script>.example", "evil.example/x"] {
+        assert_eq!(lab.send(ask("/api/v1/services", host)).await.status, StatusCode::FORBIDDEN, "{host:?}");
+    }
+    lab.send(ask("/healthz", "probe.example.com")).await;
+    assert_eq!(lab.store.conditions().all(), []);
+    for path in ["/api/v1/services", "/tephra.v1.ProfileService/Push"] {
+        assert_eq!(lab.send(ask(path, "Tephra.Example.com.:4040")).await.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    let told = lab.json("/api/v1/status").await["conditions"].clone();
+    assert_eq!((told[0]["kind"].as_str(), told[0]["severity"].as_str()), (Some("host_refused"), Some("notice")));
+    assert!(told[0]["message"].as_str().unwrap().contains("`--host tephra.example.com`"), "{told}");
+    assert_eq!(told.as_array().unwrap().len(), 1);
+}
