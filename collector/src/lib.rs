@@ -22,6 +22,8 @@ pub mod cli;
 pub mod conditions;
 pub mod http;
 pub mod ingest;
+#[cfg(test)]
+mod needs;
 pub mod profile;
 pub mod query;
 pub mod serve;

@@ -3,6 +3,8 @@
 pub mod postgres;
 pub mod s3;
 
+use std::io::Write;
+
 use postgres::{Missing, Postgres};
 use s3::S3;
 
@@ -25,6 +27,24 @@ impl Servers {
     /// When there is one and it does not start.
     pub fn start() -> Result<Self, Missing> {
         Ok(Self { postgres: Postgres::start()?, s3: S3::start() })
+    }
+
+    /// The same for tests, which go without where there is none; `None`, said on the test's output. Where `TEPHRA_TEST_REQUIRED` names
+    /// `postgres`, as `cargo xtask test` does once it has found one, that is a failure.
+    ///
+    /// # Panics
+    /// When there is none and must be one, or when there is one and it does not start.
+    pub fn start_or_skip() -> Option<Self> {
+        let required = std::env::var("TEPHRA_TEST_REQUIRED").unwrap_or_default();
+        let missing = match Self::start() {
+            Ok(servers) => return Some(servers),
+            Err(missing) => missing,
+        };
+        assert!(!required.split(',').any(|name| name == "postgres"), "it must not be skipped: {missing}");
+        // Not `eprintln!`: what a test prints that way is shown only where it fails.
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        let _ = writeln!(std::io::stderr(), "skipped: {test}: {missing}");
+        None
     }
 
     /// Arguments and environment of `tephra serve` for a store of its own on these servers.

@@ -12,18 +12,13 @@ use tephra_tests::soak;
 /// Before the books are held against what is stored.
 const KILLS: u64 = 4;
 
-/// `None`, with the reason on the test's output, where there is no PostgreSQL: `cargo xtask test` names that at its end.
-fn servers() -> Option<Servers> {
-    Servers::start().inspect_err(|missing| println!("skipped: {missing}")).ok()
-}
-
 fn start(store: &Shared, data: &Path) -> Collector {
     Collector::start_with_environment(data, &["--flush", "200ms"], &store.environment())
 }
 
 #[test]
 fn a_collector_dies_in_mid_load_and_the_other_takes_its_windows_over() {
-    let Some(servers) = servers() else { return };
+    let Some(servers) = Servers::start_or_skip() else { return };
     let store = servers.store("kills");
     let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
     let survivor = start(&store, folders[0].path());
@@ -55,7 +50,7 @@ fn a_collector_dies_in_mid_load_and_the_other_takes_its_windows_over() {
 
 #[test]
 fn what_one_collector_acked_the_other_shows_at_once() {
-    let Some(servers) = servers() else { return };
+    let Some(servers) = Servers::start_or_skip() else { return };
     let store = servers.store("visible");
     let folders = [tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder")];
     let (writer, reader) = (start(&store, folders[0].path()), start(&store, folders[1].path()));
@@ -69,7 +64,7 @@ fn what_one_collector_acked_the_other_shows_at_once() {
 
 #[test]
 fn a_collector_whose_database_is_gone_says_so_and_takes_nothing() {
-    let Some(mut servers) = servers() else { return };
+    let Some(mut servers) = Servers::start_or_skip() else { return };
     let store = servers.store("gone");
     let folder = tempfile::tempdir().expect("a folder");
     let collector = start(&store, folder.path());

@@ -31,7 +31,10 @@ const AGENT: &str = "tephra-agent lib";
 const COLLECTOR: &str = "tephra-collector lib";
 
 /// Modules of the collector that work on a store wherever it is.
-const ON_SERVERS: &[&str] = &["store::", "ingest::", "query::", "http::", "symbols::"];
+const ON_SERVERS: &[&str] = &["store::", "backup::", "ingest::", "query::", "http::", "symbols::"];
+
+/// Tells tests what they must not go without: what they are given.
+const REQUIRED: &str = "TEPHRA_TEST_REQUIRED";
 
 /// What this machine has for tests that need more than Rust; `Err` says why they cannot run and what to do.
 struct Means {
@@ -117,12 +120,17 @@ fn rust_tests(programs: &Programs, means: &Means, binaries: &Path, servers: Opti
     let job = |name: String| {
         let mut command = programs.test(&name)?;
         command.env("TEPHRA_BINARIES", binaries).env("CHROMIUM", &means.chromium);
-        if let Ok(python) = &means.pyarrow {
-            command.env("TEPHRA_TEST_PYARROW", python);
+        let mut required = Vec::new();
+        for (variable, found) in [("TEPHRA_TEST_PYARROW", &means.pyarrow), ("TEPHRA_TEST_GO", &means.go)] {
+            if let Ok(found) = found {
+                command.env(variable, found);
+                required.push(variable);
+            }
         }
-        if let Ok(go) = &means.go {
-            command.env("TEPHRA_TEST_GO", go);
+        if servers.is_some() {
+            required.push("postgres");
         }
+        command.env(REQUIRED, required.join(","));
         if name == AGENT {
             command.args(["--skip", ACCURACY]);
         }
@@ -141,6 +149,7 @@ fn on_servers_too(programs: &Programs, mut first: Command, servers: &Servers) ->
     first.env("TEPHRA_TEST_STORES", &opened);
     let mut again = programs.test(COLLECTOR)?;
     again.envs(servers.environment.iter().map(|(name, value)| (name, value))).arg("--exact");
+    again.env(REQUIRED, "TEPHRA_TEST_POSTGRES");
     let job = Job::new("tephra-collector lib; again on PostgreSQL and a bucket", first);
     Ok(job.then_make(move || {
         let opened = std::fs::read_to_string(&opened).map_err(|e| format!("no test has opened a store: {e}"))?;

@@ -14,6 +14,7 @@ use super::resolution::{Resolution, Symbol};
 use super::testing::{Sketch, simulated};
 use super::tree::Tree;
 use super::{decode, fold, markdown, pprof, speedscope, svg};
+use crate::needs::need;
 
 const HOSTILE: &[&str] = &[
     "a;b 99\n",
@@ -160,10 +161,7 @@ fn go_s_pprof_opens_what_we_write() {
     let (merged, resolutions) = native();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&pprof::encode((&merged, &resolutions))).unwrap();
-    let Some(go) = std::env::var_os("TEPHRA_TEST_GO") else {
-        println!("skipped: TEPHRA_TEST_GO names no Go tool");
-        return;
-    };
+    let Some(go) = need("TEPHRA_TEST_GO", "Go tool") else { return };
     let output = Command::new(go).args(["tool", "pprof", "-traces"]).arg(file.path()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -10,6 +10,7 @@ use super::testing::options;
 use super::*;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, row, traced};
+use crate::needs::need;
 use crate::query::{QueryEngine, QueryLimits, Selection};
 
 const HOUR: u64 = 3_600_000;
@@ -17,10 +18,7 @@ const HOUR: u64 = 3_600_000;
 /// `TEPHRA_TEST_PYARROW` names a Python that has pyarrow; `cargo xtask test` sets one up, or says in its summary that it could not.
 #[tokio::test]
 async fn pyarrow_reads_the_same_sums_at_every_level() {
-    let Some(python) = std::env::var_os("TEPHRA_TEST_PYARROW") else {
-        println!("skipped: TEPHRA_TEST_PYARROW names no Python with pyarrow");
-        return;
-    };
+    let Some(python) = need("TEPHRA_TEST_PYARROW", "Python with pyarrow") else { return };
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::open(dir.path(), options()).await.unwrap());
     let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));

@@ -61,10 +61,7 @@ mod tests {
     /// The database was put back to an earlier moment; the bucket remembers a later one.
     #[tokio::test]
     async fn a_database_from_an_earlier_moment_is_refused() {
-        let place = TestPlace::new().await;
-        if !place.place().is_shared() {
-            return;
-        }
+        let Some(place) = TestPlace::shared().await else { return };
         let store = place.open().await;
         store.catalog().skip_to(Counters { commits: 7, deletions: 0 }).await.unwrap();
         retain::round(&store, crate::store::now_ms()).await.unwrap();

@@ -407,3 +407,6 @@ impl Gathering {
         count(self.survey.unreadable_tombstones, "notes of deletions cannot be read: what they are about may be back");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::bucket::BucketPlace;
 use super::place::{Place, Postgres};
 use super::{Options, Store, hex, unique_bytes};
+use crate::needs::need;
 
 /// A place that goes with its test.
 #[derive(Debug)]
@@ -27,6 +28,9 @@ pub(crate) fn options() -> Options {
     Options { free_bytes_min: 0, ..Options::default() }
 }
 
+/// Names the servers, with what `store-servers` prints besides.
+const POSTGRES: &str = "TEPHRA_TEST_POSTGRES";
+
 /// The servers the environment names.
 struct Servers {
     postgres: String,
@@ -37,8 +41,8 @@ struct Servers {
 
 impl Servers {
     fn from_environment() -> Option<Self> {
-        let postgres = std::env::var("TEPHRA_TEST_POSTGRES").ok()?;
-        let named = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} goes with TEPHRA_TEST_POSTGRES"));
+        let postgres = std::env::var(POSTGRES).ok()?;
+        let named = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} goes with {POSTGRES}"));
         Some(Self {
             postgres,
             bucket: named("TEPHRA_BUCKET"),
@@ -89,6 +93,13 @@ impl TestPlace {
         let bucket = BucketPlace::parse(&format!("s3://{bucket}/{name}"), Some(&servers.endpoint)).unwrap();
         let objects = servers.files.join(&name).join("segments");
         Self { _dir: dir, objects, place: Place::Shared { data, catalog, bucket } }
+    }
+
+    /// One that several collectors share; `None`, said on the test's output, where the environment names no servers.
+    pub(crate) async fn shared() -> Option<Self> {
+        note_this_test();
+        need(POSTGRES, "PostgreSQL: `store-servers` starts one")?;
+        Some(Self::new().await)
     }
 
     /// As another collector sees it; `None` when it is one that no other can share.

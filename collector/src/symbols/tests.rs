@@ -23,8 +23,9 @@ use crate::profile::header::Coverage;
 use crate::profile::model::{Frame, Merged, Module, Node};
 use crate::profile::resolution::{Resolution, Symbol};
 use crate::profile::testing::Sketch;
+use crate::store::Store;
 use crate::store::bulk::Bulk;
-use crate::store::testing::TestPlace;
+use crate::store::testing::{TestPlace, options};
 
 const SOURCE: &str = r#"
 #[inline(always)]
@@ -365,15 +366,19 @@ fn coverage_weighs_frames_by_what_passes_through_them() {
     assert!(coverage.missing[0].hint.contains("tephra symbols upload"), "{}", coverage.missing[0].hint);
 }
 
+#[tokio::test]
+async fn symbols_in_a_folder_are_one_collector_s_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), options()).await.unwrap();
+    assert!(!Symbols::beside(&store, test_worker()).unwrap().is_shared());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_collector_symbolized_the_others_name_too() {
-    let place = TestPlace::new().await;
+    let Some(place) = TestPlace::shared().await else { return };
     let store = place.open().await;
     let first = Symbols::beside(&store, test_worker()).unwrap();
-    let Some(beside) = place.beside() else {
-        assert!(!first.is_shared(), "a folder is one collector's own");
-        return;
-    };
+    let beside = place.beside().unwrap();
     let second = Symbols::beside(&*beside.open().await, test_worker()).unwrap();
     let (plain, lines, broken) = (&BINARIES.names_only, &BINARIES.with_lines, &BINARIES.stripped);
     let ids = [plain, lines, broken].map(|path| identity(path).build_id());

@@ -8,6 +8,7 @@ use std::process::Command;
 use axum::http::StatusCode;
 
 use super::Lab;
+use crate::needs::need;
 use crate::profile::fit::fit;
 use crate::profile::testing::Random;
 use crate::store::{compact, now_ms};
@@ -159,10 +160,7 @@ async fn what_was_imported_is_exported_and_comes_back_the_same() {
 /// in its summary that there is none.
 #[tokio::test]
 async fn go_tool_pprof_opens_every_type() {
-    let Some(go) = std::env::var_os("TEPHRA_TEST_GO") else {
-        println!("skipped: TEPHRA_TEST_GO names no Go tool");
-        return;
-    };
+    let Some(go) = need("TEPHRA_TEST_GO", "Go tool") else { return };
     let lab = Lab::new().await;
     let stack = |names: &[&str]| -> Vec<Location> {
         let place = |name: &&str| vec![Place { function: (*name).to_owned(), file: "a.c".to_owned(), line: 7 }];
