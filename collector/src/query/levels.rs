@@ -62,13 +62,10 @@ impl Wish {
         while from_ms < range.until_ms {
             let level = self.level_at(from_ms, horizons);
             let mut until_ms = next_multiple(from_ms, HORIZON_MS);
-            // Horizons are whole hours.
-            let last = range.until_ms.min(horizons.last_change().saturating_add(1));
-            while until_ms < last && self.level_at(until_ms, horizons) == level {
-                until_ms = until_ms.saturating_add(HORIZON_MS);
-            }
-            if until_ms >= last && self.level_at(until_ms, horizons) == level {
-                until_ms = range.until_ms;
+            // Horizons are whole hours, and there are few of them: a range may be all of time.
+            while until_ms < range.until_ms && self.level_at(until_ms, horizons) == level {
+                let hour = |at_ms: u64| at_ms.div_ceil(HORIZON_MS).saturating_mul(HORIZON_MS);
+                until_ms = horizons.next_change(until_ms).map_or(range.until_ms, hour);
             }
             let until_ms = until_ms.min(range.until_ms);
             fill(TimeRange { from_ms, until_ms }, level, horizons, &mut pieces);
@@ -184,6 +181,17 @@ mod tests {
         let asked = range(104 * HOUR, 104 * HOUR + 60_000);
         let pinned = Horizons::with([(1, 110 * HOUR), (2, 105 * HOUR)], [(1, 104 * HOUR, 105 * HOUR)]);
         assert_eq!(cover(asked, &pinned), [(asked.from_ms, asked.until_ms, 1)]);
+    }
+
+    /// Step by step through its hours it would never end.
+    #[test]
+    fn all_of_time_is_covered_at_once_however_far_a_horizon_is() {
+        let TimeRange { from_ms, until_ms } = TimeRange::ALL;
+        let far = until_ms / HOUR * HOUR;
+        let horizons = Horizons::with([(1, far), (2, far), (3, far), (4, 100 * HOUR)], []);
+        let pieces = cover(TimeRange::ALL, &horizons);
+        assert_eq!(pieces[0], (from_ms, until_ms - until_ms % (24 * HOUR), 5));
+        assert_eq!(pieces.last().map(|piece| piece.1), Some(until_ms));
     }
 
     proptest! {

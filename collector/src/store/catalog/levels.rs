@@ -117,10 +117,10 @@ impl Horizons {
         horizons
     }
 
-    /// After this moment nothing changes any more: every level is complete.
-    pub fn last_change(&self) -> u64 {
-        let ends = self.pinned.values().flatten().map(|(_, until)| *until);
-        ends.chain(self.from_ms.values().copied()).max().unwrap_or(0)
+    /// The first moment after this one from which another level may be complete, or no longer; `None` when nothing changes any more.
+    pub fn next_change(&self, after_ms: u64) -> Option<u64> {
+        let pinned = self.pinned.values().flatten().flat_map(|(from, until)| [*from, *until]);
+        pinned.chain(self.from_ms.values().copied()).filter(|at_ms| *at_ms > after_ms).min()
     }
 
     /// True when all windows of `level` that start at `at_ms` are there.
