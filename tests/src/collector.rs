@@ -1,6 +1,6 @@
 //! A real collector in a process of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use tempfile::TempDir;
@@ -178,10 +178,14 @@ impl Collector {
     }
 }
 
+/// `tephra`, not yet started.
+pub fn tephra() -> Command {
+    Command::new(binaries::collector())
+}
+
 /// `tephra serve`, not yet started.
 pub fn command(data: &Path, port: u16) -> Command {
-    let program: PathBuf = binaries::collector();
-    let mut command = Command::new(program);
+    let mut command = tephra();
     command.arg("serve").arg("--data").arg(data).arg("--listen").arg(format!("127.0.0.1:{port}"));
     command
 }
