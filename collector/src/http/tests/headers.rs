@@ -38,7 +38,8 @@ const ROUTES: [&str; 26] = [
 async fn a_mistyped_address_is_a_page_for_people_and_json_for_programs() {
     let lab = Lab::new().await;
     let ask = |path: &'static str, accept: &'static str| {
-        lab.send(Request::get(path).header(header::ACCEPT, accept).body(Body::empty()).unwrap())
+        let request = Request::get(path).header("host", "localhost").header(header::ACCEPT, accept);
+        lab.send(request.body(Body::empty()).unwrap())
     };
     let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
     let got = ask("/servises", browser).await;
