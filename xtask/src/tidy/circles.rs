@@ -16,16 +16,19 @@ const MEANT: &[(&[&str], &str)] = &[
     (
         &[
             "collector/src/profile/import.rs",
+            "collector/src/profile/pprof/looks_like.rs",
+            "collector/src/profile/pprof/wire.rs",
+        ],
+        "the importer's errors name the formats that it tells apart, and reading the wire to tell fails with them",
+    ),
+    (
+        &[
             "collector/src/profile/pprof/columns.rs",
             "collector/src/profile/pprof/decode.rs",
             "collector/src/profile/pprof/labels.rs",
-            "collector/src/profile/pprof/looks_like.rs",
             "collector/src/profile/pprof/mappings.rs",
-            "collector/src/profile/pprof/read.rs",
-            "collector/src/profile/pprof/storable.rs",
-            "collector/src/profile/pprof/utf8.rs",
         ],
-        "the parts of one reader; the importer's errors name the formats that it tells apart",
+        "the parts of one decoder, and the text that all of them read",
     ),
     (
         &["collector/src/query/merge.rs", "collector/src/query/plan.rs"],
