@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
+
+use crate::base::clock::now_ms;
 
 /// Subjects of one kind that are told at once; a further one is told once another is over.
 const SUBJECTS_MAX: usize = 32;
@@ -102,10 +103,6 @@ impl Conditions {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(&'static str, String), Condition>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

@@ -14,10 +14,12 @@
 //! | [`store`], [`symbols`] | bulk objects and the SQL catalog; build id → functions, files, lines |
 //! | [`profile`] | the pure model: no I/O, no clock, no async |
 //! | [`conditions`] | what an operator must know while it lasts; everything above may tell it |
+//! | [`base`] | words of everybody: now, a range of time, labels, ids |
 
 pub mod alerts;
 pub mod analysis;
 pub mod backup;
+pub mod base;
 pub mod cli;
 pub mod conditions;
 pub mod http;

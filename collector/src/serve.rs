@@ -18,11 +18,12 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 
+use crate::base::clock::now_ms;
 use crate::conditions::Severity;
 use crate::ingest::{Ingest, IngestLimits, WantedBuilds};
 use crate::query::{QueryEngine, QueryLimits};
 use crate::store::place::Place;
-use crate::store::{Options, Store, StoreError, compact, now_ms, retain, writes};
+use crate::store::{Options, Store, StoreError, compact, retain, writes};
 use crate::symbols::{self, SymbolLimits, Symbols, Worker, share};
 pub use places::ConnectionLimits;
 use process::Signals;

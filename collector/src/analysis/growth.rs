@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use crate::base::range::TimeRange;
 use crate::profile::header::{Mover, Sentence};
 use crate::profile::model::Merged;
 use crate::profile::tree::{FrameInfo, Tree};
-use crate::query::TimeRange;
 use crate::symbols::Symbols;
 
 use super::view::{View, ViewOptions, compare};

@@ -21,10 +21,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::base::clock::now_ms;
 use crate::store::bulk::BulkError;
 use crate::store::catalog::{Catalog, CatalogError, Location};
 use crate::store::place::Place;
-use crate::store::{StoreError, now_ms, tombstones};
+use crate::store::{StoreError, tombstones};
 use hold::Hold;
 use source::Source;
 use target::{Fetched, Target};

@@ -13,10 +13,11 @@ use tephra_proto::{label, limits};
 
 use super::error::ApiError;
 use crate::alerts::time;
+use crate::base::range::TimeRange;
 use crate::profile::fit::fit;
 use crate::profile::meaning::Kinds;
 use crate::profile::model::Kind;
-use crate::query::{Selection, TimeRange};
+use crate::query::Selection;
 
 /// 16 KiB of query: twice what browsers and proxies agree on.
 const QUERY_BYTES_MAX: usize = 16 << 10;

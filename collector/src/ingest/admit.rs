@@ -9,7 +9,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::store::unique_bytes;
+use crate::base::ids::unique_bytes;
 
 /// Least that a window is charged: its place in queues and maps.
 const WINDOW_BYTES_MIN: usize = 16 << 10;

@@ -17,6 +17,8 @@ use super::admit::Reserved;
 use super::importer::Importer;
 use super::metrics::Metrics;
 use super::{Ack, PushError};
+use crate::base::clock::now_ms;
+use crate::base::ids::{hex, unique_bytes};
 use crate::profile::decode::Rejection;
 use crate::store::arrived::{self, AgentKey};
 use crate::store::bulk::BulkError;
@@ -24,7 +26,7 @@ use crate::store::catalog::{
     AgentBefore, CatalogError, Outcome, Registration, SEQUENCES_REMEMBERED, SequenceState, Verdict,
 };
 use crate::store::segment::{self, Batch, Encoded, Origin};
-use crate::store::{Store, StoreError, hex, now_ms, unique_bytes};
+use crate::store::{Store, StoreError};
 
 /// A batch is full at this many compressed bytes.
 const BATCH_BYTES: usize = 8 << 20;

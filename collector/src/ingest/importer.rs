@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tephra_proto::v1;
 
 use super::accept::Accepted;
-use crate::store::unique_bytes;
+use crate::base::ids::unique_bytes;
 
 /// See the module.
 #[derive(Debug)]

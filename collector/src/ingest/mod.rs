@@ -44,9 +44,10 @@ pub use cardinality::{Caps, Full, OVERFLOW_INSTANCE, Overflow};
 pub use gate::{Allowance, BodyPlace, Bounded, CallBounds, Crowded, Excess, Gate, Peer, through_gate};
 pub use metrics::{Metrics, MetricsSnapshot};
 
+use crate::base::clock::now_ms;
 use crate::profile::decode::{self, Header, Lateness, Opened, Rejection, Window};
 use crate::profile::model::Module;
-use crate::store::{Store, now_ms};
+use crate::store::Store;
 use accept::Accepted;
 use admit::{Budget, Reserved};
 use batcher::{Batcher, Job, POISONED, Poison};

@@ -199,6 +199,6 @@ impl TestWindow {
 
 /// A recent moment that is a multiple of ten seconds.
 pub(crate) fn recent_ms() -> u64 {
-    let now = crate::store::now_ms();
+    let now = crate::base::clock::now_ms();
     now - now % 10_000 - 3_600_000
 }

@@ -1,7 +1,8 @@
 //! Answers over a range in which something is damaged say so: their sums are too small, and nothing else in them would show it.
 
 use super::levels::{Piece, Wish};
-use super::{QueryEngine, QueryError, Selection, TimeRange};
+use super::{QueryEngine, QueryError, Selection};
+use crate::base::range::TimeRange;
 use crate::profile::model::{Partial, PartialReason};
 use crate::store::StoreError;
 use crate::store::catalog::Damage;
@@ -91,11 +92,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::base::clock::now_ms;
     use crate::ingest::Ingest;
     use crate::ingest::testing::{TestWindow, recent_ms, row, traced};
     use crate::query::QueryLimits;
     use crate::store::testing::{TestPlace, options};
-    use crate::store::{Options, Store, compact, now_ms};
+    use crate::store::{Options, Store, compact};
 
     const HOUR: u64 = 3_600_000;
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{QueryError, TimeRange};
+use super::QueryError;
+use crate::base::clock::now_ms;
+use crate::base::range::TimeRange;
 use crate::profile::model::Partial;
-use crate::store::now_ms;
 
 /// Part of the time that is left which one attempt gets: the rest is for a shorter range.
 const ATTEMPT_SHARE: f64 = 0.7;

@@ -1,6 +1,6 @@
 //! Which level answers for which part of a range: the coarsest windows that fit, and finer ones at the edges.
 
-use super::TimeRange;
+use crate::base::range::TimeRange;
 use crate::store::catalog::Horizons;
 use crate::store::compact::levels::{HORIZON_MS, LEVELS, Level};
 

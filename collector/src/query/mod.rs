@@ -47,9 +47,10 @@ use tephra_proto::ids::{ServiceName, TraceId};
 pub use answers::{
     SPARK_POINTS, ServiceOverview, TRACE_SAMPLES_MAX, Timeline, TimelineSeries, TraceSample, TraceService, TraceView,
 };
-pub use selection::{QueryError, QueryLimits, Selection, TimeRange};
+pub use selection::{QueryError, QueryLimits, Selection};
 pub use timeline::REST_LABEL;
 
+use crate::base::range::TimeRange;
 use crate::profile::decode::Window;
 use crate::profile::model::{Cost, Labelled, Merged, Partial, ProfileType, SpanSummary};
 use crate::store::catalog::{Horizons, LevelSegment};
@@ -349,7 +350,7 @@ impl QueryEngine {
             .run(self.deadline(), move |store, _, cancel| linked::holders(store, &segments, trace_id, cancel))
             .await?;
         // What is merged into other segments in between is found again: the answer leaves it out until then.
-        self.store.delete_trace(&trace_id, &holders, crate::store::now_ms()).await?;
+        self.store.delete_trace(&trace_id, &holders, crate::base::clock::now_ms()).await?;
         Ok(())
     }
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::plan::{Measured, Received};
 use super::slices::coverage;
-use super::{SPARK_POINTS, ServiceOverview, TimeRange};
+use super::{SPARK_POINTS, ServiceOverview};
+use crate::base::range::TimeRange;
 use crate::profile::model::{Kind, ProfileType};
 use crate::profile::stats::sum;
 use crate::store::catalog::ServiceRow;

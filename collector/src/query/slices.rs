@@ -1,6 +1,6 @@
 //! Cuts a range of time into the slices whose values are the statistical replicates, and measures how much of it was covered.
 
-use super::TimeRange;
+use crate::base::range::TimeRange;
 use crate::profile::model::REPLICATES_MAX;
 
 /// What was received without a break, as far as time is concerned.

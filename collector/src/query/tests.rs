@@ -10,12 +10,13 @@ use super::merge::{Merger, Parts, Sources};
 use super::plan::Matcher;
 use super::slices::{Span, replicates};
 use super::*;
+use crate::base::clock::now_ms;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestRow, TestWindow, recent_ms, row, traced};
 use crate::profile::decode::{self, Lateness, Window};
 use crate::profile::model::{Frame, Kind, Labelled, Node, PartialReason};
+use crate::store::compact;
 use crate::store::testing::TestPlace;
-use crate::store::{compact, now_ms};
 
 const CPU_TYPE: &str = "cpu";
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{Measured, Plan, label};
 use super::slices::{Span, coverage};
-use super::{QueryError, TimeRange, Timeline, TimelineSeries};
+use super::{QueryError, Timeline, TimelineSeries};
+use crate::base::range::TimeRange;
 use crate::profile::model::Kind;
 
 /// Points of one line. A day in 10 s steps is 8640.

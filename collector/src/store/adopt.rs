@@ -7,7 +7,9 @@ use super::arrived::{self, AgentKey, Stored};
 use super::bulk::ObjectInfo;
 use super::catalog::{Accounting, Outcome, Registration, SequenceState, Verdict};
 use super::segment::{self, Batch, BatchInfo, Origin, SegmentError};
-use super::{Bulk, Store, StoreError, hex, now_ms, unique_bytes};
+use super::{Bulk, Store, StoreError};
+use crate::base::clock::now_ms;
+use crate::base::ids::{hex, unique_bytes};
 use crate::profile::decode::{self, Lateness, WindowId};
 
 /// A window of a segment, read again.

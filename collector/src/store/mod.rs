@@ -62,11 +62,9 @@ pub mod writes;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tracing::{info, warn};
@@ -620,27 +618,3 @@ const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Enough to know that a disk is dying.
 const DAMAGED_WINDOWS_MAX: usize = 10_000;
-
-/// Now, unix milliseconds.
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// 16 bytes that nobody has drawn before: for names, not for secrets.
-pub fn unique_bytes() -> [u8; 16] {
-    static DRAWN: AtomicU64 = AtomicU64::new(0);
-    // The standard library seeds each state from the operating system.
-    let half = |salt: u64| {
-        let mut hasher = RandomState::new().build_hasher();
-        hasher.write_u64(DRAWN.fetch_add(1, Ordering::Relaxed));
-        hasher.write_u64(salt);
-        hasher.finish()
-    };
-    let both = (u128::from(half(1)) << 64) | u128::from(half(2));
-    both.to_be_bytes()
-}

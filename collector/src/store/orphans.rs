@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::bulk::{AsideObject, Bulk, ObjectInfo};
 use super::catalog::Counters;
 use super::start::{Found, look_at};
-use super::{Store, StoreError, now_ms, progress, tombstones};
+use super::{Store, StoreError, progress, tombstones};
+use crate::base::clock::now_ms;
 use crate::conditions::Severity;
 
 /// Younger objects may be on their way into the catalog.
@@ -167,7 +168,7 @@ mod tests {
         let file = fs::File::options().write(true).open(place.objects().join(&name)).unwrap();
         file.set_modified(long_ago).unwrap();
         for _ in 0..3 {
-            retain::round(&store, crate::store::now_ms()).await.unwrap();
+            retain::round(&store, crate::base::clock::now_ms()).await.unwrap();
         }
         let bulk = store.bulk().clone();
         let aside = tokio::task::spawn_blocking(move || bulk.list_aside()).await.unwrap().unwrap();
@@ -177,7 +178,7 @@ mod tests {
         assert_eq!((told.len(), told[0].kind), (1, CONDITION));
         assert!(told[0].message.starts_with("1 objects (6 bytes)"), "{}", told[0].message);
         fs::remove_file(place.objects().join(aside[0].file_name())).unwrap();
-        retain::round(&store, crate::store::now_ms()).await.unwrap();
+        retain::round(&store, crate::base::clock::now_ms()).await.unwrap();
         assert_eq!(store.conditions().all(), []);
     }
 }

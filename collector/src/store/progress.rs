@@ -64,7 +64,7 @@ mod tests {
         let Some(place) = TestPlace::shared().await else { return };
         let store = place.open().await;
         store.catalog().skip_to(Counters { commits: 7, deletions: 0 }).await.unwrap();
-        retain::round(&store, crate::store::now_ms()).await.unwrap();
+        retain::round(&store, crate::base::clock::now_ms()).await.unwrap();
         let mut tx = store.catalog().begin().await.unwrap();
         sqlx::query("UPDATE counters SET value = 3 WHERE name = 'commits'").execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::testing::options;
-use super::{Options, Store, StoreError, compact, now_ms};
+use super::{Options, Store, StoreError, compact};
+use crate::base::clock::now_ms;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, row, traced};
 use crate::query::{QueryEngine, QueryError, QueryLimits, Selection};

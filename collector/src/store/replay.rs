@@ -13,7 +13,8 @@ use super::catalog::{Inputs, Swap};
 use super::compact::levels::LEVELS;
 use super::compact::{Output, OutputError, PartBuilder, Rollup};
 use super::synthetic::Random;
-use super::{Store, StoreError, now_ms};
+use super::{Store, StoreError};
+use crate::base::clock::now_ms;
 use crate::profile::decode::{self, Lateness, Rejection, Window};
 use crate::profile::model::{Kind, Link};
 

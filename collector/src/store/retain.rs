@@ -9,7 +9,8 @@ use tracing::info;
 
 use super::catalog::{Lease, SEQUENCES_REMEMBERED_MS};
 use super::expiry::{Pace, Progress};
-use super::{Store, StoreError, now_ms, orphans};
+use super::{Store, StoreError, orphans};
+use crate::base::clock::now_ms;
 use crate::conditions::Severity;
 
 /// How often it looks.
@@ -131,7 +132,7 @@ pub(super) async fn guarded_round(store: &Store, pace: &mut Pace, now_ms: u64) -
 
 async fn remove_dropped(store: &Store, now_ms: u64) -> Result<u64, StoreError> {
     // Asked for first: a backup that begins later lists nothing of what is unlisted now.
-    if store.catalog().lease_until(BACKUP_LEASE).await? > super::now_ms() {
+    if store.catalog().lease_until(BACKUP_LEASE).await? > crate::base::clock::now_ms() {
         return Ok(0);
     }
     let mut removed = 0;

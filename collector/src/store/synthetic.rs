@@ -12,7 +12,8 @@ use super::catalog::{Inputs, Swap};
 use super::columnar::{Part, PartRow, PartSeries, PartTotal, PartTrace, PartWindow};
 use super::compact::levels::{Level, TRACES, block_end};
 use super::compact::{Output, Rollup};
-use super::{Store, StoreError, now_ms};
+use super::{Store, StoreError};
+use crate::base::clock::now_ms;
 use crate::profile::model::{Frame, Kind, Link, Node, ProfileType};
 
 /// A service that was never there.

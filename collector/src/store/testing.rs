@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use super::bucket::BucketPlace;
 use super::place::{Place, Postgres};
-use super::{Options, Store, hex, unique_bytes};
+use super::{Options, Store};
+use crate::base::ids::{hex, unique_bytes};
 use crate::needs::need;
 
 /// A place that goes with its test.

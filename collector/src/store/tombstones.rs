@@ -8,7 +8,8 @@ use tephra_proto::ids::TraceId;
 use tracing::warn;
 
 use super::catalog::{CatalogError, Counters};
-use super::{Store, StoreError, hex, unique_bytes};
+use super::{Store, StoreError};
+use crate::base::ids::{hex, unique_bytes};
 
 /// How long a tombstone is kept at least: longer than anything is that was set aside.
 pub(super) const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);

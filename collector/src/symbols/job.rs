@@ -12,8 +12,8 @@ use super::folder::{Claim, Filed};
 use super::memory::{Memory, Share};
 use super::room::{Room, RoomError};
 use super::{elf, worker};
+use crate::base::clock::now_ms;
 use crate::profile::names;
-use crate::store::now_ms;
 
 /// How the child process is started.
 #[derive(Debug, Clone)]

@@ -36,12 +36,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tephra_proto::ids::BuildId;
 use tephra_proto::v1::symbol_service_server::SymbolServiceServer;
 
+use crate::base::clock::now_ms;
 use crate::conditions::Conditions;
 use crate::profile::header::Coverage;
 use crate::profile::model::{Frame, Module};
 use crate::profile::resolution::Resolution;
 use crate::profile::tree::Resolved;
-use crate::store::{Store, now_ms};
+use crate::store::Store;
 
 use folder::{Folder, State};
 pub use job::Worker;

@@ -11,7 +11,8 @@ use tephra_proto::limits::WINDOW_AHEAD_MS_MAX;
 use tracing::{info, warn};
 
 use super::Symbols;
-use crate::store::{Store, StoreError, now_ms};
+use crate::base::clock::now_ms;
+use crate::store::{Store, StoreError};
 
 /// How often uses are taken note of, and old tables looked for.
 const EVERY: Duration = Duration::from_secs(3600);

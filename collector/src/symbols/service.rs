@@ -11,7 +11,7 @@ use super::places::Place;
 use super::table::Detail;
 use super::upload::{Incoming, Received, Upload, UploadError, announced};
 use super::{Shared, Symbols, has_no_file, job};
-use crate::store::now_ms;
+use crate::base::clock::now_ms;
 
 /// Builds in one offer: every module of a process.
 const OFFER_FILES_MAX: usize = tephra_proto::limits::WINDOW_MODULES_MAX;

@@ -15,11 +15,12 @@ use super::Symbols;
 use super::failure::Failure;
 use super::folder::{Folder, State};
 use super::table::{Detail, Richness};
+use crate::base::clock::now_ms;
 use crate::conditions::Conditions;
 use crate::store::bucket::Bucket;
 use crate::store::bulk::{Bulk, BulkError};
 use crate::store::catalog::{Catalog, FailedSymbols, SharedSymbols, SymbolRow};
-use crate::store::{Store, StoreError, now_ms};
+use crate::store::{Store, StoreError};
 
 /// How long a build may be asked for by one collector when another has it already.
 const EVERY: Duration = Duration::from_secs(3);

@@ -18,14 +18,15 @@ use crate::alerts::answers::SETTLED_AFTER_MS;
 use crate::alerts::link::AlertLink;
 use crate::alerts::payload::{Alert, Payload};
 use crate::alerts::time::format_utc;
+use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::body::{TIME_MAX, read_json};
 use crate::http::error::{ApiError, ErrorKind};
 use crate::http::pages::{self, Preview};
 use crate::http::params::Params;
 use crate::ingest::Allowance;
+use crate::store::KeepError;
 use crate::store::catalog::{Event, EventKind, NewEvent, NewPin, PinRange};
-use crate::store::{KeepError, now_ms};
 
 /// A page must not wait for an answer: the view asks for it again, and shows that it is being computed.
 const PREVIEW_DEADLINE: Duration = Duration::from_millis(1_500);

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use tephra_proto::ids::TraceId;
 use tracing::info;
 
+use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
-use crate::store::now_ms;
 
 pub(super) async fn service(
     State(state): State<AppState>,

@@ -14,13 +14,13 @@ use tracing::info;
 
 use crate::alerts::payload::is_web_link;
 use crate::alerts::time::parse_time;
+use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::store::catalog::{Event, EventKind, NewEvent};
-use crate::store::now_ms;
 
 const TITLE_BYTES_MAX: usize = 400;
 

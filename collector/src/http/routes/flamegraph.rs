@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::Response;
 
 use crate::analysis::{self, View, ViewOptions};
+use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
@@ -15,7 +16,6 @@ use crate::http::work::blocking;
 use crate::profile::diff::Basis;
 use crate::profile::flame::MEDIA_TYPE;
 use crate::profile::model::{Partial, PartialReason};
-use crate::store::now_ms;
 
 /// Twice what the view draws smoothly; exports of whole trees have formats of their own.
 const NODES_MAX: usize = 2_000_000;

@@ -6,14 +6,15 @@ use serde_json::{Value, json};
 
 use crate::alerts::link::encode;
 use crate::analysis::growth::{self, growth};
+use crate::base::clock::now_ms;
+use crate::base::range::TimeRange;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::work::blocking;
 use crate::profile::header::{PartialInfo, TypeInfo};
 use crate::profile::model::{Kind, Partial};
-use crate::query::{Selection, TimeRange};
-use crate::store::now_ms;
+use crate::query::Selection;
 
 pub(super) async fn growth_json(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     params.default("type", "inuse_space");

@@ -12,13 +12,13 @@ use tracing::info;
 
 use crate::alerts::frozen::{Frozen, FrozenError, freeze};
 use crate::alerts::time::format_duration;
+use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::store::catalog::{NewPin, Pin, PinRange};
-use crate::store::now_ms;
 
 /// A pin is kept for a year unless somebody pins it again.
 const KEPT_MS: u64 = 365 * 86_400_000;

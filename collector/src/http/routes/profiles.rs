@@ -11,6 +11,7 @@ use tephra_proto::ids::InstanceName;
 use tephra_proto::limits::{RESOURCE_LABELS_MAX, WINDOW_SAMPLES_MAX};
 use tephra_proto::v1;
 
+use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::body::{self, TIME_MAX};
 use crate::http::error::{ApiError, ErrorKind};
@@ -22,7 +23,6 @@ use crate::profile::pieces::{Piece, Pieces};
 use crate::profile::pprof::{Imported, PPROF_BYTES_MAX, decode_as};
 use crate::profile::remarks::Remarks;
 use crate::profile::span::Said;
-use crate::store::now_ms;
 use answer::{Stored, answer};
 
 pub(super) const PPROF: Allowance = Allowance::whole(PPROF_BYTES_MAX, TIME_MAX);

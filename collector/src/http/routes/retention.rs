@@ -5,11 +5,11 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use tracing::info;
 
+use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
-use crate::store::now_ms;
 
 pub(super) async fn confirm(
     State(state): State<AppState>,

@@ -5,12 +5,12 @@ use axum::extract::{Path, State};
 use serde_json::{Value, json};
 use tephra_proto::label;
 
+use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::profile::header::{PartialInfo, TypeInfo};
 use crate::query::ServiceOverview;
-use crate::store::now_ms;
 
 pub(super) async fn services(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     let range = params.range(now_ms())?;

@@ -6,12 +6,12 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
+use crate::base::clock::now_ms;
 use crate::conditions::Condition;
 use crate::http::AppState;
 use crate::http::error::{ApiError, ErrorKind};
 use crate::http::params::Params;
 use crate::store::catalog::AgentStatus;
-use crate::store::now_ms;
 
 /// Agents that sent nothing for a day are gone.
 pub(super) const AGENTS_SINCE_MS: u64 = 86_400_000;

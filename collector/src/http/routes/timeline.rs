@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use tephra_proto::label;
 
 use super::events::event_json;
+use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::revision::Revision;
 use crate::profile::header::PartialInfo;
 use crate::profile::meaning::{self, Shown};
-use crate::store::now_ms;
 
 /// A day: a longer step is a longer range's.
 const STEP_SECONDS_MAX: u64 = 86_400;

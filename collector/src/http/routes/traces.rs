@@ -10,6 +10,7 @@ use tephra_proto::ids::TraceId;
 use crate::alerts::routes::{routes, status_name};
 use crate::alerts::time::format_duration;
 use crate::analysis::{self, ViewOptions};
+use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
@@ -18,7 +19,6 @@ use crate::http::work::blocking;
 use crate::profile::header::{PartialInfo, TypeInfo};
 use crate::profile::model::{Merged, SpanSummary};
 use crate::query::TraceService;
-use crate::store::now_ms;
 use crate::symbols::Symbols;
 
 const ROUTE_BYTES_MAX: usize = 1_024;

@@ -4,9 +4,9 @@ use axum::http::{StatusCode, header};
 use serde_json::json;
 
 use super::{Lab, regression, turn_ms};
+use crate::base::clock::now_ms;
 use crate::ingest::testing::{TestWindow, row};
 use crate::query::QueryLimits;
-use crate::store::now_ms;
 
 fn closed() -> String {
     let turn = turn_ms();

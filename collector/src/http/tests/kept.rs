@@ -34,7 +34,7 @@ fn refused_as_full(got: &Got, todo: &str) {
 async fn events_beyond_their_number_are_refused_until_old_ones_are_deleted() {
     let lab = lab(3).await;
     let day = 86_400;
-    let start = crate::store::now_ms() / 1_000 - 100 * day;
+    let start = crate::base::clock::now_ms() / 1_000 - 100 * day;
     for number in 0..3 {
         assert_eq!(event(&lab, start + number * day).await.status, StatusCode::CREATED);
     }

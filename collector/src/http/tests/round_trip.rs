@@ -8,10 +8,11 @@ use std::process::Command;
 use axum::http::StatusCode;
 
 use super::Lab;
+use crate::base::clock::now_ms;
 use crate::needs::need;
 use crate::profile::fit::fit;
 use crate::profile::testing::Random;
-use crate::store::{compact, now_ms};
+use crate::store::compact;
 use plain::{Location, Place, Plain, Sample, unit_of};
 
 const TYPES: [(&str, &str); 9] = [

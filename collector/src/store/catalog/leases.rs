@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::Row;
 
 use super::{Catalog, CatalogError, Tx, fresh_id, from_sql, to_sql};
-use crate::store::now_ms;
+use crate::base::clock::now_ms;
 
 /// The right to do one job, until it is given back, runs out, or is taken over after that.
 #[derive(Debug, Clone)]

@@ -44,6 +44,8 @@ pub use senders::{SentAgent, SentName};
 pub use symbols::{FailedSymbols, SharedSymbols, SymbolRow};
 
 use super::migrations::MIGRATIONS;
+use crate::base::clock::now_ms;
+use crate::base::ids::{hex, unique_bytes};
 use written::Written;
 
 /// Why the catalog did not answer.
@@ -140,7 +142,7 @@ impl Catalog {
     /// # Errors
     /// When they do not.
     pub async fn try_write(&self) -> Result<(), CatalogError> {
-        let now = crate::store::now_ms().to_string();
+        let now = now_ms().to_string();
         sqlx::query(
             "INSERT INTO settings (name, value) VALUES ('written_ms', $1)
              ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -157,7 +159,7 @@ impl Catalog {
     /// When the database fails.
     pub async fn store_id(&self) -> Result<String, CatalogError> {
         sqlx::query("INSERT INTO settings (name, value) VALUES ('store_id', $1) ON CONFLICT (name) DO NOTHING")
-            .bind(crate::store::hex(&crate::store::unique_bytes()))
+            .bind(hex(&unique_bytes()))
             .execute(&self.write)
             .await?;
         let row = sqlx::query("SELECT value FROM settings WHERE name = 'store_id'").fetch_one(&self.write).await?;
@@ -210,8 +212,8 @@ fn from_sql(value: i64) -> u64 {
 
 /// A short random id for things people link to: 80 bits, lower-case hexadecimal.
 fn fresh_id() -> String {
-    let bytes = crate::store::unique_bytes();
-    bytes.iter().take(10).map(|byte| format!("{byte:02x}")).collect()
+    let [id @ .., _, _, _, _, _, _] = unique_bytes();
+    hex(&id)
 }
 
 /// True when the database gave up this transaction in favour of another one: the same again may well succeed.

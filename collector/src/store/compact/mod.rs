@@ -23,7 +23,8 @@ use std::time::Duration;
 use tracing::debug;
 
 use super::catalog::{CatalogError, Lease, Swap};
-use super::{Store, StoreError, now_ms};
+use super::{Store, StoreError};
+use crate::base::clock::now_ms;
 use crate::conditions::Severity;
 use plan::Job;
 use run::{Budget, Circumstances};

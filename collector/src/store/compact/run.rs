@@ -10,12 +10,13 @@ use super::levels::{LEVELS, Level, TRACES, block_of};
 use super::objects::Objects;
 use super::output::{Output, OutputError, Provenance};
 use super::plan::Job;
+use crate::base::clock::now_ms;
 use crate::store::bulk::BulkError;
 use crate::store::catalog::{Inputs, LevelSegment, NewSegment, SEQUENCES_REMEMBERED, SEQUENCES_REMEMBERED_MS};
 use crate::store::columnar::schema::Table;
 use crate::store::identity::{AgentWindows, Agents, Content, FOOTER, SegmentFooter, key_block};
 use crate::store::segment::{Footer, SegmentError};
-use crate::store::{Store, StoreError, now_ms};
+use crate::store::{Store, StoreError};
 
 /// What a job has to know of deletions, and to tell of what it writes.
 #[derive(Debug, Default)]

@@ -7,12 +7,14 @@ use proptest::prelude::*;
 use tephra_proto::ids::{ServiceName, TraceId};
 
 use super::*;
+use crate::base::clock::now_ms;
+use crate::base::range::TimeRange;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestRow, TestWindow, row, traced};
 use crate::profile::model::{Frame, Merged, Node, SpanSummary};
-use crate::query::{QueryEngine, QueryLimits, Selection, TimeRange};
+use crate::query::{QueryEngine, QueryLimits, Selection};
+use crate::store::Options;
 use crate::store::testing::{TestPlace, options};
-use crate::store::{Options, now_ms};
 
 const HOUR: u64 = 3_600_000;
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::decide::{Seen, Verdict, decide};
 use super::*;
+use crate::base::clock::now_ms;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, recent_ms, row};
 use crate::store::catalog::{NewPin, PinRange};
-use crate::store::now_ms;
 use crate::store::retain::guarded_round;
 use crate::store::testing::{TestPlace, options};
 

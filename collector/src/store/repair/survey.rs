@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::base::ids::{hex, unique_bytes};
 use crate::store::bulk::{Bulk, BulkError, ObjectInfo};
 use crate::store::identity::SegmentFooter;
 use crate::store::segment::Footer;
 use crate::store::start::{Found, look_at};
 use crate::store::tombstones::{self, Tombstone};
-use crate::store::{hex, unique_bytes};
 
 /// A compacted segment that is whole.
 #[derive(Debug)]

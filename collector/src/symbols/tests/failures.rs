@@ -1,8 +1,8 @@
 //! No failure is for ever, and none of the machine's is silent.
 
 use super::*;
+use crate::base::clock::now_ms;
 use crate::store::Store;
-use crate::store::now_ms;
 use crate::store::testing::options;
 use crate::symbols::failure::Failure;
 use crate::symbols::folder::State;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::base::clock::now_ms;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, row};
 use crate::store::testing::options;
-use crate::store::{Options, Store, now_ms, retain as windows};
+use crate::store::{Options, Store, retain as windows};
 use crate::symbols::retain::{Forgotten, round};
 
 const DAY_MS: u64 = 24 * 3_600_000;

@@ -1,0 +1,23 @@
+//! Names that nobody has given before, and bytes as people write them.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// 16 bytes that nobody has drawn before: for names, not for secrets.
+pub fn unique_bytes() -> [u8; 16] {
+    static DRAWN: AtomicU64 = AtomicU64::new(0);
+    // The standard library seeds each state from the operating system.
+    let half = |salt: u64| {
+        let mut hasher = RandomState::new().build_hasher();
+        hasher.write_u64(DRAWN.fetch_add(1, Ordering::Relaxed));
+        hasher.write_u64(salt);
+        hasher.finish()
+    };
+    let both = (u128::from(half(1)) << 64) | u128::from(half(2));
+    both.to_be_bytes()
+}

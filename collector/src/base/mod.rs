@@ -1,0 +1,11 @@
+//! Words that every floor above uses in one meaning.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`clock`] | now; pure code does not ask, it is told |
+//! | [`range`] | a range of time |
+//! | [`ids`] | names that nobody has given before, and bytes as text |
+
+pub mod clock;
+pub mod ids;
+pub mod range;
