@@ -10,14 +10,14 @@
 mod known;
 mod recent;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tephra_proto::ids::InstanceName;
 use tephra_proto::v1;
 
-use super::relabel::LabelPairs;
+use crate::base::labels::{Label, Labels};
 use crate::conditions::{Conditions, Severity};
 use crate::profile::decode::{Header, Window};
 use crate::profile::model::OWN_TYPES;
@@ -106,7 +106,7 @@ pub(super) enum Place {
 pub(super) struct Placed {
     pub(super) place: Place,
     /// Labels of its samples that there is no room for.
-    pub(super) beyond: LabelPairs,
+    pub(super) beyond: HashSet<Label>,
 }
 
 /// Rewrites a window's header, as it arrived and as it was checked, to the overflow series.
@@ -114,7 +114,7 @@ pub(super) fn move_to_overflow(wire: &mut v1::PushHeader, checked: &mut Header) 
     wire.instance = OVERFLOW_INSTANCE.to_owned();
     wire.labels.clear();
     checked.instance = overflow_instance();
-    checked.labels.clear();
+    checked.labels = Labels::default();
 }
 
 fn overflow_instance() -> InstanceName {
@@ -220,7 +220,8 @@ impl Cardinality {
             false => Place::Overflow,
         };
         service.overflowed += u64::from(place == Place::Overflow);
-        let mut labels: LabelPairs = window.series.iter().flat_map(|series| &series.labels).cloned().collect();
+        let mut labels: HashSet<Label> =
+            window.series.iter().flat_map(|series| series.labels.pairs()).cloned().collect();
         labels.retain(|(name, value)| {
             let label = self.hasher.hash_one((&**name, &**value));
             service.sample_labels.seen(&label, sample_labels_max, now_ms, SERIES_IDLE_MS).is_none()

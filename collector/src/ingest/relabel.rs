@@ -11,10 +11,8 @@ use tephra_proto::limits::PAYLOAD_BYTES_MAX;
 use tephra_proto::v1;
 
 use super::cardinality::OVERFLOW_VALUE;
+use crate::base::labels::Label;
 use crate::profile::decode::Rejection;
-
-/// Names and values.
-pub(super) type LabelPairs = HashSet<(Arc<str>, Arc<str>)>;
 
 /// The payload with the values of `beyond` replaced by [`OVERFLOW_VALUE`], and what it inflates to. Its samples stay as they are.
 ///
@@ -23,7 +21,7 @@ pub(super) type LabelPairs = HashSet<(Arc<str>, Arc<str>)>;
 pub(super) fn replace_values(
     payload: &[u8],
     payload_bytes: u32,
-    beyond: &LabelPairs,
+    beyond: &HashSet<Label>,
 ) -> Result<(Bytes, u32), Rejection> {
     let inflated = codec::decompress_exact(payload, payload_bytes as usize, PAYLOAD_BYTES_MAX)?;
     let mut window = v1::WindowPayload::decode(inflated.as_slice()).map_err(|e| Rejection::malformed(e.to_string()))?;

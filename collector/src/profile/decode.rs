@@ -10,8 +10,6 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use prost::Message;
 use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
 use tephra_proto::{codec, packing, v1};
@@ -21,6 +19,7 @@ pub use header::{Header, Lateness, WindowId, check, check_header};
 pub use rejection::Rejection;
 
 use super::model::{Frame, Link, Module, Node, ProfileType, SpanSummary};
+use crate::base::labels::Labels;
 
 /// One window of one instance, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,16 +40,13 @@ pub struct Window {
     pub spans: Vec<SpanSummary>,
 }
 
-/// Labels of samples, as (name, value), by name.
-pub type LabelSet = Vec<(Arc<str>, Arc<str>)>;
-
 /// All samples of one type that were taken under the same labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// What is measured.
     pub profile_type: ProfileType,
     /// What the samples are labelled with besides the labels of the window; no name is in both.
-    pub labels: LabelSet,
+    pub labels: Labels,
     /// Its rows.
     pub rows: Vec<SeriesRow>,
 }
@@ -76,12 +72,14 @@ impl Series {
         self.rows.iter().map(|row| row.value).sum()
     }
 
+    /// The value of a label of its samples in `window`, which it belongs to.
+    pub fn label<'a>(&'a self, window: &'a Header, name: &str) -> Option<&'a str> {
+        window.label(name).or_else(|| self.labels.get(name))
+    }
+
     /// The labels of `window`, which it belongs to, and its own, by name.
-    pub fn all_labels(&self, window: &Header) -> Vec<(String, String)> {
-        let own = self.labels.iter().map(|(name, value)| (name.to_string(), value.to_string()));
-        let mut labels: Vec<_> = window.labels.iter().cloned().chain(own).collect();
-        labels.sort_unstable();
-        labels
+    pub fn all_labels(&self, window: &Header) -> Labels {
+        window.labels.with(&self.labels)
     }
 
     /// Sum of the samples; fits by the checks of [`decode`].

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::cancel::Cancel;
 use super::levels::Piece;
 use super::merge::{Merger, Parts, same_measure};
-use super::plan::{Matcher, PartPick, Plan};
+use super::plan::{PartPick, Plan};
 use super::{QueryError, Selection};
+use crate::base::labels::Matcher;
 use crate::profile::model::ProfileType;
 use crate::profile::union::Moved;
 use crate::store::Store;
@@ -93,7 +94,7 @@ impl<'a> Columns<'a> {
             .iter()
             .map(|series| {
                 same_measure(&series.profile_type, self.profile_type)
-                    && self.labels.matches(&series.instance, &series.labels)
+                    && self.labels.matches(|name| series.labels.get_of(&series.instance, name))
             })
             .collect();
         let of_type = |i: usize| dictionary.series[i].profile_type.name == self.profile_type.name;
@@ -101,7 +102,7 @@ impl<'a> Columns<'a> {
         let mut sets = vec![0; wanted.len()];
         if let Some(known) = parts.sets {
             for (i, series) in dictionary.series.iter().enumerate().filter(|(i, _)| wanted[*i]) {
-                sets[i] = known.number(series.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+                sets[i] = known.number(series.labels.iter())?;
             }
         }
         let moved = Moved::new(dictionary.frames.len(), dictionary.nodes.len());

@@ -8,7 +8,7 @@ use tephra_proto::ids::{InstanceName, ServiceName, TraceId};
 
 use super::QueryError;
 use super::cancel::Cancel;
-use super::plan::Labels;
+use crate::base::labels::Labels;
 use crate::profile::decode::{Header, Series, SeriesRow, Window, WindowId};
 use crate::profile::model::{Link, Node};
 use crate::store::Store;
@@ -96,7 +96,7 @@ fn rebuild(service: &str, dictionary: &Dictionary, rows: Vec<PartTrace>, spans: 
             id: WindowId { agent_id: [0; 16], boot_id: 0, sequence: 0 },
             service: ServiceName::parse(service).ok()?,
             instance: InstanceName::parse(&instance).ok()?,
-            labels: labels.to_vec(),
+            labels,
             start_ms,
             duration_ms,
             sampled: 0,
@@ -137,7 +137,7 @@ impl Share {
         let series = series.into_iter().filter_map(|(index, rows)| {
             let profile_type = dictionary.series.get(index as usize)?.profile_type.clone();
             // The window has them all.
-            Some(Series { profile_type, labels: Vec::new(), rows })
+            Some(Series { profile_type, labels: Labels::default(), rows })
         });
         Window {
             header,

@@ -8,10 +8,10 @@ use rustc_hash::FxHashMap;
 use tephra_proto::ids::{BuildId, TraceId};
 
 use super::label_sets::LabelSets;
-use super::plan::Matcher;
 use super::slices::Slices;
 use super::sums::Sums;
 use super::{QueryError, QueryLimits};
+use crate::base::labels::Matcher;
 use crate::base::range::TimeRange;
 use crate::profile::decode::{Series, Window};
 use crate::profile::model::{Cost, Frame, Kind, Merged, Module, ProfileType, Row};
@@ -76,10 +76,7 @@ impl Merger {
     ) -> Result<(), QueryError> {
         let Some(replicate) = parts.slices.replicate(window.header.start_ms) else { return Ok(()) };
         let part = |series: &Series| match parts.sets {
-            Some(sets) => {
-                let of_window = window.header.labels.iter().map(|(name, value)| (&**name, &**value));
-                sets.number(of_window.chain(series.labels.iter().map(|(name, value)| (&**name, &**value))))
-            }
+            Some(sets) => sets.number(window.header.labels.iter().chain(series.labels.iter())),
             None => Ok(replicate),
         };
         self.add_by(window, part, labels, trace)
@@ -104,7 +101,8 @@ impl Merger {
         trace: Option<TraceId>,
     ) -> Result<(), QueryError> {
         let wanted = |series: &&Series| {
-            same_measure(&series.profile_type, &self.profile_type) && labels.series(&window.header, series)
+            same_measure(&series.profile_type, &self.profile_type)
+                && labels.matches(|name| series.label(&window.header, name))
         };
         let wanted: Vec<&Series> = window.series.iter().filter(wanted).collect();
         if wanted.is_empty() {

@@ -50,6 +50,7 @@ pub use answers::{
 pub use selection::{QueryError, QueryLimits, Selection};
 pub use timeline::REST_LABEL;
 
+use crate::base::labels::Matcher;
 use crate::base::range::TimeRange;
 use crate::profile::decode::Window;
 use crate::profile::model::{Cost, Labelled, Merged, Partial, ProfileType, SpanSummary};
@@ -64,7 +65,7 @@ use flight::SingleFlight;
 use label_sets::LabelSets;
 use levels::{Piece, Wish};
 use merge::Parts;
-use plan::{Matcher, Measured, Plan, Wanted, gather};
+use plan::{Measured, Plan, Wanted, gather};
 use tokio::time::Instant;
 
 /// Answers questions about what is stored. Cheap to clone; every answer is computed off the async threads, and dropping its
@@ -420,7 +421,9 @@ impl QueryEngine {
                 for part in segment.parts_of(&service) {
                     let read = segment.spans(store.bulk().as_ref(), part, &(range.from_ms..range.until_ms));
                     let Some(read) = store.checked(&row.segment.id, read)? else { break };
-                    let matching = read.into_iter().filter(|span| matcher.matches(&span.instance, &span.labels));
+                    let matching = read
+                        .into_iter()
+                        .filter(|span| matcher.matches(|name| span.labels.get_of(&span.instance, name)));
                     spans.extend(matching.map(|span| span.span).filter(&on_route));
                     if spans.len() > limits.spans_max {
                         return Err(too_many());
@@ -573,8 +576,7 @@ impl Sources {
         let matcher = Matcher::new(&selection.labels);
         let mut windows = linked::windows(store, &self.segments, trace, Some(selection.service.as_str()), cancel)?;
         windows.retain(|window| {
-            selection.range().contains(window.header.start_ms)
-                && matcher.matches(window.header.instance.as_str(), &window.header.labels)
+            selection.range().contains(window.header.start_ms) && matcher.matches(|name| window.header.label(name))
         });
         Ok(windows)
     }

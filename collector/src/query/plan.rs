@@ -1,7 +1,7 @@
 //! What a query needs: from the catalog, the footers of arrived segments and the small tables of compacted ones, before any
 //! samples are opened.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use tephra_proto::ids::TraceId;
@@ -12,7 +12,8 @@ use super::levels::Piece;
 use super::merge::{Sources, same_measure};
 use super::slices::Span;
 use super::{QueryError, QueryLimits, Selection};
-use crate::profile::decode::{Header, Series, Window};
+use crate::base::labels::{Labels, Matcher};
+use crate::profile::decode::{Series, Window};
 use crate::profile::model::{Kind, ProfileType};
 use crate::store::Store;
 use crate::store::catalog::{LevelSegment, SegmentRow};
@@ -20,9 +21,6 @@ use crate::store::columnar::schema::Table;
 use crate::store::columnar::{Dictionary, Segment};
 use crate::store::compact::levels::Level;
 use crate::store::segment::{BatchInfo, Footer, TypeSum, trace_key};
-
-/// Resource labels as (name, value).
-pub(super) type Labels = Arc<[(String, String)]>;
 
 /// One window that arrived and was not compacted yet.
 #[derive(Debug, Clone)]
@@ -156,7 +154,7 @@ pub(super) fn gather(
             let segment = Arc::new(row.segment.clone());
             for (number, info) in footer.batches.iter().enumerate() {
                 let inside = pieces.iter().any(|piece| piece.range.contains(info.start_ms));
-                if inside && counts(&info.service) && labels.info(info) {
+                if inside && counts(&info.service) && labels.matches(|name| info.label(name)) {
                     found += 1;
                     if found <= limits.windows_max {
                         gathered.picks.push(Pick { segment: segment.clone(), footer: footer.clone(), number });
@@ -177,7 +175,7 @@ pub(super) fn gather(
             let service = names.text(service);
             let before = gathered.received.len();
             for window in windows {
-                if pick.wants(window.window_ms) && labels.matches(&window.instance, &window.labels) {
+                if pick.wants(window.window_ms) && labels.matches(|name| window.labels.get_of(&window.instance, name)) {
                     gathered.received.push(Received {
                         service: service.clone(),
                         window_ms: window.window_ms,
@@ -222,12 +220,10 @@ impl Names {
 
     /// By name.
     fn labels<'a>(&mut self, labels: impl Iterator<Item = &'a v1::Label>) -> Labels {
-        let mut labels: Vec<_> = labels.map(|label| (label.name.clone(), label.value.clone())).collect();
-        labels.sort_unstable();
-        if let Some(known) = self.labels.get(labels.as_slice()) {
+        let labels: Labels = labels.map(|label| (label.name.as_str(), label.value.as_str())).collect();
+        if let Some(known) = self.labels.get(&labels) {
             return known.clone();
         }
-        let labels = Labels::from(labels);
         self.labels.insert(labels.clone());
         labels
     }
@@ -249,74 +245,6 @@ impl Names {
             types,
         }
     }
-}
-
-/// Label filters: all names must match; several values of one name mean any of them.
-pub(super) struct Matcher<'a> {
-    wanted: BTreeMap<&'a str, Vec<&'a str>>,
-}
-
-impl<'a> Matcher<'a> {
-    pub(super) fn new(labels: &'a [(String, String)]) -> Self {
-        let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (name, value) in labels {
-            wanted.entry(name).or_default().push(value);
-        }
-        Self { wanted }
-    }
-
-    pub(super) fn matches(&self, instance: &str, labels: &[(String, String)]) -> bool {
-        self.wanted.iter().all(|(name, values)| values.contains(&label(instance, labels, name)))
-    }
-
-    /// The same without these names.
-    fn without(mut self, names: &BTreeSet<String>) -> Self {
-        self.wanted.retain(|name, _| !names.contains(*name));
-        self
-    }
-
-    fn info(&self, info: &BatchInfo) -> bool {
-        self.every(|name| match name {
-            "instance" => Some(&info.instance),
-            _ => value_of(&info.labels, name),
-        })
-    }
-
-    /// A sum of an arrived window.
-    fn sum(&self, info: &BatchInfo, sum: &TypeSum) -> bool {
-        self.every(|name| match name {
-            "instance" => Some(&info.instance),
-            _ => value_of(&info.labels, name).or_else(|| value_of(&sum.labels, name)),
-        })
-    }
-
-    /// A series of a window.
-    pub(super) fn series(&self, header: &Header, series: &Series) -> bool {
-        self.every(|name| match name {
-            "instance" => Some(header.instance.as_str()),
-            _ => {
-                let of_window = header.labels.iter().map(|(name, value)| (&**name, &**value));
-                let own = series.labels.iter().map(|(name, value)| (&**name, &**value));
-                of_window.chain(own).find(|(known, _)| *known == name).map(|(_, value)| value)
-            }
-        })
-    }
-
-    fn every<'b>(&self, value: impl Fn(&str) -> Option<&'b str>) -> bool {
-        self.wanted.iter().all(|(name, values)| values.contains(&value(name).unwrap_or_default()))
-    }
-}
-
-fn value_of<'a>(labels: &'a [v1::Label], name: &str) -> Option<&'a str> {
-    labels.iter().find(|label| label.name == name).map(|label| label.value.as_str())
-}
-
-/// A window's value of a label; empty where it has none.
-pub(super) fn label<'a>(instance: &'a str, labels: &'a [(String, String)], name: &str) -> &'a str {
-    if name == "instance" {
-        return instance;
-    }
-    labels.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
 }
 
 /// What a selection is about.
@@ -417,7 +345,7 @@ impl Plan {
             }
             labels.insert(&received.labels);
         }
-        sources.labels = labels.into_iter().flat_map(|labels| labels.iter().cloned()).collect::<BTreeSet<_>>();
+        sources.labels = labels.into_iter().flat_map(Labels::owned).collect();
         sources
     }
 
@@ -467,7 +395,7 @@ impl Plan {
         let header = &window.header;
         let matcher = Matcher::new(labels);
         let wanted = move |series: &&Series| {
-            same_measure(&series.profile_type, &self.profile_type) && matcher.series(header, series)
+            same_measure(&series.profile_type, &self.profile_type) && matcher.matches(|name| series.label(header, name))
         };
         let of_trace = move |link: Option<u32>| {
             link.and_then(|link| window.links.get(link as usize)).is_some_and(|link| link.trace_id == trace)
@@ -478,7 +406,7 @@ impl Plan {
                 service: header.service.as_str().into(),
                 window_ms: header.start_ms,
                 instance: header.instance.as_str().into(),
-                labels: series.all_labels(header).into(),
+                labels: series.all_labels(header),
                 value: weighted(&self.profile_type, value, header.duration_ms),
             })
         })
@@ -519,7 +447,8 @@ fn sums(
     let matcher = Matcher::new(labels);
     for pick in picks {
         let info = pick.info();
-        for sum in info.types.iter().filter(|sum| matcher.sum(info, sum)) {
+        for sum in info.types.iter().filter(|sum| matcher.matches(|name| info.label(name).or_else(|| sum.label(name))))
+        {
             let Some(found) = sum.read_type().filter(&is_wanted) else { continue };
             all.push(Measured {
                 service: names.text(&info.service),
@@ -554,7 +483,9 @@ fn measure_part(
     let wanted: Vec<bool> = dictionary
         .series
         .iter()
-        .map(|series| is_wanted(&series.profile_type) && matcher.matches(&series.instance, &series.labels))
+        .map(|series| {
+            is_wanted(&series.profile_type) && matcher.matches(|name| series.labels.get_of(&series.instance, name))
+        })
         .collect();
     for total in totals {
         let Some(series) = dictionary.series.get(total.series as usize) else { continue };

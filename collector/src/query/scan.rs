@@ -6,8 +6,9 @@ use std::thread;
 use super::cancel::Cancel;
 use super::columns::Columns;
 use super::merge::{Merger, Parts};
-use super::plan::{Matcher, Plan};
+use super::plan::Plan;
 use super::{QueryError, QueryLimits, Selection};
+use crate::base::labels::Matcher;
 use crate::store::Store;
 
 /// Windows that a thread takes at a time: neighbours in one segment.

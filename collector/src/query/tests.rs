@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use tephra_proto::ids::{ServiceName, TraceId};
 
 use super::merge::{Merger, Parts, Sources};
-use super::plan::Matcher;
 use super::slices::{Span, replicates};
 use super::*;
 use crate::base::clock::now_ms;
+use crate::base::labels::Matcher;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestRow, TestWindow, recent_ms, row, traced};
 use crate::profile::decode::{self, Lateness, Window};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::plan::{Measured, Plan, label};
+use super::plan::{Measured, Plan};
 use super::slices::{Span, coverage};
 use super::{QueryError, Timeline, TimelineSeries};
 use crate::base::range::TimeRange;
@@ -70,7 +70,7 @@ pub(super) fn draw(plan: &Plan, grid: Grid, by: Option<&str>, measured: &[Measur
     let received = by_window.map(|r| (r.window_ms, &r.instance, &r.labels, 0));
     let measured = measured.iter().filter(|m| m.value > 0).map(|m| (m.window_ms, &m.instance, &m.labels, m.value));
     for (window_ms, instance, labels, value) in received.chain(measured) {
-        let name = by.map_or("", |by| label(instance, labels, by));
+        let name = by.and_then(|by| labels.get_of(instance, by)).unwrap_or_default();
         let line = match lines.get_mut(name) {
             Some(line) => line,
             None => lines.entry(name.to_owned()).or_insert_with(|| Line::new(grid.points)),

@@ -9,9 +9,9 @@ use tephra_proto::ids::TraceId;
 use super::cancel::Cancel;
 use super::linked;
 use super::merge::{Merger, Parts, Sources};
-use super::plan::Matcher;
 use super::slices::{Span, replicates};
 use super::{QueryError, QueryLimits, TRACE_SAMPLES_MAX, TraceSample, TraceService, TraceView};
+use crate::base::labels::Matcher;
 use crate::base::range::TimeRange;
 use crate::profile::decode::Window;
 use crate::profile::model::{Partial, PartialReason};
@@ -174,7 +174,7 @@ fn one_service(
                 });
             }
             if samples.len() > before {
-                labels.extend(series.all_labels(&window.header));
+                labels.extend(series.all_labels(&window.header).owned());
                 let newest =
                     types.entry(series.profile_type.name.clone()).or_insert_with(|| (0, series.profile_type.clone()));
                 if window.header.start_ms >= newest.0 {
@@ -197,7 +197,7 @@ fn one_service(
     let mut sources = Sources { windows: distinct.len() as u64, labels, ..Sources::default() };
     for window in windows {
         sources.instances.insert(window.header.instance.as_str().to_owned());
-        sources.labels.extend(window.header.labels.iter().cloned());
+        sources.labels.extend(window.header.labels.owned());
     }
     let types = types
         .into_values()

@@ -8,6 +8,7 @@ use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
 use tephra_proto::v1;
 
 use super::bulk::{Bulk, BulkError};
+use crate::base::labels::INSTANCE;
 use crate::profile::decode::WindowId;
 use crate::profile::model::{Kind, ProfileType};
 
@@ -110,6 +111,11 @@ impl BatchInfo {
         let agent_id = self.agent_id.as_slice().try_into().ok()?;
         Some(WindowId { agent_id, boot_id: self.boot_id, sequence: self.sequence })
     }
+
+    /// The value of a label of the window; the instance is one of them.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        if name == INSTANCE { Some(&self.instance) } else { value_of(&self.labels, name) }
+    }
 }
 
 /// Sum of one series. A type that was sampled under several labels has several.
@@ -140,6 +146,15 @@ impl TypeSum {
         };
         Some(ProfileType { name: wire.name.clone(), unit: wire.unit.clone(), kind, period: wire.period })
     }
+
+    /// The value of a label of its samples, besides those of the window.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        value_of(&self.labels, name)
+    }
+}
+
+fn value_of<'a>(labels: &'a [v1::Label], name: &str) -> Option<&'a str> {
+    labels.iter().find(|label| label.name == name).map(|label| label.value.as_str())
 }
 
 /// A window on its way into a segment.

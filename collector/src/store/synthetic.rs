@@ -219,12 +219,10 @@ impl Shape {
     }
 
     fn series(&self, i: u32, instance: Option<u32>) -> PartSeries {
-        let labels = vec![
-            ("version".to_owned(), format!("v{}", i % VERSIONS + 1)),
-            ("zone".to_owned(), format!("zone-{}", i / VERSIONS % ZONES)),
-        ];
+        let version = ("version", format!("v{}", i % VERSIONS + 1));
+        let zone = ("zone", format!("zone-{}", i / VERSIONS % ZONES));
         let instance = instance.map_or(String::new(), |i| format!("{}-{i:03}", self.service));
-        PartSeries { profile_type: cpu(), instance: instance.into(), labels: labels.into() }
+        PartSeries { profile_type: cpu(), instance: instance.into(), labels: [version, zone].into_iter().collect() }
     }
 
     fn add_window(&self, part: &mut Part, level: Level, window_ms: u64, random: &mut Random) {

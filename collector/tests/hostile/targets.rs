@@ -86,7 +86,7 @@ fn check(window: &Window) {
     }
     for series in &window.series {
         assert!(series.total() <= 1 << 53 && series.samples() <= 1 << 53);
-        assert!(series.labels.windows(2).all(|pair| pair[0].0 < pair[1].0), "by name, each once");
+        assert!(series.labels.pairs().windows(2).all(|pair| pair[0].0 < pair[1].0), "by name, each once");
     }
     assert!(window.spans.iter().all(|span| span.weight.is_finite() && span.weight >= 1.0));
 }
@@ -104,7 +104,7 @@ pub(crate) fn header(bytes: &[u8]) {
             let visible = |text: &str| text.chars().all(label::is_printable);
             assert!(visible(header.instance.as_str()) && visible(&header.agent_version));
             assert!(header.labels.iter().all(|(_, value)| visible(value)));
-            assert!(header.labels.is_sorted());
+            assert!(header.labels.pairs().is_sorted());
         }
     }
 }

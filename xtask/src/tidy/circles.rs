@@ -10,10 +10,6 @@ use super::paths::{Path, named_paths};
 /// Files that need each other on purpose, and why.
 const MEANT: &[(&[&str], &str)] = &[
     (
-        &["collector/src/ingest/cardinality.rs", "collector/src/ingest/relabel.rs"],
-        "labels are rewritten to the value that stands for those over the limit",
-    ),
-    (
         &[
             "collector/src/profile/import.rs",
             "collector/src/profile/pprof/looks_like.rs",
@@ -29,10 +25,6 @@ const MEANT: &[(&[&str], &str)] = &[
             "collector/src/profile/pprof/mappings.rs",
         ],
         "the parts of one decoder, and the text that all of them read",
-    ),
-    (
-        &["collector/src/query/merge.rs", "collector/src/query/plan.rs"],
-        "what is merged is chosen by the plan's matcher, and planned by what can be merged",
     ),
     (
         &["collector/src/store/adopt.rs", "collector/src/store/orphans.rs", "collector/src/store/start.rs"],

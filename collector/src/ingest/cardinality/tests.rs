@@ -1,7 +1,5 @@
 //! What strangers may invent is bounded, whoever was there before stays, and what sends nothing makes room.
 
-use std::sync::Arc;
-
 use super::recent::YOUNG_IDLE_MS;
 use super::*;
 use crate::ingest::testing::{TestWindow, row};
@@ -106,7 +104,7 @@ fn a_million_invented_series_cost_no_memory() {
     let cardinality = cardinality();
     let mut window = window("shop", 1, "");
     for i in 0..1_000_000u32 {
-        window.header.labels = vec![("zone".to_owned(), i.to_string())];
+        window.header.labels = [("zone", i.to_string())].into_iter().collect();
         cardinality.place(&window, NOW + u64::from(i) / 10).unwrap();
     }
     assert!(cardinality.lock().get_mut("shop").unwrap().series.len() <= 3);
@@ -118,7 +116,7 @@ fn labels_of_samples_beyond_the_cap_are_named_and_those_that_were_there_stay() {
     let cardinality = cardinality();
     let beyond = |tenant: &str, at| {
         let mut window = window("shop", 1, "");
-        window.series[0].labels = vec![(Arc::from("tenant"), Arc::from(tenant))];
+        window.series[0].labels = [("tenant", tenant)].into_iter().collect();
         let beyond = cardinality.place(&window, at).unwrap().beyond;
         beyond.into_iter().map(|(_, value)| value.to_string()).collect::<Vec<_>>()
     };

@@ -8,6 +8,7 @@ use tephra_proto::limits::{
 use tephra_proto::v1::{DropReason, PushHeader};
 
 use super::rejection::Rejection;
+use crate::base::labels::{INSTANCE, Labels};
 
 /// Names a window for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,7 +31,7 @@ pub struct Header {
     /// Which process of it.
     pub instance: InstanceName,
     /// Resource labels, by name.
-    pub labels: Vec<(String, String)>,
+    pub labels: Labels,
     /// Unix milliseconds.
     pub start_ms: u64,
     /// Milliseconds.
@@ -46,6 +47,11 @@ pub struct Header {
 }
 
 impl Header {
+    /// The value of a label; the instance is one of them.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.get_of(self.instance.as_str(), name)
+    }
+
     /// End of the window, exclusive, unix milliseconds.
     pub fn end_ms(&self) -> u64 {
         self.start_ms + u64::from(self.duration_ms)
@@ -139,29 +145,23 @@ fn check_id(header: &PushHeader) -> Result<WindowId, Rejection> {
     Ok(WindowId { agent_id, boot_id: header.boot_id, sequence: header.sequence })
 }
 
-fn check_labels(header: &PushHeader) -> Result<Vec<(String, String)>, Rejection> {
+fn check_labels(header: &PushHeader) -> Result<Labels, Rejection> {
     let count = header.labels.len();
     if count > RESOURCE_LABELS_MAX {
         return Err(Rejection::TooMany { what: "labels", count, limit: RESOURCE_LABELS_MAX });
     }
-    let mut labels = Vec::with_capacity(count);
     for label in &header.labels {
         check_name(&label.name)?;
         check_value(&label.value)?;
-        if label.name == "instance" || label.name == "service" {
+        if label.name == INSTANCE || label.name == "service" {
             return Err(Rejection::BadLabel { name: label.name.clone(), problem: "has a field of its own" });
         }
-        labels.push((label.name.clone(), label.value.clone()));
     }
-    labels.sort();
-    for pair in labels.windows(2) {
-        if let [(a, _), (b, _)] = pair
-            && a == b
-        {
-            return Err(Rejection::BadLabel { name: a.clone(), problem: "is written twice" });
-        }
+    let labels: Labels = header.labels.iter().map(|label| (label.name.as_str(), label.value.as_str())).collect();
+    match labels.repeated() {
+        Some(name) => Err(Rejection::BadLabel { name: name.to_owned(), problem: "is written twice" }),
+        None => Ok(labels),
     }
-    Ok(labels)
 }
 
 fn check_time(header: &PushHeader, lateness: Lateness) -> Result<(), Rejection> {

@@ -12,7 +12,8 @@ use tephra_proto::limits::{
 use tephra_proto::v1;
 
 use super::rejection::Rejection;
-use super::{LabelSet, Series, SeriesRow};
+use super::{Series, SeriesRow};
+use crate::base::labels::Labels;
 use crate::profile::model::{Frame, Link, Module, Node, SpanSummary};
 
 /// Refuses a payload whose tables would exceed the limits. Answers how many bytes of memory they will take at most.
@@ -86,7 +87,7 @@ impl Seen {
             // What was taken under other labels is a series of its own.
             (longest(&self.rows).min(self.series * self.label_sets), size_of::<Series>() + 256),
             (self.link_bytes / 8, GROWTH * 8 + size_of::<Link>()),
-            (self.label_sets, GROWTH * size_of::<v1::LabelSet>() + size_of::<LabelSet>() + 64),
+            (self.label_sets, GROWTH * size_of::<v1::LabelSet>() + size_of::<Labels>() + 64),
             (longest(&self.labels), GROWTH * 8 + 2 * size_of::<Arc<str>>()),
             (longest(&self.spans), GROWTH * 32 + size_of::<SpanSummary>()),
         ];

@@ -13,7 +13,8 @@ use tephra_proto::v1;
 
 use super::header::{COUNT_MAX, Header};
 use super::rejection::Rejection;
-use super::{LabelSet, Series, SeriesRow, Window};
+use super::{Series, SeriesRow, Window};
+use crate::base::labels::{INSTANCE, Labels};
 use crate::profile::model::{Frame, Kind, Link, Module, Node, ProfileType, SpanStatus, SpanSummary};
 
 pub(super) fn read(header: Header, wire: v1::WindowPayload) -> Result<Window, Rejection> {
@@ -210,7 +211,7 @@ fn read_links(wire: &v1::LinkTable) -> Result<Vec<Link>, Rejection> {
 }
 
 /// A label of the window says more than a sample's of the same name: the sample's is left out.
-fn read_label_sets(wire: &[v1::LabelSet], strings: &Strings, header: &Header) -> Result<Vec<LabelSet>, Rejection> {
+fn read_label_sets(wire: &[v1::LabelSet], strings: &Strings, header: &Header) -> Result<Vec<Labels>, Rejection> {
     let mut sets = Vec::with_capacity(wire.len().max(1));
     for (at, set) in wire.iter().enumerate() {
         same_length("values of label set", set.value.len(), set.name.len())?;
@@ -218,27 +219,25 @@ fn read_label_sets(wire: &[v1::LabelSet], strings: &Strings, header: &Header) ->
         if set.name.len() > limit {
             return Err(Rejection::TooMany { what: "labels in one set", count: set.name.len(), limit });
         }
-        let mut labels = LabelSet::with_capacity(set.name.len());
+        let mut labels = Vec::with_capacity(set.name.len());
         for (name, value) in set.name.iter().zip(&set.value) {
             let (name, value) =
                 (strings.get("name in label set", at, *name)?, strings.get("value in label set", at, *value)?);
             check_name(name)?;
             check_value(value)?;
-            let of_window = |name: &str| {
-                matches!(name, "instance" | "service") || header.labels.iter().any(|(known, _)| known == name)
-            };
+            let of_window = |name: &str| matches!(name, INSTANCE | "service") || header.labels.get(name).is_some();
             if !value.is_empty() && !of_window(name) {
                 labels.push((name.clone(), value.clone()));
             }
         }
-        labels.sort_unstable();
-        if let Some(pair) = labels.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err(Rejection::BadLabel { name: pair[0].0.to_string(), problem: "is written twice" });
+        let labels = Labels::new(labels);
+        if let Some(name) = labels.repeated() {
+            return Err(Rejection::BadLabel { name: name.to_owned(), problem: "is written twice" });
         }
         sets.push(labels);
     }
     if sets.is_empty() {
-        sets.push(LabelSet::new());
+        sets.push(Labels::default());
     }
     Ok(sets)
 }
@@ -265,7 +264,7 @@ fn read_type(wire: Option<v1::ProfileType>) -> Result<ProfileType, Rejection> {
 fn read_series(
     wire: v1::Series,
     tree: &Tree,
-    label_sets: &[LabelSet],
+    label_sets: &[Labels],
     links: usize,
     header: &Header,
 ) -> Result<Vec<Series>, Rejection> {
@@ -286,7 +285,7 @@ fn read_series(
     let scale = wire.scale.max(1);
     let (mut total, mut samples_total) = (0u64, 0u64);
     // Sets that say the same are one.
-    let mut read: BTreeMap<&LabelSet, Vec<SeriesRow>> = BTreeMap::new();
+    let mut read: BTreeMap<&Labels, Vec<SeriesRow>> = BTreeMap::new();
     for (at, (stack, steps)) in wire.stack.iter().zip(&wire.value).enumerate() {
         let value = steps.checked_mul(scale).ok_or_else(too_much)?;
         let samples = wire.samples.get(at).map_or(*steps, |samples| u64::from(*samples));
@@ -312,9 +311,9 @@ fn read_series(
     }
     if read.is_empty() {
         // Nothing was sampled, which is not the same as nothing being said.
-        return Ok(vec![Series { profile_type, labels: LabelSet::new(), rows: Vec::new() }]);
+        return Ok(vec![Series { profile_type, labels: Labels::default(), rows: Vec::new() }]);
     }
-    let series = |(labels, rows): (&LabelSet, Vec<SeriesRow>)| Series {
+    let series = |(labels, rows): (&Labels, Vec<SeriesRow>)| Series {
         profile_type: profile_type.clone(),
         labels: labels.clone(),
         rows,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::base::labels::Labels;
 use crate::profile::model::{Frame, Link, Module, Node, ProfileType, SpanSummary};
 
 /// One service's samples and all that they refer to. Indices are local to the part.
@@ -39,9 +40,6 @@ pub(crate) struct PartSeries {
     /// Resource labels, sorted by name.
     pub(crate) labels: Labels,
 }
-
-/// Resource labels as (name, value), sorted by name.
-pub(crate) type Labels = Arc<[(String, String)]>;
 
 /// One value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,10 +11,11 @@ use parquet::file::statistics::Statistics;
 use rustc_hash::FxHashMap;
 use tephra_proto::ids::{BuildId, SpanId, TraceId};
 
-use super::part::{Labels, Part, PartRow, PartSeries, PartSpan, PartTotal, PartTrace, PartWindow};
+use super::part::{Part, PartRow, PartSeries, PartSpan, PartTotal, PartTrace, PartWindow};
 use super::schema::{Table, kind_of, labels_from_text, types_from_text};
 use super::table::{Problem, TableFile};
 use super::write::{INLINED_ADDRESS, TRUNCATED, TRUNCATED_LINE};
+use crate::base::labels::Labels;
 use crate::profile::model::{Frame, Link, Module, Node, ProfileType, SpanStatus, SpanSummary};
 use crate::store::bulk::Bulk;
 
@@ -178,7 +179,8 @@ impl Segment {
                 (file.column::<Int64Type>(bulk, group, 3)?, file.column::<Int32Type>(bulk, group, 4)?);
             let counts = file.column::<Int32Type>(bulk, group, 5)?;
             let instances = texts(bulk, file, group, 6, |text| Some(Arc::<str>::from(text)))?;
-            let labels = texts(bulk, file, group, 7, |text| Some(Labels::from(labels_from_text(text))))?;
+            let labels =
+                texts(bulk, file, group, 7, |text| Some(labels_from_text(text).into_iter().collect::<Labels>()))?;
             let types = texts(bulk, file, group, 8, |text| types_from_text(text).map(Arc::<[ProfileType]>::from))?;
             for i in 0..windows.len() {
                 if range.contains(&(windows[i] as u64)) {
@@ -427,7 +429,7 @@ impl Dictionary {
         let kinds = texts(bulk, file, group, 4, kind_of)?;
         let periods = file.column::<Int64Type>(bulk, group, 5)?;
         let instances = texts(bulk, file, group, 6, |text| Some(Arc::<str>::from(text)))?;
-        let labels = texts(bulk, file, group, 7, |text| Some(Labels::from(labels_from_text(text))))?;
+        let labels = texts(bulk, file, group, 7, |text| Some(labels_from_text(text).into_iter().collect::<Labels>()))?;
         if self.series.is_empty() {
             self.first_series = ids.first().copied().unwrap_or(0);
         }
@@ -504,7 +506,7 @@ fn read_spans(
     let windows = file.slice::<Int64Type>(bulk, group, 8, rows.clone())?;
     let lengths = file.slice::<Int32Type>(bulk, group, 9, rows.clone())?;
     let instances = interned(file, &text(10)?, |text| Some(Arc::<str>::from(text)))?;
-    let labels = interned(file, &text(11)?, |text| Some(Labels::from(labels_from_text(text))))?;
+    let labels = interned(file, &text(11)?, |text| Some(labels_from_text(text).into_iter().collect::<Labels>()))?;
     for (i, link) in links.into_iter().enumerate() {
         let span = SpanSummary {
             link,

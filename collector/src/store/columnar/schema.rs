@@ -217,7 +217,7 @@ impl Table {
 }
 
 /// Pairs as one text: `name=value` by name, separated by `,`; `\`, `,` and `=` inside are escaped by `\`.
-pub(crate) fn labels_to_text(labels: &[(String, String)]) -> String {
+pub(crate) fn labels_to_text<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::new();
     for (name, value) in labels {
         if !text.is_empty() {
@@ -263,8 +263,9 @@ pub(crate) fn labels_from_text(text: &str) -> Vec<(String, String)> {
 
 /// Types as one text: `name=unit/kind/period` in the grammar of [`labels_to_text`].
 pub(super) fn types_to_text(types: &[ProfileType]) -> String {
-    let pair = |t: &ProfileType| (t.name.clone(), format!("{}/{}/{}", t.unit, kind_name(t.kind), t.period));
-    labels_to_text(&types.iter().map(pair).collect::<Vec<_>>())
+    let about = |t: &ProfileType| format!("{}/{}/{}", t.unit, kind_name(t.kind), t.period);
+    let about: Vec<String> = types.iter().map(about).collect();
+    labels_to_text(types.iter().map(|t| t.name.as_str()).zip(about.iter().map(String::as_str)))
 }
 
 /// Reads what [`types_to_text`] wrote; `None` when it is malformed.

@@ -7,6 +7,7 @@ use tephra_proto::ids::{BuildId, SpanId, TraceId};
 use super::schema::{Table, labels_from_text, labels_to_text, types_from_text, types_to_text};
 use super::table::Problem;
 use super::*;
+use crate::base::labels::Labels;
 use crate::profile::model::{Frame, Kind, Link, Module, Node, ProfileType, SpanStatus, SpanSummary};
 use crate::store::bulk::{Bulk, Folder};
 use crate::store::catalog::TableObject;
@@ -17,8 +18,7 @@ fn profile_type(name: &str, kind: Kind) -> ProfileType {
 
 fn part(service: &str) -> Part {
     let build_id = BuildId::from_bytes(&[7; 20]).unwrap();
-    let labels: Arc<[_]> =
-        vec![("version".to_owned(), "a=b,c\\d".to_owned()), ("zone".to_owned(), String::new())].into();
+    let labels: Labels = [("version", "a=b,c\\d"), ("zone", "")].into_iter().collect();
     let instance: Arc<str> = "host-1".into();
     let series = |name: &str, kind| PartSeries {
         profile_type: profile_type(name, kind),
@@ -173,8 +173,9 @@ fn no_damaged_byte_is_ever_served() {
 
 #[test]
 fn labels_and_types_survive_as_text() {
-    let labels = vec![("a,b".to_owned(), "=\\,".to_owned()), ("c".to_owned(), String::new())];
-    assert_eq!(labels_from_text(&labels_to_text(&labels)), labels);
+    let labels = [("a,b".to_owned(), "=\\,".to_owned()), ("c".to_owned(), String::new())];
+    let text = labels_to_text(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    assert_eq!(labels_from_text(&text), labels);
     assert_eq!(labels_from_text(""), []);
     let types = vec![profile_type("x=/y", Kind::Gauge), profile_type("cpu", Kind::Counter)];
     assert_eq!(types_from_text(&types_to_text(&types)), Some(types));

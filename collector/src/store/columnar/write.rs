@@ -158,7 +158,7 @@ impl SegmentWriter {
                 group.int32(rows.iter().map(|row| row.until_ms.saturating_sub(row.from_ms) as i32))?;
                 group.int32(rows.iter().map(|row| row.windows as i32))?;
                 group.text(rows.iter().map(|row| &*row.instance))?;
-                group.text(rows.iter().map(|row| labels_to_text(&row.labels)))?;
+                group.text(rows.iter().map(|row| labels_to_text(row.labels.iter())))?;
                 group.text(rows.iter().map(|row| types_to_text(&row.types)))
             })?;
         }
@@ -178,7 +178,7 @@ impl SegmentWriter {
             group.text(rows.iter().map(|row| kind_name(row.profile_type.kind)))?;
             group.int64(rows.iter().map(|row| row.profile_type.period as i64))?;
             group.text(rows.iter().map(|row| &*row.instance))?;
-            group.text(rows.iter().map(|row| labels_to_text(&row.labels)))
+            group.text(rows.iter().map(|row| labels_to_text(row.labels.iter())))
         })
     }
 
@@ -271,7 +271,7 @@ impl SegmentWriter {
                 group.int64(rows.iter().map(|row| row.window_ms as i64))?;
                 group.int32(rows.iter().map(|row| row.window_len_ms as i32))?;
                 group.text(rows.iter().map(|row| &*row.instance))?;
-                group.text(rows.iter().map(|row| labels_to_text(&row.labels)))
+                group.text(rows.iter().map(|row| labels_to_text(row.labels.iter())))
             })?;
         }
         Ok(())

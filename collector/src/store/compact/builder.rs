@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::profile::decode::{Series, Window};
+use crate::base::labels::Labels;
+use crate::profile::decode::Window;
 use crate::profile::model::{Frame, Kind, Module, Node, ProfileType};
 use crate::profile::union::{Moved, Union};
 use crate::store::columnar::{Part, PartRow, PartSeries, PartSpan, PartTotal, PartTrace, PartWindow};
@@ -38,9 +39,6 @@ impl Rollup {
         matches!(self, Self::Level(level) if level.folds_instances)
     }
 }
-
-/// Resource labels as (name, value).
-type Labels = Arc<[(String, String)]>;
 
 /// Collects one service's windows.
 pub(crate) struct PartBuilder {
@@ -138,7 +136,7 @@ impl PartBuilder {
         let header = &window.header;
         let (start_ms, len_ms) = (header.start_ms, header.duration_ms);
         let instance: Arc<str> = header.instance.as_str().into();
-        let labels: Labels = header.labels.as_slice().into();
+        let labels = header.labels.clone();
         let mut types = BTreeSet::new();
         let mut moved = Moved::new(window.frames.len(), window.nodes.len());
         self.add_modules(&window.modules);
@@ -148,7 +146,7 @@ impl PartBuilder {
                     let profile_type = &series.profile_type;
                     types.insert(type_key(profile_type));
                     let weight = if profile_type.kind == Kind::Gauge { u64::from(len_ms) } else { 1 };
-                    let index = self.series_index(profile_type, &instance, &labels_of(series, window, &labels));
+                    let index = self.series_index(profile_type, &instance, &labels.with(&series.labels));
                     for row in &series.rows {
                         let node = self.stacks.node(&window.frames, &window.nodes, row.node, &mut moved);
                         self.add_row(PartRow {
@@ -166,7 +164,7 @@ impl PartBuilder {
             }
             Rollup::Traces => {
                 for series in &window.series {
-                    let index = self.series_index(&series.profile_type, &instance, &labels_of(series, window, &labels));
+                    let index = self.series_index(&series.profile_type, &instance, &labels.with(&series.labels));
                     for row in &series.rows {
                         let Some(link) = row.link.and_then(|link| window.links.get(link as usize)) else { continue };
                         self.part.traces.push(PartTrace {
@@ -384,11 +382,6 @@ impl PartBuilder {
         });
         self.summed_rows = self.part.rows.len();
     }
-}
-
-/// The labels of a window, and those of a series' samples.
-fn labels_of(series: &Series, window: &Window, labels: &Labels) -> Labels {
-    if series.labels.is_empty() { labels.clone() } else { series.all_labels(&window.header).into() }
 }
 
 fn type_key(t: &ProfileType) -> TypeKey {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::base::labels::INSTANCE;
 use crate::store::bulk::{Bulk, BulkError};
 use crate::store::catalog::{ServiceSpan, TableObject};
 use crate::store::columnar::schema::Table;
@@ -49,18 +50,22 @@ fn read(bulk: &dyn Bulk, footer: &SegmentFooter) -> Result<Vec<ServiceSpan>, Pro
                 span.types.retain(|known| known.name != found.name);
                 span.types.push(found.clone());
             }
-            let instance = ("instance".to_owned(), window.instance.to_string());
-            for label in window.labels.iter().cloned().chain([instance]) {
+            for label in window.labels.iter().chain([(INSTANCE, &*window.instance)]).map(owned) {
                 if !span.labels.contains(&label) {
                     span.labels.push(label);
                 }
             }
         }
-        for label in segment.dictionary(bulk, part, false)?.series.iter().flat_map(|series| series.labels.iter()) {
-            if !span.labels.contains(label) && !span.sample_labels.contains(label) {
-                span.sample_labels.push(label.clone());
+        let series = segment.dictionary(bulk, part, false)?.series;
+        for label in series.iter().flat_map(|series| series.labels.iter()).map(owned) {
+            if !span.labels.contains(&label) && !span.sample_labels.contains(&label) {
+                span.sample_labels.push(label);
             }
         }
     }
     Ok(spans.into_values().filter(|span| span.min_ms <= span.max_ms).collect())
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
 }
