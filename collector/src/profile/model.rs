@@ -7,7 +7,7 @@ use std::time::Duration;
 use tephra_proto::ids::{BuildId, SpanId, TraceId};
 
 /// What a series measures: one of the types pprof names, with its unit.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProfileType {
     /// `cpu`, `alloc_space`, `alloc_objects`, `inuse_space`, `inuse_objects`, …
     pub name: String,
@@ -24,7 +24,7 @@ pub const OWN_TYPES: [&str; 8] =
     ["cpu", "alloc_space", "alloc_objects", "inuse_space", "inuse_objects", "wall", "wait", "lock"];
 
 /// How values of a type add up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A sum over time and over instances.
     Counter,

@@ -33,10 +33,10 @@ struct Group {
 
 impl<'a> Columns<'a> {
     /// Those of a plan that may hold windows of its pieces.
-    pub(super) fn of(plan: &'a Plan, selection: &'a Selection) -> Self {
+    pub(super) fn of(store: &Store, plan: &'a Plan, selection: &'a Selection) -> Self {
         let (mut groups, mut rows) = (Vec::new(), 0);
         for (at, part) in plan.parts.iter().enumerate() {
-            for found in part.segment.sample_groups(part.part, &plan.profile_type.name) {
+            for found in part.segment.sample_groups(store.bulk().as_ref(), part.part, &plan.profile_type.name) {
                 let may_hold =
                     |piece: &Piece| piece.range.from_ms <= found.last_ms && found.first_ms < piece.range.until_ms;
                 if part.pieces.iter().any(may_hold) {

@@ -13,8 +13,7 @@ use crate::profile::decode::{Header, Series, SeriesRow, Window, WindowId};
 use crate::profile::model::{Link, Node};
 use crate::store::Store;
 use crate::store::catalog::LevelSegment;
-use crate::store::columnar::schema::Table;
-use crate::store::columnar::{Dictionary, PartSpan, PartTrace};
+use crate::store::columnar::{Dictionary, PartSpan, PartTrace, Table};
 use crate::store::compact::levels::TRACES;
 
 /// Windows that hold samples or spans of a trace, with nothing but these; of one service, or of all.

@@ -55,7 +55,7 @@ use crate::base::range::TimeRange;
 use crate::profile::decode::Window;
 use crate::profile::model::{Cost, Labelled, Merged, Partial, ProfileType, SpanSummary};
 use crate::store::catalog::{Horizons, LevelSegment};
-use crate::store::columnar::schema::Table;
+use crate::store::columnar::Table;
 use crate::store::compact::levels::TRACES;
 use crate::store::{Store, StoreError};
 use cancel::Cancel;
@@ -419,7 +419,7 @@ impl QueryEngine {
                 cancel.check()?;
                 let Some(segment) = store.columnar(row, &[Table::Spans])? else { continue };
                 for part in segment.parts_of(&service) {
-                    let read = segment.spans(store.bulk().as_ref(), part, &(range.from_ms..range.until_ms));
+                    let read = segment.spans(store.bulk().as_ref(), part, range);
                     let Some(read) = store.checked(&row.segment.id, read)? else { break };
                     let matching = read
                         .into_iter()

@@ -13,12 +13,12 @@ use super::merge::{Sources, same_measure};
 use super::slices::Span;
 use super::{QueryError, QueryLimits, Selection};
 use crate::base::labels::{Labels, Matcher};
+use crate::base::range::TimeRange;
 use crate::profile::decode::{Series, Window};
 use crate::profile::model::{Kind, ProfileType};
 use crate::store::Store;
 use crate::store::catalog::{LevelSegment, SegmentRow};
-use crate::store::columnar::schema::Table;
-use crate::store::columnar::{Dictionary, Segment};
+use crate::store::columnar::{Dictionary, Segment, Table};
 use crate::store::compact::levels::Level;
 use crate::store::segment::{BatchInfo, Footer, TypeSum, trace_key};
 
@@ -58,10 +58,10 @@ impl PartPick {
         self.pieces.get(at).is_some_and(|piece| piece.range.contains(start_ms))
     }
 
-    /// First and last moment of what is read from here.
-    pub(super) fn bounds(&self) -> (u64, u64) {
-        let first = self.pieces.first().map_or(0, |piece| piece.range.from_ms);
-        (first, self.pieces.last().map_or(0, |piece| piece.range.until_ms))
+    /// From the first to the last moment of what is read from here.
+    pub(super) fn bounds(&self) -> TimeRange {
+        let from_ms = self.pieces.first().map_or(0, |piece| piece.range.from_ms);
+        TimeRange { from_ms, until_ms: self.pieces.last().map_or(0, |piece| piece.range.until_ms) }
     }
 
     /// Its dictionaries; `stacks` false: only its series.
@@ -169,8 +169,7 @@ pub(super) fn gather(
         for (part, service) in segment.services().iter().enumerate().filter(|(_, service)| counts(service)) {
             cancel.check()?;
             let pick = PartPick { row: row.clone(), segment: segment.clone(), part, pieces: pieces.clone() };
-            let (from_ms, until_ms) = pick.bounds();
-            let read = segment.windows(store.bulk().as_ref(), part, &(from_ms..until_ms));
+            let read = segment.windows(store.bulk().as_ref(), part, pick.bounds());
             let Some(windows) = store.checked(&row.segment.id, read)? else { break };
             let service = names.text(service);
             let before = gathered.received.len();
@@ -476,8 +475,7 @@ fn measure_part(
 ) -> Result<(), QueryError> {
     let matcher = Matcher::new(labels);
     let Some(dictionary) = part.dictionary(store, false)? else { return Ok(()) };
-    let (from_ms, until_ms) = part.bounds();
-    let read = part.segment.totals(store.bulk().as_ref(), part.part, &dictionary, &(from_ms..until_ms));
+    let read = part.segment.totals(store.bulk().as_ref(), part.part, &dictionary, part.bounds());
     let Some(totals) = store.checked(&part.row.segment.id, read)? else { return Ok(()) };
     let service: Arc<str> = part.segment.services().get(part.part).map_or("", String::as_str).into();
     let wanted: Vec<bool> = dictionary

@@ -25,7 +25,7 @@ pub(super) fn sum(
 ) -> Result<(Merger, u64), QueryError> {
     let next = AtomicUsize::new(0);
     let labels = Matcher::new(&selection.labels);
-    let columns = Columns::of(plan, selection);
+    let columns = Columns::of(store, plan, selection);
     let threads = limits.threads.min(plan.carriers.len().div_ceil(CHUNK) + columns.len()).max(1);
     let work = |thread: usize| -> Result<Merger, QueryError> {
         let mut merger = Merger::new(plan.profile_type.clone(), limits);

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::catalog::LevelSegment;
-use super::columnar::schema::Table;
-use super::columnar::{Dictionary, Problem, Segment, TableFile};
+use super::columnar::{Dictionary, Problem, Segment, Table, TableFile};
 use super::{BulkError, SegmentError, Store, StoreError};
 
 impl Store {

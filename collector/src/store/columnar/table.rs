@@ -14,7 +14,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 use serde::{Deserialize, Serialize};
 
-use super::schema::Table;
+use super::tables::Table;
 use crate::store::bulk::{Bulk, BulkError};
 use crate::store::catalog::TableObject;
 
@@ -140,6 +140,12 @@ impl TableFile {
 
     pub(super) fn metadata(&self) -> &ParquetMetaData {
         &self.metadata
+    }
+
+    /// Where a column stands.
+    pub(super) fn position(&self, name: &str) -> Result<usize> {
+        let at = self.table.definition().position(name);
+        at.ok_or_else(|| self.damaged(&format!("it has no column {name}")))
     }
 
     /// Rows of a row group.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use tephra_proto::ids::{BuildId, SpanId, TraceId};
 
-use super::schema::{Table, labels_from_text, labels_to_text, types_from_text, types_to_text};
-use super::table::Problem;
+use super::text::{labels_from_text, labels_to_text, types_from_text, types_to_text};
 use super::*;
 use crate::base::labels::Labels;
 use crate::profile::model::{Frame, Kind, Link, Module, Node, ProfileType, SpanStatus, SpanSummary};
@@ -175,8 +174,8 @@ fn no_damaged_byte_is_ever_served() {
 fn labels_and_types_survive_as_text() {
     let labels = [("a,b".to_owned(), "=\\,".to_owned()), ("c".to_owned(), String::new())];
     let text = labels_to_text(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    assert_eq!(labels_from_text(&text), labels);
-    assert_eq!(labels_from_text(""), []);
+    assert_eq!(labels_from_text(&text).owned().collect::<Vec<_>>(), labels);
+    assert!(labels_from_text("").is_empty());
     let types = vec![profile_type("x=/y", Kind::Gauge), profile_type("cpu", Kind::Counter)];
     assert_eq!(types_from_text(&types_to_text(&types)), Some(types));
     assert_eq!(types_from_text("cpu=ns/sometimes/1"), None);

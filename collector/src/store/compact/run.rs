@@ -13,7 +13,7 @@ use super::plan::Job;
 use crate::base::clock::now_ms;
 use crate::store::bulk::BulkError;
 use crate::store::catalog::{Inputs, LevelSegment, NewSegment, SEQUENCES_REMEMBERED, SEQUENCES_REMEMBERED_MS};
-use crate::store::columnar::schema::Table;
+use crate::store::columnar::Table;
 use crate::store::identity::{AgentWindows, Agents, Content, FOOTER, SegmentFooter, key_block};
 use crate::store::segment::{Footer, SegmentError};
 use crate::store::{Store, StoreError};

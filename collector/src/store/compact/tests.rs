@@ -244,7 +244,7 @@ async fn with_next_to_no_memory_parts_are_taken_in_pieces_and_say_the_same() {
     let of_shop = live.iter().filter(|row| row.services.iter().any(|name| name == "shop"));
     let parts: Vec<(u32, usize)> = of_shop
         .map(|row| {
-            let segment = store.columnar(row, &[crate::store::columnar::schema::Table::Windows]).unwrap().unwrap();
+            let segment = store.columnar(row, &[crate::store::columnar::Table::Windows]).unwrap().unwrap();
             (row.segment.level, segment.parts_of("shop").count())
         })
         .collect();

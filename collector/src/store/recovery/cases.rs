@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::catalog::LevelSegment;
-use crate::store::columnar::schema::Table;
+use crate::store::columnar::Table;
 use crate::store::place::Place;
 use crate::store::repair::repair;
 use crate::store::retain;
@@ -147,7 +147,7 @@ fn windows_of(store: &Store, listed: &LevelSegment) -> BTreeSet<u64> {
         sum = footer.batches.iter().flat_map(|batch| &batch.types).map(|total: &segment::TypeSum| total.total).sum();
     } else if let Some(columnar) = store.columnar(listed, &Table::ALL).unwrap() {
         for part in 0..columnar.services().len() {
-            for group in columnar.sample_groups(part, "cpu") {
+            for group in columnar.sample_groups(store.bulk().as_ref(), part, "cpu") {
                 let columns = columnar.samples(store.bulk().as_ref(), group.group, false).unwrap();
                 sum += columns.values.iter().sum::<i64>() as u64;
             }

@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::labels::INSTANCE;
+use crate::base::range::TimeRange;
 use crate::store::bulk::{Bulk, BulkError};
 use crate::store::catalog::{ServiceSpan, TableObject};
-use crate::store::columnar::schema::Table;
-use crate::store::columnar::{Problem, Segment, TableFile};
+use crate::store::columnar::{Problem, Segment, Table, TableFile};
 use crate::store::identity::SegmentFooter;
-
-/// All time there is.
-const ALWAYS: std::ops::Range<u64> = 0..u64::MAX;
 
 /// What it names, by service; `None` when that part of it is damaged. Blocks.
 pub(super) fn of(bulk: &dyn Bulk, footer: &SegmentFooter) -> Result<Option<Vec<ServiceSpan>>, BulkError> {
@@ -32,7 +29,7 @@ fn read(bulk: &dyn Bulk, footer: &SegmentFooter) -> Result<Vec<ServiceSpan>, Pro
     let segment = Segment::new(files);
     let mut spans: BTreeMap<&str, ServiceSpan> = BTreeMap::new();
     for (part, service) in segment.services().iter().enumerate() {
-        let windows = segment.windows(bulk, part, &ALWAYS)?;
+        let windows = segment.windows(bulk, part, TimeRange::ALL)?;
         let span = spans.entry(service).or_insert_with(|| ServiceSpan {
             service: service.clone(),
             min_ms: u64::MAX,

@@ -1,0 +1,136 @@
+//! Reads rows of a row group, column by column. A column is named; where it stands, its table knows.
+
+use std::collections::hash_map::Entry;
+use std::ops::Range;
+
+use parquet::data_type::{ByteArray, FixedLenByteArray};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::statistics::Statistics;
+use rustc_hash::FxHashMap;
+use tephra_proto::ids::{SpanId, TraceId};
+
+use super::column::{Bytes8, Bytes16, Column, Holds, Text, Time, Value};
+use super::table::{Problem, TableFile};
+use crate::base::range::TimeRange;
+use crate::profile::model::Link;
+use crate::store::bulk::Bulk;
+
+type Result<T> = std::result::Result<T, Problem>;
+
+/// Rows of a row group: all, or some.
+#[derive(Clone)]
+pub(super) struct Rows<'a> {
+    bulk: &'a dyn Bulk,
+    file: &'a TableFile,
+    group: usize,
+    only: Option<Range<usize>>,
+}
+
+impl<'a> Rows<'a> {
+    /// All of a row group: their columns are read whole.
+    pub(super) fn new(bulk: &'a dyn Bulk, file: &'a TableFile, group: usize) -> Self {
+        Self { bulk, file, group, only: None }
+    }
+
+    /// Some of them: only the pages that hold these are read.
+    pub(super) fn only(&self, rows: Range<usize>) -> Self {
+        Self { only: Some(rows), ..self.clone() }
+    }
+
+    /// The number of the row group in its table.
+    pub(super) fn group(&self) -> usize {
+        self.group
+    }
+
+    /// How many rows the row group has.
+    pub(super) fn count(&self) -> Result<usize> {
+        self.file.rows(self.group)
+    }
+
+    /// The table is damaged.
+    pub(super) fn damaged(&self, problem: &str) -> Problem {
+        self.file.damaged(problem)
+    }
+
+    /// The values of a column.
+    pub(super) fn get<T: Holds>(&self, column: Column<T>) -> Result<Vec<Value<T>>> {
+        let at = self.file.position(column.name())?;
+        match &self.only {
+            None => self.file.column::<T::Stored>(self.bulk, self.group, at),
+            Some(rows) => self.file.slice::<T::Stored>(self.bulk, self.group, at, rows.clone()),
+        }
+    }
+
+    /// The values of a column of texts, each distinct one parsed once.
+    pub(super) fn texts<V: Clone>(&self, column: Column<Text>, parse: impl Fn(&str) -> Option<V>) -> Result<Vec<V>> {
+        let values: Vec<ByteArray> = self.get(column)?;
+        let mut known: FxHashMap<&[u8], V> = FxHashMap::default();
+        let mut parsed = Vec::with_capacity(values.len());
+        for value in &values {
+            let value = value.data();
+            let known = match known.entry(value) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let text = std::str::from_utf8(value).ok().and_then(&parse);
+                    place.insert(text.ok_or_else(|| self.damaged("a text is malformed"))?)
+                }
+            };
+            parsed.push(known.clone());
+        }
+        Ok(parsed)
+    }
+
+    /// Trace and span ids, which stand side by side.
+    pub(super) fn links(&self, (traces, spans): (Column<Bytes16>, Column<Bytes8>)) -> Result<Vec<Link>> {
+        let (traces, spans) = (self.get(traces)?, self.get(spans)?);
+        let link = |(trace, span): (&FixedLenByteArray, &FixedLenByteArray)| {
+            let trace_id = trace.data().try_into().ok().and_then(TraceId::from_bytes);
+            let trace_id = trace_id.ok_or_else(|| self.damaged("a trace id is all zero"))?;
+            Ok(Link { trace_id, span_id: span.data().try_into().ok().and_then(SpanId::from_bytes) })
+        };
+        traces.iter().zip(&spans).map(link).collect()
+    }
+
+    /// The first and the last time in a column; everything when its statistics do not say.
+    pub(super) fn bounds(&self, column: Column<Time>) -> Result<(u64, u64)> {
+        let at = self.file.position(column.name())?;
+        Ok(match self.file.group(self.group).column(at).statistics() {
+            Some(Statistics::Int64(range)) => {
+                let known = |value: Option<&i64>, or: u64| value.map_or(or, |value| *value as u64);
+                (known(range.min_opt(), 0), known(range.max_opt(), u64::MAX))
+            }
+            _ => (0, u64::MAX),
+        })
+    }
+
+    /// False when no time in a column lies in `range`.
+    pub(super) fn may_hold(&self, column: Column<Time>, range: TimeRange) -> Result<bool> {
+        let (first, last) = self.bounds(column)?;
+        Ok(last >= range.from_ms && first < range.until_ms)
+    }
+
+    /// Which rows have `id` in a sorted column.
+    pub(super) fn find(&self, column: Column<Bytes16>, id: &[u8; 16]) -> Result<Range<usize>> {
+        let at = self.file.position(column.name())?;
+        let metadata = self.file.metadata();
+        let pages = metadata.offset_index().and_then(|index| index.get(self.group)?.get(at));
+        let bounds = metadata.column_index().and_then(|index| index.get(self.group)?.get(at));
+        let (Some(pages), Some(ColumnIndexMetaData::FIXED_LEN_BYTE_ARRAY(bounds))) = (pages, bounds) else {
+            return Err(self.damaged("it has no page index"));
+        };
+        let pages = pages.page_locations();
+        let holds = |page: &usize| {
+            bounds.min_value(*page).is_none_or(|min| min <= id.as_slice())
+                && bounds.max_value(*page).is_none_or(|max| max >= id.as_slice())
+        };
+        let (Some(first), Some(last)) = ((0..pages.len()).find(holds), (0..pages.len()).rfind(holds)) else {
+            return Ok(0..0);
+        };
+        let start = pages[first].first_row_index as usize;
+        let end = pages.get(last + 1).map_or(self.count()?, |next| next.first_row_index as usize);
+        let ids = self.only(start..end).get(column)?;
+        let before = ids.partition_point(|other| other.data() < id.as_slice());
+        let until = ids.partition_point(|other| other.data() <= id.as_slice());
+        Ok(start + before..start + until)
+    }
+}

@@ -1,0 +1,199 @@
+//! Reads segments: the dictionaries of one part, and the rows that a query or a compaction needs of it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use tephra_proto::ids::TraceId;
+
+use super::dictionary::Dictionary;
+use super::part::Part;
+use super::rows::Rows;
+use super::table::{Problem, TableFile};
+use super::tables::{self, PartSpan, PartTotal, PartTrace, PartWindow, SampleColumns, SampleGroup, Table};
+use crate::base::range::TimeRange;
+use crate::store::bulk::Bulk;
+
+type Result<T> = std::result::Result<T, Problem>;
+
+/// Tables of one segment that were opened. A table that is not there has no rows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Segment {
+    files: BTreeMap<Table, Arc<TableFile>>,
+}
+
+impl Segment {
+    /// A segment of these tables.
+    pub(crate) fn new(files: impl IntoIterator<Item = (Table, Arc<TableFile>)>) -> Self {
+        Self { files: files.into_iter().collect() }
+    }
+
+    /// The service of each part.
+    pub(crate) fn services(&self) -> &[String] {
+        self.files.values().next().map_or(&[], |file| file.services())
+    }
+
+    /// The parts of a service.
+    pub(crate) fn parts_of(&self, service: &str) -> impl Iterator<Item = usize> {
+        self.services().iter().enumerate().filter(move |(_, name)| *name == service).map(|(part, _)| part)
+    }
+
+    /// Row groups of a part, with the type of their rows where the table has one.
+    fn groups<'a>(
+        &'a self,
+        bulk: &'a dyn Bulk,
+        table: Table,
+        part: usize,
+    ) -> impl Iterator<Item = (Rows<'a>, &'a str)> {
+        let file = self.files.get(&table);
+        file.into_iter()
+            .flat_map(move |file| file.groups_of(part).map(move |(group, name)| (Rows::new(bulk, file, group), name)))
+    }
+
+    /// Row groups of a part.
+    fn rows<'a>(&'a self, bulk: &'a dyn Bulk, table: Table, part: usize) -> impl Iterator<Item = Rows<'a>> {
+        self.groups(bulk, table, part).map(|(rows, _)| rows)
+    }
+
+    /// The dictionaries of a part; `stacks` false: only its series.
+    pub(crate) fn dictionary(&self, bulk: &dyn Bulk, part: usize, stacks: bool) -> Result<Dictionary> {
+        let mut local = Dictionary::default();
+        for rows in self.rows(bulk, Table::Series, part) {
+            tables::read_series(&rows, |id, series| local.add_series(id, series))?;
+        }
+        if stacks {
+            for rows in self.rows(bulk, Table::Frames, part) {
+                tables::read_frames(&rows, &mut local)?;
+            }
+            for rows in self.rows(bulk, Table::Stacks, part) {
+                tables::read_stacks(&rows, &mut local)?;
+            }
+        }
+        Ok(local)
+    }
+
+    /// Row groups of samples of one type.
+    pub(crate) fn sample_groups<'a>(
+        &'a self,
+        bulk: &'a dyn Bulk,
+        part: usize,
+        type_name: &'a str,
+    ) -> impl Iterator<Item = SampleGroup> {
+        let of_type = self.groups(bulk, Table::Samples, part).filter(move |(_, name)| *name == type_name);
+        of_type.map(|(rows, _)| tables::sample_group(&rows))
+    }
+
+    /// One row group of samples.
+    pub(crate) fn samples(&self, bulk: &dyn Bulk, group: usize, with_series: bool) -> Result<SampleColumns> {
+        let Some(file) = self.files.get(&Table::Samples) else { return Ok(SampleColumns::default()) };
+        tables::read_columns(&Rows::new(bulk, file, group), with_series)
+    }
+
+    /// Sums by series and window, of windows that start in `range`.
+    pub(crate) fn totals(
+        &self,
+        bulk: &dyn Bulk,
+        part: usize,
+        dictionary: &Dictionary,
+        range: TimeRange,
+    ) -> Result<Vec<PartTotal>> {
+        let mut totals = Vec::new();
+        for rows in self.rows(bulk, Table::Totals, part) {
+            tables::read_totals(&rows, range, dictionary, &mut totals)?;
+        }
+        Ok(totals)
+    }
+
+    /// What was received in windows that start in `range`.
+    pub(crate) fn windows(&self, bulk: &dyn Bulk, part: usize, range: TimeRange) -> Result<Vec<PartWindow>> {
+        let mut windows = Vec::new();
+        for rows in self.rows(bulk, Table::Windows, part) {
+            tables::read_windows(&rows, range, &mut windows)?;
+        }
+        Ok(windows)
+    }
+
+    /// Everything of a part: what compaction merges.
+    pub(crate) fn whole(&self, bulk: &dyn Bulk, part: usize) -> Result<Part> {
+        let dictionary = self.dictionary(bulk, part, true)?;
+        let mut whole = Part {
+            service: self.services().get(part).cloned().unwrap_or_default(),
+            totals: self.totals(bulk, part, &dictionary, TimeRange::ALL)?,
+            windows: self.windows(bulk, part, TimeRange::ALL)?,
+            ..Part::default()
+        };
+        for rows in self.rows(bulk, Table::Samples, part) {
+            tables::read_samples(&rows, &dictionary, &mut whole.rows)?;
+        }
+        for rows in self.rows(bulk, Table::Traces, part) {
+            tables::read_traces(&rows, &dictionary, &mut whole.traces)?;
+        }
+        for rows in self.rows(bulk, Table::Spans, part) {
+            tables::read_spans(&rows, &mut whole.spans)?;
+        }
+        let Dictionary { modules, frames, nodes, series, .. } = dictionary;
+        Ok(Part { modules, frames, nodes, series, ..whole })
+    }
+
+    /// Spans of a part whose windows start in `range`.
+    pub(crate) fn spans(&self, bulk: &dyn Bulk, part: usize, range: TimeRange) -> Result<Vec<PartSpan>> {
+        let mut spans = Vec::new();
+        for rows in self.rows(bulk, Table::Spans, part) {
+            if tables::may_hold_spans(&rows, range)? {
+                tables::read_spans(&rows, &mut spans)?;
+            }
+        }
+        spans.retain(|span| range.contains(span.window_ms));
+        Ok(spans)
+    }
+
+    /// Where rows of a trace lie in a part: row groups and rows of the traces table, and of the spans table. Reads one page
+    /// of ids of each row group that may hold it.
+    pub(crate) fn find_trace(&self, bulk: &dyn Bulk, part: usize, trace_id: TraceId) -> Result<Found> {
+        let mut found = Found::default();
+        for rows in self.rows(bulk, Table::Traces, part) {
+            found.traces.push((rows.group(), tables::find_traces(&rows, trace_id)?));
+        }
+        for rows in self.rows(bulk, Table::Spans, part) {
+            found.spans.push((rows.group(), tables::find_spans(&rows, trace_id)?));
+        }
+        found.traces.retain(|(_, rows)| !rows.is_empty());
+        found.spans.retain(|(_, rows)| !rows.is_empty());
+        Ok(found)
+    }
+
+    /// Reads what [`Segment::find_trace`] found.
+    pub(crate) fn trace(
+        &self,
+        bulk: &dyn Bulk,
+        found: &Found,
+        dictionary: &Dictionary,
+    ) -> Result<(Vec<PartTrace>, Vec<PartSpan>)> {
+        let (mut traces, mut spans) = (Vec::new(), Vec::new());
+        if let Some(file) = self.files.get(&Table::Traces) {
+            for (group, rows) in &found.traces {
+                tables::read_traces(&Rows::new(bulk, file, *group).only(rows.clone()), dictionary, &mut traces)?;
+            }
+        }
+        if let Some(file) = self.files.get(&Table::Spans) {
+            for (group, rows) in &found.spans {
+                tables::read_spans(&Rows::new(bulk, file, *group).only(rows.clone()), &mut spans)?;
+            }
+        }
+        Ok((traces, spans))
+    }
+}
+
+/// Rows of a trace, by row group.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    traces: Vec<(usize, Range<usize>)>,
+    spans: Vec<(usize, Range<usize>)>,
+}
+
+impl Found {
+    /// True when there is nothing of the trace.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.traces.is_empty() && self.spans.is_empty()
+    }
+}
