@@ -19,6 +19,13 @@ pub struct ProfileType {
     pub period: u64,
 }
 
+impl ProfileType {
+    /// True when values of the two may be added: the period may differ, since values are in units.
+    pub fn measures_as(&self, other: &Self) -> bool {
+        self.name == other.name && self.unit == other.unit && self.kind == other.kind
+    }
+}
+
 /// The types that our own agents send: a service has room for them whatever else it sends.
 pub const OWN_TYPES: [&str; 8] =
     ["cpu", "alloc_space", "alloc_objects", "inuse_space", "inuse_objects", "wall", "wait", "lock"];

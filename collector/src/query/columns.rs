@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::cancel::Cancel;
+use super::gather::PartPick;
 use super::levels::Piece;
-use super::merge::{Merger, Parts, same_measure};
-use super::plan::{PartPick, Plan};
+use super::merge::{Merger, Parts};
+use super::plan::Plan;
 use super::{QueryError, Selection};
 use crate::base::labels::Matcher;
 use crate::profile::model::ProfileType;
@@ -93,7 +94,7 @@ impl<'a> Columns<'a> {
             .series
             .iter()
             .map(|series| {
-                same_measure(&series.profile_type, self.profile_type)
+                series.profile_type.measures_as(self.profile_type)
                     && self.labels.matches(|name| series.labels.get_of(&series.instance, name))
             })
             .collect();

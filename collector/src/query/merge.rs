@@ -101,7 +101,7 @@ impl Merger {
         trace: Option<TraceId>,
     ) -> Result<(), QueryError> {
         let wanted = |series: &&Series| {
-            same_measure(&series.profile_type, &self.profile_type)
+            series.profile_type.measures_as(&self.profile_type)
                 && labels.matches(|name| series.label(&window.header, name))
         };
         let wanted: Vec<&Series> = window.series.iter().filter(wanted).collect();
@@ -250,11 +250,6 @@ fn covered_ms(replicate_seconds: &[f64], replicate: u16) -> u128 {
     let average = stats::sum(replicate_seconds.iter().copied()) / replicate_seconds.len().max(1) as f64;
     let seconds = replicate_seconds.get(usize::from(replicate)).copied().filter(|seconds| *seconds > 0.0);
     ((seconds.unwrap_or(average) * 1e3).round() as u128).max(1)
-}
-
-/// True when values of the two may be added: the period may differ, since values are in units.
-pub(super) fn same_measure(a: &ProfileType, b: &ProfileType) -> bool {
-    a.name == b.name && a.unit == b.unit && a.kind == b.kind
 }
 
 fn build_of(frame: &Frame) -> Option<BuildId> {

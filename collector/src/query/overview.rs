@@ -2,21 +2,66 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::plan::{Measured, Received};
+use tokio::time::Instant;
+
+use super::damage::{Looked, covered};
+use super::engine::check_range;
+use super::fit::newest_that_fits;
+use super::gather::{Received, Wanted, gather};
+use super::levels::Wish;
+use super::measure::{Measured, SUM_TABLES};
 use super::slices::coverage;
-use super::{SPARK_POINTS, ServiceOverview};
+use super::{QueryEngine, QueryError, SPARK_POINTS, ServiceOverview};
 use crate::base::range::TimeRange;
-use crate::profile::model::{Kind, ProfileType};
+use crate::profile::model::{Kind, Partial, ProfileType};
 use crate::profile::stats::sum;
+use crate::store::StoreError;
 use crate::store::catalog::ServiceRow;
 
+impl QueryEngine {
+    /// All services that were ever heard of, the busiest of the range first.
+    ///
+    /// # Errors
+    /// When a limit is exceeded or the store fails.
+    pub async fn services(&self, range: TimeRange) -> Result<(Vec<ServiceOverview>, Option<Partial>), QueryError> {
+        check_range(range)?;
+        let holds = |services: &Vec<ServiceOverview>| services.iter().any(|service| service.instances > 0);
+        let (services, partial) =
+            newest_that_fits(range, self.deadline(), holds, |range, by| self.services_all(range, by)).await?;
+        let wish = Wish::points(covered(range, partial), None, SPARK_POINTS as u64, false);
+        let looked = Looked { service: None, range, profiles: Some(wish), traces: false };
+        Ok((services, self.with_damage(partial, looked).await?))
+    }
+
+    async fn services_all(&self, range: TimeRange, deadline: Instant) -> Result<Vec<ServiceOverview>, QueryError> {
+        let catalog = self.store.catalog();
+        let services = catalog.services().await.map_err(StoreError::from)?;
+        let mut types = BTreeMap::new();
+        for service in &services {
+            let known = catalog.profile_types(&service.name).await.map_err(StoreError::from)?;
+            types.insert(service.name.clone(), known.into_iter().map(|t| t.name).collect::<Vec<_>>());
+        }
+        let segments = catalog.levels_in(range.from_ms, range.until_ms, false).await.map_err(StoreError::from)?;
+        let horizons = catalog.horizons("").await.map_err(StoreError::from)?;
+        self.run(deadline, move |store, limits, cancel| {
+            let wish = Wish::points(range, None, SPARK_POINTS as u64, false);
+            let pieces = wish.cover(range, &horizons);
+            let wanted = Wanted { service: None, labels: &[], sample_labels: &BTreeSet::new(), pieces: &pieces };
+            let gathered = gather(store, &segments, &wanted, &SUM_TABLES, limits, cancel)?;
+            let cpu = gathered.sums(store, is_cpu, cancel)?;
+            Ok(overview(services, &types, &gathered.received, &cpu, range))
+        })
+        .await
+    }
+}
+
 /// True for the type that "CPU" means.
-pub(super) fn is_cpu(t: &ProfileType) -> bool {
+fn is_cpu(t: &ProfileType) -> bool {
     t.name == "cpu" && t.unit == "nanoseconds" && t.kind == Kind::Counter
 }
 
 /// `types` by service; `received` and `cpu` are all windows of the range, and their CPU time.
-pub(super) fn overview(
+fn overview(
     services: Vec<ServiceRow>,
     types: &BTreeMap<String, Vec<String>>,
     received: &[Received],
@@ -67,7 +112,7 @@ fn one(
     }
     let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (name, value) in label_sets.into_iter().flat_map(|labels| labels.iter()) {
-        labels.entry(name.clone()).or_default().insert(value.clone());
+        labels.entry(name.to_owned()).or_default().insert(value.to_owned());
     }
     let total_ns = sum(cpu_ns.iter().flatten().map(|ns| *ns as f64));
     let covered_ms: u64 = covered.iter().sum();

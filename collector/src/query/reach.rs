@@ -5,7 +5,8 @@ use tephra_proto::limits::WINDOW_MS_MAX;
 use tokio::time::Instant;
 
 use super::levels::Wish;
-use super::{QueryEngine, QueryError, SUM_TABLES, Selection};
+use super::measure::SUM_TABLES;
+use super::{QueryEngine, QueryError, Selection};
 use crate::base::range::TimeRange;
 use crate::profile::model::Merged;
 

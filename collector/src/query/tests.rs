@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tephra_proto::ids::{ServiceName, TraceId};
 
+use super::cancel::Cancel;
 use super::merge::{Merger, Parts, Sources};
 use super::slices::{Span, replicates};
 use super::*;
@@ -14,9 +16,10 @@ use crate::base::labels::Matcher;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestRow, TestWindow, recent_ms, row, traced};
 use crate::profile::decode::{self, Lateness, Window};
-use crate::profile::model::{Frame, Kind, Labelled, Node, PartialReason};
-use crate::store::compact;
+use crate::profile::model::{Frame, Kind, Labelled, Merged, Node, PartialReason};
+use crate::store::compact::levels::TRACES;
 use crate::store::testing::TestPlace;
+use crate::store::{Store, compact};
 
 const CPU_TYPE: &str = "cpu";
 

@@ -1,10 +1,17 @@
 //! Values over time, from sums by window: no samples are opened.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::plan::{Measured, Plan};
+use tokio::time::Instant;
+
+use super::damage::{Looked, covered};
+use super::fit::newest_that_fits;
+use super::levels::Wish;
+use super::measure::{Measured, SUM_TABLES};
+use super::plan::Plan;
 use super::slices::{Span, coverage};
-use super::{QueryError, Timeline, TimelineSeries};
+use super::{QueryEngine, QueryError, Selection, Timeline, TimelineSeries};
 use crate::base::range::TimeRange;
 use crate::profile::model::Kind;
 
@@ -12,7 +19,7 @@ use crate::profile::model::Kind;
 const POINTS_MAX: u64 = 11_000;
 
 /// Points where no step is asked for: about one per two pixels of a wide screen.
-pub(super) const POINTS_DEFAULT: u64 = 400;
+const POINTS_DEFAULT: u64 = 400;
 
 /// Lines of a timeline that is split by a label.
 const SERIES_MAX: usize = 20;
@@ -20,9 +27,71 @@ const SERIES_MAX: usize = 20;
 /// The label of everything beyond the largest lines.
 pub const REST_LABEL: &str = "…";
 
+impl QueryEngine {
+    /// Values over time, in steps of `step_ms` (by default few enough for a picture), split by a label where given. Partial as
+    /// [`QueryEngine::merge`] is.
+    ///
+    /// # Errors
+    /// As [`QueryEngine::merge`], and when the step gives too many points.
+    pub async fn timeline(
+        &self,
+        selection: &Selection,
+        step_ms: Option<u64>,
+        by: Option<&str>,
+    ) -> Result<Arc<Timeline>, QueryError> {
+        let by = by.map(str::to_owned);
+        let key = (selection.clone(), step_ms, by.clone(), self.limits.timeout);
+        self.timelines.run(key, || self.clone().timeline_fitting(selection.clone(), step_ms, by)).await
+    }
+
+    async fn timeline_fitting(
+        self,
+        selection: Selection,
+        step_ms: Option<u64>,
+        by: Option<String>,
+    ) -> Result<Timeline, QueryError> {
+        let ask = |range, deadline| self.timeline_all(selection.within(range), step_ms, by.clone(), deadline);
+        let (timeline, partial) =
+            newest_that_fits(selection.range(), self.deadline(), Timeline::holds_data, ask).await?;
+        let names = selection.labels.iter().map(|(name, _)| name.as_str()).chain(by.as_deref());
+        let by_instance = names.into_iter().any(|name| name == "instance");
+        let range = covered(selection.range(), partial);
+        let wish = Wish::points(range, step_ms, POINTS_DEFAULT, by_instance);
+        let partial = self.with_damage(partial, Looked::by(&selection, wish)).await?;
+        Ok(Timeline { partial, ..timeline })
+    }
+
+    async fn timeline_all(
+        &self,
+        selection: Selection,
+        step_ms: Option<u64>,
+        by: Option<String>,
+        deadline: Instant,
+    ) -> Result<Timeline, QueryError> {
+        let sources = self.prepare(&selection).await?;
+        self.run(deadline, move |store, limits, cancel| {
+            let names = selection.labels.iter().map(|(name, _)| name.as_str()).chain(by.as_deref());
+            let by_instance = names.into_iter().any(|name| name == "instance");
+            let wish = Wish::points(selection.range(), step_ms, POINTS_DEFAULT, by_instance);
+            let mut plan = sources.plan(store, &selection, wish, &SUM_TABLES, limits, cancel)?;
+            let grid = Grid::new(selection.range(), step_ms, &plan.spans(), plan.coarsest_ms())?;
+            let Some(trace) = selection.trace else {
+                let measured = plan.measured(store, &selection.labels, cancel)?;
+                return draw(&plan, grid, by.as_deref(), &measured);
+            };
+            let mut windows = sources.narrow(store, &mut plan, &selection, cancel)?.into_iter().map(Arc::new).collect();
+            plan.open_carriers(store, &mut windows, cancel)?;
+            let measured: Vec<Measured> =
+                windows.iter().flat_map(|window| plan.measure(window, &selection.labels, trace)).collect();
+            draw(&plan, grid, by.as_deref(), &measured)
+        })
+        .await
+    }
+}
+
 /// The grid that points lie on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Grid {
+struct Grid {
     start_ms: u64,
     step_ms: u64,
     points: usize,
@@ -31,12 +100,7 @@ pub(super) struct Grid {
 impl Grid {
     /// Steps lie on whole multiples of the step. Without one: the smallest whole number of windows that gives few enough points, and
     /// of the longest windows that others were added up to.
-    pub(super) fn new(
-        range: TimeRange,
-        step_ms: Option<u64>,
-        spans: &[Span],
-        coarsest_ms: u64,
-    ) -> Result<Self, QueryError> {
+    fn new(range: TimeRange, step_ms: Option<u64>, spans: &[Span], coarsest_ms: u64) -> Result<Self, QueryError> {
         let window = spans.iter().map(|span| u64::from(span.window_len_ms)).min().unwrap_or(10_000).max(1);
         let window = window.max(coarsest_ms);
         let step_ms = step_ms.unwrap_or_else(|| window * range.millis().div_ceil(window * POINTS_DEFAULT).max(1));
@@ -57,7 +121,7 @@ impl Grid {
 }
 
 /// `measured` is what windows add: their sums of the type, or the part of them that belongs to a trace.
-pub(super) fn draw(plan: &Plan, grid: Grid, by: Option<&str>, measured: &[Measured]) -> Result<Timeline, QueryError> {
+fn draw(plan: &Plan, grid: Grid, by: Option<&str>, measured: &[Measured]) -> Result<Timeline, QueryError> {
     let covered = coverage(grid.start_ms, grid.step_ms, grid.points, &plan.spans());
     let mut lines: BTreeMap<String, Line> = BTreeMap::new();
     // Where a label is one of single samples, a window that was received is a point of every line.

@@ -7,20 +7,62 @@ use std::sync::Arc;
 use tephra_proto::ids::TraceId;
 
 use super::cancel::Cancel;
+use super::damage::Looked;
 use super::linked;
 use super::merge::{Merger, Parts, Sources};
 use super::slices::{Span, replicates};
-use super::{QueryError, QueryLimits, TRACE_SAMPLES_MAX, TraceSample, TraceService, TraceView};
+use super::{QueryEngine, QueryError, QueryLimits, TRACE_SAMPLES_MAX, TraceSample, TraceService, TraceView};
+use crate::base::clock::now_ms;
 use crate::base::labels::Matcher;
 use crate::base::range::TimeRange;
 use crate::profile::decode::Window;
 use crate::profile::model::{Partial, PartialReason};
-use crate::store::Store;
 use crate::store::catalog::LevelSegment;
 use crate::store::segment::trace_key;
+use crate::store::{Store, StoreError};
 
 /// Windows of one trace: a request lasts seconds, even a batch job's hour is 360 windows per service.
 const WINDOWS_MAX: usize = 2_000;
+
+impl QueryEngine {
+    /// Everything that carries a trace id, across services; `None` when nothing does. Where there is too much of it, or too little
+    /// time: its newest part, and `partial` says which.
+    ///
+    /// # Errors
+    /// When not even a part was found in time, a limit is exceeded, or the store fails.
+    pub async fn trace(&self, trace_id: TraceId) -> Result<Option<TraceView>, QueryError> {
+        let catalog = self.store.catalog();
+        let TimeRange { from_ms, until_ms } = TimeRange::ALL;
+        if catalog.is_deleted(&trace_id).await.map_err(StoreError::from)? {
+            return Ok(None);
+        }
+        let segments = catalog.levels_in(from_ms, until_ms, true).await.map_err(StoreError::from)?;
+        let work = move |store: &Store, limits: &QueryLimits, cancel: &Cancel| {
+            view(store, &segments, trace_id, limits, cancel)
+        };
+        let Some(view) = self.run(self.deadline(), work).await? else { return Ok(None) };
+        let range = TimeRange { from_ms: view.from_ms, until_ms: view.until_ms };
+        let looked = Looked { service: None, range, profiles: None, traces: true };
+        let partial = self.with_damage(view.partial, looked).await?;
+        Ok(Some(TraceView { partial, ..view }))
+    }
+
+    /// Deletes what carries a trace id, for good; what it adds to the profiles of its services stays.
+    ///
+    /// # Errors
+    /// When the store fails, or the time is up; then nothing is deleted.
+    pub async fn delete_trace(&self, trace_id: TraceId) -> Result<(), QueryError> {
+        let catalog = self.store.catalog();
+        let TimeRange { from_ms, until_ms } = TimeRange::ALL;
+        let segments = catalog.levels_in(from_ms, until_ms, true).await.map_err(StoreError::from)?;
+        let holders = self
+            .run(self.deadline(), move |store, _, cancel| linked::holders(store, &segments, trace_id, cancel))
+            .await?;
+        // What is merged into other segments in between is found again: the answer leaves it out until then.
+        self.store.delete_trace(&trace_id, &holders, now_ms()).await?;
+        Ok(())
+    }
+}
 
 /// Everything of one trace in these segments; `None` when there is nothing. Where the time is too short: its newest part.
 pub(super) fn view(

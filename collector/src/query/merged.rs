@@ -1,0 +1,101 @@
+//! The merged profile of a selection.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::fit::newest_that_fits;
+use super::label_sets::LabelSets;
+use super::levels::Wish;
+use super::merge::Parts;
+use super::{QueryEngine, QueryError, Selection, scan, slices};
+use crate::base::labels::Matcher;
+use crate::profile::model::{Cost, Labelled, Merged};
+use crate::store::columnar::Table;
+
+/// Tables that it is read from.
+const MERGE_TABLES: [Table; 5] = [Table::Samples, Table::Windows, Table::Series, Table::Stacks, Table::Frames];
+
+impl QueryEngine {
+    /// The sum of all selected windows, by stack. Where the limits do not allow all of them: of the newest part of the range that
+    /// they do allow, and `partial` says which. The same question asked at the same time is computed once.
+    ///
+    /// # Errors
+    /// When the service or its type are unknown, not even a window fits the limits, or the store fails.
+    pub async fn merge(&self, selection: &Selection) -> Result<Arc<Merged>, QueryError> {
+        let key = (selection.clone(), self.limits.timeout);
+        self.merges.run(key, || self.clone().merge_fitting(selection.clone())).await
+    }
+
+    async fn merge_fitting(self, selection: Selection) -> Result<Merged, QueryError> {
+        let ask = |range, by| self.merge_all(selection.within(range), by);
+        let (merged, partial) =
+            newest_that_fits(selection.range(), self.deadline(), |merged: &Merged| merged.windows > 0, ask).await?;
+        let partial = self.with_damage_of_merge(partial, &selection).await?;
+        Ok(Merged { from_ms: selection.from_ms, until_ms: selection.until_ms, partial, ..merged })
+    }
+
+    /// The same told apart by the labels of samples instead of by time; without labels where the limits do not allow that.
+    ///
+    /// # Errors
+    /// As [`QueryEngine::merge`].
+    pub async fn merge_by_labels(&self, selection: &Selection) -> Result<Labelled, QueryError> {
+        let names = self.sample_labels(&selection.service).await?;
+        let sets = Arc::new(LabelSets::new(names));
+        match self.merge_split(selection.clone(), self.deadline(), Some(sets.clone())).await {
+            Ok(merged) => {
+                let partial = self.with_damage_of_merge(merged.partial, selection).await?;
+                Ok(sets.name(Merged { partial, ..merged }))
+            }
+            Err(error) if error.limit().is_none() => Err(error),
+            Err(_) => {
+                let merged = self.merge(selection).await?;
+                Ok(Labelled { merged: Merged::clone(&merged), label_sets: Vec::new() })
+            }
+        }
+    }
+
+    async fn merge_all(&self, selection: Selection, deadline: Instant) -> Result<Merged, QueryError> {
+        let merged = self.merge_split(selection.clone(), deadline, None).await?;
+        self.tell_what_reaches(merged, &selection, deadline).await
+    }
+
+    async fn merge_split(
+        &self,
+        selection: Selection,
+        deadline: Instant,
+        by_labels: Option<Arc<LabelSets>>,
+    ) -> Result<Merged, QueryError> {
+        let sources = self.prepare(&selection).await?;
+        self.run(deadline, move |store, limits, cancel| {
+            let sets = by_labels.as_deref();
+            let by_instance = selection.labels.iter().any(|(name, _)| name == "instance");
+            let wish = Wish::replicates(selection.range(), by_instance);
+            let started = Instant::now();
+            let mut plan = sources.plan(store, &selection, wish, &MERGE_TABLES, limits, cancel)?;
+            let slices = slices::replicates(selection.range(), &plan.spans(), plan.coarsest_ms());
+            let linked = sources.narrow(store, &mut plan, &selection, cancel)?;
+            let planned = Instant::now();
+            let (mut merger, rows) =
+                scan::sum(store, &plan, Parts { slices: &slices, sets }, &selection, limits, cancel)?;
+            let labels = Matcher::new(&selection.labels);
+            for window in &linked {
+                merger.add_parts(window, Parts { slices: &slices, sets }, &labels, selection.trace)?;
+            }
+            let scanned = Instant::now();
+            let mut merged = merger.finish(selection.range(), Parts { slices: &slices, sets }, plan.sources())?;
+            merged.cost = Cost {
+                plan: planned - started,
+                scan: scanned - planned,
+                order: scanned.elapsed(),
+                rows,
+                windows: (plan.carriers.len() + linked.len()) as u64,
+            };
+            if merged.rows.is_empty() {
+                merged.empty_because = Some(plan.why_empty(&selection));
+            }
+            Ok(merged)
+        })
+        .await
+    }
+}

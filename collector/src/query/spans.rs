@@ -1,0 +1,104 @@
+//! Entry spans of a service.
+
+use tephra_proto::ids::ServiceName;
+use tokio::time::Instant;
+
+use super::damage::Looked;
+use super::engine::check_range;
+use super::fit::newest_that_fits;
+use super::gather::{Wanted, gather};
+use super::levels::Piece;
+use super::{QueryEngine, QueryError};
+use crate::base::labels::Matcher;
+use crate::base::range::TimeRange;
+use crate::profile::model::{Partial, SpanSummary};
+use crate::store::StoreError;
+use crate::store::columnar::Table;
+use crate::store::compact::levels::TRACES;
+
+/// The label that agents give samples and spans alike.
+const ROUTE: &str = "route";
+
+impl QueryEngine {
+    /// Entry spans of a service whose window starts in the range, by start; only of instances with these labels. Partial as
+    /// [`QueryEngine::merge`] is.
+    ///
+    /// # Errors
+    /// When the service is unknown, a limit is exceeded, or the store fails.
+    pub async fn spans(
+        &self,
+        service: &ServiceName,
+        range: TimeRange,
+        labels: &[(String, String)],
+    ) -> Result<(Vec<SpanSummary>, Option<Partial>), QueryError> {
+        check_range(range)?;
+        self.know(service).await?;
+        let holds = |spans: &Vec<SpanSummary>| !spans.is_empty();
+        let ask = |range, by| self.spans_all(service, range, labels, by);
+        let (spans, partial) = newest_that_fits(range, self.deadline(), holds, ask).await?;
+        let looked = Looked { service: Some(service.as_str()), range, profiles: None, traces: true };
+        Ok((spans, self.with_damage(partial, looked).await?))
+    }
+
+    async fn spans_all(
+        &self,
+        service: &ServiceName,
+        range: TimeRange,
+        labels: &[(String, String)],
+        deadline: Instant,
+    ) -> Result<Vec<SpanSummary>, QueryError> {
+        let segments = self.segments_of(service, range).await?;
+        let deleted = self.store.catalog().deleted_traces().await.map_err(StoreError::from)?;
+        let of_samples = self.sample_labels(service).await?;
+        let service = service.as_str().to_owned();
+        // Of the labels that samples have, a span has one: its route.
+        let (routes, labels): (Vec<_>, Vec<_>) = labels
+            .iter()
+            .filter(|(name, _)| name == ROUTE || !of_samples.contains(name))
+            .cloned()
+            .partition(|(name, _)| name == ROUTE && of_samples.contains(name));
+        let on_route =
+            move |span: &SpanSummary| routes.is_empty() || routes.iter().any(|(_, route)| **route == *span.route);
+        self.run(deadline, move |store, limits, cancel| {
+            let mut spans = Vec::new();
+            let too_many = || QueryError::TooLarge { what: "spans", limit: limits.spans_max as u64 };
+            // Spans are in the arrived segments, and in those of traces.
+            let (traces, arrived): (Vec<_>, Vec<_>) = segments
+                .into_iter()
+                .filter(|s| matches!(s.segment.level, 0 | TRACES))
+                .partition(|s| s.segment.level == TRACES);
+            let pieces = [Piece { range, level: 0 }];
+            let wanted =
+                Wanted { service: Some(&service), labels: &labels, sample_labels: &of_samples, pieces: &pieces };
+            let gathered = gather(store, &arrived, &wanted, &[], limits, cancel)?;
+            for pick in gathered.picks.iter().filter(|pick| pick.info().spans > 0) {
+                cancel.check()?;
+                let Some(window) = store.window(&pick.segment, pick.info())? else { continue };
+                spans.extend(window.spans.iter().filter(|span| on_route(span)).cloned());
+                if spans.len() > limits.spans_max {
+                    return Err(too_many());
+                }
+            }
+            let matcher = Matcher::new(&labels);
+            for row in &traces {
+                cancel.check()?;
+                let Some(segment) = store.columnar(row, &[Table::Spans])? else { continue };
+                for part in segment.parts_of(&service) {
+                    let read = segment.spans(store.bulk().as_ref(), part, range);
+                    let Some(read) = store.checked(&row.segment.id, read)? else { break };
+                    let matching = read
+                        .into_iter()
+                        .filter(|span| matcher.matches(|name| span.labels.get_of(&span.instance, name)));
+                    spans.extend(matching.map(|span| span.span).filter(&on_route));
+                    if spans.len() > limits.spans_max {
+                        return Err(too_many());
+                    }
+                }
+            }
+            spans.retain(|span| !deleted.contains(&span.link.trace_id));
+            spans.sort_by_key(|span| (span.start_ms, span.link));
+            Ok(spans)
+        })
+        .await
+    }
+}
