@@ -10,8 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 
 use super::AppState;
-use super::error::ApiError;
-use crate::query::Selection;
+use crate::query::Prepared;
 
 /// What one answer is made of, as a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,17 +20,11 @@ pub(super) struct Revision(String);
 const ASK_AGAIN: &str = "private, no-cache";
 
 impl Revision {
-    /// The revision of an answer about these selections; `None` while one of their ranges is still open. `more` is whatever else
-    /// the answer holds.
-    pub(super) async fn of(
-        state: &AppState,
-        uri: &Uri,
-        selections: &[&Selection],
-        more: &str,
-        now_ms: u64,
-    ) -> Result<Option<Self>, ApiError> {
-        if selections.iter().any(|selection| selection.until_ms > now_ms) {
-            return Ok(None);
+    /// The revision of an answer that is made of what is prepared; `None` while one of the ranges is still open. `more` is whatever
+    /// else the answer holds.
+    pub(super) fn of(state: &AppState, uri: &Uri, prepared: &[&Prepared], more: &str, now_ms: u64) -> Option<Self> {
+        if prepared.iter().any(|prepared| prepared.selection().until_ms > now_ms) {
+            return None;
         }
         let mut hash = blake3::Hasher::new();
         let mut part = |text: &str| {
@@ -44,13 +37,14 @@ impl Revision {
         part(uri.query().unwrap_or_default());
         part(more);
         part(&state.symbols.revision().to_string());
-        for selection in selections {
+        for prepared in prepared {
+            let selection = prepared.selection();
             part(&format!("{} {}", selection.from_ms, selection.until_ms));
-            for (id, crc) in state.engine.inputs(selection).await? {
-                part(&format!("{id} {crc}"));
+            for (id, version) in prepared.inputs() {
+                part(&format!("{id} {version}"));
             }
         }
-        Ok(Some(Self(hash.finalize().to_hex().chars().take(32).collect())))
+        Some(Self(hash.finalize().to_hex().chars().take(32).collect()))
     }
 
     /// The answer to a client that has this revision already.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::error::{ApiError, ErrorKind};
 
 /// Merging saturates the cores it gets: more at once only makes all of them late.
-const RUNNING_MAX: usize = 4;
+pub(super) const RUNNING_MAX: usize = 4;
 
 /// Requests that may wait for their turn: one page of the view asks for at most six things at once.
 const WAITING_MAX: usize = 64;
@@ -44,6 +44,13 @@ impl Workbench {
     /// How long an answer may take, with the wait for its turn.
     pub fn time_max(&self) -> Duration {
         WAIT_MAX + self.deadline
+    }
+
+    /// How many wait for their turn.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        let admitted = RUNNING_MAX + WAITING_MAX - self.admitted.available_permits();
+        admitted - (RUNNING_MAX - self.running.available_permits())
     }
 
     /// Does `work` when its turn comes. Dropping the returned future, as a disconnecting client does, drops the work.

@@ -21,12 +21,18 @@ use crate::store::{Store, StoreError};
 pub struct QueryEngine {
     pub(super) store: Arc<Store>,
     limits: QueryLimits,
-    pub(super) merges: Arc<SingleFlight<(Selection, Duration), Merged>>,
+    pub(super) merges: Arc<SingleFlight<MergeKey, Merged>>,
     pub(super) timelines: Arc<SingleFlight<TimelineKey, Timeline>>,
 }
 
-/// Selection, step, label, time.
-pub(super) type TimelineKey = (Selection, Option<u64>, Option<String>, Duration);
+/// Segments, by id and version.
+pub(super) type Inputs = Vec<(String, u32)>;
+
+/// Selection and segments, time.
+pub(super) type MergeKey = ((Selection, Inputs), Duration);
+
+/// Selection and segments, step, label, time.
+pub(super) type TimelineKey = ((Selection, Inputs), Option<u64>, Option<String>, Duration);
 
 impl QueryEngine {
     /// An engine over a store.

@@ -8,7 +8,7 @@ use super::fit::newest_that_fits;
 use super::label_sets::LabelSets;
 use super::levels::Wish;
 use super::merge::Parts;
-use super::{QueryEngine, QueryError, Selection, scan, slices};
+use super::{Prepared, QueryEngine, QueryError, Selection, scan, slices};
 use crate::base::labels::Matcher;
 use crate::profile::model::{Cost, Labelled, Merged};
 use crate::store::columnar::Table;
@@ -23,15 +23,24 @@ impl QueryEngine {
     /// # Errors
     /// When the service or its type are unknown, not even a window fits the limits, or the store fails.
     pub async fn merge(&self, selection: &Selection) -> Result<Arc<Merged>, QueryError> {
-        let key = (selection.clone(), self.limits.timeout);
-        self.merges.run(key, || self.clone().merge_fitting(selection.clone())).await
+        self.merge_prepared(&self.prepare(selection).await?).await
     }
 
-    async fn merge_fitting(self, selection: Selection) -> Result<Merged, QueryError> {
-        let ask = |range, by| self.merge_all(selection.within(range), by);
+    /// The same of what was listed before.
+    ///
+    /// # Errors
+    /// As [`QueryEngine::merge`].
+    pub async fn merge_prepared(&self, prepared: &Prepared) -> Result<Arc<Merged>, QueryError> {
+        let key = (prepared.key(), self.timeout());
+        self.merges.run(key, || self.clone().merge_fitting(prepared.clone())).await
+    }
+
+    async fn merge_fitting(self, prepared: Prepared) -> Result<Merged, QueryError> {
+        let selection = prepared.selection();
+        let ask = |range, by| self.merge_all(prepared.within(range), by);
         let (merged, partial) =
             newest_that_fits(selection.range(), self.deadline(), |merged: &Merged| merged.windows > 0, ask).await?;
-        let partial = self.with_damage_of_merge(partial, &selection).await?;
+        let partial = self.with_damage_of_merge(partial, selection).await?;
         Ok(Merged { from_ms: selection.from_ms, until_ms: selection.until_ms, partial, ..merged })
     }
 
@@ -39,45 +48,43 @@ impl QueryEngine {
     ///
     /// # Errors
     /// As [`QueryEngine::merge`].
-    pub async fn merge_by_labels(&self, selection: &Selection) -> Result<Labelled, QueryError> {
-        let names = self.sample_labels(&selection.service).await?;
-        let sets = Arc::new(LabelSets::new(names));
-        match self.merge_split(selection.clone(), self.deadline(), Some(sets.clone())).await {
+    pub async fn merge_by_labels(&self, prepared: &Prepared) -> Result<Labelled, QueryError> {
+        let sets = Arc::new(LabelSets::new(prepared.sample_labels().clone()));
+        match self.merge_split(prepared.clone(), self.deadline(), Some(sets.clone())).await {
             Ok(merged) => {
-                let partial = self.with_damage_of_merge(merged.partial, selection).await?;
+                let partial = self.with_damage_of_merge(merged.partial, prepared.selection()).await?;
                 Ok(sets.name(Merged { partial, ..merged }))
             }
             Err(error) if error.limit().is_none() => Err(error),
             Err(_) => {
-                let merged = self.merge(selection).await?;
+                let merged = self.merge_prepared(prepared).await?;
                 Ok(Labelled { merged: Merged::clone(&merged), label_sets: Vec::new() })
             }
         }
     }
 
-    async fn merge_all(&self, selection: Selection, deadline: Instant) -> Result<Merged, QueryError> {
-        let merged = self.merge_split(selection.clone(), deadline, None).await?;
-        self.tell_what_reaches(merged, &selection, deadline).await
+    async fn merge_all(&self, prepared: Prepared, deadline: Instant) -> Result<Merged, QueryError> {
+        let merged = self.merge_split(prepared.clone(), deadline, None).await?;
+        self.tell_what_reaches(merged, prepared.selection(), deadline).await
     }
 
     async fn merge_split(
         &self,
-        selection: Selection,
+        prepared: Prepared,
         deadline: Instant,
         by_labels: Option<Arc<LabelSets>>,
     ) -> Result<Merged, QueryError> {
-        let sources = self.prepare(&selection).await?;
         self.run(deadline, move |store, limits, cancel| {
-            let sets = by_labels.as_deref();
+            let (selection, sets) = (prepared.selection(), by_labels.as_deref());
             let by_instance = selection.labels.iter().any(|(name, _)| name == "instance");
             let wish = Wish::replicates(selection.range(), by_instance);
             let started = Instant::now();
-            let mut plan = sources.plan(store, &selection, wish, &MERGE_TABLES, limits, cancel)?;
+            let mut plan = prepared.plan(store, wish, &MERGE_TABLES, limits, cancel)?;
             let slices = slices::replicates(selection.range(), &plan.spans(), plan.coarsest_ms());
-            let linked = sources.narrow(store, &mut plan, &selection, cancel)?;
+            let linked = prepared.narrow(store, &mut plan, cancel)?;
             let planned = Instant::now();
             let (mut merger, rows) =
-                scan::sum(store, &plan, Parts { slices: &slices, sets }, &selection, limits, cancel)?;
+                scan::sum(store, &plan, Parts { slices: &slices, sets }, selection, limits, cancel)?;
             let labels = Matcher::new(&selection.labels);
             for window in &linked {
                 merger.add_parts(window, Parts { slices: &slices, sets }, &labels, selection.trace)?;
@@ -92,7 +99,7 @@ impl QueryEngine {
                 windows: (plan.carriers.len() + linked.len()) as u64,
             };
             if merged.rows.is_empty() {
-                merged.empty_because = Some(plan.why_empty(&selection));
+                merged.empty_because = Some(plan.why_empty(selection));
             }
             Ok(merged)
         })

@@ -6,7 +6,7 @@
 //! | [`selection`], [`answers`] | what can be asked, and what is answered |
 //! | [`engine`] | what every question shares: its time, its thread, its errors |
 //! | [`merged`], [`timeline`], [`overview`], [`trace`], [`spans`], [`names`] | the questions, one a file |
-//! | [`prepare`] | what the catalog knows of a selection |
+//! | [`prepare`] | what the catalog knows of a selection, listed once: answer and revision are made of it |
 //! | [`levels`] | which level answers for which part of the range |
 //! | [`gather`], [`measure`], [`plan`] | which windows and parts may hold it, their sums, and what of them a selection needs |
 //! | [`linked`] | windows of single traces, from compacted segments |
@@ -52,5 +52,6 @@ pub use answers::{
     SPARK_POINTS, ServiceOverview, TRACE_SAMPLES_MAX, Timeline, TimelineSeries, TraceSample, TraceService, TraceView,
 };
 pub use engine::QueryEngine;
+pub use prepare::Prepared;
 pub use selection::{QueryError, QueryLimits, Selection};
 pub use timeline::REST_LABEL;

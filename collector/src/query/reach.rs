@@ -51,10 +51,10 @@ impl QueryEngine {
             return Ok(None);
         }
         let earlier = selection.within(before);
-        let sources = self.prepare(&earlier).await?;
+        let prepared = self.prepare(&earlier).await?;
         self.run(deadline, move |store, limits, cancel| {
             let wish = Wish::points(before, Some(1), 1, true);
-            let plan = sources.plan(store, &earlier, wish, &SUM_TABLES, limits, cancel)?;
+            let plan = prepared.plan(store, wish, &SUM_TABLES, limits, cancel)?;
             // What a coarse window covers may lie wholly behind the start of the range.
             let reaching =
                 plan.covering.iter().filter(|received| received.from_ms < until_ms && received.until_ms > until_ms);

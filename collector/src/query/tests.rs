@@ -274,7 +274,8 @@ async fn sums_by_labels_are_what_selecting_the_labels_gives() {
                 labels: Vec::new(),
                 trace: None,
             };
-            let Labelled { merged, label_sets } = query.merge_by_labels(&selection).await.unwrap();
+            let Labelled { merged, label_sets } =
+                query.merge_by_labels(&query.prepare(&selection).await.unwrap()).await.unwrap();
             assert_eq!(label_sets.len(), 6, "with the last window's tenant, and without: {label_sets:?}");
             for (number, set) in label_sets.iter().enumerate() {
                 let given = ["route", "tenant"].map(|name| {
@@ -304,7 +305,8 @@ async fn more_combinations_of_labels_than_an_import_has_are_summed_without() {
         .collect();
     let bench = Bench::new(&windows).await;
     let selection = bench.select("shop", 60);
-    let Labelled { merged, label_sets } = bench.query.merge_by_labels(&selection).await.unwrap();
+    let Labelled { merged, label_sets } =
+        bench.query.merge_by_labels(&bench.query.prepare(&selection).await.unwrap()).await.unwrap();
     assert_eq!((label_sets.len(), merged.total()), (0, 20 * 1_830));
 }
 

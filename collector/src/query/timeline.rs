@@ -11,7 +11,8 @@ use super::levels::Wish;
 use super::measure::{Measured, SUM_TABLES};
 use super::plan::Plan;
 use super::slices::{Span, coverage};
-use super::{QueryEngine, QueryError, Selection, Timeline, TimelineSeries};
+use super::{Prepared, QueryEngine, QueryError, Selection, Timeline, TimelineSeries};
+use crate::base::labels::INSTANCE;
 use crate::base::range::TimeRange;
 use crate::profile::model::Kind;
 
@@ -39,47 +40,58 @@ impl QueryEngine {
         step_ms: Option<u64>,
         by: Option<&str>,
     ) -> Result<Arc<Timeline>, QueryError> {
+        self.timeline_prepared(&self.prepare(selection).await?, step_ms, by).await
+    }
+
+    /// The same of what was listed before.
+    ///
+    /// # Errors
+    /// As [`QueryEngine::timeline`].
+    pub async fn timeline_prepared(
+        &self,
+        prepared: &Prepared,
+        step_ms: Option<u64>,
+        by: Option<&str>,
+    ) -> Result<Arc<Timeline>, QueryError> {
         let by = by.map(str::to_owned);
-        let key = (selection.clone(), step_ms, by.clone(), self.limits.timeout);
-        self.timelines.run(key, || self.clone().timeline_fitting(selection.clone(), step_ms, by)).await
+        let key = (prepared.key(), step_ms, by.clone(), self.timeout());
+        self.timelines.run(key, || self.clone().timeline_fitting(prepared.clone(), step_ms, by)).await
     }
 
     async fn timeline_fitting(
         self,
-        selection: Selection,
+        prepared: Prepared,
         step_ms: Option<u64>,
         by: Option<String>,
     ) -> Result<Timeline, QueryError> {
-        let ask = |range, deadline| self.timeline_all(selection.within(range), step_ms, by.clone(), deadline);
+        let selection = prepared.selection();
+        let ask = |range, deadline| self.timeline_all(prepared.within(range), step_ms, by.clone(), deadline);
         let (timeline, partial) =
             newest_that_fits(selection.range(), self.deadline(), Timeline::holds_data, ask).await?;
-        let names = selection.labels.iter().map(|(name, _)| name.as_str()).chain(by.as_deref());
-        let by_instance = names.into_iter().any(|name| name == "instance");
         let range = covered(selection.range(), partial);
-        let wish = Wish::points(range, step_ms, POINTS_DEFAULT, by_instance);
-        let partial = self.with_damage(partial, Looked::by(&selection, wish)).await?;
+        let wish = Wish::points(range, step_ms, POINTS_DEFAULT, is_by_instance(selection, by.as_deref()));
+        let partial = self.with_damage(partial, Looked::by(selection, wish)).await?;
         Ok(Timeline { partial, ..timeline })
     }
 
     async fn timeline_all(
         &self,
-        selection: Selection,
+        prepared: Prepared,
         step_ms: Option<u64>,
         by: Option<String>,
         deadline: Instant,
     ) -> Result<Timeline, QueryError> {
-        let sources = self.prepare(&selection).await?;
         self.run(deadline, move |store, limits, cancel| {
-            let names = selection.labels.iter().map(|(name, _)| name.as_str()).chain(by.as_deref());
-            let by_instance = names.into_iter().any(|name| name == "instance");
+            let selection = prepared.selection();
+            let by_instance = is_by_instance(selection, by.as_deref());
             let wish = Wish::points(selection.range(), step_ms, POINTS_DEFAULT, by_instance);
-            let mut plan = sources.plan(store, &selection, wish, &SUM_TABLES, limits, cancel)?;
+            let mut plan = prepared.plan(store, wish, &SUM_TABLES, limits, cancel)?;
             let grid = Grid::new(selection.range(), step_ms, &plan.spans(), plan.coarsest_ms())?;
             let Some(trace) = selection.trace else {
                 let measured = plan.measured(store, &selection.labels, cancel)?;
                 return draw(&plan, grid, by.as_deref(), &measured);
             };
-            let mut windows = sources.narrow(store, &mut plan, &selection, cancel)?.into_iter().map(Arc::new).collect();
+            let mut windows = prepared.narrow(store, &mut plan, cancel)?.into_iter().map(Arc::new).collect();
             plan.open_carriers(store, &mut windows, cancel)?;
             let measured: Vec<Measured> =
                 windows.iter().flat_map(|window| plan.measure(window, &selection.labels, trace)).collect();
@@ -87,6 +99,11 @@ impl QueryEngine {
         })
         .await
     }
+}
+
+/// True when instances are told apart, by a filter or by the label it is split by.
+fn is_by_instance(selection: &Selection, by: Option<&str>) -> bool {
+    selection.labels.iter().map(|(name, _)| name.as_str()).chain(by).any(|name| name == INSTANCE)
 }
 
 /// The grid that points lie on.

@@ -72,7 +72,8 @@ pub(super) async fn flamegraph(
     let format = params.choice("format", &OF_ONE)?;
     let options = options(&mut params)?;
     params.finish()?;
-    let revision = Revision::of(&state, &uri, &[&selection], "", now).await?;
+    let prepared = engine.prepare(&selection).await?;
+    let revision = Revision::of(&state, &uri, &[&prepared], "", now);
     if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(&headers)) {
         return Ok(unchanged);
     }
@@ -81,7 +82,7 @@ pub(super) async fn flamegraph(
         let service = selection.service.to_string();
         let name = format!("{service}-{}-{}", selection.profile_type, selection.from_ms);
         if format == Format::Pprof {
-            let labelled = engine.merge_by_labels(&selection).await?;
+            let labelled = engine.merge_by_labels(&prepared).await?;
             let partial = labelled.merged.partial;
             fits(format, partial)?;
             let timing = Timing::of(&[labelled.merged.cost]);
@@ -91,7 +92,7 @@ pub(super) async fn flamegraph(
             let payload = Payload::attachment(&HeaderMap::new(), "application/octet-stream", content, &name);
             return Ok((payload, timing, partial));
         }
-        let merged = engine.merge(&selection).await?;
+        let merged = engine.merge_prepared(&prepared).await?;
         let partial = merged.partial;
         fits(format, partial)?;
         let timing = Timing::of(&[merged.cost]);
@@ -148,13 +149,14 @@ pub(super) async fn diff(
     let basis = params.choice("basis", &BASES)?;
     let options = ViewOptions { basis, ..options(&mut params)? };
     params.finish()?;
-    let revision = Revision::of(&state, &uri, &[&a, &b], "", now).await?;
+    let (of_a, of_b) = (engine.prepare(&a).await?, engine.prepare(&b).await?);
+    let revision = Revision::of(&state, &uri, &[&of_a, &of_b], "", now);
     if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(&headers)) {
         return Ok(unchanged);
     }
     let answer = async {
         // Each of them uses every core already.
-        let (of_a, of_b) = (engine.merge(&a).await?, engine.merge(&b).await?);
+        let (of_a, of_b) = (engine.merge_prepared(&of_a).await?, engine.merge_prepared(&of_b).await?);
         let partial = worse(of_a.partial, of_b.partial);
         fits(format, partial)?;
         let symbols = state.symbols.clone();

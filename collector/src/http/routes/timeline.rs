@@ -37,11 +37,12 @@ pub(super) async fn timeline(
     let service = Some(selection.service.as_str());
     let events = state.store.catalog().events(service, selection.from_ms, selection.until_ms, None).await?;
     let events = Value::from(events.iter().map(event_json).collect::<Vec<_>>());
-    let revision = Revision::of(&state, &uri, &[&selection], &events.to_string(), now).await?;
+    let prepared = engine.prepare(&selection).await?;
+    let revision = Revision::of(&state, &uri, &[&prepared], &events.to_string(), now);
     if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(&headers)) {
         return Ok(unchanged);
     }
-    let answer = async { Ok(engine.timeline(&selection, step_ms, by.as_deref()).await?) };
+    let answer = async { Ok(engine.timeline_prepared(&prepared, step_ms, by.as_deref()).await?) };
     let timeline = state.bench.run(answer).await?;
     let Shown { unit, factor } = meaning::over_time(&timeline.profile_type);
     let series: Vec<Value> = timeline

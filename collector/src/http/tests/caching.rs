@@ -1,10 +1,14 @@
 //! Closed ranges are answered once for everybody who has the answer; a part of an answer is never kept, and always said.
 
+use std::sync::Arc;
+
 use axum::http::{StatusCode, header};
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::{Lab, regression, turn_ms};
 use crate::base::clock::now_ms;
+use crate::http::work::RUNNING_MAX;
 use crate::ingest::testing::{TestWindow, row};
 use crate::query::QueryLimits;
 
@@ -56,6 +60,46 @@ async fn a_closed_range_is_answered_with_a_tag_until_something_changes() {
     let deploy = json!({"kind": "deploy", "service": "checkout", "title": "v3", "at": turn});
     lab.post("/api/v1/events", deploy.to_string()).await;
     assert_eq!(lab.get_unless(&paths[2], &timeline).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_answer_and_its_tag_are_of_the_same_moment() {
+    let lab = Arc::new(Lab::new().await);
+    lab.push(regression("checkout")).await;
+    let path = format!("/api/v1/flamegraph?{}", closed());
+    let before = lab.get(&path).await;
+    // Every turn is taken: what is asked now knows its revision, and waits to be answered.
+    let mut turns = Vec::new();
+    for _ in 0..RUNNING_MAX {
+        let (taken, is_taken) = oneshot::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        let bench = lab.state.bench.clone();
+        let turn = async move {
+            let _ = taken.send(());
+            let _ = ended.await;
+            Ok(())
+        };
+        turns.push((end, tokio::spawn(async move { bench.run(turn).await })));
+        is_taken.await.unwrap();
+    }
+    let asked = tokio::spawn({
+        let (lab, path) = (lab.clone(), path.clone());
+        async move { lab.get(&path).await }
+    });
+    while lab.state.bench.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let late = TestWindow::new("checkout", 7, 1, turn_ms() + 10_000).label("version", "v2").cpu(&[row("main;late", 5)]);
+    lab.push([late]).await;
+    for (end, turn) in turns {
+        end.send(()).unwrap();
+        turn.await.unwrap().unwrap();
+    }
+    let (waited, after) = (asked.await.unwrap(), lab.get(&path).await);
+    assert_eq!(waited.headers[header::ETAG], before.headers[header::ETAG]);
+    assert_eq!(waited.text(), before.text(), "what came after its revision is not in it");
+    assert_ne!(after.headers[header::ETAG], before.headers[header::ETAG]);
+    assert_ne!(after.text(), before.text());
 }
 
 #[tokio::test]
