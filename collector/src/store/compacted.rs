@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use super::bulk::BulkError;
 use super::catalog::LevelSegment;
 use super::columnar::{Dictionary, Problem, Segment, Table, TableFile};
-use super::{BulkError, SegmentError, Store, StoreError};
+use super::segment::SegmentError;
+use super::{Store, StoreError};
 
 impl Store {
     /// Opens tables of a compacted segment; `None` when it is damaged or was let go of. Blocks.

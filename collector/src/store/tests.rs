@@ -1,14 +1,22 @@
 //! What was acked is there after any restart; what is damaged is set aside and never served; what is old goes, unless pinned.
 
+mod crashes;
+mod open_data;
+mod recovery;
+mod upgrade;
+
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tephra_proto::ids::TraceId;
 
+use super::bulk::BulkError;
 use super::catalog::{EventKind, NewEvent, NewPin, PinRange};
+use super::segment::SegmentError;
 use super::testing::{TestPlace, options};
 use super::*;
+use crate::base::clock::now_ms;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, recent_ms, row, traced};
 use crate::query::{QueryEngine, QueryLimits, Selection};

@@ -12,8 +12,9 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::{Lab, regression_at};
+use crate::base::clock::now_ms;
 use crate::ingest::testing::{TestWindow, row, traced};
-use crate::store::{compact, now_ms};
+use crate::store::compact;
 
 const HOUR: u64 = 3_600_000;
 /// When the regression in the store begins.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tephra_collector::store::synthetic::Shape;
+use tephra_collector::store::bench_data::Shape;
 use tephra_collector::store::{Options, Store, compact};
 use tephra_proto::ids::TraceId;
 use tephra_tests::bench::{Random, Report};

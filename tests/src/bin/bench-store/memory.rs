@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use tephra_collector::store::synthetic::Shape;
+use tephra_collector::store::bench_data::Shape;
 use tephra_collector::store::{Options, Store, compact};
 use tephra_tests::bench::Report;
 use tephra_tests::clock::now_ms;

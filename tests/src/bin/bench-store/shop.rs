@@ -7,8 +7,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tephra_collector::store::bench_data::{Recorded, Written};
 use tephra_collector::store::catalog::TableObject;
-use tephra_collector::store::replay::{Recorded, Written};
 use tephra_collector::store::{Options, Store, compact};
 use tephra_tests::bench::Report;
 use tephra_tests::clock::now_ms;

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::bench_data::Random;
 use crate::store::catalog::LevelSegment;
 use crate::store::columnar::Table;
 use crate::store::place::Place;
 use crate::store::repair::repair;
 use crate::store::retain;
 use crate::store::segment;
-use crate::store::synthetic::Random;
 
 /// Windows of a story. Each counts as a bit of its own, with a bit between two that shows what is counted twice.
 const WINDOWS: u64 = 10;

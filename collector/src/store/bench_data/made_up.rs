@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use tephra_proto::ids::{SpanId, TraceId};
 
-use super::catalog::{Inputs, Swap};
-use super::columnar::{Part, PartRow, PartSeries, PartTotal, PartTrace, PartWindow};
-use super::compact::levels::{Level, TRACES, block_end};
-use super::compact::{Output, Rollup};
-use super::{Store, StoreError};
 use crate::base::clock::now_ms;
 use crate::profile::model::{Frame, Kind, Link, Node, ProfileType};
+use crate::store::catalog::{Inputs, Swap};
+use crate::store::columnar::{Part, PartRow, PartSeries, PartTotal, PartTrace, PartWindow};
+use crate::store::compact::levels::{Level, TRACES, block_end};
+use crate::store::compact::{Output, OutputError, Rollup};
+use crate::store::{Store, StoreError};
 
 /// A service that was never there.
 #[derive(Debug, Clone)]
@@ -90,7 +90,7 @@ impl Shape {
     /// When the disk or the catalog fail.
     pub async fn write_distinct(&self, store: &Arc<Store>, at_ms: u64, variant: u64) -> Result<(), StoreError> {
         let (shape, keeper) = (self.clone(), store.clone());
-        let [level, ..] = super::compact::levels::LEVELS;
+        let [level, ..] = crate::store::compact::levels::LEVELS;
         let written = tokio::task::spawn_blocking(move || {
             let mut random = Random(variant);
             let mut part = shape.empty(false);
@@ -167,7 +167,7 @@ impl Shape {
                 let mut output =
                     Output::new(keeper.bulk().as_ref(), Rollup::Traces, SEGMENT_BYTES, keeper.provenance());
                 output.add(&part)?;
-                Ok::<_, super::compact::OutputError>((output.finish()?, some))
+                Ok::<_, OutputError>((output.finish()?, some))
             });
             let (outputs, some) = written.await?.map_err(|error| StoreError::Task(error.to_string()))?;
             debug_assert!(outputs.iter().all(|output| output.segment.level == TRACES));
@@ -265,10 +265,10 @@ fn cpu() -> ProfileType {
 }
 
 /// SplitMix64: equal seeds make equal stores.
-pub(super) struct Random(pub(super) u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -286,7 +286,7 @@ impl Random {
         ((f64::from(limit).powf(self.unit()) - 1.0) as u32).min(limit.saturating_sub(1))
     }
 
-    pub(super) fn poisson(&mut self, mean: f64) -> u64 {
+    pub(crate) fn poisson(&mut self, mean: f64) -> u64 {
         if mean > 30.0 {
             let normal = (-2.0 * self.unit().ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos();
             return (mean + normal * mean.sqrt()).round().max(0.0) as u64;

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::testing::options;
-use super::{Options, Store, StoreError, compact};
 use crate::base::clock::now_ms;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, row, traced};
 use crate::query::{QueryEngine, QueryError, QueryLimits, Selection};
+use crate::store::testing::options;
+use crate::store::{Options, Store, StoreError, compact};
 
 const HOUR: u64 = 3_600_000;
 

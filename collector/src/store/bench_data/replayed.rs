@@ -9,14 +9,14 @@ use std::sync::Arc;
 use tephra_proto::ids::{InstanceName, SpanId, TraceId};
 use tephra_proto::v1;
 
-use super::catalog::{Inputs, Swap};
-use super::compact::levels::LEVELS;
-use super::compact::{Output, OutputError, PartBuilder, Rollup};
-use super::synthetic::Random;
-use super::{Store, StoreError};
+use super::made_up::Random;
 use crate::base::clock::now_ms;
 use crate::profile::decode::{self, Lateness, Rejection, Window};
 use crate::profile::model::{Kind, Link};
+use crate::store::catalog::{Inputs, NewSegment, Swap};
+use crate::store::compact::levels::LEVELS;
+use crate::store::compact::{Output, OutputError, PartBuilder, Rollup};
+use crate::store::{Store, StoreError};
 
 /// The windows of one service.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ impl Recorded {
         from_ms: u64,
         instances: u32,
         traces: bool,
-    ) -> Result<(Vec<super::catalog::NewSegment>, Written), OutputError> {
+    ) -> Result<(Vec<NewSegment>, Written), OutputError> {
         let service = self.windows.first().map_or("", |window| window.header.service.as_str());
         let mut written = Written::default();
         let mut outputs = Vec::new();

@@ -8,18 +8,18 @@ use crate::store::disk::NewFile;
 
 /// See above.
 #[derive(Debug)]
-pub(in crate::store::crashes) struct ModelFile {
+pub(in crate::store::tests::crashes) struct ModelFile {
     pub(super) disk: ModelDisk,
     pub(super) number: usize,
 }
 
 impl ModelFile {
-    pub(in crate::store::crashes) fn len(&self) -> usize {
+    pub(in crate::store::tests::crashes) fn len(&self) -> usize {
         self.disk.state().content(self.number).len()
     }
 
     /// As many bytes as there are from an offset, up to the buffer's length; answers how many.
-    pub(in crate::store::crashes) fn read_at(&self, offset: usize, buffer: &mut [u8]) -> usize {
+    pub(in crate::store::tests::crashes) fn read_at(&self, offset: usize, buffer: &mut [u8]) -> usize {
         let state = self.disk.state();
         let found = state.content(self.number).get(offset..).unwrap_or_default();
         let bytes = found.len().min(buffer.len());
@@ -29,18 +29,18 @@ impl ModelFile {
         bytes
     }
 
-    pub(in crate::store::crashes) fn write_at(&self, offset: usize, content: &[u8]) -> io::Result<()> {
+    pub(in crate::store::tests::crashes) fn write_at(&self, offset: usize, content: &[u8]) -> io::Result<()> {
         self.change(Operation::Write, |file, half| {
             let written = if half { content.len() / 2 } else { content.len() };
             file.write(offset, content.get(..written).unwrap_or_default());
         })
     }
 
-    pub(in crate::store::crashes) fn truncate(&self, len: usize) -> io::Result<()> {
+    pub(in crate::store::tests::crashes) fn truncate(&self, len: usize) -> io::Result<()> {
         self.change(Operation::Truncate, |file, _| file.truncate(len))
     }
 
-    pub(in crate::store::crashes) fn sync(&self) -> io::Result<()> {
+    pub(in crate::store::tests::crashes) fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         let done = state.operation(Operation::Sync).and_then(then_fail);
         let off = state.off;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use tephra_proto::ids::ServiceName;
 
-use super::testing::options;
-use super::*;
+use crate::base::clock::now_ms;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, row, traced};
 use crate::needs::need;
 use crate::query::{QueryEngine, QueryLimits, Selection};
+use crate::store::testing::options;
+use crate::store::*;
 
 const HOUR: u64 = 3_600_000;
 

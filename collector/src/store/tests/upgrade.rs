@@ -8,13 +8,14 @@ use std::sync::Arc;
 use sqlx::{AssertSqlSafe, Executor};
 use tephra_proto::ids::{ServiceName, TraceId};
 
-use super::catalog::Horizons;
-use super::migrations::MIGRATIONS;
-use super::testing::options;
-use super::*;
+use crate::base::clock::now_ms;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, row, traced};
 use crate::query::{QueryEngine, QueryLimits, Selection};
+use crate::store::catalog::Horizons;
+use crate::store::migrations::MIGRATIONS;
+use crate::store::testing::options;
+use crate::store::*;
 
 const HOUR: u64 = 3_600_000;
 

@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::bulk::{Bulk, BulkError, Folder};
+use crate::store::bulk::{Bulk, BulkError, Folder};
 use model::{Fault, ModelDisk};
 
 const ERRORS: [Fault; 4] = [
