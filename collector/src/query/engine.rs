@@ -20,7 +20,7 @@ use crate::store::{Store, StoreError};
 #[derive(Debug, Clone)]
 pub struct QueryEngine {
     pub(super) store: Arc<Store>,
-    limits: QueryLimits,
+    pub(super) limits: QueryLimits,
     pub(super) merges: Arc<SingleFlight<MergeKey, Merged>>,
     pub(super) timelines: Arc<SingleFlight<TimelineKey, Timeline>>,
 }
@@ -63,7 +63,7 @@ impl QueryEngine {
         range: TimeRange,
     ) -> Result<Vec<LevelSegment>, QueryError> {
         let catalog = self.store.catalog();
-        let segments = catalog.levels_of(service.as_str(), range.from_ms, range.until_ms).await;
+        let segments = catalog.levels_of(service.as_str(), range).await;
         Ok(segments.map_err(StoreError::from)?)
     }
 

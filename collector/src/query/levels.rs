@@ -179,7 +179,7 @@ mod tests {
         let asked = range(104 * HOUR + 5, 104 * HOUR + 300_000);
         assert_eq!(cover(asked, &horizons), [(asked.from_ms, asked.until_ms, 3)]);
         let asked = range(104 * HOUR, 104 * HOUR + 60_000);
-        let pinned = Horizons::with([(1, 110 * HOUR), (2, 105 * HOUR)], [(1, 104 * HOUR, 105 * HOUR)]);
+        let pinned = Horizons::with([(1, 110 * HOUR), (2, 105 * HOUR)], [(1, range(104 * HOUR, 105 * HOUR))]);
         assert_eq!(cover(asked, &pinned), [(asked.from_ms, asked.until_ms, 1)]);
     }
 
@@ -205,7 +205,7 @@ mod tests {
         ) {
             let horizons = Horizons::with(
                 gone.into_iter().map(|(level, hour)| (level, hour * HOUR)),
-                pins.into_iter().map(|(level, hour, hours)| (level, hour * HOUR, (hour + hours) * HOUR)),
+                pins.into_iter().map(|(level, hour, hours)| (level, range(hour * HOUR, (hour + hours) * HOUR))),
             );
             let asked = range(from, from + length);
             let pieces = Wish::replicates(asked, by_instance).cover(asked, &horizons);

@@ -41,7 +41,7 @@ impl QueryEngine {
             let known = catalog.profile_types(&service.name).await.map_err(StoreError::from)?;
             types.insert(service.name.clone(), known.into_iter().map(|t| t.name).collect::<Vec<_>>());
         }
-        let segments = catalog.levels_in(range.from_ms, range.until_ms, false).await.map_err(StoreError::from)?;
+        let segments = catalog.levels_in(range, false).await.map_err(StoreError::from)?;
         let horizons = catalog.horizons("").await.map_err(StoreError::from)?;
         self.run(deadline, move |store, limits, cancel| {
             let wish = Wish::points(range, None, SPARK_POINTS as u64, false);

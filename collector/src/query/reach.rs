@@ -30,8 +30,8 @@ impl QueryEngine {
             Err(error) if error.limit().is_none() => return Err(error),
             found => found.ok().flatten(),
         };
-        let said = found.map(|(start_ms, end_ms)| {
-            let (before, length) = (selection.from_ms - start_ms, end_ms - start_ms);
+        let said = found.map(|found| {
+            let (before, length) = (selection.from_ms - found.from_ms, found.millis());
             let minutes = |ms: u64| ms.div_ceil(MINUTE_MS);
             format!(
                 "no {profile_type} of {service} begins in this range, but what began {} min before it and took {} min reaches into it: \
@@ -43,8 +43,8 @@ impl QueryEngine {
         Ok(Merged { empty_because: said.or(merged.empty_because), ..merged })
     }
 
-    /// The last window that starts before the range and ends in it: from when until when.
-    async fn reaching(&self, selection: &Selection, deadline: Instant) -> Result<Option<(u64, u64)>, QueryError> {
+    /// The last window that starts before the range and ends in it: from its start until its end.
+    async fn reaching(&self, selection: &Selection, deadline: Instant) -> Result<Option<TimeRange>, QueryError> {
         let until_ms = selection.from_ms;
         let before = TimeRange { from_ms: until_ms.saturating_sub(WINDOW_MS_MAX.into()), until_ms };
         if before.from_ms >= before.until_ms {
@@ -58,7 +58,8 @@ impl QueryEngine {
             // What a coarse window covers may lie wholly behind the start of the range.
             let reaching =
                 plan.covering.iter().filter(|received| received.from_ms < until_ms && received.until_ms > until_ms);
-            Ok(reaching.map(|received| (received.from_ms, received.until_ms)).max())
+            let last = reaching.max_by_key(|received| (received.from_ms, received.until_ms));
+            Ok(last.map(|received| TimeRange { from_ms: received.from_ms, until_ms: received.until_ms }))
         })
         .await
     }

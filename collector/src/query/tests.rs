@@ -13,6 +13,7 @@ use super::slices::{Span, replicates};
 use super::*;
 use crate::base::clock::now_ms;
 use crate::base::labels::Matcher;
+use crate::base::range::TimeRange;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestRow, TestWindow, recent_ms, row, traced};
 use crate::profile::decode::{self, Lateness, Window};
@@ -424,7 +425,7 @@ async fn of_a_trace_that_takes_longer_than_there_is_time_the_newest_part_is_told
         bench.ingest.push(window.request()).await.unwrap();
         while n == 5 && compact::step(&store, now_ms(), 0, None).await.unwrap() {}
     }
-    let segments = store.catalog().levels_in(0, i64::MAX as u64, true).await.unwrap();
+    let segments = store.catalog().levels_in(TimeRange::ALL, true).await.unwrap();
     assert!(segments.iter().any(|row| row.segment.level == TRACES) && segments.len() >= 5, "{segments:?}");
     let mut parts = BTreeSet::new();
     for checks in 0.. {

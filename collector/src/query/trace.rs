@@ -32,11 +32,10 @@ impl QueryEngine {
     /// When not even a part was found in time, a limit is exceeded, or the store fails.
     pub async fn trace(&self, trace_id: TraceId) -> Result<Option<TraceView>, QueryError> {
         let catalog = self.store.catalog();
-        let TimeRange { from_ms, until_ms } = TimeRange::ALL;
         if catalog.is_deleted(&trace_id).await.map_err(StoreError::from)? {
             return Ok(None);
         }
-        let segments = catalog.levels_in(from_ms, until_ms, true).await.map_err(StoreError::from)?;
+        let segments = catalog.levels_in(TimeRange::ALL, true).await.map_err(StoreError::from)?;
         let work = move |store: &Store, limits: &QueryLimits, cancel: &Cancel| {
             view(store, &segments, trace_id, limits, cancel)
         };
@@ -53,8 +52,7 @@ impl QueryEngine {
     /// When the store fails, or the time is up; then nothing is deleted.
     pub async fn delete_trace(&self, trace_id: TraceId) -> Result<(), QueryError> {
         let catalog = self.store.catalog();
-        let TimeRange { from_ms, until_ms } = TimeRange::ALL;
-        let segments = catalog.levels_in(from_ms, until_ms, true).await.map_err(StoreError::from)?;
+        let segments = catalog.levels_in(TimeRange::ALL, true).await.map_err(StoreError::from)?;
         let holders = self
             .run(self.deadline(), move |store, _, cancel| linked::holders(store, &segments, trace_id, cancel))
             .await?;

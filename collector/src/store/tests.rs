@@ -17,6 +17,7 @@ use super::segment::SegmentError;
 use super::testing::{TestPlace, options};
 use super::*;
 use crate::base::clock::now_ms;
+use crate::base::range::TimeRange;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, recent_ms, row, traced};
 use crate::query::{QueryEngine, QueryLimits, Selection};
@@ -117,7 +118,7 @@ async fn a_segment_cut_at_any_byte_is_quarantined_and_the_rest_is_served() {
     push(&store, &[TestWindow::new("torn", 2, 1, t).cpu(&[traced("main", 2, 7)])]).await;
     let torn = place.segments().into_iter().find(|path| !good.contains(path)).unwrap();
     let name = torn.file_name().unwrap().to_str().unwrap().to_owned();
-    let rows = store.catalog().levels_of("torn", 0, u64::MAX >> 2).await.unwrap();
+    let rows = store.catalog().levels_of("torn", TimeRange::ALL).await.unwrap();
     let whole = fs::read(&torn).unwrap();
     for len in 0..whole.len() {
         fs::write(&torn, &whole[..len]).unwrap();
@@ -140,7 +141,7 @@ async fn no_flipped_bit_is_ever_served() {
     let t = recent_ms();
     let store = place.open_with(uncached()).await;
     push(&store, &[TestWindow::new("shop", 1, 1, t).cpu(&[traced("main;tax", 2, 7)])]).await;
-    let row = store.catalog().levels_of("shop", 0, u64::MAX >> 2).await.unwrap().remove(0).segment;
+    let row = store.catalog().levels_of("shop", TimeRange::ALL).await.unwrap().remove(0).segment;
     let path = place.segments().remove(0);
     let whole = fs::read(&path).unwrap();
     let bulk = store.bulk().as_ref();
@@ -173,7 +174,7 @@ async fn a_damaged_window_is_left_out_and_its_neighbours_are_served() {
     for push in pushes {
         push.await.unwrap();
     }
-    let row = store.catalog().levels_of("shop", 0, u64::MAX >> 2).await.unwrap().remove(0).segment;
+    let row = store.catalog().levels_of("shop", TimeRange::ALL).await.unwrap().remove(0).segment;
     let footer = store.footer(&row).unwrap().unwrap();
     let victim = footer.batches.iter().find(|info| info.instance == "host-2").unwrap();
     let path = place.objects().join(&row.id);

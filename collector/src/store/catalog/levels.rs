@@ -11,6 +11,7 @@ use tephra_proto::ids::TraceId;
 
 use super::segments::{add_service, read_segment};
 use super::{Catalog, CatalogError, Lease, SegmentRow, Tx, from_sql, is_conflict, to_sql};
+use crate::base::range::TimeRange;
 use crate::store::compact::levels::{HORIZON_MS, LEVELS, TRACES};
 
 /// A live segment, with what compaction and queries need to know.
@@ -101,31 +102,31 @@ pub struct Horizons {
     /// Level → unix milliseconds.
     from_ms: HashMap<u32, u64>,
     /// Level → ranges that pins keep.
-    pinned: HashMap<u32, Vec<(u64, u64)>>,
+    pinned: HashMap<u32, Vec<TimeRange>>,
 }
 
 impl Horizons {
-    /// Horizons as (level, unix ms), and ranges that pins keep as (level, from, until).
+    /// Horizons as (level, unix ms), and ranges that pins keep, by level.
     pub fn with(
         from_ms: impl IntoIterator<Item = (u32, u64)>,
-        pinned: impl IntoIterator<Item = (u32, u64, u64)>,
+        pinned: impl IntoIterator<Item = (u32, TimeRange)>,
     ) -> Self {
         let mut horizons = Self { from_ms: from_ms.into_iter().collect(), pinned: HashMap::new() };
-        for (level, from, until) in pinned {
-            horizons.pinned.entry(level).or_default().push((from, until));
+        for (level, range) in pinned {
+            horizons.pinned.entry(level).or_default().push(range);
         }
         horizons
     }
 
     /// The first moment after this one from which another level may be complete, or no longer; `None` when nothing changes any more.
     pub fn next_change(&self, after_ms: u64) -> Option<u64> {
-        let pinned = self.pinned.values().flatten().flat_map(|(from, until)| [*from, *until]);
+        let pinned = self.pinned.values().flatten().flat_map(|range| [range.from_ms, range.until_ms]);
         pinned.chain(self.from_ms.values().copied()).filter(|at_ms| *at_ms > after_ms).min()
     }
 
     /// True when all windows of `level` that start at `at_ms` are there.
     pub fn complete(&self, level: u32, at_ms: u64) -> bool {
-        let kept = |ranges: &Vec<(u64, u64)>| ranges.iter().any(|(from, until)| *from <= at_ms && at_ms < *until);
+        let kept = |ranges: &Vec<TimeRange>| ranges.iter().any(|range| range.contains(at_ms));
         at_ms >= self.from_ms.get(&level).copied().unwrap_or(0) || self.pinned.get(&level).is_some_and(kept)
     }
 }
@@ -162,8 +163,7 @@ impl Catalog {
     pub async fn levels_of(
         &self,
         service: &str,
-        from_ms: u64,
-        until_ms: u64,
+        TimeRange { from_ms, until_ms }: TimeRange,
     ) -> Result<Vec<LevelSegment>, CatalogError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM segment_services p JOIN segments s ON s.id = p.segment
@@ -196,8 +196,7 @@ impl Catalog {
     /// When the database fails.
     pub async fn levels_in(
         &self,
-        from_ms: u64,
-        until_ms: u64,
+        TimeRange { from_ms, until_ms }: TimeRange,
         with_traces: bool,
     ) -> Result<Vec<LevelSegment>, CatalogError> {
         let sql = format!(
@@ -333,8 +332,8 @@ impl Catalog {
             .await?;
         let mut ranges = Vec::new();
         for row in pinned {
-            let (from, until) = (from_sql(row.try_get("from_ms")?), from_sql(row.try_get("until_ms")?));
-            ranges.push((level(row.try_get("level")?), from, until));
+            let (from_ms, until_ms) = (from_sql(row.try_get("from_ms")?), from_sql(row.try_get("until_ms")?));
+            ranges.push((level(row.try_get("level")?), TimeRange { from_ms, until_ms }));
         }
         Ok(Horizons::with(from_ms, ranges))
     }

@@ -25,6 +25,7 @@ use tracing::debug;
 use super::catalog::{CatalogError, Lease, Swap};
 use super::{Store, StoreError};
 use crate::base::clock::now_ms;
+use crate::base::range::TimeRange;
 use crate::conditions::Severity;
 use plan::Job;
 use run::{Budget, Circumstances};
@@ -112,7 +113,7 @@ pub async fn step(
     let catalog = store.catalog();
     // Before the segments: what is deleted in between is not in what is made, and is believed to be; never the other way round.
     let number = catalog.counters().await?.deletions;
-    let live = catalog.levels_in(0, i64::MAX as u64, false).await?;
+    let live = catalog.levels_in(TimeRange::ALL, false).await?;
     let Some(job) = plan::next(&live, now_ms, flush_age_ms) else { return Ok(false) };
     let given = Circumstances { number, traces: catalog.deleted_traces().await?, ..Circumstances::default() };
     exchange(store, job, given, lease).await?;

@@ -212,7 +212,7 @@ proptest! {
                 prop_assert_eq!(&found, &expected, "{} hours later", later / HOUR);
                 gauges_agree(&plain, &compacted, base_ms).await?;
             }
-            let live = compacted.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
+            let live = compacted.catalog().levels_in(TimeRange::ALL, false).await.unwrap();
             prop_assert!(live.iter().all(|row| row.segment.level > 0), "nothing is left as it arrived");
             prop_assert!(live.iter().any(|row| row.segment.level == 5), "and all levels are there");
             let (a, b) = (plain.catalog().totals().await.unwrap(), compacted.catalog().totals().await.unwrap());
@@ -240,7 +240,7 @@ async fn with_next_to_no_memory_parts_are_taken_in_pieces_and_say_the_same() {
     for _ in 0..40 {
         step(&store, now_ms() + 30 * 24 * HOUR, 0, None).await.unwrap();
     }
-    let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
+    let live = store.catalog().levels_in(TimeRange::ALL, false).await.unwrap();
     let of_shop = live.iter().filter(|row| row.services.iter().any(|name| name == "shop"));
     let parts: Vec<(u32, usize)> = of_shop
         .map(|row| {
@@ -304,11 +304,11 @@ async fn two_compactions_of_the_same_segments_cannot_both_count() {
     let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
     let base_ms = now_ms() / 10_000 * 10_000 - 2 * HOUR;
     ingest.push(window(&(1, 0, vec![(0, 7)], true), 1, base_ms).request()).await.unwrap();
-    let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
+    let live = store.catalog().levels_in(TimeRange::ALL, false).await.unwrap();
     let job = Job::Flush(live);
     exchange(&store, job.clone(), Circumstances::default(), None).await.unwrap();
     exchange(&store, job, Circumstances::default(), None).await.unwrap();
-    let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
+    let live = store.catalog().levels_in(TimeRange::ALL, false).await.unwrap();
     assert_eq!(live.iter().map(|row| row.segment.level).collect::<BTreeSet<_>>(), BTreeSet::from([1, levels::TRACES]));
     let known: BTreeSet<String> =
         store.catalog().objects().await.unwrap().into_iter().map(|stored| stored.object).collect();
@@ -336,7 +336,7 @@ async fn total(store: &Arc<Store>, service: &str, from_ms: u64, until_ms: u64) -
 
 /// Bytes of all objects, the dropped ones excepted.
 async fn holds(store: &Arc<Store>, text: &str) -> bool {
-    let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
+    let live = store.catalog().levels_in(TimeRange::ALL, false).await.unwrap();
     let mut objects: Vec<String> = live.iter().flat_map(|row| &row.tables).map(|table| table.object.clone()).collect();
     objects.extend(live.iter().filter(|row| row.segment.level == 0).map(|row| row.segment.id.clone()));
     let read = |object: &String| store.bulk().get_range(object, 0, usize::MAX >> 1).unwrap();
@@ -369,7 +369,7 @@ async fn fine_windows_go_first_and_coarse_ones_answer_for_them() {
     compact_all(&store, now_ms() + 10 * 24 * HOUR).await;
     let whole = 3 * 1_000 + 100 + 359;
     let levels = async || -> BTreeSet<u32> {
-        let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap();
+        let live = store.catalog().levels_in(TimeRange::ALL, false).await.unwrap();
         live.iter().map(|row| row.segment.level).collect()
     };
     let minute = (hour_ms + 960_000, hour_ms + 1_020_000);

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use tephra_proto::ids::{ServiceName, TraceId};
 
 use crate::base::clock::now_ms;
+use crate::base::range::TimeRange;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, row, traced};
 use crate::query::{QueryEngine, QueryLimits, Selection};
@@ -159,8 +160,8 @@ async fn a_catalog_from_before_compaction_is_brought_up_to_date() {
 
     let store = Arc::new(Store::open(old.path(), options()).await.unwrap());
     assert_eq!(total(&store, "cpu", &[], base_ms, base_ms + HOUR).await, 7);
-    let kept: Vec<(u32, u64, u64)> = (1..=4).map(|level| (level, base_ms, base_ms + HOUR)).collect();
-    assert_eq!(store.catalog().horizons("shop").await.unwrap(), Horizons::with([], kept));
+    let hour = TimeRange { from_ms: base_ms, until_ms: base_ms + HOUR };
+    assert_eq!(store.catalog().horizons("shop").await.unwrap(), Horizons::with([], (1..=4).map(|level| (level, hour))));
     while compact::step(&store, base_ms + 60 * HOUR, 0, None).await.unwrap() {}
     assert_eq!(total(&store, "cpu", &[], base_ms, base_ms + HOUR).await, 7);
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tephra_collector::base::range::TimeRange;
 use tephra_collector::store::bench_data::Shape;
 use tephra_collector::store::{Options, Store, compact};
 use tephra_proto::ids::TraceId;
@@ -170,7 +171,7 @@ impl Large {
 
     fn bytes_of(&self, level: u32) -> f64 {
         self.with_store(async |store| {
-            let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.expect("segments");
+            let live = store.catalog().levels_in(TimeRange::ALL, false).await.expect("segments");
             let of_level = live.iter().filter(|row| row.segment.level == level);
             of_level.map(|row| row.segment.bytes as f64).sum()
         })

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tephra_collector::base::range::TimeRange;
 use tephra_collector::store::bench_data::{Recorded, Written};
 use tephra_collector::store::catalog::TableObject;
 use tephra_collector::store::{Options, Store, compact};
@@ -50,7 +51,7 @@ pub(crate) fn measure(report: &mut Report, hours: u64) {
             while compact::step(&store, start + (hour + 2) * HOUR, 0, None).await.expect("compaction") {}
         }
         while compact::step(&store, start + 20 * DAY, 0, None).await.expect("compaction") {}
-        let live = store.catalog().levels_in(0, i64::MAX as u64, false).await.expect("segments");
+        let live = store.catalog().levels_in(TimeRange::ALL, false).await.expect("segments");
         let bytes_of = |level: u32| -> f64 {
             live.iter().filter(|row| row.segment.level == level).map(|row| row.segment.bytes as f64).sum()
         };

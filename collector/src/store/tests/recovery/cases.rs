@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 
 use super::*;
+use crate::base::range::TimeRange;
 use crate::store::bench_data::Random;
 use crate::store::catalog::LevelSegment;
 use crate::store::columnar::Table;
@@ -93,7 +94,7 @@ impl Story {
 
     /// Reads which windows the listed segments hold.
     async fn learn(&mut self, store: &Arc<Store>) {
-        for listed in store.catalog().levels_in(0, i64::MAX as u64, false).await.unwrap() {
+        for listed in store.catalog().levels_in(TimeRange::ALL, false).await.unwrap() {
             if self.segments.contains_key(&listed.segment.id) || listed.segment.level == 10 {
                 continue;
             }
