@@ -13,6 +13,7 @@
 //! | [`query`] | selection → segments → one merged profile, with work limits |
 //! | [`store`], [`symbols`] | bulk objects and the SQL catalog; build id → functions, files, lines |
 //! | [`profile`] | the pure model: no I/O, no clock, no async |
+//! | [`times`] | how people write times and durations |
 //! | [`conditions`] | what an operator must know while it lasts; everything above may tell it |
 
 pub mod alerts;
@@ -29,3 +30,4 @@ pub mod query;
 pub mod serve;
 pub mod store;
 pub mod symbols;
+pub mod times;

@@ -5,8 +5,8 @@ use tephra_proto::ids::{ServiceName, TraceId};
 use tephra_proto::label::NameError;
 
 use super::link::{AlertLink, LinkError, encode};
-use super::time::{TimeError, parse_time};
 use crate::store::catalog::PinRange;
+use crate::times::{TimeError, parse_time};
 
 /// As long as browsers and proxies take.
 const URL_BYTES_MAX: usize = 8 << 10;

@@ -4,7 +4,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`link`], [`time`] | the grammar of links and of times |
+//! | [`link`] | the grammar of links |
 //! | [`payload`] | what alerting systems post |
 //! | [`baseline`] | what to compare with, and why |
 //! | [`answers`] | looks up, compares and remembers |
@@ -20,5 +20,4 @@ pub mod link;
 pub mod onset;
 pub mod payload;
 pub mod routes;
-pub mod time;
 pub mod words;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tephra_proto::ids::ServiceName;
 use tephra_proto::label;
 
-use super::time::parse_time;
+use crate::times::parse_time;
 
 /// Alertmanager groups by default send at most a few hundred; more is a storm, and the first ones tell it.
 pub const ALERTS_MAX: usize = 256;

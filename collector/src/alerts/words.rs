@@ -3,11 +3,11 @@
 use super::answer::Confidence;
 use super::onset::Onset;
 use super::routes::Route;
-use super::time::format_utc;
 use crate::analysis::movers::SIGNIFICANT;
 use crate::analysis::quantity;
 use crate::profile::header::{Mover, Sentence, SideInfo};
 use crate::store::catalog::Event;
+use crate::times::format_utc;
 
 /// With fewer samples on a side a change of a tenth is noise.
 const SAMPLES_ENOUGH: u64 = 1_000;

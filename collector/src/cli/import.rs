@@ -10,8 +10,8 @@ use tephra_proto::limits::STACK_DEPTH_MAX;
 
 use super::client::{Server, query, selection};
 use super::fail;
-use crate::alerts::time;
 use crate::profile::pprof::PPROF_BYTES_MAX;
+use crate::times;
 
 /// What `tephra import` takes.
 #[derive(Debug, clap::Args)]
@@ -103,7 +103,7 @@ fn report(answer: &Value) -> String {
     }
     let (from, until) = (number(answer, "from"), number(answer, "until"));
     if until > from {
-        let (start, length) = (time::format_utc(from), time::format_duration(until - from));
+        let (start, length) = (times::format_utc(from), times::format_duration(until - from));
         lines.push(format!("it counts from {start}, for {length}"));
     }
     if answer.get("duration_known") == Some(&Value::Bool(false)) {

@@ -12,7 +12,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::fail;
 use super::store::StoreArgs;
-use crate::alerts::time::{format_duration, parse_duration};
 use crate::http::{self, AppState};
 use crate::ingest::{Caps, IngestLimits};
 use crate::query::QueryLimits;
@@ -22,6 +21,7 @@ use crate::store::place::Place;
 use crate::store::{Keep, Options, Unknown};
 use crate::symbols::SymbolLimits;
 use crate::symbols::memory::MEMORY_BYTES_MIN;
+use crate::times::{format_duration, parse_duration};
 
 /// Below an hour a query over the default range would miss data that just arrived.
 const RETENTION_MS_MIN: u64 = 3_600_000;

@@ -12,11 +12,11 @@ use tephra_proto::ids::{ServiceName, TraceId};
 use tephra_proto::{label, limits};
 
 use super::error::ApiError;
-use crate::alerts::time;
 use crate::profile::fit::fit;
 use crate::profile::meaning::Kinds;
 use crate::profile::model::Kind;
 use crate::query::{Selection, TimeRange};
+use crate::times;
 
 /// 16 KiB of query: twice what browsers and proxies agree on.
 const QUERY_BYTES_MAX: usize = 16 << 10;
@@ -141,7 +141,7 @@ impl Params {
     /// When it is not one.
     pub fn time(&mut self, name: &str, now_ms: u64) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.take(name)? else { return Ok(None) };
-        match time::parse_time(&text, now_ms) {
+        match times::parse_time(&text, now_ms) {
             Ok(ms) => Ok(Some(ms)),
             Err(error) => Err(ApiError::invalid(format!("{name}: {error}"), error.hint())),
         }
@@ -153,7 +153,7 @@ impl Params {
     /// When it is not one.
     pub fn duration(&mut self, name: &str) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.take(name)? else { return Ok(None) };
-        match time::parse_duration(&text) {
+        match times::parse_duration(&text) {
             Ok(ms) => Ok(Some(ms)),
             Err(error) => Err(ApiError::invalid(format!("{name}: {error}"), error.hint())),
         }
@@ -174,7 +174,7 @@ impl Params {
     /// When it is not a duration, or longer than the collector allows.
     pub fn timeout(&mut self, max: Duration) -> Result<Duration, ApiError> {
         let Some(text) = self.take("timeout")? else { return Ok(max) };
-        let ms = time::parse_duration(&text)
+        let ms = times::parse_duration(&text)
             .map_err(|error| ApiError::invalid(format!("timeout: {error}"), "write a duration, such as 5s or 500ms"))?;
         let asked = Duration::from_millis(ms);
         if asked > max {

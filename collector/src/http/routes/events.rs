@@ -13,7 +13,6 @@ use tephra_proto::{label, limits};
 use tracing::info;
 
 use crate::alerts::payload::is_web_link;
-use crate::alerts::time::parse_time;
 use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
@@ -21,6 +20,7 @@ use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::store::catalog::{Event, EventKind, NewEvent};
 use crate::store::now_ms;
+use crate::times::parse_time;
 
 const TITLE_BYTES_MAX: usize = 400;
 

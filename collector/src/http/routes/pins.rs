@@ -11,7 +11,6 @@ use tephra_proto::label;
 use tracing::info;
 
 use crate::alerts::frozen::{Frozen, FrozenError, freeze};
-use crate::alerts::time::format_duration;
 use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
@@ -19,6 +18,7 @@ use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::store::catalog::{NewPin, Pin, PinRange};
 use crate::store::now_ms;
+use crate::times::format_duration;
 
 /// A pin is kept for a year unless somebody pins it again.
 const KEPT_MS: u64 = 365 * 86_400_000;

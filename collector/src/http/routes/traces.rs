@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use tephra_proto::ids::TraceId;
 
 use crate::alerts::routes::{routes, status_name};
-use crate::alerts::time::format_duration;
 use crate::analysis::{self, ViewOptions};
 use crate::http::AppState;
 use crate::http::error::ApiError;
@@ -20,6 +19,7 @@ use crate::profile::model::{Merged, SpanSummary};
 use crate::query::TraceService;
 use crate::store::now_ms;
 use crate::symbols::Symbols;
+use crate::times::format_duration;
 
 const ROUTE_BYTES_MAX: usize = 1_024;
 

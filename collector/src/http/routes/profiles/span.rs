@@ -1,9 +1,9 @@
 //! Why a profile has no place in time, and what to type.
 
-use crate::alerts::time::{format_duration, format_utc};
 use crate::http::error::ApiError;
 use crate::profile::pieces::PROFILE_MS_MAX;
 use crate::profile::span::NoSpan;
+use crate::times::{format_duration, format_utc};
 
 const DAY_MS: u64 = 86_400_000;
 

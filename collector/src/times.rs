@@ -1,4 +1,4 @@
-//! The one grammar of times and durations in URLs: RFC 3339, unix seconds, unix milliseconds, `now`, `now-1h30m`.
+//! How people write times and durations, in URLs, in options and in sentences: RFC 3339, unix seconds, unix milliseconds, `now`, `now-1h30m`.
 //!
 //! Old links must open for ever, so the grammar may grow and never shrink. Everything becomes unix milliseconds.
 
