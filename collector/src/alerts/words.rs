@@ -2,9 +2,9 @@
 
 use super::answer::Confidence;
 use super::onset::Onset;
-use super::routes::Route;
 use crate::analysis::movers::SIGNIFICANT;
 use crate::analysis::quantity;
+use crate::analysis::requests::Route;
 use crate::profile::header::{Mover, Sentence, SideInfo};
 use crate::store::catalog::Event;
 use crate::times::format_utc;

@@ -5,6 +5,7 @@ pub mod growth;
 pub mod movers;
 pub mod origin;
 pub mod quantity;
+pub mod requests;
 pub mod summary;
 pub mod view;
 

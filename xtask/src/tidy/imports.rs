@@ -14,6 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["symbols", "query"],
     &["analysis", "backup"],
     &["alerts"],
+    &["pins", "webhooks"],
     &["ingest"],
     &["http"],
     &["serve"],
@@ -25,6 +26,8 @@ const APART: &[(&str, &str, &str)] = &[
     ("http", "serve", "the edges are wired by serve, not the other way round"),
     ("ingest", "query", "what arrives is stored without asking questions"),
     ("ingest", "alerts", "what arrives is stored without asking questions"),
+    ("ingest", "webhooks", "what arrives is stored without asking questions"),
+    ("ingest", "pins", "what arrives is stored without asking questions"),
     ("ingest", "analysis", "what arrives is stored without asking questions"),
     ("ingest", "symbols", "ingest is told by a function which builds are wanted"),
 ];

@@ -16,7 +16,6 @@ use super::events::event_json;
 use crate::alerts::answer::{Answer, AnswerError};
 use crate::alerts::answers::SETTLED_AFTER_MS;
 use crate::alerts::link::AlertLink;
-use crate::alerts::payload::{Alert, Payload};
 use crate::http::AppState;
 use crate::http::body::{TIME_MAX, read_json};
 use crate::http::error::{ApiError, ErrorKind};
@@ -26,6 +25,7 @@ use crate::ingest::Allowance;
 use crate::store::catalog::{Event, EventKind, NewEvent, NewPin, PinRange};
 use crate::store::{KeepError, now_ms};
 use crate::times::format_utc;
+use crate::webhooks::payload::{Alert, Payload};
 
 /// A page must not wait for an answer: the view asks for it again, and shows that it is being computed.
 const PREVIEW_DEADLINE: Duration = Duration::from_millis(1_500);

@@ -12,7 +12,6 @@ use tephra_proto::ids::ServiceName;
 use tephra_proto::{label, limits};
 use tracing::info;
 
-use crate::alerts::payload::is_web_link;
 use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
@@ -21,6 +20,7 @@ use crate::http::params::Params;
 use crate::store::catalog::{Event, EventKind, NewEvent};
 use crate::store::now_ms;
 use crate::times::parse_time;
+use crate::webhooks::payload::is_web_link;
 
 const TITLE_BYTES_MAX: usize = 400;
 

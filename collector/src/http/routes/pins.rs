@@ -10,12 +10,12 @@ use tephra_proto::ids::TraceId;
 use tephra_proto::label;
 use tracing::info;
 
-use crate::alerts::frozen::{Frozen, FrozenError, freeze};
 use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
+use crate::pins::{Frozen, FrozenError, freeze};
 use crate::store::catalog::{NewPin, Pin, PinRange};
 use crate::store::now_ms;
 use crate::times::format_duration;

@@ -7,7 +7,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tephra_proto::ids::TraceId;
 
-use crate::alerts::routes::{routes, status_name};
+use crate::analysis::requests::{routes, status_name};
 use crate::analysis::{self, ViewOptions};
 use crate::http::AppState;
 use crate::http::error::ApiError;

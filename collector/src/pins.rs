@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use tephra_proto::ids::{ServiceName, TraceId};
 use tephra_proto::label::NameError;
 
-use super::link::{AlertLink, LinkError, encode};
+use crate::alerts::link::{AlertLink, LinkError, encode};
 use crate::store::catalog::PinRange;
 use crate::times::{TimeError, parse_time};
 

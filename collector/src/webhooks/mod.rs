@@ -1,0 +1,3 @@
+//! Webhooks of alerting systems.
+
+pub mod payload;
