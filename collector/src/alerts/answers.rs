@@ -12,7 +12,7 @@ use super::link::AlertLink;
 use super::onset::onset;
 use super::words::{self, Compared};
 use crate::analysis::requests::{Route, routes};
-use crate::analysis::{self, ViewOptions};
+use crate::analysis::{self, Findings};
 use crate::profile::header::Sentence;
 use crate::profile::model::Merged;
 use crate::query::{QueryEngine, QueryError, Selection, TimeRange};
@@ -122,25 +122,23 @@ impl Answers {
 
         let symbols = self.symbols.clone();
         let of = service.to_string();
-        let compared = move || analysis::compare(&of, &before, &now, &symbols, ViewOptions::default()).flame().header;
-        let header = tokio::task::spawn_blocking(compared).await.map_err(|e| AnswerError::Task(e.to_string()))?;
+        let compared = move || analysis::findings(&of, &before, &now, &symbols);
+        let found = tokio::task::spawn_blocking(compared).await.map_err(|e| AnswerError::Task(e.to_string()))?;
 
         let deploy = deploys.into_iter().rfind(|deploy| deploy.event.at_ms < candidate.current.1);
         let deploy = deploy.filter(|deploy| deploy.event.at_ms >= candidate.current.0.saturating_sub(link.window_ms));
-        let summary = header.summary.unwrap_or_default();
-        let movers = header.movers.unwrap_or_default();
-        let now = header.b.unwrap_or_else(|| header.a.clone());
+        let Findings { profile_type, before, now, movers, summary } = found;
         let compared = Compared {
             service: service.as_str(),
             profile_type: &link.profile_type,
-            before: &header.a,
+            before: &before,
             now: &now,
             summary: &summary,
             movers: &movers,
         };
         let headline = compared.headline();
         let (confidence, confidence_why) = compared.confidence(candidate.doubt.as_deref());
-        let comparable = header.a.total > 0 && now.total > 0;
+        let comparable = before.total > 0 && now.total > 0;
 
         let (routes_before, routes_now) = asked.routes(&candidate).await?;
         let mut sentences: Vec<Sentence> = Vec::new();
@@ -152,7 +150,7 @@ impl Answers {
             sentences.splice(causes..causes, details);
         }
         Ok(Answer {
-            profile_type: header.profile_type,
+            profile_type,
             unit: now.unit,
             window: candidate.current,
             baseline: Baseline { vs: candidate.vs, range: candidate.baseline, why: why(link, &candidate, &tried) },

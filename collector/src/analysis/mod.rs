@@ -10,7 +10,7 @@ pub mod summary;
 pub mod view;
 
 pub use growth::{Growth, growth};
-pub use view::{View, ViewOptions, compare, flamegraph, pprof};
+pub use view::{Findings, View, ViewOptions, compare, findings, flamegraph, pprof};
 
 #[cfg(test)]
 mod tests;
