@@ -16,6 +16,7 @@
 //! | [`store`], [`symbols`] | bulk objects and the SQL catalog; build id → functions, files, lines |
 //! | [`profile`] | the pure model: no I/O, no clock, no async |
 //! | [`times`] | how people write times and durations |
+//! | [`work`] | room for heavy answers: a few at a time, each with a deadline |
 //! | [`conditions`] | what an operator must know while it lasts; everything above may tell it |
 
 pub mod alerts;
@@ -35,3 +36,4 @@ pub mod store;
 pub mod symbols;
 pub mod times;
 pub mod webhooks;
+pub mod work;

@@ -5,7 +5,6 @@
 //! | [`guard`] | what every answer carries, and which requests never reach a route |
 //! | `refused_hosts` | names that it does not answer to, told to the operator |
 //! | [`params`], [`body`] | what a request says, read strictly |
-//! | [`work`] | room for heavy answers: a few at a time, each with a deadline |
 //! | `route` | one path: what it answers to, and what a request to it may cost |
 //! | [`asker`] | who asked for what cannot be undone, for the log |
 //! | `routes` | one file per thing that can be asked |
@@ -28,8 +27,8 @@ mod routes;
 #[cfg(test)]
 mod tests;
 mod timing;
-pub mod work;
 
+use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
@@ -42,9 +41,10 @@ use crate::ingest::{Gate, Ingest};
 use crate::query::QueryEngine;
 use crate::store::Store;
 use crate::symbols::Symbols;
+use crate::work::Workbench;
+use error::ApiError;
 use guard::AllowedHosts;
 use route::Route;
-use work::Workbench;
 
 /// What the routes work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -98,6 +98,11 @@ impl AppState {
 }
 
 impl Shared {
+    /// Computes a heavy answer when its turn comes.
+    async fn in_turn<T>(&self, answer: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+        self.bench.run(answer).await?
+    }
+
     /// Bytes of request bodies in memory, by HTTP and by gRPC, and how many there may be.
     fn bodies_in_use_and_limit(&self) -> (usize, usize) {
         let (http, windows) = (self.bodies.in_use_and_limit(), self.ingest.gate().in_use_and_limit());

@@ -156,7 +156,7 @@ async fn answer(state: &AppState, link: &AlertLink) -> Result<Arc<Answer>, ApiEr
         return Ok(ready);
     }
     let compute = async { state.answers.compute(link, now_ms()).await.map_err(ApiError::from) };
-    state.bench.run(compute).await
+    state.in_turn(compute).await
 }
 
 /// The answer as `/alert.json` gives it.

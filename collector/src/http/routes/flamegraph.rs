@@ -11,11 +11,11 @@ use crate::http::params::Params;
 use crate::http::respond::Payload;
 use crate::http::revision::Revision;
 use crate::http::timing::Timing;
-use crate::http::work::blocking;
 use crate::profile::diff::Basis;
 use crate::profile::flame::MEDIA_TYPE;
 use crate::profile::model::{Partial, PartialReason};
 use crate::store::now_ms;
+use crate::work::blocking;
 
 /// Twice what the view draws smoothly; exports of whole trees have formats of their own.
 const NODES_MAX: usize = 2_000_000;
@@ -99,7 +99,7 @@ pub(super) async fn flamegraph(
         let (payload, timing) = written(headers, format, name, timing, view).await?;
         Ok((payload, timing, partial))
     };
-    let (payload, timing, partial) = state.bench.run(answer).await?;
+    let (payload, timing, partial) = state.in_turn(answer).await?;
     Ok(timing.mark(finish(payload, revision, partial)))
 }
 
@@ -165,7 +165,7 @@ pub(super) async fn diff(
         let (payload, timing) = written(headers, format, name, timing, view).await?;
         Ok((payload, timing, partial))
     };
-    let (payload, timing, partial) = state.bench.run(answer).await?;
+    let (payload, timing, partial) = state.in_turn(answer).await?;
     Ok(timing.mark(finish(payload, revision, partial)))
 }
 

@@ -9,11 +9,11 @@ use crate::analysis::growth::{self, growth};
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
-use crate::http::work::blocking;
 use crate::profile::header::{PartialInfo, TypeInfo};
 use crate::profile::model::{Kind, Partial};
 use crate::query::{Selection, TimeRange};
 use crate::store::now_ms;
+use crate::work::blocking;
 
 pub(super) async fn growth_json(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     params.default("type", "inuse_space");
@@ -54,7 +54,7 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
         let growth = blocking(move || growth(&service, asked, &whole, &a, &b, &symbols, options)).await?;
         Ok((growth, diff_link(&selection, first, last), damaged))
     };
-    let (growth, diff, damaged) = state.bench.run(answer).await?;
+    let (growth, diff, damaged) = state.in_turn(answer).await?;
     let [a, b] = [0, 1].map(|side| growth.view.side(side));
     let empty = [&a, &b].into_iter().all(|side| side.total == 0).then(|| {
         let facts = &growth.view.tree.sides[1].facts;

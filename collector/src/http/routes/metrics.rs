@@ -11,9 +11,9 @@ use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 use super::status::AGENTS_SINCE_MS;
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::work::blocking;
 use crate::store::catalog::Accounting;
 use crate::store::now_ms;
+use crate::work::blocking;
 
 /// Services with lines of their own; the rest are summed up, so that nobody can blow up the scraper by inventing services.
 const SERVICES_MAX: usize = 1_000;

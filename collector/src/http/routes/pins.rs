@@ -91,7 +91,7 @@ pub(super) async fn show(
 }
 
 async fn ranges_of_trace(state: &AppState, trace_id: TraceId) -> Result<Vec<PinRange>, ApiError> {
-    let found = state.bench.run(async { Ok(state.engine.trace(trace_id).await?) }).await?;
+    let found = state.in_turn(async { Ok(state.engine.trace(trace_id).await?) }).await?;
     let Some(view) = found else {
         return Err(ApiError::not_found(
             format!("nothing was received for trace {trace_id}"),

@@ -15,7 +15,7 @@ use crate::store::now_ms;
 pub(super) async fn services(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     let range = params.range(now_ms())?;
     params.finish()?;
-    let (services, partial) = state.bench.run(async { Ok(state.engine.services(range).await?) }).await?;
+    let (services, partial) = state.in_turn(async { Ok(state.engine.services(range).await?) }).await?;
     let mut answer = json!({ "services": services.iter().map(service).collect::<Vec<_>>() });
     if let Some(partial) = partial {
         answer["partial"] = json!(PartialInfo::from(partial));

@@ -42,7 +42,7 @@ pub(super) async fn timeline(
         return Ok(unchanged);
     }
     let answer = async { Ok(engine.timeline(&selection, step_ms, by.as_deref()).await?) };
-    let timeline = state.bench.run(answer).await?;
+    let timeline = state.in_turn(answer).await?;
     let Shown { unit, factor } = meaning::over_time(&timeline.profile_type);
     let series: Vec<Value> = timeline
         .series

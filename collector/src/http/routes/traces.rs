@@ -13,13 +13,13 @@ use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::respond::Payload;
-use crate::http::work::blocking;
 use crate::profile::header::{PartialInfo, TypeInfo};
 use crate::profile::model::{Merged, SpanSummary};
 use crate::query::TraceService;
 use crate::store::now_ms;
 use crate::symbols::Symbols;
 use crate::times::format_duration;
+use crate::work::blocking;
 
 const ROUTE_BYTES_MAX: usize = 1_024;
 
@@ -44,7 +44,7 @@ pub(super) async fn trace(
             ));
         };
         let symbols = state.symbols.clone();
-        blocking(move || {
+        let payload = blocking(move || {
             let services: Vec<Value> = view.services.iter().map(|service| service_json(service, &symbols)).collect();
             let mut json = json!({
                 "trace_id": view.trace_id.to_string(), "from": view.from_ms, "until": view.until_ms, "services": services,
@@ -53,10 +53,10 @@ pub(super) async fn trace(
                 json["partial"] = json!(PartialInfo::from(partial));
             }
             Payload::new(&headers, "application/json", json.to_string().into_bytes())
-        })
-        .await
+        });
+        Ok(payload.await?)
     };
-    Ok(state.bench.run(answer).await?.into_response())
+    Ok(state.in_turn(answer).await?.into_response())
 }
 
 fn service_json(of: &TraceService, symbols: &Symbols) -> Value {
@@ -108,15 +108,15 @@ pub(super) async fn requests(State(state): State<AppState>, mut params: Params) 
     }
     let answer = async {
         let (mut spans, partial) = engine.spans(&service, range, &labels).await?;
-        blocking(move || {
+        let answer = blocking(move || {
             spans.retain(|span| route.as_ref().is_none_or(|route| *route == *span.route));
             let mut answer = json!({ "routes": routes(&spans) });
             if let Some(partial) = partial {
                 answer["partial"] = json!(PartialInfo::from(partial));
             }
             answer
-        })
-        .await
+        });
+        Ok(answer.await?)
     };
-    Ok(Json(state.bench.run(answer).await?))
+    Ok(Json(state.in_turn(answer).await?))
 }
