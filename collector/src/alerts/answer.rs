@@ -1,13 +1,21 @@
 //! What an alert link answers: the same for the page, for machines and for a chat's preview.
 
 use serde::Serialize;
-use tephra_proto::label::NameError;
+use serde_json::{Value, json};
 
 use super::baseline::Passed;
+use super::evidence::Evidence;
 use super::link::{AlertLink, Vs, encode};
+use super::onset::onset;
+use super::words;
+use crate::analysis::requests::Route;
 use crate::profile::header::{Mover, Sentence, TypeInfo};
 use crate::query::QueryError;
 use crate::store::catalog::{CatalogError, Event};
+use crate::work::WorkError;
+
+/// Requests to look at.
+const TRACES_MAX: usize = 5;
 
 /// The answer to an alert link.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,24 +124,86 @@ pub struct Links {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
-    /// The link's service has no valid name.
-    #[error(transparent)]
-    Service(#[from] NameError),
     /// The profiles.
     #[error(transparent)]
     Query(#[from] QueryError),
     /// The events.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// The computation itself.
-    #[error("the comparison failed: {0}")]
-    Task(String),
+    /// It had no turn, took too long, or failed.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// No rule gave anything to compare with.
+    #[error("no baseline is possible for this link")]
+    NoBaseline,
 }
 
 impl Answer {
+    /// Says what was found.
+    pub(super) fn of(link: &AlertLink, evidence: Evidence) -> Self {
+        let Evidence { chosen, tried, found, deploy, alert, routes_before, routes_now, levels, types } = evidence;
+        let headline = words::headline(link, &found);
+        let (confidence, confidence_why) = words::confidence(&found, chosen.doubt.as_deref());
+        let why = words::why(link.vs, &chosen, &tried);
+        let mut sentences = Vec::new();
+        if found.is_comparable() {
+            sentences.extend(found.summary.into_iter().filter(|sentence| sentence.kind != "headline"));
+            let causes = sentences.iter().take_while(|sentence| sentence.kind == "cause").count();
+            let since = onset(&levels).map(|onset| words::since(onset, deploy.as_ref()));
+            let details = since.into_iter().chain(words::slower(&routes_before, &routes_now));
+            sentences.splice(causes..causes, details);
+        }
+        Self {
+            link: link.clone(),
+            profile_type: found.profile_type,
+            unit: found.now.unit,
+            window: chosen.current,
+            baseline: Baseline { vs: chosen.vs, range: chosen.baseline, why },
+            tried,
+            deploy,
+            alert,
+            headline,
+            sentences,
+            movers: found.movers,
+            confidence,
+            confidence_why,
+            traces: slowest(&routes_now),
+            types,
+        }
+    }
+
+    /// The answer as `/alert.json` gives it.
+    pub fn to_json(&self) -> Value {
+        let range = |(from, until): (u64, u64)| json!({ "from": from, "until": until });
+        let mut baseline = range(self.baseline.range);
+        baseline["vs"] = self.baseline.vs.as_str().into();
+        baseline["why"] = self.baseline.why.clone().into();
+        let tried: Vec<Value> =
+            self.tried.iter().map(|tried| json!({ "vs": tried.vs.as_str(), "why_not": tried.why_not })).collect();
+        json!({
+            "service": self.link.service.as_str(),
+            "type": self.profile_type,
+            "unit": self.unit,
+            "at": self.link.at_ms,
+            "window": range(self.window),
+            "baseline": baseline,
+            "tried": tried,
+            "deploy": self.deploy.as_ref().map(Event::to_json),
+            "alert": self.alert.as_ref().map(Event::to_json),
+            "headline": self.headline,
+            "sentences": self.sentences,
+            "movers": self.movers,
+            "confidence": self.confidence.as_str(),
+            "confidence_why": self.confidence_why,
+            "traces": self.traces,
+            "types": self.types,
+            "links": self.links(),
+        })
+    }
+
     /// Where to go from here.
     pub fn links(&self) -> Links {
-        let (service, name) = (encode(&self.link.service), encode(&self.profile_type.name));
+        let (service, name) = (encode(self.link.service.as_str()), encode(&self.profile_type.name));
         let labels: String =
             self.link.labels.iter().map(|(label, value)| format!("&label.{label}={}", encode(value))).collect();
         let ((b_from, b_until), (a_from, a_until)) = (self.window, self.baseline.range);
@@ -146,4 +216,22 @@ impl Answer {
             trace: self.traces.first().map(|trace| format!("/trace/{}", trace.trace_id)),
         }
     }
+}
+
+/// The slowest requests of the window, at most two of a route.
+fn slowest(routes: &[Route]) -> Vec<TraceRef> {
+    let mut traces: Vec<TraceRef> = routes
+        .iter()
+        .flat_map(|route| {
+            route.slowest.iter().take(2).map(|request| TraceRef {
+                trace_id: request.trace_id.clone(),
+                route: route.route.clone(),
+                duration_us: request.duration_us,
+                start_ms: request.start_ms,
+            })
+        })
+        .collect();
+    traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration_us));
+    traces.truncate(TRACES_MAX);
+    traces
 }

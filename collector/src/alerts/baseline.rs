@@ -110,6 +110,8 @@ fn too_long(link: &AlertLink, than: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tephra_proto::ids::ServiceName;
+
     use super::*;
 
     const AT: u64 = 1_772_373_600_000; // 2026-03-01T14:00:00Z
@@ -118,7 +120,7 @@ mod tests {
 
     fn link(vs: Option<Vs>) -> AlertLink {
         AlertLink {
-            service: "checkout".into(),
+            service: ServiceName::parse("checkout").unwrap(),
             at_ms: AT,
             window_ms: 10 * MIN,
             vs,

@@ -31,7 +31,7 @@ const IN_QUERY: &AsciiSet =
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AlertLink {
     /// Which service.
-    pub service: String,
+    pub service: ServiceName,
     /// End of the window, unix milliseconds.
     pub at_ms: u64,
     /// Its length in milliseconds.
@@ -141,7 +141,7 @@ impl AlertLink {
                 continue;
             }
             match name.as_str() {
-                "service" => service = Some(ServiceName::parse(&value)?.as_str().to_owned()),
+                "service" => service = Some(ServiceName::parse(&value)?),
                 "at" => at_ms = parse_time(&value, now_ms).map_err(|error| LinkError::Time { name: "at", error })?,
                 "w" => window_ms = parse_window(&value)?,
                 "vs" => vs = parse_vs(&value)?,
@@ -166,9 +166,9 @@ impl AlertLink {
     }
 
     /// The plainest link about a service at a time.
-    pub fn at(service: &str, at_ms: u64) -> Self {
+    pub fn at(service: ServiceName, at_ms: u64) -> Self {
         Self {
-            service: service.to_owned(),
+            service,
             at_ms,
             window_ms: WINDOW_MS_DEFAULT,
             vs: None,
@@ -193,7 +193,7 @@ impl AlertLink {
     }
 
     fn write(&self, path: &str) -> String {
-        let mut url = format!("{path}?service={}&at={}", encode(&self.service), self.at_ms);
+        let mut url = format!("{path}?service={}&at={}", encode(self.service.as_str()), self.at_ms);
         url += &format!("&w={}", format_duration(self.window_ms));
         if let Some(vs) = self.vs {
             url += &format!("&vs={}", vs.as_str());

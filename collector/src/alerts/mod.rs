@@ -4,13 +4,14 @@
 //! |---|---|
 //! | [`link`] | the grammar of links |
 //! | [`baseline`] | what to compare with, and why |
-//! | [`answers`] | looks up, compares and remembers |
-//! | [`answer`], [`words`] | what is answered, in words |
-//! | [`onset`] | since when |
+//! | [`answering`] | answers from memory, or when its turn comes |
+//! | `evidence` | all that is looked up for an answer |
+//! | [`answer`], `onset`, `words` | what is answered, since when, in words |
 
 pub mod answer;
-pub mod answers;
+pub mod answering;
 pub mod baseline;
+mod evidence;
 pub mod link;
-pub mod onset;
-pub mod words;
+mod onset;
+mod words;

@@ -63,6 +63,13 @@ pub struct Findings {
     pub summary: Vec<Sentence>,
 }
 
+impl Findings {
+    /// Whether both sides have anything at all.
+    pub fn is_comparable(&self) -> bool {
+        self.before.total > 0 && self.now.total > 0
+    }
+}
+
 /// The flame graph of one profile. Looks up symbols, so it blocks: call it from a blocking task.
 pub fn flamegraph(service: &str, merged: &Merged, symbols: &Symbols, options: ViewOptions) -> View {
     let resolutions = symbols.resolve(&merged.modules, &merged.frames);

@@ -36,11 +36,12 @@ use std::time::Instant;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 
-use crate::alerts::answers::Answers;
+use crate::alerts::answering::Answers;
 use crate::ingest::{Gate, Ingest};
 use crate::query::QueryEngine;
 use crate::store::Store;
 use crate::symbols::Symbols;
+use crate::webhooks::Webhooks;
 use crate::work::Workbench;
 use error::ApiError;
 use guard::AllowedHosts;
@@ -62,7 +63,9 @@ pub struct Shared {
     /// The way in, for uploaded profiles and the status page.
     pub ingest: Ingest,
     /// Answers to alert links, some of them computed before the click.
-    pub answers: Answers,
+    pub answers: Arc<Answers>,
+    /// What alerting systems post.
+    pub webhooks: Webhooks,
     /// Turns for heavy answers.
     pub bench: Workbench,
     bodies: Gate,
@@ -79,8 +82,9 @@ impl AppState {
         ingest: Ingest,
         hosts: impl IntoIterator<Item = String>,
     ) -> Self {
-        let answers = Answers::new(engine.clone(), store.clone(), symbols.clone());
         let bench = Workbench::new(engine.timeout());
+        let answers = Arc::new(Answers::new(engine.clone(), store.clone(), symbols.clone(), bench.clone()));
+        let webhooks = Webhooks::new(store.clone(), answers.clone());
         let bodies = ingest.gate_for(body::BODIES_BYTES_MAX);
         let hosts = AllowedHosts::new(hosts, store.conditions().clone());
         Self(Arc::new(Shared {
@@ -89,6 +93,7 @@ impl AppState {
             symbols,
             ingest,
             answers,
+            webhooks,
             bench,
             bodies,
             started: Instant::now(),

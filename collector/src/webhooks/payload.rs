@@ -46,7 +46,7 @@ struct Wire {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
     /// Which service.
-    pub service: String,
+    pub service: ServiceName,
     /// When it started, unix milliseconds.
     pub at_ms: u64,
     /// One line for people.
@@ -115,14 +115,7 @@ impl Wire {
             .filter(|(name, value)| label::check_name(name).is_ok() && label::check_value(value).is_ok())
             .collect();
         let link = if is_web_link(&self.generator_url) { self.generator_url } else { String::new() };
-        Ok(Alert {
-            service: service.as_str().to_owned(),
-            at_ms,
-            title,
-            labels,
-            link,
-            firing: self.status != "resolved",
-        })
+        Ok(Alert { service, at_ms, title, labels, link, firing: self.status != "resolved" })
     }
 }
 
@@ -197,7 +190,7 @@ mod tests {
     fn grafana_payloads_are_understood() {
         let (alerts, skipped) = read(GRAFANA);
         let [alert] = alerts.as_slice() else { panic!("{alerts:?}") };
-        assert_eq!(alert.service, "checkout");
+        assert_eq!(alert.service.as_str(), "checkout");
         assert_eq!(alert.title, "p99 latency: p99 above 1 s");
         assert_eq!(alert.at_ms, NOW - 120_000);
         assert!(skipped.is_empty());

@@ -36,14 +36,6 @@ struct NewEventBody {
     link: Option<String>,
 }
 
-/// An event as the API writes it.
-pub(super) fn event_json(event: &Event) -> Value {
-    let NewEvent { at_ms, kind, service, title, labels, link } = &event.event;
-    json!({
-        "id": event.id, "at": at_ms, "kind": kind.as_str(), "service": service, "title": title, "labels": labels, "link": link,
-    })
-}
-
 pub(super) async fn list(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     let service = params.take("service")?.map(|name| ServiceName::parse(&name)).transpose()?;
     let kind = params.choice(
@@ -59,7 +51,7 @@ pub(super) async fn list(State(state): State<AppState>, mut params: Params) -> R
     params.finish()?;
     let service = service.as_ref().map(ServiceName::as_str);
     let events = state.store.catalog().events(service, range.from_ms, range.until_ms, kind).await?;
-    Ok(Json(json!({ "events": events.iter().map(event_json).collect::<Vec<_>>() })))
+    Ok(Json(json!({ "events": events.iter().map(Event::to_json).collect::<Vec<_>>() })))
 }
 
 pub(super) async fn delete(
@@ -83,7 +75,7 @@ pub(super) async fn create(State(state): State<AppState>, body: Body) -> Result<
     let example = r#"{"kind":"deploy","service":"checkout","title":"v2"}"#;
     let event = read_json::<NewEventBody>(body, example).await?.check(now_ms())?;
     let event = state.store.keep_event(event).await?;
-    Ok((StatusCode::CREATED, Json(event_json(&event))))
+    Ok((StatusCode::CREATED, Json(event.to_json())))
 }
 
 impl NewEventBody {
