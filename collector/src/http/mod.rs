@@ -10,6 +10,7 @@
 //! | `routes` | one file per thing that can be asked |
 //! | [`pages`] | the web view |
 //! | [`error`], [`respond`] | what is sent back |
+//! | `negotiate` | what a client has already, and what it takes |
 //! | `revision` | answers that need not be computed again |
 //! | `timing` | where the time of an answer went |
 
@@ -17,6 +18,7 @@ pub mod asker;
 pub mod body;
 pub mod error;
 pub mod guard;
+mod negotiate;
 pub mod pages;
 pub mod params;
 mod refused_hosts;
