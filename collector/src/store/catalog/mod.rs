@@ -44,6 +44,7 @@ pub use senders::{SentAgent, SentName};
 pub use symbols::{FailedSymbols, SharedSymbols, SymbolRow};
 
 use super::migrations::MIGRATIONS;
+use super::{hex, unique_bytes};
 use written::Written;
 
 /// Why the catalog did not answer.
@@ -157,7 +158,7 @@ impl Catalog {
     /// When the database fails.
     pub async fn store_id(&self) -> Result<String, CatalogError> {
         sqlx::query("INSERT INTO settings (name, value) VALUES ('store_id', $1) ON CONFLICT (name) DO NOTHING")
-            .bind(crate::store::hex(&crate::store::unique_bytes()))
+            .bind(hex(&unique_bytes()))
             .execute(&self.write)
             .await?;
         let row = sqlx::query("SELECT value FROM settings WHERE name = 'store_id'").fetch_one(&self.write).await?;
@@ -210,8 +211,7 @@ fn from_sql(value: i64) -> u64 {
 
 /// A short random id for things people link to: 80 bits, lower-case hexadecimal.
 fn fresh_id() -> String {
-    let bytes = crate::store::unique_bytes();
-    bytes.iter().take(10).map(|byte| format!("{byte:02x}")).collect()
+    hex(&unique_bytes()[..10])
 }
 
 /// True when the database gave up this transaction in favour of another one: the same again may well succeed.

@@ -11,7 +11,7 @@ use crate::store::bulk::{Bulk, BulkError};
 use crate::store::catalog::{NewSegment, SegmentRow, ServicePart, TableObject};
 use crate::store::columnar::{Part, SegmentWriter};
 use crate::store::identity::{AgentWindows, Content, FOOTER, SegmentFooter, ServiceEntry, TableEntry, key_block};
-use crate::store::unique_bytes;
+use crate::store::{hex, unique_bytes};
 
 /// What all segments of a job say of themselves.
 #[derive(Debug, Clone, Default)]
@@ -209,9 +209,4 @@ impl<'a> Output<'a> {
         self.write(true)?;
         Ok(self.written)
     }
-}
-
-/// Lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
