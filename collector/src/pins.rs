@@ -87,7 +87,7 @@ pub fn freeze(url: &str, now_ms: u64) -> Result<Frozen, FrozenError> {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
         ["s", _, ..] => {
-            let name = decode(path.strip_prefix("/s/").unwrap_or_default());
+            let name = percent_decode_str(path.strip_prefix("/s/").unwrap_or_default()).decode_utf8_lossy();
             let (from, until) = params.fix_range("", now_ms)?;
             ranges.push(range(&ServiceName::parse(&name)?, from, until));
         }
@@ -135,11 +135,7 @@ struct Params {
 
 impl Params {
     fn read(query: &str) -> Self {
-        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        });
-        Self { pairs: pairs.collect() }
+        Self { pairs: form_urlencoded::parse(query.as_bytes()).into_owned().collect() }
     }
 
     fn get(&self, name: &str) -> Option<String> {
@@ -181,10 +177,6 @@ impl Params {
             self.pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
         if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
     }
-}
-
-fn decode(text: &str) -> String {
-    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
