@@ -16,6 +16,7 @@
 //! | [`store`], [`symbols`] | bulk objects and the SQL catalog; build id → functions, files, lines |
 //! | [`profile`] | the pure model: no I/O, no clock, no async |
 //! | [`times`] | how people write times and durations |
+//! | [`urls`] | what stands in URLs |
 //! | [`work`] | room for heavy answers: a few at a time, each with a deadline |
 //! | [`conditions`] | what an operator must know while it lasts; everything above may tell it |
 
@@ -35,5 +36,6 @@ pub mod serve;
 pub mod store;
 pub mod symbols;
 pub mod times;
+pub mod urls;
 pub mod webhooks;
 pub mod work;

@@ -4,9 +4,10 @@ use percent_encoding::percent_decode_str;
 use tephra_proto::ids::{ServiceName, TraceId};
 use tephra_proto::label::NameError;
 
-use crate::alerts::link::{AlertLink, LinkError, encode};
+use crate::alerts::link::{AlertLink, LinkError};
 use crate::store::catalog::PinRange;
 use crate::times::{TimeError, parse_time};
+use crate::urls::encode;
 
 /// As long as browsers and proxies take.
 const URL_BYTES_MAX: usize = 8 << 10;

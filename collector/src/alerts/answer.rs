@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 
 use super::baseline::Passed;
 use super::evidence::Evidence;
-use super::link::{AlertLink, Vs, encode};
+use super::link::{AlertLink, Vs};
 use super::onset::onset;
 use super::words;
 use crate::analysis::requests::Route;
 use crate::profile::header::{Mover, Sentence, TypeInfo};
 use crate::query::QueryError;
 use crate::store::catalog::{CatalogError, Event};
+use crate::urls::encode;
 use crate::work::WorkError;
 
 /// Requests to look at.

@@ -4,12 +4,12 @@
 //! link that was ever valid must keep its meaning. Names it does not know are passed over, not refused: a link that was
 //! decorated on its way still opens.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tephra_proto::ids::ServiceName;
 use tephra_proto::label::{self, NameError};
 use tephra_proto::limits::{LABEL_NAME_BYTES_MAX, RESOURCE_LABELS_MAX};
 
 use crate::times::{TimeError, format_duration, parse_duration, parse_time};
+use crate::urls::encode;
 
 /// How much is looked at when the link does not say.
 pub const WINDOW_MS_DEFAULT: u64 = 600_000;
@@ -22,10 +22,6 @@ const WINDOW_MS_MAX: u64 = 7 * 86_400_000;
 
 /// Labels of a link: all that an agent can send, with two values each.
 const LABELS_MAX: usize = 2 * RESOURCE_LABELS_MAX;
-
-/// What a URL's query may hold as it is.
-const IN_QUERY: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/').remove(b':');
 
 /// An alert link, understood.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -208,11 +204,6 @@ impl AlertLink {
     }
 }
 
-/// Writes text as the value of a URL parameter.
-pub fn encode(text: &str) -> String {
-    utf8_percent_encode(text, IN_QUERY).to_string()
-}
-
 fn parse_window(value: &str) -> Result<u64, LinkError> {
     let ms = parse_duration(value).map_err(|error| LinkError::Time { name: "w", error })?;
     if (WINDOW_MS_MIN..=WINDOW_MS_MAX).contains(&ms) {
@@ -312,15 +303,5 @@ mod tests {
         }
         let many: String = (0..33).map(|i| format!("&label.l{i}=x")).collect();
         assert_eq!(parse(&format!("service=a{many}")), Err(LinkError::TooManyLabels(33)));
-    }
-
-    #[test]
-    fn a_written_link_cannot_leave_the_collector() {
-        let hostile = ["//evil.com", "\" onclick=\"x", "a&at=0", "a#b", "a\u{202e}b", "a\\b", "'<>"];
-        for value in hostile {
-            let url = format!("/alert?service=a&label.x={}", encode(value));
-            let text = url.strip_prefix("/alert?service=a&label.x=").unwrap();
-            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~%/:".contains(&b)), "{url}");
-        }
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 use tephra_proto::address::printable;
 
-use crate::alerts::link::encode;
+use crate::urls::encode;
 
 /// A large pprof export.
 const ANSWER_BYTES_MAX: u64 = 512 << 20;

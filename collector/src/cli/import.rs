@@ -54,9 +54,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
     };
     let given = [("at", &args.at), ("duration", &args.duration)];
     let given = given.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
-    let times: String = given.map(|(name, value)| format!("&{name}={}", crate::alerts::link::encode(value))).collect();
+    let times: String = given.map(|(name, value)| format!("&{name}={}", crate::urls::encode(value))).collect();
     let kinds: String =
-        args.kinds.iter().map(|(name, kind)| format!("&kind.{}={kind}", crate::alerts::link::encode(name))).collect();
+        args.kinds.iter().map(|(name, kind)| format!("&kind.{}={kind}", crate::urls::encode(name))).collect();
     match args.server.post(&format!("/api/v1/profiles?{query}{times}{kinds}"), &content) {
         Ok(answer) => {
             let _ = write!(std::io::stdout(), "{}", report(&answer));

@@ -10,6 +10,7 @@ use tephra_proto::ids::ServiceName;
 use tephra_proto::label;
 
 use crate::times::parse_time;
+use crate::urls::is_web_link;
 
 /// Alertmanager groups by default send at most a few hundred; more is a storm, and the first ones tell it.
 pub const ALERTS_MAX: usize = 256;
@@ -119,14 +120,6 @@ impl Wire {
     }
 }
 
-/// True for what may be put behind a link on a page: `javascript:` and its like are not.
-pub fn is_web_link(url: &str) -> bool {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    rest.is_some_and(|rest| !rest.is_empty())
-        && url.len() <= 2_048
-        && url.chars().all(|c| label::is_printable(c) && c != ' ')
-}
-
 fn printable(text: &str) -> String {
     let one_line = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
     one_line.filter(|c| label::is_printable(*c)).take(TITLE_CHARS_MAX).collect()
@@ -207,24 +200,5 @@ mod tests {
         assert_eq!(alert.title.chars().count(), TITLE_CHARS_MAX);
         assert!(alert.title.chars().all(label::is_printable));
         assert_eq!(alert.at_ms, NOW);
-    }
-
-    #[test]
-    fn only_web_links_are_kept() {
-        for good in ["https://x", "http://grafana:3000/a?b=c#d"] {
-            assert!(is_web_link(good), "{good}");
-        }
-        for bad in [
-            "",
-            "https://",
-            "javascript:alert(1)",
-            "//x",
-            "data:text/html,x",
-            "HTTPS://x",
-            "https://a b",
-            "https://a\nb",
-        ] {
-            assert!(!is_web_link(bad), "{bad}");
-        }
     }
 }

@@ -9,7 +9,7 @@ use super::code::{RustFile, is_test_only, test_paths};
 
 /// The collector's modules from the bottom to the top: each may name those in the rows above its own, and its own.
 const FLOORS: &[&[&str]] = &[
-    &["conditions", "profile", "times", "work"],
+    &["conditions", "profile", "times", "urls", "work"],
     &["store"],
     &["symbols", "query"],
     &["analysis", "backup"],

@@ -20,7 +20,7 @@ use crate::http::params::Params;
 use crate::store::catalog::{Event, EventKind, NewEvent};
 use crate::store::now_ms;
 use crate::times::parse_time;
-use crate::webhooks::payload::is_web_link;
+use crate::urls::is_web_link;
 
 const TITLE_BYTES_MAX: usize = 400;
 

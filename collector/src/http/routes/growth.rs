@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use crate::alerts::link::encode;
 use crate::analysis::growth::{self, growth};
 use crate::http::AppState;
 use crate::http::error::ApiError;
@@ -13,6 +12,7 @@ use crate::profile::header::{PartialInfo, TypeInfo};
 use crate::profile::model::{Kind, Partial};
 use crate::query::{Selection, TimeRange};
 use crate::store::now_ms;
+use crate::urls::encode;
 use crate::work::blocking;
 
 pub(super) async fn growth_json(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
