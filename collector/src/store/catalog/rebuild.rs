@@ -45,7 +45,7 @@ impl Catalog {
         counters::raise(&mut tx, "commits", contents.counters.commits).await?;
         counters::raise(&mut tx, "deletions", contents.counters.deletions).await?;
         for (segment, services) in &contents.arrived {
-            segments::insert_arrived(&mut tx, segment, now_ms).await?;
+            segments::insert_row(&mut tx, segment, false, now_ms).await?;
             for span in services {
                 let at_ms = span.min_ms..span.max_ms;
                 segments::add_service(&mut tx, &segment.id, &span.service, at_ms, span.windows).await?;
