@@ -20,7 +20,7 @@ const RANGE_MS_DEFAULT: u64 = 3_600_000;
 pub struct Frozen {
     /// Path and query with fixed times.
     pub url: String,
-    /// The data it needs.
+    /// What of the store must stay for it; empty for a trace.
     pub ranges: Vec<PinRange>,
     /// The trace it shows: its data has to be looked up.
     pub trace: Option<TraceId>,
@@ -32,18 +32,18 @@ pub enum FrozenError {
     /// Not one of our pages.
     #[error("{0:?} is not a page of this view")]
     NotAPage(String),
-    /// Too long.
+    /// More bytes than a URL may have.
     #[error("the url has {0} bytes, limit {URL_BYTES_MAX}")]
     TooLong(usize),
-    /// A name in it.
+    /// The service or trace it names is no name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A time in it.
+    /// One of its times cannot be read.
     #[error("{name}: {error}")]
     Time {
-        /// Which parameter.
+        /// The parameter that holds it, such as `a.from`.
         name: String,
-        /// Why.
+        /// What is wrong with it.
         error: TimeError,
     },
     /// An alert link in it.

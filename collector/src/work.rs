@@ -32,12 +32,12 @@ pub enum WorkError {
     /// It took too long itself.
     #[error("the answer took longer than {} s", .0.as_secs())]
     TooLong(Duration),
-    /// It panicked.
+    /// It panicked, with this message.
     #[error("the computation failed: {0}")]
     Failed(String),
 }
 
-/// The turns.
+/// Gives out turns; clones share them.
 #[derive(Debug, Clone)]
 pub struct Workbench {
     running: Arc<Semaphore>,

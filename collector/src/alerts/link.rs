@@ -26,7 +26,7 @@ const LABELS_MAX: usize = 2 * RESOURCE_LABELS_MAX;
 /// An alert link, understood.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AlertLink {
-    /// Which service.
+    /// The service whose profiles are compared.
     pub service: ServiceName,
     /// End of the window, unix milliseconds.
     pub at_ms: u64,
@@ -34,7 +34,7 @@ pub struct AlertLink {
     pub window_ms: u64,
     /// What to compare with; `None`: to be chosen.
     pub vs: Option<Vs>,
-    /// Which profile type.
+    /// Name of the profile type, such as `cpu`.
     pub profile_type: String,
     /// Resource labels that both sides must have, sorted.
     pub labels: Vec<(String, String)>,
@@ -80,9 +80,9 @@ pub enum LinkError {
     /// `at` or `w` cannot be read.
     #[error("{name}: {error}")]
     Time {
-        /// Which parameter.
+        /// `at` or `w`.
         name: &'static str,
-        /// Why.
+        /// What is wrong with it.
         error: TimeError,
     },
     /// `w` is too short or too long.

@@ -54,10 +54,10 @@ pub(super) enum ClientError {
     /// Not an address it can talk to.
     #[error("{server:?} is not an address: write http://HOST:PORT")]
     Address { server: String },
-    /// Nobody there.
+    /// No connection, or no answer in time.
     #[error("the collector at {server} does not answer ({problem}): is `tephra serve` running there?")]
     Unreachable { server: String, problem: String },
-    /// It said no.
+    /// It answered with a refusal.
     #[error("the collector refuses: {message} ({hint})")]
     Refused { message: String, hint: String },
     /// It said something else.

@@ -23,7 +23,7 @@ pub(super) struct Args {
     output: Option<PathBuf>,
 }
 
-/// Saves it.
+/// Writes what was asked for to a file or standard output.
 pub(super) fn run(args: &Args) -> ExitCode {
     let query = match selection(&args.selection) {
         Ok(pairs) => query(&pairs, ""),

@@ -42,7 +42,7 @@ fn kind(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Sends it.
+/// Sends the file, and says what was stored.
 pub(super) fn run(args: &Args) -> ExitCode {
     let query = match selection(&args.selection) {
         Ok(pairs) => query(&pairs, ""),

@@ -20,7 +20,7 @@ pub const BODIES_BYTES_MAX: usize = 192 << 20;
 /// A body that is read as a whole has come by then.
 pub const TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Nothing at all.
+/// For routes that take no body.
 pub const NONE: Allowance = Allowance::whole(0, TIME_MAX);
 
 /// Room for the beginning of a body: all of a typical profile.

@@ -41,7 +41,7 @@ pub enum ErrorKind {
     NotFound,
     /// Not with this method.
     Method,
-    /// Not in this form.
+    /// The body is of a kind the route does not read.
     MediaType,
     /// More than is taken at once.
     TooLarge,
@@ -53,7 +53,7 @@ pub enum ErrorKind {
     Full,
     /// Something the collector needs is not there: come back.
     Unavailable,
-    /// Our fault.
+    /// A fault of the collector: its log says which.
     Internal,
 }
 

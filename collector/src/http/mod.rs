@@ -53,14 +53,14 @@ use route::Route;
 #[derive(Debug, Clone)]
 pub struct AppState(Arc<Shared>);
 
-/// See [`AppState`].
+/// What [`AppState`] hands to every route.
 #[derive(Debug)]
 pub struct Shared {
-    /// What is kept.
+    /// Segments, catalog and events.
     pub store: Arc<Store>,
     /// The one engine that answers.
     pub engine: QueryEngine,
-    /// Names of addresses.
+    /// Symbol files, and the names they give.
     pub symbols: Symbols,
     /// The way in, for uploaded profiles and the status page.
     pub ingest: Ingest,

@@ -21,7 +21,7 @@ const SERVICE_LABELS: [&str; 4] = ["service", "service_name", "service.name", "j
 /// Characters of a title.
 const TITLE_CHARS_MAX: usize = 200;
 
-/// A webhook's body.
+/// A webhook's body, as far as it is read.
 #[derive(Debug, Deserialize)]
 pub struct Payload {
     alerts: Vec<Wire>,
@@ -46,7 +46,7 @@ struct Wire {
 /// One alert that is about a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// Which service.
+    /// The service its labels name.
     pub service: ServiceName,
     /// When it started, unix milliseconds.
     pub at_ms: u64,
@@ -66,10 +66,10 @@ pub enum Skipped {
     /// Nobody knows which service it is about.
     #[error("alert {alert:?} has none of the labels service, service_name, job")]
     NoService {
-        /// Its name.
+        /// Its label `alertname`.
         alert: String,
     },
-    /// Beyond the limit.
+    /// There are more alerts than are read.
     #[error("the payload has {alerts} alerts, limit {ALERTS_MAX}: the rest is left out")]
     TooMany {
         /// How many there were.
