@@ -10,8 +10,10 @@ use tephra_proto::codec;
 use tephra_proto::limits::PAYLOAD_BYTES_MAX;
 use tephra_proto::v1;
 
-use super::cardinality::OVERFLOW_VALUE;
 use crate::profile::decode::Rejection;
+
+/// The value of labels of samples beyond the cap.
+pub(super) const OVERFLOW_VALUE: &str = "__other__";
 
 /// Names and values.
 pub(super) type LabelPairs = HashSet<(Arc<str>, Arc<str>)>;

@@ -7,7 +7,7 @@ use tephra_proto::ids::TraceId;
 use tephra_proto::v1::profile_service_client::ProfileServiceClient;
 use tokio::net::TcpListener;
 
-use super::cardinality::OVERFLOW_VALUE;
+use super::relabel::OVERFLOW_VALUE;
 use super::testing::{TestWindow, recent_ms, row, traced};
 use super::*;
 use crate::query::{QueryEngine, QueryLimits, Selection};
