@@ -9,6 +9,7 @@ use super::link::{AlertLink, Vs};
 use super::onset::onset;
 use super::words;
 use crate::analysis::requests::Route;
+use crate::base::range::TimeRange;
 use crate::profile::header::{Mover, Sentence, TypeInfo};
 use crate::query::QueryError;
 use crate::store::catalog::{CatalogError, Event};
@@ -27,8 +28,8 @@ pub struct Answer {
     pub profile_type: TypeInfo,
     /// The unit of all values in it.
     pub unit: String,
-    /// The window that was looked at, unix milliseconds, end exclusive. It may start later than asked for: at a deploy.
-    pub window: (u64, u64),
+    /// The window that was looked at. It may start later than asked for: at a deploy.
+    pub window: TimeRange,
     /// What it was compared with.
     pub baseline: Baseline,
     /// Baselines that were looked at before, and why they were not taken.
@@ -58,8 +59,8 @@ pub struct Answer {
 pub struct Baseline {
     /// By which rule.
     pub vs: Vs,
-    /// Unix milliseconds, end exclusive.
-    pub range: (u64, u64),
+    /// From when to when.
+    pub range: TimeRange,
     /// Why this one, as a sentence.
     pub why: String,
 }
@@ -175,7 +176,7 @@ impl Answer {
 
     /// The answer as `/alert.json` gives it.
     pub fn to_json(&self) -> Value {
-        let range = |(from, until): (u64, u64)| json!({ "from": from, "until": until });
+        let range = |range: TimeRange| json!({ "from": range.from_ms, "until": range.until_ms });
         let mut baseline = range(self.baseline.range);
         baseline["vs"] = self.baseline.vs.as_str().into();
         baseline["why"] = self.baseline.why.clone().into();
@@ -207,7 +208,8 @@ impl Answer {
         let (service, name) = (encode(self.link.service.as_str()), encode(&self.profile_type.name));
         let labels: String =
             self.link.labels.iter().map(|(label, value)| format!("&label.{label}={}", encode(value))).collect();
-        let ((b_from, b_until), (a_from, a_until)) = (self.window, self.baseline.range);
+        let TimeRange { from_ms: a_from, until_ms: a_until } = self.baseline.range;
+        let TimeRange { from_ms: b_from, until_ms: b_until } = self.window;
         Links {
             page: self.link.to_url(),
             diff: format!(

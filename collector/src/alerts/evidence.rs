@@ -114,7 +114,7 @@ impl Asked<'_> {
 
     /// The first candidate whose baseline has data; where none has any, the last one looked at, empty as it is.
     async fn choose(&self, candidates: Vec<Candidate>, mut tried: Vec<Passed>) -> Result<Chosen, AnswerError> {
-        let mut now: Option<((u64, u64), Arc<Merged>)> = None;
+        let mut now: Option<(TimeRange, Arc<Merged>)> = None;
         let mut last = None;
         for candidate in candidates {
             let current = match now.take() {
@@ -137,19 +137,19 @@ impl Asked<'_> {
         Ok(Chosen { candidate, before, now, tried })
     }
 
-    async fn merge(&self, range: (u64, u64)) -> Result<Arc<Merged>, QueryError> {
+    async fn merge(&self, range: TimeRange) -> Result<Arc<Merged>, QueryError> {
         self.engine.merge(&self.selection(&self.link.profile_type, range)).await
     }
 
-    async fn routes(&self, (from_ms, until_ms): (u64, u64)) -> Result<Vec<Route>, QueryError> {
-        let range = TimeRange { from_ms, until_ms };
+    async fn routes(&self, range: TimeRange) -> Result<Vec<Route>, QueryError> {
         let (spans, partial) = self.engine.spans(&self.link.service, range, &self.link.labels).await?;
         // Percentiles of a part say nothing about the whole.
         Ok(if partial.is_none() { routes(&spans) } else { Vec::new() })
     }
 
     async fn levels_around(&self) -> Result<Levels, QueryError> {
-        let range = (self.link.from_ms().saturating_sub(self.link.window_ms), self.link.at_ms);
+        let window = self.link.window();
+        let range = TimeRange { from_ms: window.from_ms.saturating_sub(self.link.window_ms), ..window };
         let (levels, partial) = self.levels(&self.link.profile_type, range).await?;
         // Of a part nobody can say since when.
         Ok(if partial.is_none() { levels } else { Vec::new() })
@@ -170,13 +170,13 @@ impl Asked<'_> {
     }
 
     /// A type over time, from the sums that windows carry: nothing is decoded for it. Also answers which part of the time it is about.
-    async fn levels(&self, profile_type: &str, range: (u64, u64)) -> Result<(Levels, Option<Partial>), QueryError> {
+    async fn levels(&self, profile_type: &str, range: TimeRange) -> Result<(Levels, Option<Partial>), QueryError> {
         let timeline = self.engine.timeline(&self.selection(profile_type, range), None, None).await?;
         let points = timeline.series.first().map(|series| series.points.clone()).unwrap_or_default();
         Ok((points, timeline.partial))
     }
 
-    fn selection(&self, profile_type: &str, (from_ms, until_ms): (u64, u64)) -> Selection {
+    fn selection(&self, profile_type: &str, TimeRange { from_ms, until_ms }: TimeRange) -> Selection {
         let AlertLink { service, labels, .. } = self.link;
         let (service, profile_type) = (service.clone(), profile_type.to_owned());
         Selection { service, profile_type, from_ms, until_ms, labels: labels.clone(), trace: None }
@@ -189,9 +189,9 @@ fn moments(events: &[Event]) -> Vec<Moment> {
 
 /// The last deploy before the end of the window, if it is near enough to have to do with it.
 fn explaining(deploys: Vec<Event>, chosen: &Candidate, link: &AlertLink) -> Option<Event> {
-    let (from, until) = (chosen.current.0.saturating_sub(link.window_ms), chosen.current.1);
-    let last = deploys.into_iter().rfind(|deploy| deploy.event.at_ms < until)?;
-    (last.event.at_ms >= from).then_some(last)
+    let TimeRange { from_ms, until_ms } = chosen.current;
+    let last = deploys.into_iter().rfind(|deploy| deploy.event.at_ms < until_ms)?;
+    (last.event.at_ms >= from_ms.saturating_sub(link.window_ms)).then_some(last)
 }
 
 fn mean(levels: &Levels) -> Option<f64> {

@@ -10,6 +10,7 @@ use tephra_proto::limits::{LABEL_NAME_BYTES_MAX, RESOURCE_LABELS_MAX};
 
 use crate::times::{TimeError, format_duration, parse_duration, parse_time};
 use crate::urls::encode;
+use crate::base::range::TimeRange;
 
 /// How much is looked at when the link does not say.
 pub const WINDOW_MS_DEFAULT: u64 = 600_000;
@@ -176,6 +177,11 @@ impl AlertLink {
     /// Start of the window, unix milliseconds.
     pub fn from_ms(&self) -> u64 {
         self.at_ms.saturating_sub(self.window_ms)
+    }
+
+    /// What is looked at.
+    pub fn window(&self) -> TimeRange {
+        TimeRange { from_ms: self.from_ms(), until_ms: self.at_ms }
     }
 
     /// The link itself, relative to the collector, with its time fixed: the same text for the same question.

@@ -10,6 +10,7 @@ use tracing::warn;
 use crate::alerts::answer::AnswerError;
 use crate::alerts::answering::{Answers, SETTLED_AFTER_MS};
 use crate::alerts::link::AlertLink;
+use crate::base::range::TimeRange;
 use crate::store::catalog::{NewPin, PinRange};
 use crate::store::{KeepError, Store, now_ms};
 
@@ -68,7 +69,7 @@ impl Preparing {
     async fn compute_and_pin(&self, link: &AlertLink) -> Result<(), PrepareError> {
         let _turn = self.turn().await;
         let answer = self.answers.answer(link).await?;
-        let range = |(from_ms, until_ms)| PinRange { service: link.service.to_string(), from_ms, until_ms };
+        let range = |TimeRange { from_ms, until_ms }| PinRange { service: link.service.to_string(), from_ms, until_ms };
         let pin = NewPin {
             url: link.to_url(),
             note: answer.headline.clone(),
