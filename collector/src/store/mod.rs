@@ -49,6 +49,8 @@ pub mod repair;
 pub mod replay;
 pub mod retain;
 pub mod segment;
+#[cfg(test)]
+pub(crate) mod spoiled;
 mod start;
 pub mod synthetic;
 #[cfg(test)]
