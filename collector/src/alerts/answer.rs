@@ -10,7 +10,7 @@ use super::onset::onset;
 use super::words;
 use crate::analysis::requests::Route;
 use crate::base::range::TimeRange;
-use crate::profile::header::{Mover, Sentence, TypeInfo};
+use crate::profile::report::{Mover, Sentence, TypeInfo};
 use crate::query::QueryError;
 use crate::store::catalog::{CatalogError, Event};
 use crate::urls::encode;

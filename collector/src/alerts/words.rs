@@ -8,7 +8,7 @@ use crate::analysis::Findings;
 use crate::analysis::movers::SIGNIFICANT;
 use crate::analysis::quantity;
 use crate::analysis::requests::Route;
-use crate::profile::header::Sentence;
+use crate::profile::report::Sentence;
 use crate::store::catalog::Event;
 use crate::times::format_utc;
 

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::profile::header::{Mover, Sentence};
 use crate::profile::model::Merged;
+use crate::profile::report::{Mover, Sentence};
 use crate::profile::tree::{FrameInfo, Tree};
 use crate::query::TimeRange;
 use crate::symbols::Symbols;

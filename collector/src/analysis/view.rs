@@ -4,10 +4,10 @@
 use crate::profile::diff::{self, Basis};
 use crate::profile::flame::{self, Annotations, DiffAnnotations, Flame};
 use crate::profile::fold;
-use crate::profile::header::{Coverage, Mover, Sentence, SideInfo, TypeInfo};
 use crate::profile::markdown;
 use crate::profile::model::{Labelled, Merged};
 use crate::profile::prune::{PruneOptions, prune};
+use crate::profile::report::{Coverage, Mover, Sentence, SideInfo, TypeInfo};
 use crate::profile::speedscope::speedscope;
 use crate::profile::svg;
 use crate::profile::tree::{Resolved, Tree};

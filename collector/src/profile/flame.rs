@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::diff::{Basis, Scale};
-use super::header::{Coverage, FrameRow, Header, Mover, Pruned, Sentence, SideInfo, TypeInfo};
+use super::report::{Coverage, FrameRow, Header, Mover, Pruned, Sentence, SideInfo, TypeInfo};
 use super::tree::Tree;
 
 /// Media type of the binary form.

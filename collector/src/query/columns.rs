@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::cancel::Cancel;
-use super::levels::Piece;
+use super::cover::Piece;
 use super::merge::{Merger, Parts, same_measure};
 use super::plan::{Matcher, PartPick, Plan};
 use super::{QueryError, Selection};

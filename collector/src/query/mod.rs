@@ -4,7 +4,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`selection`], [`answers`] | what can be asked, and what is answered |
-//! | [`levels`], [`plan`] | which level answers for which part of the range, and what of its segments is needed |
+//! | [`cover`], [`plan`] | which level answers for which part of the range, and what of its segments is needed |
 //! | [`slices`] | replicates and covered time |
 //! | [`scan`], [`columns`] | opens windows and parts on several threads |
 //! | [`merge`], [`sums`] | the exact sum of prefix trees, and the canonical order of the answer |
@@ -19,11 +19,11 @@
 mod answers;
 mod cancel;
 mod columns;
+mod cover;
 mod damage;
 mod fit;
 mod flight;
 mod label_sets;
-mod levels;
 mod linked;
 mod merge;
 mod overview;
@@ -57,11 +57,11 @@ use crate::store::columnar::schema::Table;
 use crate::store::compact::levels::TRACES;
 use crate::store::{Store, StoreError};
 use cancel::Cancel;
+use cover::{Piece, Wish};
 use damage::{Looked, covered};
 use fit::newest_that_fits;
 use flight::SingleFlight;
 use label_sets::LabelSets;
-use levels::{Piece, Wish};
 use merge::Parts;
 use plan::{Matcher, Measured, Plan, Wanted, gather};
 use tokio::time::Instant;

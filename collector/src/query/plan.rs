@@ -8,7 +8,7 @@ use tephra_proto::ids::TraceId;
 use tephra_proto::v1;
 
 use super::cancel::Cancel;
-use super::levels::Piece;
+use super::cover::Piece;
 use super::merge::{Sources, same_measure};
 use super::slices::Span;
 use super::{QueryError, QueryLimits, Selection};

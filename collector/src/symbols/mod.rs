@@ -37,8 +37,8 @@ use tephra_proto::ids::BuildId;
 use tephra_proto::v1::symbol_service_server::SymbolServiceServer;
 
 use crate::conditions::Conditions;
-use crate::profile::header::Coverage;
 use crate::profile::model::{Frame, Module};
+use crate::profile::report::Coverage;
 use crate::profile::resolution::Resolution;
 use crate::profile::tree::Resolved;
 use crate::store::{Store, now_ms};

@@ -8,7 +8,7 @@ use tephra_proto::label;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
-use crate::profile::header::{PartialInfo, TypeInfo};
+use crate::profile::report::{PartialInfo, TypeInfo};
 use crate::query::ServiceOverview;
 use crate::store::now_ms;
 

@@ -12,9 +12,9 @@ use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::revision::Revision;
-use crate::profile::header::PartialInfo;
 use crate::profile::meaning::{self, Shown};
 use crate::store::now_ms;
+use crate::profile::report::PartialInfo;
 
 /// A day: a longer step is a longer range's.
 const STEP_SECONDS_MAX: u64 = 86_400;

@@ -4,7 +4,7 @@ use tephra_proto::ids::TraceId;
 
 use super::agents::{self, AgentUpdate};
 use super::{
-    Catalog, CatalogError, Counters, NewSegment, SegmentRow, ServiceSpan, Tx, counters, levels, names, segments,
+    Catalog, CatalogError, Counters, NewSegment, SegmentRow, ServiceSpan, Tx, counters, names, partition, segments,
 };
 
 /// All that goes into a catalog.
@@ -53,7 +53,7 @@ impl Catalog {
             }
         }
         for (segment, dirty) in &contents.compacted {
-            levels::insert(&mut tx, segment, now_ms).await?;
+            partition::insert(&mut tx, segment, now_ms).await?;
             if *dirty {
                 set_dirty(&mut tx, &segment.segment.id).await?;
             }
@@ -65,7 +65,7 @@ impl Catalog {
             agents::save(&mut tx, agent, *seen_ms).await?;
         }
         for (level, from_ms) in &contents.horizons {
-            levels::raise_horizon(&mut tx, *level, *from_ms).await?;
+            partition::raise_horizon(&mut tx, *level, *from_ms).await?;
         }
         for (trace_id, at_ms) in &contents.deleted_traces {
             super::deletions::remember(&mut tx, trace_id, *at_ms).await?;
