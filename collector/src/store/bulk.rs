@@ -23,7 +23,7 @@ pub enum BulkError {
     /// The disk is full. Nothing was written; retention will free space.
     #[error("the disk of {} is full", folder.display())]
     Full {
-        /// A folder on it.
+        /// The folder that is on it.
         folder: PathBuf,
     },
     /// The kernel could not say that the bytes are on the disk. What it kept in memory may be lost silently, so no later

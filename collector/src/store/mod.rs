@@ -149,7 +149,7 @@ pub enum StoreError {
     /// The data folder is not usable.
     #[error("data folder {}: {problem}", path.display())]
     Folder {
-        /// Which.
+        /// The folder that was given.
         path: PathBuf,
         /// What is wrong, and what to do.
         problem: String,
