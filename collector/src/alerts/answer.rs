@@ -4,20 +4,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::baseline::Passed;
-use super::evidence::Evidence;
 use super::link::{AlertLink, Vs};
-use super::onset::onset;
-use super::words;
-use crate::analysis::requests::Route;
 use crate::base::range::TimeRange;
 use crate::profile::report::{Mover, Sentence, TypeInfo};
 use crate::query::QueryError;
 use crate::store::catalog::{CatalogError, Event};
 use crate::urls::encode;
 use crate::work::WorkError;
-
-/// Requests to look at.
-const TRACES_MAX: usize = 5;
 
 /// The answer to an alert link.
 #[derive(Debug, Clone, PartialEq)]
@@ -141,39 +134,6 @@ pub enum AnswerError {
 }
 
 impl Answer {
-    /// Says what was found.
-    pub(super) fn of(link: &AlertLink, evidence: Evidence) -> Self {
-        let Evidence { chosen, tried, found, deploy, alert, routes_before, routes_now, levels, types } = evidence;
-        let headline = words::headline(link, &found);
-        let (confidence, confidence_why) = words::confidence(&found, chosen.doubt.as_deref());
-        let why = words::why(link.vs, &chosen, &tried);
-        let mut sentences = Vec::new();
-        if found.is_comparable() {
-            sentences.extend(found.summary.into_iter().filter(|sentence| sentence.kind != "headline"));
-            let causes = sentences.iter().take_while(|sentence| sentence.kind == "cause").count();
-            let since = onset(&levels).map(|onset| words::since(onset, deploy.as_ref()));
-            let details = since.into_iter().chain(words::slower(&routes_before, &routes_now));
-            sentences.splice(causes..causes, details);
-        }
-        Self {
-            link: link.clone(),
-            profile_type: found.profile_type,
-            unit: found.now.unit,
-            window: chosen.current,
-            baseline: Baseline { vs: chosen.vs, range: chosen.baseline, why },
-            tried,
-            deploy,
-            alert,
-            headline,
-            sentences,
-            movers: found.movers,
-            confidence,
-            confidence_why,
-            traces: slowest(&routes_now),
-            types,
-        }
-    }
-
     /// The answer as `/alert.json` gives it.
     pub fn to_json(&self) -> Value {
         let range = |range: TimeRange| json!({ "from": range.from_ms, "until": range.until_ms });
@@ -219,22 +179,4 @@ impl Answer {
             trace: self.traces.first().map(|trace| format!("/trace/{}", trace.trace_id)),
         }
     }
-}
-
-/// The slowest requests of the window, at most two of a route.
-fn slowest(routes: &[Route]) -> Vec<TraceRef> {
-    let mut traces: Vec<TraceRef> = routes
-        .iter()
-        .flat_map(|route| {
-            route.slowest.iter().take(2).map(|request| TraceRef {
-                trace_id: request.trace_id.clone(),
-                route: route.route.clone(),
-                duration_us: request.duration_us,
-                start_ms: request.start_ms,
-            })
-        })
-        .collect();
-    traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration_us));
-    traces.truncate(TRACES_MAX);
-    traces
 }

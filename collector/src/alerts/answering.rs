@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::answer::{Answer, AnswerError};
 use super::evidence::{Evidence, Sources};
 use super::link::AlertLink;
+use super::words;
 use crate::query::QueryEngine;
 use crate::store::{Store, now_ms};
 use crate::symbols::Symbols;
@@ -68,7 +69,7 @@ impl Answers {
     async fn compute(&self, link: &AlertLink) -> Result<Arc<Answer>, AnswerError> {
         let computed_ms = now_ms();
         let evidence = Evidence::gather(&self.sources, link).await?;
-        let answer = Arc::new(Answer::of(link, evidence));
+        let answer = Arc::new(words::answer(link, evidence));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|known| known.link != *link);
         known.truncate(ANSWERS_MAX - 1);

@@ -6,7 +6,8 @@
 //! | [`baseline`] | what to compare with, and why |
 //! | [`answering`] | answers from memory, or when its turn comes |
 //! | `evidence` | all that is looked up for an answer |
-//! | [`answer`], `onset`, `words` | what is answered, since when, in words |
+//! | `words`, `onset` | what was found, as an answer in words; since when |
+//! | [`answer`] | the answer, as machines get it |
 
 pub mod answer;
 pub mod answering;

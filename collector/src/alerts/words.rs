@@ -1,9 +1,10 @@
-//! The words of an alert's answer. Fixed templates over numbers, so that the same facts always read the same.
+//! What was found, as an answer in words. Fixed templates over numbers, so that the same facts always read the same.
 
-use super::answer::Confidence;
+use super::answer::{Answer, Baseline, Confidence, TraceRef};
 use super::baseline::{Candidate, Passed};
+use super::evidence::Evidence;
 use super::link::{AlertLink, Vs};
-use super::onset::Onset;
+use super::onset::{Onset, onset};
 use crate::analysis::Findings;
 use crate::analysis::movers::SIGNIFICANT;
 use crate::analysis::quantity;
@@ -11,6 +12,9 @@ use crate::analysis::requests::Route;
 use crate::profile::report::Sentence;
 use crate::store::catalog::Event;
 use crate::times::format_utc;
+
+/// Requests to look at.
+const TRACES_MAX: usize = 5;
 
 /// With fewer samples on a side a change of a tenth is noise.
 const SAMPLES_ENOUGH: u64 = 1_000;
@@ -24,8 +28,41 @@ const REQUESTS_MIN: u64 = 20;
 /// A deploy this long before a change explains it.
 const DEPLOY_EXPLAINS_MS: u64 = 10 * 60_000;
 
+/// Says what was found.
+pub(super) fn answer(link: &AlertLink, evidence: Evidence) -> Answer {
+    let Evidence { chosen, tried, found, deploy, alert, routes_before, routes_now, levels, types } = evidence;
+    let headline = headline(link, &found);
+    let (confidence, confidence_why) = confidence(&found, chosen.doubt.as_deref());
+    let why = why(link.vs, &chosen, &tried);
+    let mut sentences = Vec::new();
+    if found.is_comparable() {
+        sentences.extend(found.summary.into_iter().filter(|sentence| sentence.kind != "headline"));
+        let causes = sentences.iter().take_while(|sentence| sentence.kind == "cause").count();
+        let since = onset(&levels).map(|onset| since(onset, deploy.as_ref()));
+        let details = since.into_iter().chain(slower(&routes_before, &routes_now));
+        sentences.splice(causes..causes, details);
+    }
+    Answer {
+        link: link.clone(),
+        profile_type: found.profile_type,
+        unit: found.now.unit,
+        window: chosen.current,
+        baseline: Baseline { vs: chosen.vs, range: chosen.baseline, why },
+        tried,
+        deploy,
+        alert,
+        headline,
+        sentences,
+        movers: found.movers,
+        confidence,
+        confidence_why,
+        traces: slowest(&routes_now),
+        types,
+    }
+}
+
 /// The cause in one sentence.
-pub(super) fn headline(link: &AlertLink, found: &Findings) -> String {
+fn headline(link: &AlertLink, found: &Findings) -> String {
     let (service, what) = (&link.service, quantity::of_type(&link.profile_type));
     let Findings { before, now, movers, summary, .. } = found;
     if now.total == 0 {
@@ -52,7 +89,7 @@ pub(super) fn headline(link: &AlertLink, found: &Findings) -> String {
 }
 
 /// How far to trust it, and why.
-pub(super) fn confidence(found: &Findings, doubt: Option<&str>) -> (Confidence, String) {
+fn confidence(found: &Findings, doubt: Option<&str>) -> (Confidence, String) {
     let (before, now) = (found.before.samples, found.now.samples);
     if before == 0 || now == 0 {
         return (Confidence::None, format!("{now} samples now and {before} before: there is nothing to compare"));
@@ -75,7 +112,7 @@ pub(super) fn confidence(found: &Findings, doubt: Option<&str>) -> (Confidence, 
 }
 
 /// Why this baseline. `asked` is what the link asks for.
-pub(super) fn why(asked: Option<Vs>, chosen: &Candidate, tried: &[Passed]) -> String {
+fn why(asked: Option<Vs>, chosen: &Candidate, tried: &[Passed]) -> String {
     let what = &chosen.what;
     let reason = match asked {
         Some(asked) if asked == chosen.vs => "as the link asks".to_owned(),
@@ -94,7 +131,7 @@ pub(super) fn why(asked: Option<Vs>, chosen: &Candidate, tried: &[Passed]) -> St
 }
 
 /// Since when, and what happened then.
-pub(super) fn since(onset: Onset, deploy: Option<&Event>) -> Sentence {
+fn since(onset: Onset, deploy: Option<&Event>) -> Sentence {
     let at = format_utc(onset.at_ms);
     let rose = if onset.after > onset.before { "rose" } else { "fell" };
     let near = deploy.filter(|deploy| {
@@ -117,7 +154,7 @@ pub(super) fn since(onset: Onset, deploy: Option<&Event>) -> Sentence {
 }
 
 /// Which requests got slower: the route whose 99th percentile rose most, if one did.
-pub(super) fn slower(before: &[Route], now: &[Route]) -> Option<Sentence> {
+fn slower(before: &[Route], now: &[Route]) -> Option<Sentence> {
     let mut worst: Option<(&Route, &Route, f64)> = None;
     for route in now.iter().filter(|route| route.count >= REQUESTS_MIN) {
         let Some(earlier) = before.iter().find(|b| b.route == route.route && b.count >= REQUESTS_MIN) else { continue };
@@ -148,4 +185,22 @@ fn duration(us: u64) -> String {
 
 fn one_line(text: &str) -> String {
     text.chars().filter(|c| tephra_proto::label::is_printable(*c)).take(100).collect()
+}
+
+/// The slowest requests of the window, at most two of a route.
+fn slowest(routes: &[Route]) -> Vec<TraceRef> {
+    let mut traces: Vec<TraceRef> = routes
+        .iter()
+        .flat_map(|route| {
+            route.slowest.iter().take(2).map(|request| TraceRef {
+                trace_id: request.trace_id.clone(),
+                route: route.route.clone(),
+                duration_us: request.duration_us,
+                start_ms: request.start_ms,
+            })
+        })
+        .collect();
+    traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration_us));
+    traces.truncate(TRACES_MAX);
+    traces
 }
