@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::baseline::Passed;
 use super::link::{AlertLink, Vs};
-use crate::base::range::TimeRange;
 use crate::profile::report::{Mover, Sentence, TypeInfo};
 use crate::query::QueryError;
+use crate::query::TimeRange;
 use crate::store::catalog::{CatalogError, Event};
 use crate::urls::encode;
 use crate::work::WorkError;

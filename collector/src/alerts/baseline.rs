@@ -3,8 +3,8 @@
 //! Pure: the caller looks up events and data. Candidates come in the order of preference; the first one that has data wins.
 
 use super::link::{AlertLink, Vs};
+use crate::query::TimeRange;
 use crate::times::{format_duration, format_utc};
-use crate::base::range::TimeRange;
 
 /// How far back `vs=deploy` looks when a link asks for it.
 pub const DEPLOY_REACH_MS: u64 = 14 * 86_400_000;

@@ -194,7 +194,7 @@ fn explaining(deploys: Vec<Event>, chosen: &Candidate, link: &AlertLink) -> Opti
     (last.event.at_ms >= from_ms.saturating_sub(link.window_ms)).then_some(last)
 }
 
-fn mean(levels: &Levels) -> Option<f64> {
+fn mean(levels: &[(u64, Option<f64>)]) -> Option<f64> {
     let values: Vec<f64> = levels.iter().filter_map(|(_, value)| *value).collect();
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

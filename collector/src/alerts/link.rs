@@ -8,9 +8,9 @@ use tephra_proto::ids::ServiceName;
 use tephra_proto::label::{self, NameError};
 use tephra_proto::limits::{LABEL_NAME_BYTES_MAX, RESOURCE_LABELS_MAX};
 
+use crate::query::TimeRange;
 use crate::times::{TimeError, format_duration, parse_duration, parse_time};
 use crate::urls::encode;
-use crate::base::range::TimeRange;
 
 /// How much is looked at when the link does not say.
 pub const WINDOW_MS_DEFAULT: u64 = 600_000;

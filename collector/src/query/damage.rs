@@ -1,7 +1,7 @@
 //! Answers over a range in which something is damaged say so: their sums are too small, and nothing else in them would show it.
 
-use super::{QueryEngine, QueryError, Selection, TimeRange};
 use super::cover::{Piece, Wish};
+use super::{QueryEngine, QueryError, Selection, TimeRange};
 use crate::profile::model::{Partial, PartialReason};
 use crate::store::StoreError;
 use crate::store::catalog::Damage;

@@ -4,8 +4,8 @@
 use tephra_proto::limits::WINDOW_MS_MAX;
 use tokio::time::Instant;
 
-use super::{QueryEngine, QueryError, SUM_TABLES, Selection, TimeRange};
 use super::cover::Wish;
+use super::{QueryEngine, QueryError, SUM_TABLES, Selection, TimeRange};
 use crate::profile::model::Merged;
 
 /// Shorter than this before the range is no distance worth a word.

@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::alerts::answer::AnswerError;
 use crate::alerts::answering::{Answers, SETTLED_AFTER_MS};
 use crate::alerts::link::AlertLink;
-use crate::base::range::TimeRange;
+use crate::query::TimeRange;
 use crate::store::catalog::{NewPin, PinRange};
 use crate::store::{KeepError, Store, now_ms};
 

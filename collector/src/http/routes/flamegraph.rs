@@ -73,9 +73,6 @@ pub(super) async fn flamegraph(
     let options = options(&mut params)?;
     params.finish()?;
     let revision = Revision::of(&state, &uri, &[&selection], "", now).await?;
-    if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(&headers)) {
-        return Ok(unchanged);
-    }
     let answer = async {
         let symbols = state.symbols.clone();
         let service = selection.service.to_string();
@@ -96,9 +93,25 @@ pub(super) async fn flamegraph(
         fits(format, partial)?;
         let timing = Timing::of(&[merged.cost]);
         let view = move || analysis::flamegraph(&service, &merged, &symbols, options);
-        let (payload, timing) = written(headers, format, name, timing, view).await?;
+        let (payload, timing) = written(headers.clone(), format, name, timing, view).await?;
         Ok((payload, timing, partial))
     };
+    respond(&state, &headers, revision, answer).await
+}
+
+/// What is computed for an answer: the body, where the time went, and what part of the range it is about.
+type Computed = (Payload, Timing, Option<Partial>);
+
+/// Answers when its turn comes, unless the client has this revision already.
+async fn respond(
+    state: &AppState,
+    asked: &HeaderMap,
+    revision: Option<Revision>,
+    answer: impl Future<Output = Result<Computed, ApiError>>,
+) -> Result<Response, ApiError> {
+    if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(asked)) {
+        return Ok(unchanged);
+    }
     let (payload, timing, partial) = state.in_turn(answer).await?;
     Ok(timing.mark(finish(payload, revision, partial)))
 }
@@ -149,9 +162,6 @@ pub(super) async fn diff(
     let options = ViewOptions { basis, ..options(&mut params)? };
     params.finish()?;
     let revision = Revision::of(&state, &uri, &[&a, &b], "", now).await?;
-    if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(&headers)) {
-        return Ok(unchanged);
-    }
     let answer = async {
         // Each of them uses every core already.
         let (of_a, of_b) = (engine.merge(&a).await?, engine.merge(&b).await?);
@@ -162,11 +172,10 @@ pub(super) async fn diff(
         let name = format!("{service}-{}-diff-{}", b.profile_type, b.from_ms);
         let timing = Timing::of(&[of_a.cost, of_b.cost]);
         let view = move || analysis::compare(&service, &of_a, &of_b, &symbols, options);
-        let (payload, timing) = written(headers, format, name, timing, view).await?;
+        let (payload, timing) = written(headers.clone(), format, name, timing, view).await?;
         Ok((payload, timing, partial))
     };
-    let (payload, timing, partial) = state.in_turn(answer).await?;
-    Ok(timing.mark(finish(payload, revision, partial)))
+    respond(&state, &headers, revision, answer).await
 }
 
 /// Views what was merged and writes that, away from the threads that answer.

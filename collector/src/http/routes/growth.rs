@@ -9,10 +9,10 @@ use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::profile::model::{Kind, Partial};
+use crate::profile::report::{PartialInfo, TypeInfo};
 use crate::query::{Selection, TimeRange};
 use crate::store::now_ms;
 use crate::urls::encode;
-use crate::profile::report::{PartialInfo, TypeInfo};
 use crate::work::blocking;
 
 pub(super) async fn growth_json(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
