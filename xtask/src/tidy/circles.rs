@@ -10,10 +10,6 @@ use super::paths::{Path, named_paths};
 /// Files that need each other on purpose, and why.
 const MEANT: &[(&[&str], &str)] = &[
     (
-        &["collector/src/ingest/cardinality.rs", "collector/src/ingest/relabel.rs"],
-        "labels are rewritten to the value that stands for those over the limit",
-    ),
-    (
         &[
             "collector/src/profile/import.rs",
             "collector/src/profile/pprof/looks_like.rs",
@@ -40,8 +36,8 @@ const MEANT: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "collector/src/store/catalog/levels.rs",
             "collector/src/store/catalog/names.rs",
+            "collector/src/store/catalog/partition.rs",
             "collector/src/store/catalog/segments.rs",
             "collector/src/store/identity.rs",
         ],
