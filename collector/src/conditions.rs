@@ -42,7 +42,7 @@ pub struct Condition {
     pub kind: &'static str,
     /// What it is about, where one kind can hold of several things: a build id, a segment. Empty otherwise.
     pub subject: String,
-    /// How bad it is.
+    /// Whether the collector still does its work.
     pub severity: Severity,
     /// A sentence for the operator: what is the case, and what to do.
     pub message: String,

@@ -7,12 +7,16 @@
 //! |---|---|
 //! | [`cli`], [`serve`] | the commands of `tephra`, and the wiring of one collector |
 //! | [`http`], [`ingest`] | the edges: HTTP API and pages; gRPC, admission and batching |
-//! | [`alerts`] | alert links and webhooks: which windows to compare, and the answer in words |
+//! | [`webhooks`] | what alerting systems post: events, and answers that are ready before the click |
+//! | [`pins`] | pages that stay as they are, and the data they need |
+//! | [`alerts`] | alert links: which windows to compare, and the answer in words |
 //! | [`backup`] | a whole store in a folder, taken while collectors run; and the way back |
 //! | [`analysis`] | movers, significance, families, sentences |
 //! | [`query`] | selection → segments → one merged profile, with work limits |
 //! | [`store`], [`symbols`] | bulk objects and the SQL catalog; build id → functions, files, lines |
 //! | [`profile`] | the pure model: no I/O, no clock, no async |
+//! | [`urls`] | what stands in URLs |
+//! | [`work`] | room for heavy answers: a few at a time, each with a deadline |
 //! | [`conditions`] | what an operator must know while it lasts; everything above may tell it |
 //! | [`base`] | words of everybody: now, a range of time, labels, ids |
 
@@ -26,8 +30,12 @@ pub mod http;
 pub mod ingest;
 #[cfg(test)]
 mod needs;
+pub mod pins;
 pub mod profile;
 pub mod query;
 pub mod serve;
 pub mod store;
 pub mod symbols;
+pub mod urls;
+pub mod webhooks;
+pub mod work;

@@ -34,7 +34,7 @@ pub use process::{PRIVATE, mask_permissions};
 pub struct ServeOptions {
     /// Where the store is.
     pub place: Place,
-    /// Where to listen.
+    /// Address and port of the one door.
     pub listen: SocketAddr,
     /// How the store is kept.
     pub store: Options,
@@ -49,13 +49,13 @@ pub struct ServeOptions {
 /// How much one collector may use.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
-    /// On the way in.
+    /// What senders may take of it.
     pub ingest: IngestLimits,
-    /// For one query.
+    /// What one query may take.
     pub query: QueryLimits,
     /// For files with symbols.
     pub symbols: SymbolLimits,
-    /// For connections.
+    /// How many connections there may be.
     pub connections: ConnectionLimits,
 }
 
@@ -63,21 +63,21 @@ pub struct Limits {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The data folder.
+    /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The folder of symbols.
     #[error("symbols in {}: {source}", data.display())]
     Symbols {
-        /// The data folder.
+        /// Where it was looked for.
         data: PathBuf,
-        /// What went wrong.
+        /// What the operating system says.
         source: io::Error,
     },
-    /// The address.
+    /// The port cannot be listened on.
     #[error("cannot listen on {listen}: {problem}")]
     Listen {
-        /// The address.
+        /// What was asked for.
         listen: SocketAddr,
         /// What is wrong, and what to do.
         problem: String,
@@ -85,9 +85,9 @@ pub enum ServeError {
     /// The operating system.
     #[error("{what}: {source}")]
     System {
-        /// What was tried.
+        /// What was tried, as a verb: `start the worker`.
         what: &'static str,
-        /// What went wrong.
+        /// What the operating system says.
         source: io::Error,
     },
 }
@@ -95,13 +95,13 @@ pub enum ServeError {
 /// The parts of a running collector, for the HTTP edge. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Collector {
-    /// What is kept.
+    /// Segments, catalog and events.
     pub store: Arc<Store>,
-    /// Questions about it.
+    /// The engine that answers from it.
     pub query: QueryEngine,
-    /// The way in.
+    /// Where windows arrive.
     pub ingest: Ingest,
-    /// Names of addresses.
+    /// Symbol files, and the names they give.
     pub symbols: Symbols,
     /// How many may be connected.
     pub connections: ConnectionLimits,

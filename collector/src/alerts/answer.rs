@@ -1,13 +1,16 @@
 //! What an alert link answers: the same for the page, for machines and for a chat's preview.
 
 use serde::Serialize;
-use tephra_proto::label::NameError;
+use serde_json::{Value, json};
 
 use super::baseline::Passed;
-use super::link::{AlertLink, Vs, encode};
-use crate::profile::header::{Mover, Sentence, TypeInfo};
+use super::link::{AlertLink, Vs};
+use crate::base::range::TimeRange;
+use crate::profile::report::{Mover, Sentence, TypeInfo};
 use crate::query::QueryError;
 use crate::store::catalog::{CatalogError, Event};
+use crate::urls::encode;
+use crate::work::WorkError;
 
 /// The answer to an alert link.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,8 +21,8 @@ pub struct Answer {
     pub profile_type: TypeInfo,
     /// The unit of all values in it.
     pub unit: String,
-    /// The window that was looked at, unix milliseconds, end exclusive. It may start later than asked for: at a deploy.
-    pub window: (u64, u64),
+    /// The window that was looked at. It may start later than asked for: at a deploy.
+    pub window: TimeRange,
     /// What it was compared with.
     pub baseline: Baseline,
     /// Baselines that were looked at before, and why they were not taken.
@@ -49,8 +52,8 @@ pub struct Answer {
 pub struct Baseline {
     /// By which rule.
     pub vs: Vs,
-    /// Unix milliseconds, end exclusive.
-    pub range: (u64, u64),
+    /// From when to when.
+    pub range: TimeRange,
     /// Why this one, as a sentence.
     pub why: String,
 }
@@ -116,27 +119,57 @@ pub struct Links {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AnswerError {
-    /// The link's service has no valid name.
-    #[error(transparent)]
-    Service(#[from] NameError),
     /// The profiles.
     #[error(transparent)]
     Query(#[from] QueryError),
     /// The events.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// The computation itself.
-    #[error("the comparison failed: {0}")]
-    Task(String),
+    /// It had no turn, took too long, or failed.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// No rule gave anything to compare with.
+    #[error("no baseline is possible for this link")]
+    NoBaseline,
 }
 
 impl Answer {
+    /// The answer as `/alert.json` gives it.
+    pub fn to_json(&self) -> Value {
+        let range = |range: TimeRange| json!({ "from": range.from_ms, "until": range.until_ms });
+        let mut baseline = range(self.baseline.range);
+        baseline["vs"] = self.baseline.vs.as_str().into();
+        baseline["why"] = self.baseline.why.clone().into();
+        let tried: Vec<Value> =
+            self.tried.iter().map(|tried| json!({ "vs": tried.vs.as_str(), "why_not": tried.why_not })).collect();
+        json!({
+            "service": self.link.service.as_str(),
+            "type": self.profile_type,
+            "unit": self.unit,
+            "at": self.link.at_ms,
+            "window": range(self.window),
+            "baseline": baseline,
+            "tried": tried,
+            "deploy": self.deploy.as_ref().map(Event::to_json),
+            "alert": self.alert.as_ref().map(Event::to_json),
+            "headline": self.headline,
+            "sentences": self.sentences,
+            "movers": self.movers,
+            "confidence": self.confidence.as_str(),
+            "confidence_why": self.confidence_why,
+            "traces": self.traces,
+            "types": self.types,
+            "links": self.links(),
+        })
+    }
+
     /// Where to go from here.
     pub fn links(&self) -> Links {
-        let (service, name) = (encode(&self.link.service), encode(&self.profile_type.name));
+        let (service, name) = (encode(self.link.service.as_str()), encode(&self.profile_type.name));
         let labels: String =
             self.link.labels.iter().map(|(label, value)| format!("&label.{label}={}", encode(value))).collect();
-        let ((b_from, b_until), (a_from, a_until)) = (self.window, self.baseline.range);
+        let TimeRange { from_ms: a_from, until_ms: a_until } = self.baseline.range;
+        let TimeRange { from_ms: b_from, until_ms: b_until } = self.window;
         Links {
             page: self.link.to_url(),
             diff: format!(

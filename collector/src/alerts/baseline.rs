@@ -3,7 +3,8 @@
 //! Pure: the caller looks up events and data. Candidates come in the order of preference; the first one that has data wins.
 
 use super::link::{AlertLink, Vs};
-use super::time::{format_duration, format_utc};
+use crate::base::range::TimeRange;
+use crate::base::times::{format_duration, format_utc};
 
 /// How far back `vs=deploy` looks when a link asks for it.
 pub const DEPLOY_REACH_MS: u64 = 14 * 86_400_000;
@@ -25,10 +26,10 @@ pub struct Moment {
 pub struct Candidate {
     /// Which rule made it.
     pub vs: Vs,
-    /// The baseline, unix milliseconds, end exclusive.
-    pub baseline: (u64, u64),
+    /// The baseline.
+    pub baseline: TimeRange,
     /// What is compared with it.
-    pub current: (u64, u64),
+    pub current: TimeRange,
     /// What this baseline is, as a clause: `the same time yesterday`.
     pub what: String,
     /// Why it is a poor choice, where it is: taken only if nothing better has data.
@@ -57,8 +58,7 @@ pub fn candidates(link: &AlertLink, deploys: &[Moment], alerts: &[Moment]) -> (V
         match candidate(link, vs, asked, deploys) {
             Err(why_not) => passed.push(Passed { vs, why_not }),
             Ok(mut candidate) => {
-                let (from, until) = candidate.baseline;
-                let fired = alerts.iter().find(|alert| (from..until).contains(&alert.at_ms));
+                let fired = alerts.iter().find(|alert| candidate.baseline.contains(alert.at_ms));
                 // Whoever asked for a baseline by name gets it.
                 match fired.filter(|_| !asked) {
                     None => good.push(candidate),
@@ -75,8 +75,11 @@ pub fn candidates(link: &AlertLink, deploys: &[Moment], alerts: &[Moment]) -> (V
 }
 
 fn candidate(link: &AlertLink, vs: Vs, asked: bool, deploys: &[Moment]) -> Result<Candidate, String> {
-    let current = (link.from_ms(), link.at_ms);
-    let earlier = |by: u64| (current.0.saturating_sub(by), current.1.saturating_sub(by));
+    let current = link.window();
+    let earlier = |by: u64| TimeRange {
+        from_ms: current.from_ms.saturating_sub(by),
+        until_ms: current.until_ms.saturating_sub(by),
+    };
     let day = 86_400_000;
     let made = |baseline, what: &str| Candidate { vs, baseline, current, what: what.to_owned(), doubt: None };
     match vs {
@@ -86,20 +89,22 @@ fn candidate(link: &AlertLink, vs: Vs, asked: bool, deploys: &[Moment]) -> Resul
         Vs::Previous => Ok(made(earlier(link.window_ms), "the window just before")),
         Vs::Deploy => {
             let reach = if asked { DEPLOY_REACH_MS } else { link.window_ms };
-            let earliest = current.0.saturating_sub(reach);
-            let deploy = deploys.iter().filter(|d| (earliest..current.1).contains(&d.at_ms)).max_by_key(|d| d.at_ms);
+            let near = TimeRange { from_ms: current.from_ms.saturating_sub(reach), ..current };
+            let deploy = deploys.iter().filter(|deploy| near.contains(deploy.at_ms)).max_by_key(|deploy| deploy.at_ms);
             let Some(deploy) = deploy else {
-                return Err(format!("no deploy between {} and {}", format_utc(earliest), format_utc(current.1)));
+                let (from, until) = (format_utc(near.from_ms), format_utc(near.until_ms));
+                return Err(format!("no deploy between {from} and {until}"));
             };
-            let after = current.1 - deploy.at_ms;
+            let after = current.until_ms - deploy.at_ms;
             if after < AFTER_DEPLOY_MS_MIN {
                 return Err(format!("the deploy is only {} s old at that time", after / 1_000));
             }
-            let baseline = (deploy.at_ms.saturating_sub(link.window_ms), deploy.at_ms);
+            let baseline = TimeRange { from_ms: deploy.at_ms.saturating_sub(link.window_ms), until_ms: deploy.at_ms };
             let title: String = deploy.title.chars().take(80).collect();
             let what = format!("the {} before the deploy {title:?}", format_duration(link.window_ms));
             // What ran before the deploy is baseline, even where the window reaches over it.
-            Ok(Candidate { current: (current.0.max(deploy.at_ms), current.1), ..made(baseline, &what) })
+            let current = TimeRange { from_ms: current.from_ms.max(deploy.at_ms), ..current };
+            Ok(Candidate { current, ..made(baseline, &what) })
         }
     }
 }
@@ -110,6 +115,8 @@ fn too_long(link: &AlertLink, than: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tephra_proto::ids::ServiceName;
+
     use super::*;
 
     const AT: u64 = 1_772_373_600_000; // 2026-03-01T14:00:00Z
@@ -118,13 +125,17 @@ mod tests {
 
     fn link(vs: Option<Vs>) -> AlertLink {
         AlertLink {
-            service: "checkout".into(),
+            service: ServiceName::parse("checkout").unwrap(),
             at_ms: AT,
             window_ms: 10 * MIN,
             vs,
             profile_type: "cpu".into(),
             labels: vec![],
         }
+    }
+
+    fn range(from_ms: u64, until_ms: u64) -> TimeRange {
+        TimeRange { from_ms, until_ms }
     }
 
     fn at(at_ms: u64) -> Moment {
@@ -156,8 +167,8 @@ mod tests {
     #[test]
     fn the_window_starts_at_the_deploy_it_reaches_over() {
         let (candidates, _) = candidates(&link(None), &[at(AT - 30 * MIN), at(AT - 4 * MIN)], &[]);
-        assert_eq!(candidates[0].current, (AT - 4 * MIN, AT));
-        assert_eq!(candidates[0].baseline, (AT - 14 * MIN, AT - 4 * MIN));
+        assert_eq!(candidates[0].current, range(AT - 4 * MIN, AT));
+        assert_eq!(candidates[0].baseline, range(AT - 14 * MIN, AT - 4 * MIN));
         assert!(candidates[0].what.contains("4f2c1"));
     }
 
@@ -165,8 +176,8 @@ mod tests {
     fn an_old_deploy_is_used_when_asked_for() {
         let (candidates, passed) = candidates(&link(Some(Vs::Deploy)), &[at(AT - 3 * DAY)], &[]);
         assert_eq!(candidates[0].vs, Vs::Deploy);
-        assert_eq!(candidates[0].current, (AT - 10 * MIN, AT));
-        assert_eq!(candidates[0].baseline, (AT - 3 * DAY - 10 * MIN, AT - 3 * DAY));
+        assert_eq!(candidates[0].current, range(AT - 10 * MIN, AT));
+        assert_eq!(candidates[0].baseline, range(AT - 3 * DAY - 10 * MIN, AT - 3 * DAY));
         assert!(passed.is_empty());
     }
 
@@ -192,8 +203,8 @@ mod tests {
             for window_ms in [10_000, 10 * MIN, DAY, 7 * DAY] {
                 let link = AlertLink { window_ms, ..link(vs) };
                 for candidate in candidates(&link, &[at(AT - 5 * MIN), at(AT - DAY)], &[]).0 {
-                    assert!(candidate.baseline.1 <= candidate.current.0, "{candidate:?}");
-                    assert!(candidate.baseline.0 < candidate.baseline.1, "{candidate:?}");
+                    assert!(candidate.baseline.until_ms <= candidate.current.from_ms, "{candidate:?}");
+                    assert!(candidate.baseline.from_ms < candidate.baseline.until_ms, "{candidate:?}");
                 }
             }
         }

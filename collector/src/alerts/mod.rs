@@ -1,24 +1,18 @@
-//! Alert links and webhooks: which windows to compare, and the answer in words.
-//!
-//! A link is stateless and fixed for ever; a webhook only makes its link's answer ready before the click.
+//! Alert links: which windows to compare, and the answer in words. A link is stateless and fixed for ever.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`link`], [`time`] | the grammar of links and of times |
-//! | [`payload`] | what alerting systems post |
+//! | [`link`] | the grammar of links |
 //! | [`baseline`] | what to compare with, and why |
-//! | [`answers`] | looks up, compares and remembers |
-//! | [`answer`], [`words`] | what is answered, in words |
-//! | [`onset`], [`routes`] | since when, and which requests |
-//! | [`frozen`] | a page of the view whose times stand still, for pins |
+//! | [`answering`] | answers from memory, or when its turn comes |
+//! | `evidence` | all that is looked up for an answer |
+//! | `words`, `onset` | what was found, as an answer in words; since when |
+//! | [`answer`] | the answer, as machines get it |
 
 pub mod answer;
-pub mod answers;
+pub mod answering;
 pub mod baseline;
-pub mod frozen;
+mod evidence;
 pub mod link;
-pub mod onset;
-pub mod payload;
-pub mod routes;
-pub mod time;
-pub mod words;
+mod onset;
+mod words;

@@ -14,17 +14,17 @@ const STANDARD_ERRORS_MIN: f64 = 6.0;
 
 /// A move to another level.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Onset {
+pub(super) struct Onset {
     /// Start of the first point on the new level, unix milliseconds.
-    pub at_ms: u64,
+    pub(super) at_ms: u64,
     /// Mean before.
-    pub before: f64,
+    pub(super) before: f64,
     /// Mean since.
-    pub after: f64,
+    pub(super) after: f64,
 }
 
 /// Finds the one clear step in `points` (start in unix ms, value), if there is one. Points without value are skipped.
-pub fn onset(points: &[(u64, Option<f64>)]) -> Option<Onset> {
+pub(super) fn onset(points: &[(u64, Option<f64>)]) -> Option<Onset> {
     let points: Vec<(u64, f64)> =
         points.iter().filter_map(|(at, value)| value.filter(|v| v.is_finite()).map(|v| (*at, v))).collect();
     let n = points.len();

@@ -1,13 +1,20 @@
-//! The words of an alert's answer. Fixed templates over numbers, so that the same facts always read the same.
+//! What was found, as an answer in words. Fixed templates over numbers, so that the same facts always read the same.
 
-use super::answer::Confidence;
-use super::onset::Onset;
-use super::routes::Route;
-use super::time::format_utc;
+use super::answer::{Answer, Baseline, Confidence, TraceRef};
+use super::baseline::{Candidate, Passed};
+use super::evidence::Evidence;
+use super::link::{AlertLink, Vs};
+use super::onset::{Onset, onset};
+use crate::analysis::Findings;
 use crate::analysis::movers::SIGNIFICANT;
 use crate::analysis::quantity;
-use crate::profile::header::{Mover, Sentence, SideInfo};
+use crate::analysis::requests::Route;
+use crate::base::times::format_utc;
+use crate::profile::report::Sentence;
 use crate::store::catalog::Event;
+
+/// Requests to look at.
+const TRACES_MAX: usize = 5;
 
 /// With fewer samples on a side a change of a tenth is noise.
 const SAMPLES_ENOUGH: u64 = 1_000;
@@ -21,77 +28,110 @@ const REQUESTS_MIN: u64 = 20;
 /// A deploy this long before a change explains it.
 const DEPLOY_EXPLAINS_MS: u64 = 10 * 60_000;
 
-/// Both sides of a comparison, and what is said about them.
-#[derive(Debug, Clone, Copy)]
-pub struct Compared<'a> {
-    /// Which service.
-    pub service: &'a str,
-    /// Name of the profile type.
-    pub profile_type: &'a str,
-    /// The baseline.
-    pub before: &'a SideInfo,
-    /// The window.
-    pub now: &'a SideInfo,
-    /// What the comparison says.
-    pub summary: &'a [Sentence],
-    /// Functions that changed.
-    pub movers: &'a [Mover],
+/// Says what was found.
+pub(super) fn answer(link: &AlertLink, evidence: Evidence) -> Answer {
+    let Evidence { chosen, tried, found, deploy, alert, routes_before, routes_now, levels, types } = evidence;
+    let headline = headline(link, &found);
+    let (confidence, confidence_why) = confidence(&found, chosen.doubt.as_deref());
+    let why = why(link.vs, &chosen, &tried);
+    let mut sentences = Vec::new();
+    if found.is_comparable() {
+        sentences.extend(found.summary.into_iter().filter(|sentence| sentence.kind != "headline"));
+        let causes = sentences.iter().take_while(|sentence| sentence.kind == "cause").count();
+        let since = onset(&levels).map(|onset| since(onset, deploy.as_ref()));
+        let details = since.into_iter().chain(slower(&routes_before, &routes_now));
+        sentences.splice(causes..causes, details);
+    }
+    Answer {
+        link: link.clone(),
+        profile_type: found.profile_type,
+        unit: found.now.unit,
+        window: chosen.current,
+        baseline: Baseline { vs: chosen.vs, range: chosen.baseline, why },
+        tried,
+        deploy,
+        alert,
+        headline,
+        sentences,
+        movers: found.movers,
+        confidence,
+        confidence_why,
+        traces: slowest(&routes_now),
+        types,
+    }
 }
 
-impl Compared<'_> {
-    /// The cause in one sentence.
-    pub fn headline(&self) -> String {
-        let (service, what) = (self.service, quantity::of_type(self.profile_type));
-        let (before, now) = (self.before, self.now);
-        if now.total == 0 {
-            let (from, until) = (format_utc(now.from), format_utc(now.until));
-            return format!("{service} sent no {what} samples between {from} and {until}.");
-        }
-        if before.total == 0 {
-            let amount = quantity::amount(now.value, &now.unit);
-            return format!("{service} used {amount} of {what}; there is nothing earlier to compare it with.");
-        }
-        let said = self.summary.iter().find(|sentence| sentence.kind == "headline");
-        let said = said.map_or(service, |sentence| sentence.text.trim_end_matches('.'));
-        let Some(top) = self.movers.first().filter(|mover| mover.q <= SIGNIFICANT) else {
-            return format!("{said}.");
-        };
-        let explains = (top.delta > 0.0) == (now.value > before.value) && !said.contains("noise");
-        if explains && top.share_of_change >= 0.5 {
-            format!("{said}; {} of it is {}.", quantity::percent(top.share_of_change), top.name)
-        } else {
-            let change = quantity::amount(top.delta.abs(), &now.unit);
-            let more = if top.delta > 0.0 { "more" } else { "less" };
-            format!("{said}; {} takes {change} {more}.", top.name)
-        }
+/// The cause in one sentence.
+fn headline(link: &AlertLink, found: &Findings) -> String {
+    let (service, what) = (&link.service, quantity::of_type(&link.profile_type));
+    let Findings { before, now, movers, summary, .. } = found;
+    if now.total == 0 {
+        let (from, until) = (format_utc(now.from), format_utc(now.until));
+        return format!("{service} sent no {what} samples between {from} and {until}.");
     }
+    if before.total == 0 {
+        let amount = quantity::amount(now.value, &now.unit);
+        return format!("{service} used {amount} of {what}; there is nothing earlier to compare it with.");
+    }
+    let said = summary.iter().find(|sentence| sentence.kind == "headline");
+    let said = said.map_or(service.as_str(), |sentence| sentence.text.trim_end_matches('.'));
+    let Some(top) = movers.first().filter(|mover| mover.q <= SIGNIFICANT) else {
+        return format!("{said}.");
+    };
+    let explains = (top.delta > 0.0) == (now.value > before.value) && !said.contains("noise");
+    if explains && top.share_of_change >= 0.5 {
+        format!("{said}; {} of it is {}.", quantity::percent(top.share_of_change), top.name)
+    } else {
+        let change = quantity::amount(top.delta.abs(), &now.unit);
+        let more = if top.delta > 0.0 { "more" } else { "less" };
+        format!("{said}; {} takes {change} {more}.", top.name)
+    }
+}
 
-    /// How far to trust it, and why.
-    pub fn confidence(&self, doubt: Option<&str>) -> (Confidence, String) {
-        let (before, now) = (self.before.samples, self.now.samples);
-        if before == 0 || now == 0 {
-            return (Confidence::None, format!("{now} samples now and {before} before: there is nothing to compare"));
+/// How far to trust it, and why.
+fn confidence(found: &Findings, doubt: Option<&str>) -> (Confidence, String) {
+    let (before, now) = (found.before.samples, found.now.samples);
+    if before == 0 || now == 0 {
+        return (Confidence::None, format!("{now} samples now and {before} before: there is nothing to compare"));
+    }
+    let evidence = match found.movers.first().filter(|mover| mover.q <= SIGNIFICANT) {
+        Some(top) if top.q < 0.000_05 => "chance does not explain the largest change".to_owned(),
+        Some(top) => {
+            format!("chance explains the largest change with a probability of {}", quantity::percent(top.q))
         }
-        let evidence = match self.movers.first().filter(|mover| mover.q <= SIGNIFICANT) {
-            Some(top) if top.q < 0.000_05 => "chance does not explain the largest change".to_owned(),
-            Some(top) => {
-                format!("chance explains the largest change with a probability of {}", quantity::percent(top.q))
-            }
-            None => "no function changed beyond noise".to_owned(),
-        };
-        let why = format!("{now} samples now and {before} before; {evidence}");
-        if let Some(doubt) = doubt {
-            return (Confidence::Low, format!("{why}; the baseline is doubtful, because {doubt}"));
+        None => "no function changed beyond noise".to_owned(),
+    };
+    let why = format!("{now} samples now and {before} before; {evidence}");
+    if let Some(doubt) = doubt {
+        return (Confidence::Low, format!("{why}; the baseline is doubtful, because {doubt}"));
+    }
+    if now.min(before) < SAMPLES_ENOUGH {
+        return (Confidence::Low, format!("only {why}"));
+    }
+    (Confidence::High, why)
+}
+
+/// Why this baseline. `asked` is what the link asks for.
+fn why(asked: Option<Vs>, chosen: &Candidate, tried: &[Passed]) -> String {
+    let what = &chosen.what;
+    let reason = match asked {
+        Some(asked) if asked == chosen.vs => "as the link asks".to_owned(),
+        Some(asked) => {
+            let why_not =
+                tried.iter().find(|passed| passed.vs == asked).map_or("it has no data", |passed| &passed.why_not);
+            format!("because the link asks for {}, but {why_not}", asked.as_str())
         }
-        if now.min(before) < SAMPLES_ENOUGH {
-            return (Confidence::Low, format!("only {why}"));
-        }
-        (Confidence::High, why)
+        None if tried.is_empty() => "the first choice, and it has data".to_owned(),
+        None => "the first in the order deploy, 1d, 1w, prev that has data".to_owned(),
+    };
+    match &chosen.doubt {
+        Some(doubt) => format!("Compared with {what}: {reason}; with doubts, because {doubt}."),
+        None => format!("Compared with {what}: {reason}."),
     }
 }
 
 /// Since when, and what happened then.
-pub fn since(onset: Onset, deploy: Option<&Event>) -> Sentence {
+fn since(onset: Onset, deploy: Option<&Event>) -> Sentence {
     let at = format_utc(onset.at_ms);
     let rose = if onset.after > onset.before { "rose" } else { "fell" };
     let near = deploy.filter(|deploy| {
@@ -114,7 +154,7 @@ pub fn since(onset: Onset, deploy: Option<&Event>) -> Sentence {
 }
 
 /// Which requests got slower: the route whose 99th percentile rose most, if one did.
-pub fn slower(before: &[Route], now: &[Route]) -> Option<Sentence> {
+fn slower(before: &[Route], now: &[Route]) -> Option<Sentence> {
     let mut worst: Option<(&Route, &Route, f64)> = None;
     for route in now.iter().filter(|route| route.count >= REQUESTS_MIN) {
         let Some(earlier) = before.iter().find(|b| b.route == route.route && b.count >= REQUESTS_MIN) else { continue };
@@ -134,7 +174,7 @@ pub fn slower(before: &[Route], now: &[Route]) -> Option<Sentence> {
 }
 
 /// `430 µs`, `12 ms`, `1.3 s`.
-pub fn duration(us: u64) -> String {
+fn duration(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} µs"),
         1_000..10_000 => format!("{:.1} ms", us as f64 / 1e3),
@@ -145,4 +185,22 @@ pub fn duration(us: u64) -> String {
 
 fn one_line(text: &str) -> String {
     text.chars().filter(|c| tephra_proto::label::is_printable(*c)).take(100).collect()
+}
+
+/// The slowest requests of the window, at most two of a route.
+fn slowest(routes: &[Route]) -> Vec<TraceRef> {
+    let mut traces: Vec<TraceRef> = routes
+        .iter()
+        .flat_map(|route| {
+            route.slowest.iter().take(2).map(|request| TraceRef {
+                trace_id: request.trace_id.clone(),
+                route: route.route.clone(),
+                duration_us: request.duration_us,
+                start_ms: request.start_ms,
+            })
+        })
+        .collect();
+    traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration_us));
+    traces.truncate(TRACES_MAX);
+    traces
 }

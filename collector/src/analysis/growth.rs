@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::base::range::TimeRange;
-use crate::profile::header::{Mover, Sentence};
 use crate::profile::model::Merged;
+use crate::profile::report::{Mover, Sentence};
 use crate::profile::tree::{FrameInfo, Tree};
 use crate::symbols::Symbols;
 

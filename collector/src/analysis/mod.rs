@@ -5,11 +5,12 @@ pub mod growth;
 pub mod movers;
 pub mod origin;
 pub mod quantity;
+pub mod requests;
 pub mod summary;
 pub mod view;
 
 pub use growth::{Growth, growth};
-pub use view::{View, ViewOptions, compare, flamegraph, pprof};
+pub use view::{Findings, View, ViewOptions, compare, findings, flamegraph, pprof};
 
 #[cfg(test)]
 mod tests;

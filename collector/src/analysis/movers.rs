@@ -15,7 +15,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::profile::diff::{Basis, Comparison, Observed, Scale};
-use crate::profile::header::Mover;
+use crate::profile::report::Mover;
 use crate::profile::stats;
 use crate::profile::tree::{Tree, flag};
 

@@ -1,8 +1,8 @@
 //! Says in plain words what a comparison shows. Fixed templates, so that the same numbers always read the same.
 
 use crate::profile::diff::{Basis, Scale};
-use crate::profile::header::{Coverage, Mover, Sentence};
 use crate::profile::model::Partial;
+use crate::profile::report::{Coverage, Mover, Sentence};
 use crate::profile::tree::{Tree, flag};
 
 use super::movers::{self, SIGNIFICANT, presence};

@@ -1,8 +1,8 @@
 //! Planted changes are named, noise is not, and sentences say what the numbers say.
 
 use crate::profile::diff::Basis;
-use crate::profile::header::{Coverage, Mover};
 use crate::profile::model::Merged;
+use crate::profile::report::{Coverage, Mover};
 use crate::profile::resolution::Resolution;
 use crate::profile::testing::{Random, Sketch, simulated};
 
@@ -218,7 +218,7 @@ fn frames_on_one_side_only_are_said() {
 #[test]
 fn few_samples_and_missing_symbols_are_admitted() {
     let (a, b) = (with(1, 1, &[]), with(2, 1, &[]));
-    let missing = crate::profile::header::MissingSymbols {
+    let missing = crate::profile::report::MissingSymbols {
         build_id: "ab".into(),
         module: "shop".into(),
         share: 0.6,

@@ -2,12 +2,12 @@
 //! can never disagree.
 
 use crate::profile::diff::{self, Basis};
-use crate::profile::flame::{Annotations, DiffAnnotations, Flame};
+use crate::profile::flame::{self, Annotations, DiffAnnotations, Flame};
 use crate::profile::fold;
-use crate::profile::header::{Coverage, Mover, Sentence, SideInfo};
 use crate::profile::markdown;
 use crate::profile::model::{Labelled, Merged};
 use crate::profile::prune::{PruneOptions, prune};
+use crate::profile::report::{Coverage, Mover, Sentence, SideInfo, TypeInfo};
 use crate::profile::speedscope::speedscope;
 use crate::profile::svg;
 use crate::profile::tree::{Resolved, Tree};
@@ -48,6 +48,28 @@ pub struct View {
     pub basis: Basis,
 }
 
+/// What a comparison found, without the tree it was found in. Frame numbers are those of the comparison's [`Flame`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Findings {
+    /// What was compared.
+    pub profile_type: TypeInfo,
+    /// The baseline.
+    pub before: SideInfo,
+    /// What is compared with it.
+    pub now: SideInfo,
+    /// Functions that changed, largest change first.
+    pub movers: Vec<Mover>,
+    /// The same in words.
+    pub summary: Vec<Sentence>,
+}
+
+impl Findings {
+    /// Whether both sides have anything at all.
+    pub fn is_comparable(&self) -> bool {
+        self.before.total > 0 && self.now.total > 0
+    }
+}
+
 /// The flame graph of one profile. Looks up symbols, so it blocks: call it from a blocking task.
 pub fn flamegraph(service: &str, merged: &Merged, symbols: &Symbols, options: ViewOptions) -> View {
     let resolutions = symbols.resolve(&merged.modules, &merged.frames);
@@ -55,11 +77,20 @@ pub fn flamegraph(service: &str, merged: &Merged, symbols: &Symbols, options: Vi
     View::single(service, (merged, &resolutions), coverage, options)
 }
 
-/// What changed from `a` (the baseline) to `b`. Blocks like [`flamegraph`].
+/// What changed from `a` (the baseline) to `b`, node by node. Blocks like [`flamegraph`].
 pub fn compare(service: &str, a: &Merged, b: &Merged, symbols: &Symbols, options: ViewOptions) -> View {
     let (of_a, of_b) = (symbols.resolve(&a.modules, &a.frames), symbols.resolve(&b.modules, &b.frames));
     let coverage = symbols.coverage(&[(a, &of_a), (b, &of_b)]);
     View::pair(service, (a, &of_a), (b, &of_b), coverage, options)
+}
+
+/// What changed from `a` (the baseline) to `b`, without the nodes. Blocks like [`flamegraph`].
+pub fn findings(service: &str, a: &Merged, b: &Merged, symbols: &Symbols) -> Findings {
+    let view = compare(service, a, b, symbols, ViewOptions::default());
+    let (movers, summary) =
+        view.annotations.diff.as_ref().map(|diff| flame::said_of(&view.shown, diff)).unwrap_or_default();
+    let profile_type = TypeInfo::from(&view.tree.profile_type);
+    Findings { profile_type, before: view.side(0), now: view.side(1), movers, summary }
 }
 
 impl View {
@@ -117,7 +148,7 @@ impl View {
 
     /// One side in the basis: 0 is the baseline or the only side, 1 what is compared with it.
     pub fn side(&self, side: usize) -> SideInfo {
-        crate::profile::flame::side_info(&self.tree, side, self.basis)
+        flame::side_info(&self.tree, side, self.basis)
     }
 
     /// False-discovery rate of "the total changed", 0…1; 1 for a single profile.

@@ -41,7 +41,7 @@ pub enum BackupError {
     /// A folder is not what it should be.
     #[error("{}: {problem}", folder.display())]
     Folder {
-        /// Which.
+        /// The folder that was given.
         folder: PathBuf,
         /// What is wrong, and what to do.
         problem: String,

@@ -5,9 +5,11 @@
 //! | [`clock`] | now; pure code does not ask, it is told |
 //! | [`range`] | a range of time |
 //! | [`labels`] | labels, and what is selected by them |
+//! | [`times`] | how people write times and durations |
 //! | [`ids`] | names that nobody has given before, and bytes as text |
 
 pub mod clock;
 pub mod ids;
 pub mod labels;
 pub mod range;
+pub mod times;

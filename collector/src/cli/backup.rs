@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use super::fail;
 use super::store::StoreArgs;
-use crate::alerts::time::format_utc;
 use crate::backup::restore::{Restored, restore};
 use crate::backup::{BackupError, Report, backup};
+use crate::base::times::format_utc;
 
 /// What `tephra backup` takes.
 #[derive(Debug, clap::Args)]

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 use tephra_proto::address::printable;
 
-use crate::alerts::link::encode;
+use crate::urls::encode;
 
 /// A large pprof export.
 const ANSWER_BYTES_MAX: u64 = 512 << 20;
@@ -54,10 +54,10 @@ pub(super) enum ClientError {
     /// Not an address it can talk to.
     #[error("{server:?} is not an address: write http://HOST:PORT")]
     Address { server: String },
-    /// Nobody there.
+    /// No connection, or no answer in time.
     #[error("the collector at {server} does not answer ({problem}): is `tephra serve` running there?")]
     Unreachable { server: String, problem: String },
-    /// It said no.
+    /// It answered with a refusal.
     #[error("the collector refuses: {message} ({hint})")]
     Refused { message: String, hint: String },
     /// It said something else.

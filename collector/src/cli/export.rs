@@ -23,7 +23,7 @@ pub(super) struct Args {
     output: Option<PathBuf>,
 }
 
-/// Saves it.
+/// Writes what was asked for to a file or standard output.
 pub(super) fn run(args: &Args) -> ExitCode {
     let query = match selection(&args.selection) {
         Ok(pairs) => query(&pairs, ""),
@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         let problem = format!("{} is no text: say where to write it, such as -o profile.pb.gz", args.format);
         return fail(2, &problem);
     }
-    let path = format!("/api/v1/flamegraph?{query}&format={}", crate::alerts::link::encode(&args.format));
+    let path = format!("/api/v1/flamegraph?{query}&format={}", crate::urls::encode(&args.format));
     let (content, is_damaged) = match args.server.get_part(&path) {
         Ok(answer) => answer,
         Err(error) => return fail(1, &error),

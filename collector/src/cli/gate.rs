@@ -16,7 +16,7 @@ use super::fail;
 use crate::analysis::movers::SIGNIFICANT;
 use crate::analysis::quantity;
 
-/// What both take.
+/// What `tephra diff` and `tephra gate` both take.
 #[derive(Debug, clap::Args)]
 pub(super) struct DiffArgs {
     #[command(flatten)]
@@ -90,7 +90,7 @@ struct Nodes {
     q: Vec<u32>,
 }
 
-/// What the gate says.
+/// The verdict on a candidate.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Passed,

@@ -10,7 +10,7 @@ use tephra_proto::limits::STACK_DEPTH_MAX;
 
 use super::client::{Server, query, selection};
 use super::fail;
-use crate::alerts::time;
+use crate::base::times;
 use crate::profile::pprof::PPROF_BYTES_MAX;
 
 /// What `tephra import` takes.
@@ -42,7 +42,7 @@ fn kind(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Sends it.
+/// Sends the file, and says what was stored.
 pub(super) fn run(args: &Args) -> ExitCode {
     let query = match selection(&args.selection) {
         Ok(pairs) => query(&pairs, ""),
@@ -54,9 +54,9 @@ pub(super) fn run(args: &Args) -> ExitCode {
     };
     let given = [("at", &args.at), ("duration", &args.duration)];
     let given = given.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
-    let times: String = given.map(|(name, value)| format!("&{name}={}", crate::alerts::link::encode(value))).collect();
+    let times: String = given.map(|(name, value)| format!("&{name}={}", crate::urls::encode(value))).collect();
     let kinds: String =
-        args.kinds.iter().map(|(name, kind)| format!("&kind.{}={kind}", crate::alerts::link::encode(name))).collect();
+        args.kinds.iter().map(|(name, kind)| format!("&kind.{}={kind}", crate::urls::encode(name))).collect();
     match args.server.post(&format!("/api/v1/profiles?{query}{times}{kinds}"), &content) {
         Ok(answer) => {
             let _ = write!(std::io::stdout(), "{}", report(&answer));
@@ -103,7 +103,7 @@ fn report(answer: &Value) -> String {
     }
     let (from, until) = (number(answer, "from"), number(answer, "until"));
     if until > from {
-        let (start, length) = (time::format_utc(from), time::format_duration(until - from));
+        let (start, length) = (times::format_utc(from), times::format_duration(until - from));
         lines.push(format!("it counts from {start}, for {length}"));
     }
     if answer.get("duration_known") == Some(&Value::Bool(false)) {

@@ -12,7 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::fail;
 use super::store::StoreArgs;
-use crate::alerts::time::{format_duration, parse_duration};
+use crate::base::times::{format_duration, parse_duration};
 use crate::http::{self, AppState};
 use crate::ingest::{Caps, IngestLimits};
 use crate::query::QueryLimits;

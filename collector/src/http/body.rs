@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::error::{ApiError, ErrorKind};
-use crate::ingest::{Allowance, BodyPlace, Bounded, Excess, Gate};
+use crate::ingest::{Allowance, BodyMemory, Bounded, Excess, Gate};
 
 /// Bodies of all requests at the same time; windows from agents have a budget of their own. An address may hold at most as much of it as is
 /// still free.
@@ -20,7 +20,7 @@ pub const BODIES_BYTES_MAX: usize = 192 << 20;
 /// A body that is read as a whole has come by then.
 pub const TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Nothing at all.
+/// For routes that take no body.
 pub const NONE: Allowance = Allowance::whole(0, TIME_MAX);
 
 /// Room for the beginning of a body: all of a typical profile.
@@ -29,7 +29,7 @@ const HELD_AT_FIRST: usize = 64 << 10;
 /// Events, pins: a few lines.
 pub const JSON: Allowance = Allowance::whole(64 << 10, TIME_MAX);
 
-/// Puts the body of a request under its limits, once there is room for its beginning. The place is given back when it is dropped.
+/// Puts the body of a request under its limits, once there is room for its beginning. The memory is given back when it is dropped.
 ///
 /// # Errors
 /// 413 when it announces too much, 429 when there is no room.
@@ -37,7 +37,7 @@ pub(super) async fn admit(
     gate: &Gate,
     allowance: Allowance,
     request: Request,
-) -> Result<(Request, Option<BodyPlace>), ApiError> {
+) -> Result<(Request, Option<BodyMemory>), ApiError> {
     // Nobody reads what a route takes no body for.
     if allowance.bytes == 0 {
         return Ok((request.map(|_| Body::empty()), None));
@@ -47,12 +47,12 @@ pub(super) async fn admit(
     if announced > allowance.bytes {
         return Err(Excess::TooLong { limit: allowance.bytes }.into());
     }
-    // A body grows in its place as it comes: who only claims to send much holds nobody up.
+    // A body takes memory as it comes: who only claims to send much holds nobody up.
     let held = usize::try_from(announced).unwrap_or(allowance.held).min(HELD_AT_FIRST);
-    let place = gate.place(parts.extensions.get(), held).await.ok_or(Excess::NoRoom)?;
-    parts.extensions.insert(place.clone());
-    let body = Bounded::new(body, allowance, axum::Error::new).in_place(place.clone());
-    Ok((Request::from_parts(parts, Body::new(body)), Some(place)))
+    let memory = gate.hold(parts.extensions.get(), held).await.ok_or(Excess::NoRoom)?;
+    parts.extensions.insert(memory.clone());
+    let body = Bounded::new(body, allowance, axum::Error::new).counted_in(memory.clone());
+    Ok((Request::from_parts(parts, Body::new(body)), Some(memory)))
 }
 
 /// Reads a whole body.

@@ -14,6 +14,7 @@ use crate::profile::model::Partial;
 use crate::query::QueryError;
 use crate::store::catalog::CatalogError;
 use crate::store::{KeepError, StoreError};
+use crate::work::WorkError;
 
 /// A refusal, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +41,7 @@ pub enum ErrorKind {
     NotFound,
     /// Not with this method.
     Method,
-    /// Not in this form.
+    /// The body is of a kind the route does not read.
     MediaType,
     /// More than is taken at once.
     TooLarge,
@@ -52,7 +53,7 @@ pub enum ErrorKind {
     Full,
     /// Something the collector needs is not there: come back.
     Unavailable,
-    /// Our fault.
+    /// A fault of the collector: its log says which.
     Internal,
 }
 
@@ -220,6 +221,23 @@ impl From<PushError> for ApiError {
             _ => {
                 Self::new(ErrorKind::Unavailable, message, "send it again; GET /readyz says when the store takes data")
             }
+        }
+    }
+}
+
+impl From<WorkError> for ApiError {
+    fn from(error: WorkError) -> Self {
+        let message = error.to_string();
+        match error {
+            WorkError::Crowded | WorkError::NoTurn => {
+                Self::new(ErrorKind::Overloaded, message, "try again in a few seconds")
+            }
+            WorkError::TooLong(_) => Self::new(
+                ErrorKind::Unavailable,
+                message,
+                "ask for a shorter range, or narrow it down with label.<name>=<value>",
+            ),
+            WorkError::Failed(_) => Self::internal(&error),
         }
     }
 }

@@ -5,12 +5,12 @@
 //! | [`guard`] | what every answer carries, and which requests never reach a route |
 //! | `refused_hosts` | names that it does not answer to, told to the operator |
 //! | [`params`], [`body`] | what a request says, read strictly |
-//! | [`work`] | room for heavy answers: a few at a time, each with a deadline |
 //! | `route` | one path: what it answers to, and what a request to it may cost |
 //! | [`asker`] | who asked for what cannot be undone, for the log |
 //! | `routes` | one file per thing that can be asked |
 //! | [`pages`] | the web view |
 //! | [`error`], [`respond`] | what is sent back |
+//! | `negotiate` | what a client has already, and what it takes |
 //! | `revision` | answers that need not be computed again |
 //! | `timing` | where the time of an answer went |
 
@@ -18,6 +18,7 @@ pub mod asker;
 pub mod body;
 pub mod error;
 pub mod guard;
+mod negotiate;
 pub mod pages;
 pub mod params;
 mod refused_hosts;
@@ -28,8 +29,8 @@ mod routes;
 #[cfg(test)]
 mod tests;
 mod timing;
-pub mod work;
 
+use std::future::Future;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,32 +38,36 @@ use std::time::Instant;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 
-use crate::alerts::answers::Answers;
+use crate::alerts::answering::Answers;
 use crate::ingest::{Gate, Ingest};
 use crate::query::QueryEngine;
 use crate::store::Store;
 use crate::symbols::Symbols;
+use crate::webhooks::Webhooks;
+use crate::work::Workbench;
+use error::ApiError;
 use guard::AllowedHosts;
 use route::Route;
-use work::Workbench;
 
 /// What the routes work with. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AppState(Arc<Shared>);
 
-/// See [`AppState`].
+/// What [`AppState`] hands to every route.
 #[derive(Debug)]
 pub struct Shared {
-    /// What is kept.
+    /// Segments, catalog and events.
     pub store: Arc<Store>,
     /// The one engine that answers.
     pub engine: QueryEngine,
-    /// Names of addresses.
+    /// Symbol files, and the names they give.
     pub symbols: Symbols,
     /// The way in, for uploaded profiles and the status page.
     pub ingest: Ingest,
     /// Answers to alert links, some of them computed before the click.
-    pub answers: Answers,
+    pub answers: Arc<Answers>,
+    /// What alerting systems post.
+    pub webhooks: Webhooks,
     /// Turns for heavy answers.
     pub bench: Workbench,
     bodies: Gate,
@@ -79,8 +84,9 @@ impl AppState {
         ingest: Ingest,
         hosts: impl IntoIterator<Item = String>,
     ) -> Self {
-        let answers = Answers::new(engine.clone(), store.clone(), symbols.clone());
         let bench = Workbench::new(engine.timeout());
+        let answers = Arc::new(Answers::new(engine.clone(), store.clone(), symbols.clone(), bench.clone()));
+        let webhooks = Webhooks::new(store.clone(), answers.clone());
         let bodies = ingest.gate_for(body::BODIES_BYTES_MAX);
         let hosts = AllowedHosts::new(hosts, store.conditions().clone());
         Self(Arc::new(Shared {
@@ -89,6 +95,7 @@ impl AppState {
             symbols,
             ingest,
             answers,
+            webhooks,
             bench,
             bodies,
             started: Instant::now(),
@@ -98,6 +105,11 @@ impl AppState {
 }
 
 impl Shared {
+    /// Computes a heavy answer when its turn comes.
+    async fn in_turn<T>(&self, answer: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+        self.bench.run(answer).await?
+    }
+
     /// Bytes of request bodies in memory, by HTTP and by gRPC, and how many there may be.
     fn bodies_in_use_and_limit(&self) -> (usize, usize) {
         let (http, windows) = (self.bodies.in_use_and_limit(), self.ingest.gate().in_use_and_limit());

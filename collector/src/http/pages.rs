@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
+use super::negotiate::{accepts, known_tag};
 use crate::base::ids::hex;
 
 /// What the server itself writes into a page's head, for previews in chats and for browsers without script.
@@ -91,28 +92,15 @@ fn file_response(path: &str, headers: &HeaderMap) -> Response {
 }
 
 fn with_etag(asked: &HeaderMap, tag: &str, mut answer: HeaderMap, content: Vec<u8>) -> Response {
-    let etag = format!("W/\"{}\"", tag.get(..32).unwrap_or(tag));
-    let known = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let is_known = known.is_some_and(|known| known.split(',').any(|one| one.trim() == etag));
-    if let Ok(value) = HeaderValue::from_str(&etag) {
-        answer.insert(header::ETAG, value);
+    let tag = format!("\"{}\"", tag.get(..32).unwrap_or(tag));
+    if let Ok(weak) = HeaderValue::try_from(format!("W/{tag}")) {
+        answer.insert(header::ETAG, weak);
     }
-    if is_known {
+    if known_tag(asked, |known| known == tag).is_some() {
         answer.remove(header::CONTENT_ENCODING);
         return (StatusCode::NOT_MODIFIED, answer).into_response();
     }
     (answer, content).into_response()
-}
-
-/// True when a client takes this content encoding. `br;q=0` is a refusal.
-pub fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
-    headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).any(|list| {
-        list.split(',').any(|one| {
-            let (name, quality) = one.split_once(';').unwrap_or((one, ""));
-            let refused = quality.trim().strip_prefix("q=").is_some_and(|q| q.trim().parse::<f32>() == Ok(0.0));
-            name.trim().eq_ignore_ascii_case(encoding) && !refused
-        })
-    })
 }
 
 fn html_headers() -> HeaderMap {
@@ -215,23 +203,6 @@ mod tests {
     fn a_document_without_a_title_gets_one() {
         let page = with_preview("<head></head>", &preview("a", "b"));
         assert!(page.starts_with("<head><title>a</title>"), "{page}");
-    }
-
-    #[test]
-    fn encodings_are_read_by_their_rules() {
-        let cases = [
-            ("br", true),
-            ("gzip, deflate, br", true),
-            ("gzip;q=1, BR;q=0.5", true),
-            ("br;q=0", false),
-            ("brx", false),
-            ("", false),
-        ];
-        for (accept, expected) in cases {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accept));
-            assert_eq!(accepts(&headers, "br"), expected, "{accept}");
-        }
     }
 
     #[test]

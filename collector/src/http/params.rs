@@ -12,8 +12,8 @@ use tephra_proto::ids::{ServiceName, TraceId};
 use tephra_proto::{label, limits};
 
 use super::error::ApiError;
-use crate::alerts::time;
 use crate::base::range::TimeRange;
+use crate::base::times;
 use crate::profile::fit::fit;
 use crate::profile::meaning::Kinds;
 use crate::profile::model::Kind;
@@ -49,14 +49,16 @@ impl Params {
             let message = format!("the query has {} bytes, limit {QUERY_BYTES_MAX}", query.len());
             return Err(ApiError::invalid(message, "ask for fewer labels"));
         }
-        let mut pairs = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            if pairs.len() == PARAMETERS_MAX {
-                let message = format!("the query has more than {PARAMETERS_MAX} parameters");
-                return Err(ApiError::invalid(message, "ask for fewer labels"));
-            }
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            pairs.push((decode(name)?, decode(value)?));
+        // What is read below puts a mark in place of what is not UTF-8, and so would ask for another name.
+        if let Some(part) = query.split(['&', '=']).find(|part| percent_decode_str(part).decode_utf8().is_err()) {
+            let message = format!("{:?} is not UTF-8 once decoded", shorten(part));
+            return Err(ApiError::invalid(message, "percent-encode the value"));
+        }
+        let mut decoded = form_urlencoded::parse(query.as_bytes()).into_owned();
+        let pairs: Vec<_> = decoded.by_ref().take(PARAMETERS_MAX).collect();
+        if decoded.next().is_some() {
+            let message = format!("the query has more than {PARAMETERS_MAX} parameters");
+            return Err(ApiError::invalid(message, "ask for fewer labels"));
         }
         Ok(Self { pairs, known: BTreeSet::new() })
     }
@@ -142,7 +144,7 @@ impl Params {
     /// When it is not one.
     pub fn time(&mut self, name: &str, now_ms: u64) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.take(name)? else { return Ok(None) };
-        match time::parse_time(&text, now_ms) {
+        match times::parse_time(&text, now_ms) {
             Ok(ms) => Ok(Some(ms)),
             Err(error) => Err(ApiError::invalid(format!("{name}: {error}"), error.hint())),
         }
@@ -154,7 +156,7 @@ impl Params {
     /// When it is not one.
     pub fn duration(&mut self, name: &str) -> Result<Option<u64>, ApiError> {
         let Some(text) = self.take(name)? else { return Ok(None) };
-        match time::parse_duration(&text) {
+        match times::parse_duration(&text) {
             Ok(ms) => Ok(Some(ms)),
             Err(error) => Err(ApiError::invalid(format!("{name}: {error}"), error.hint())),
         }
@@ -175,7 +177,7 @@ impl Params {
     /// When it is not a duration, or longer than the collector allows.
     pub fn timeout(&mut self, max: Duration) -> Result<Duration, ApiError> {
         let Some(text) = self.take("timeout")? else { return Ok(max) };
-        let ms = time::parse_duration(&text)
+        let ms = times::parse_duration(&text)
             .map_err(|error| ApiError::invalid(format!("timeout: {error}"), "write a duration, such as 5s or 500ms"))?;
         let asked = Duration::from_millis(ms);
         if asked > max {
@@ -359,17 +361,6 @@ fn complete_range(side: &str, from: Option<u64>, until: Option<u64>, now_ms: u64
         return Err(ApiError::invalid(format!("the range has {days} days, limit 400"), "ask for a shorter range"));
     }
     Ok(TimeRange { from_ms, until_ms })
-}
-
-fn decode(text: &str) -> Result<String, ApiError> {
-    let spaced = text.replace('+', " ");
-    match percent_decode_str(&spaced).decode_utf8() {
-        Ok(decoded) => Ok(decoded.into_owned()),
-        Err(_) => {
-            let message = format!("{:?} is not UTF-8 once decoded", shorten(text));
-            Err(ApiError::invalid(message, "percent-encode the value"))
-        }
-    }
 }
 
 fn shorten(text: &str) -> String {

@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::guard::SANDBOX_POLICY;
-use super::pages::accepts;
+use super::negotiate::accepts;
 
 /// Below this, compressing costs more than it saves.
 const COMPRESS_BYTES_MIN: usize = 2_048;

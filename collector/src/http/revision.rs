@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 
 use super::AppState;
+use super::negotiate::known_tag;
 use crate::query::Prepared;
 
 /// What one answer is made of, as a tag.
@@ -49,11 +50,7 @@ impl Revision {
 
     /// The answer to a client that has this revision already.
     pub(super) fn unchanged(&self, asked: &HeaderMap) -> Option<Response> {
-        let tags = asked.get(header::IF_NONE_MATCH)?.to_str().ok()?;
-        let known = tags.split(',').map(str::trim).find(|tag| {
-            let tag = tag.strip_prefix("W/").unwrap_or(tag);
-            tag == self.tag(false) || tag == self.tag(true)
-        })?;
+        let known = known_tag(asked, |tag| tag == self.tag(false) || tag == self.tag(true))?;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         let headers = response.headers_mut();

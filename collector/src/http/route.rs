@@ -133,7 +133,7 @@ struct Bounds {
 /// Answers within the bounds: the body is counted until then, and fails where it goes beyond them.
 async fn within(State(bounds): State<Bounds>, request: Request, next: Next) -> Response {
     let answer = async {
-        let (request, _place) = body::admit(&bounds.gate, bounds.body, request).await?;
+        let (request, _memory) = body::admit(&bounds.gate, bounds.body, request).await?;
         Ok(next.run(request).await)
     };
     let answer = timeout(bounds.time, answer).await.unwrap_or_else(|_| {

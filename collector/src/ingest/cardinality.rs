@@ -17,6 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tephra_proto::ids::InstanceName;
 use tephra_proto::v1;
 
+use super::relabel::OVERFLOW_VALUE;
 use crate::base::labels::{Label, Labels};
 use crate::conditions::{Conditions, Severity};
 use crate::profile::decode::{Header, Window};
@@ -25,9 +26,6 @@ use recent::Recent;
 
 /// The instance that windows beyond the cap on series are filed under; they have no labels.
 pub const OVERFLOW_INSTANCE: &str = "__other__";
-
-/// The value of labels of samples beyond the cap.
-pub const OVERFLOW_VALUE: &str = "__other__";
 
 /// How much one collector lets be invented.
 #[derive(Debug, Clone)]
@@ -92,19 +90,19 @@ pub enum Full {
     },
 }
 
-/// Where a window belongs.
+/// The series that a window is filed under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// In the series it names.
+pub(super) enum Series {
+    /// The one it names.
     Own,
-    /// In the overflow series of its service.
+    /// The overflow series of its service.
     Overflow,
 }
 
 /// What becomes of a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Placed {
-    pub(super) place: Place,
+pub(super) struct Filed {
+    pub(super) series: Series,
     /// Labels of its samples that there is no room for.
     pub(super) beyond: HashSet<Label>,
 }
@@ -160,11 +158,11 @@ impl Cardinality {
         Self { caps, hasher, services, conditions, told }
     }
 
-    /// Finds the place of a window that was checked.
-    pub(super) fn place(&self, window: &Window, now_ms: u64) -> Result<Placed, Full> {
-        let placed = self.place_in(&mut self.lock(), window, now_ms);
+    /// Files a window that was checked.
+    pub(super) fn file(&self, window: &Window, now_ms: u64) -> Result<Filed, Full> {
+        let filed = self.file_in(&mut self.lock(), window, now_ms);
         let service = window.header.service.as_str();
-        match &placed {
+        match &filed {
             Err(full) => {
                 let subject = match full {
                     Full::Services { .. } => "services".to_owned(),
@@ -173,8 +171,8 @@ impl Cardinality {
                 let message = || format!("windows are sent back: {full}; find out who invents names");
                 self.tell("names_full", subject, Severity::Degraded, message, now_ms);
             }
-            Ok(Placed { place, beyond }) => {
-                if *place == Place::Overflow {
+            Ok(Filed { series, beyond }) => {
+                if *series == Series::Overflow {
                     let limit = self.caps.series_max;
                     let message = || {
                         format!(
@@ -196,10 +194,10 @@ impl Cardinality {
                 }
             }
         }
-        placed
+        filed
     }
 
-    fn place_in(&self, services: &mut Recent<String, Service>, window: &Window, now_ms: u64) -> Result<Placed, Full> {
+    fn file_in(&self, services: &mut Recent<String, Service>, window: &Window, now_ms: u64) -> Result<Filed, Full> {
         let header = &window.header;
         let name = header.service.as_str();
         let Caps { series_max, sample_labels_max, services_max, agents_max, types_max } = self.caps;
@@ -215,18 +213,18 @@ impl Cardinality {
         }
         let agent = self.hasher.hash_one((header.id.agent_id, header.id.boot_id));
         service.agents.seen(&agent, agents_max, now_ms, IDLE_MS).ok_or_else(|| full("agents", agents_max))?;
-        let place = match self.has_series(service, header, series_max, now_ms) {
-            true => Place::Own,
-            false => Place::Overflow,
+        let series = match self.has_series(service, header, series_max, now_ms) {
+            true => Series::Own,
+            false => Series::Overflow,
         };
-        service.overflowed += u64::from(place == Place::Overflow);
+        service.overflowed += u64::from(series == Series::Overflow);
         let mut labels: HashSet<Label> =
             window.series.iter().flat_map(|series| series.labels.pairs()).cloned().collect();
         labels.retain(|(name, value)| {
             let label = self.hasher.hash_one((&**name, &**value));
             service.sample_labels.seen(&label, sample_labels_max, now_ms, SERIES_IDLE_MS).is_none()
         });
-        Ok(Placed { place, beyond: labels })
+        Ok(Filed { series, beyond: labels })
     }
 
     /// Says whether there is room for the window's series.

@@ -29,10 +29,10 @@ use super::metrics::Metrics;
 const WINDOWS_BYTES_MAX: usize = 64 << 20;
 
 /// How long a request may wait for others to finish reading. Meanwhile its sender is held back by flow control.
-const PLACE_TIME_MAX: Duration = Duration::from_secs(2);
+const HOLD_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// How often it looks whether they have.
-const PLACE_LOOK: Duration = Duration::from_millis(20);
+const HOLD_LOOK: Duration = Duration::from_millis(20);
 
 /// Compression flag and length, before every gRPC message.
 const PREFIX_BYTES: usize = 5;
@@ -65,7 +65,7 @@ pub struct Allowance {
     pub bytes: u64,
     /// Bytes of it that are in memory at the same time: all of them, unless its reader puts away what has come.
     pub held: usize,
-    /// All of it must have come by then: one that dribbles in must not hold its place for ever.
+    /// All of it must have come by then: one that dribbles in must not hold its memory for ever.
     pub time: Duration,
 }
 
@@ -131,12 +131,12 @@ pub struct Gate {
 }
 
 /// The memory of a request's body, given back when its request is answered, or earlier by whoever takes the body over. In the extensions of
-/// a request. Clones are the same place.
+/// a request. Clones are the same memory.
 #[derive(Debug, Clone)]
-pub struct BodyPlace(Arc<Mutex<Option<Reserved>>>);
+pub struct BodyMemory(Arc<Mutex<Option<Reserved>>>);
 
-impl BodyPlace {
-    /// Gives the place to the next one: from here on the body is counted elsewhere.
+impl BodyMemory {
+    /// Makes room for the next one: from here on the body is counted elsewhere.
     pub fn give_back(&self) {
         self.lock().take();
     }
@@ -166,21 +166,21 @@ impl Gate {
         self.bodies.in_use_and_limit()
     }
 
-    /// A place for a body of which `bytes` are held at the same time; waits a moment for others to finish. `None` when there is no room,
+    /// Memory for a body of which `bytes` are held at the same time; waits a moment for others to finish. `None` when there is no room,
     /// which is counted.
-    pub async fn place(&self, peer: Option<&Peer>, bytes: usize) -> Option<BodyPlace> {
+    pub async fn hold(&self, peer: Option<&Peer>, bytes: usize) -> Option<BodyMemory> {
         // Without a connection, as in tests, all are one.
         let peer = peer.map_or_else(String::new, |peer| peer.neighbourhood().to_string());
-        let until = Instant::now() + PLACE_TIME_MAX;
+        let until = Instant::now() + HOLD_TIME_MAX;
         loop {
             if let Some(reserved) = self.bodies.reserve(&peer, bytes) {
-                return Some(BodyPlace(Arc::new(Mutex::new(Some(reserved)))));
+                return Some(BodyMemory(Arc::new(Mutex::new(Some(reserved)))));
             }
             if Instant::now() >= until {
                 self.metrics.overloaded();
                 return None;
             }
-            sleep(PLACE_LOOK).await;
+            sleep(HOLD_LOOK).await;
         }
     }
 }
@@ -204,12 +204,12 @@ pub async fn through_gate(State(bounds): State<CallBounds>, request: Request, ne
         let mut body = Bounded::new(body, allowance, |excess| axum::Error::new(excess.status()));
         // What is larger than any message is refused by its reader, before it is read.
         let announced = body.message_bytes().await.saturating_add(PREFIX_BYTES).min(allowance.held);
-        let Some(place) = gate.place(parts.extensions.get(), announced).await else {
+        let Some(memory) = gate.hold(parts.extensions.get(), announced).await else {
             return Excess::NoRoom.status().into_http();
         };
-        parts.extensions.insert(place.clone());
-        let response = next.run(Request::from_parts(parts, Body::new(body.in_place(place.clone())))).await;
-        place.give_back();
+        parts.extensions.insert(memory.clone());
+        let response = next.run(Request::from_parts(parts, Body::new(body.counted_in(memory.clone())))).await;
+        memory.give_back();
         response
     };
     match timeout(time, through).await {
@@ -226,7 +226,7 @@ pub struct Bounded {
     allowance: Allowance,
     received: u64,
     deadline: Pin<Box<Sleep>>,
-    place: Option<BodyPlace>,
+    memory: Option<BodyMemory>,
     failed: Option<Excess>,
     tell: fn(Excess) -> axum::Error,
 }
@@ -235,12 +235,12 @@ impl Bounded {
     /// The time starts now. `tell` says it to the reader.
     pub fn new(rest: Body, allowance: Allowance, tell: fn(Excess) -> axum::Error) -> Self {
         let deadline = Box::pin(sleep(allowance.time));
-        Self { seen: VecDeque::new(), rest, allowance, received: 0, deadline, place: None, failed: None, tell }
+        Self { seen: VecDeque::new(), rest, allowance, received: 0, deadline, memory: None, failed: None, tell }
     }
 
-    /// The same body, which from now on grows in its place.
-    pub fn in_place(self, place: BodyPlace) -> Self {
-        Self { place: Some(place), ..self }
+    /// The same body, which from now on is counted in this memory as it grows.
+    pub fn counted_in(self, memory: BodyMemory) -> Self {
+        Self { memory: Some(memory), ..self }
     }
 
     /// Reads as far as the length of the first gRPC message. A body that ends before has none, which its reader will say.
@@ -274,7 +274,7 @@ impl Bounded {
             return Some(Excess::TooLate { time });
         }
         let in_memory = usize::try_from(self.received).unwrap_or(held).min(held);
-        let fits = self.place.as_ref().is_none_or(|place| place.grow_to(in_memory));
+        let fits = self.memory.as_ref().is_none_or(|memory| memory.grow_to(in_memory));
         (!fits).then_some(Excess::NoRoom)
     }
 }
@@ -348,14 +348,14 @@ mod tests {
     async fn slow_bodies_of_one_address_leave_room_for_another() {
         let gate = Gate::new(Arc::new(Metrics::default()));
         let [here, there] = [1, 2].map(|last| Peer([10, 0, 0, last].into()));
-        let mut places = Vec::new();
-        while let Some(place) = gate.place(Some(&here), MESSAGE_BYTES_MAX).await {
-            places.push(place);
+        let mut held = Vec::new();
+        while let Some(memory) = gate.hold(Some(&here), MESSAGE_BYTES_MAX).await {
+            held.push(memory);
         }
-        assert_eq!(places.len(), 8, "half of what there is");
-        assert!(gate.place(Some(&there), MESSAGE_BYTES_MAX).await.is_some());
-        places.pop();
-        assert!(gate.place(Some(&here), MESSAGE_BYTES_MAX).await.is_some());
+        assert_eq!(held.len(), 8, "half of what there is");
+        assert!(gate.hold(Some(&there), MESSAGE_BYTES_MAX).await.is_some());
+        held.pop();
+        assert!(gate.hold(Some(&here), MESSAGE_BYTES_MAX).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]

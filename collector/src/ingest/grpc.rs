@@ -4,7 +4,7 @@ use tephra_proto::v1::profile_service_server::{ProfileService, ProfileServiceSer
 use tephra_proto::v1::{PushRequest, PushResponse};
 use tonic::{Code, Request, Response, Status};
 
-use super::{BodyPlace, Ingest, MESSAGE_BYTES_MAX, PushError, admit};
+use super::{BodyMemory, Ingest, MESSAGE_BYTES_MAX, PushError, admit};
 
 /// The gRPC service over an [`Ingest`].
 pub fn service(ingest: Ingest) -> ProfileServiceServer<Profiles> {
@@ -20,9 +20,9 @@ pub struct Profiles {
 #[tonic::async_trait]
 impl ProfileService for Profiles {
     async fn push(&self, mut request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
-        // From here on the budget counts the body: its place is for the next one.
-        let place = request.extensions_mut().remove::<BodyPlace>();
-        match self.ingest.receive(request.into_inner(), place).await {
+        // From here on the budget counts the body: its memory is for the next one.
+        let memory = request.extensions_mut().remove::<BodyMemory>();
+        match self.ingest.push_counted(request.into_inner(), memory).await {
             Ok(response) => Ok(Response::new(response)),
             Err(error) => Err(status(&error)),
         }

@@ -8,7 +8,7 @@ use tephra_proto::v1;
 use super::accept::Accepted;
 use crate::base::ids::unique_bytes;
 
-/// See the module.
+/// Signs windows as an agent of its own.
 #[derive(Debug)]
 pub(super) struct Importer {
     agent_id: [u8; 16],

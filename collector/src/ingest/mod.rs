@@ -41,7 +41,7 @@ use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::Instant;
 
 pub use cardinality::{Caps, Full, OVERFLOW_INSTANCE, Overflow};
-pub use gate::{Allowance, BodyPlace, Bounded, CallBounds, Crowded, Excess, Gate, Peer, through_gate};
+pub use gate::{Allowance, BodyMemory, Bounded, CallBounds, Crowded, Excess, Gate, Peer, through_gate};
 pub use metrics::{Metrics, MetricsSnapshot};
 
 use crate::base::clock::now_ms;
@@ -51,7 +51,7 @@ use crate::store::Store;
 use accept::Accepted;
 use admit::{Budget, Reserved};
 use batcher::{Batcher, Job, POISONED, Poison};
-use cardinality::{Cardinality, Place, Placed};
+use cardinality::{Cardinality, Filed, Series};
 use decoders::Decoders;
 use importer::Importer;
 
@@ -116,7 +116,7 @@ pub enum PushError {
 }
 
 /// What became of one window.
-struct Taken {
+struct Pushed {
     ack: Ack,
     wanted: Vec<BuildId>,
 }
@@ -184,13 +184,17 @@ impl Ingest {
     /// # Errors
     /// See [`PushError`]; on any of them the window may be sent again without being counted twice.
     pub async fn push(&self, request: v1::PushRequest) -> Result<v1::PushResponse, PushError> {
-        self.receive(request, None).await
+        self.push_counted(request, None).await
     }
 
-    /// The same for a body whose place is given back once its memory is reserved otherwise.
-    async fn receive(&self, request: v1::PushRequest, place: Option<BodyPlace>) -> Result<v1::PushResponse, PushError> {
+    /// The same for a body whose memory is given back once it is reserved otherwise.
+    async fn push_counted(
+        &self,
+        request: v1::PushRequest,
+        body: Option<BodyMemory>,
+    ) -> Result<v1::PushResponse, PushError> {
         let lateness = Lateness::Live { now_ms: now_ms() };
-        let Taken { ack, wanted } = self.take(request, lateness, place).await?;
+        let Pushed { ack, wanted } = self.check_and_store(request, lateness, body).await?;
         Ok(v1::PushResponse {
             duplicate: ack.duplicate,
             wanted_build_ids: wanted.iter().map(|id| id.as_bytes().to_vec()).collect(),
@@ -267,12 +271,12 @@ impl Ingest {
         self.shared.store.check_room()
     }
 
-    async fn take(
+    async fn check_and_store(
         &self,
         request: v1::PushRequest,
         lateness: Lateness,
-        place: Option<BodyPlace>,
-    ) -> Result<Taken, PushError> {
+        body: Option<BodyMemory>,
+    ) -> Result<Pushed, PushError> {
         let refused = |rejection| self.shared.refused(rejection);
         let v1::PushRequest { header, payload, payload_bytes } = request;
         let header = header.ok_or_else(|| refused(Rejection::NoHeader))?;
@@ -284,8 +288,8 @@ impl Ingest {
         let inflated = payload.len() + payload_bytes as usize;
         let reserved = self.shared.budget.reserve(checked.service.as_str(), inflated);
         let reserved = reserved.ok_or_else(|| self.shared.overloaded())?;
-        if let Some(place) = place {
-            place.give_back();
+        if let Some(body) = body {
+            body.give_back();
         }
         self.shared.remember().await?;
         let shared = self.shared.clone();
@@ -294,7 +298,7 @@ impl Ingest {
             None => Err(shared.overloaded()),
         };
         let (ack, wanted) = self.store(decode).await?;
-        Ok(Taken { ack, wanted })
+        Ok(Pushed { ack, wanted })
     }
 
     /// Has windows read by those who decode, who hand them to the writer, and waits until they are stored. Answers what else was read.
@@ -374,7 +378,7 @@ impl Shared {
             let (bytes, limit) = (compressed.len(), PAYLOAD_COMPRESSED_BYTES_MAX);
             return Err(refused(Rejection::TooLarge { bytes, limit }));
         }
-        self.place(header, window, compressed.into(), bytes as u32, reserved)
+        self.file(header, window, compressed.into(), bytes as u32, reserved)
     }
 
     /// Decodes and checks a window, as far as the budget allows: `None` when it does not. Blocks. The memory is given back by
@@ -399,11 +403,11 @@ impl Shared {
             return Ok(None);
         }
         let window = opened.read(checked).map_err(refused)?;
-        self.place(header, window, payload, payload_bytes, reserved).map(Some)
+        self.file(header, window, payload, payload_bytes, reserved).map(Some)
     }
 
-    /// Finds the place of a checked window among what its service has, and makes it ready to be stored.
-    fn place(
+    /// Files a checked window under a series of its service, and makes it ready to be stored.
+    fn file(
         &self,
         mut header: v1::PushHeader,
         mut window: Window,
@@ -411,7 +415,7 @@ impl Shared {
         mut payload_bytes: u32,
         mut reserved: Reserved,
     ) -> Result<Decoded, PushError> {
-        let Placed { place, beyond } = self.cardinality.place(&window, now_ms()).map_err(|full| self.full(full))?;
+        let Filed { series, beyond } = self.cardinality.file(&window, now_ms()).map_err(|full| self.full(full))?;
         if !beyond.is_empty() {
             self.metrics.relabelled();
             let Window { header: checked, .. } = window;
@@ -421,7 +425,7 @@ impl Shared {
             };
             (window, payload, payload_bytes) = replace().map_err(|rejection| self.refused(rejection))?;
         }
-        if place == Place::Overflow {
+        if series == Series::Overflow {
             self.metrics.overflowed();
             cardinality::move_to_overflow(&mut header, &mut window.header);
         }

@@ -10,9 +10,11 @@ use tephra_proto::codec;
 use tephra_proto::limits::PAYLOAD_BYTES_MAX;
 use tephra_proto::v1;
 
-use super::cardinality::OVERFLOW_VALUE;
 use crate::base::labels::Label;
 use crate::profile::decode::Rejection;
+
+/// The value of labels of samples beyond the cap.
+pub(super) const OVERFLOW_VALUE: &str = "__other__";
 
 /// The payload with the values of `beyond` replaced by [`OVERFLOW_VALUE`], and what it inflates to. Its samples stay as they are.
 ///

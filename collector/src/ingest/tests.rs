@@ -7,12 +7,13 @@ use tephra_proto::ids::TraceId;
 use tephra_proto::v1::profile_service_client::ProfileServiceClient;
 use tokio::net::TcpListener;
 
-use super::cardinality::OVERFLOW_VALUE;
+use super::relabel::OVERFLOW_VALUE;
 use super::testing::{TestWindow, recent_ms, row, traced};
 use super::*;
 use crate::query::{QueryEngine, QueryLimits, Selection};
 use crate::store::Options;
-use crate::store::bulk::{AsideObject, Bulk, BulkError, Folder, ObjectInfo};
+use crate::store::bulk::{Bulk, BulkError, Folder};
+use crate::store::spoiled::{Fate, Spoiled};
 use crate::store::testing::{TestPlace, options};
 
 async fn open(place: &TestPlace) -> (Arc<Store>, Ingest) {
@@ -334,61 +335,29 @@ async fn a_window_that_could_never_fit_is_refused_and_not_told_to_come_again() {
     assert_eq!(ingest.memory(), (0, 64 << 10), "everything was given back");
 }
 
-/// Objects whose writes fail in a chosen way.
-#[derive(Debug)]
+/// Fails in a chosen way. 0: works, 1: full, 2: fsync fails.
+#[derive(Debug, Default)]
 struct Failing {
-    folder: Folder,
-    /// 0: works, 1: full, 2: fsync fails.
     mode: AtomicU8,
 }
 
-impl Bulk for Failing {
-    fn put(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
+impl Fate for Failing {
+    fn put(&self, folder: &Folder, name: &str, content: &[u8]) -> Result<(), BulkError> {
         match self.mode.load(Ordering::Relaxed) {
-            0 => self.folder.put(name, content),
+            0 => folder.put(name, content),
             1 => Err(BulkError::Full { folder: "/data".into() }),
             _ => {
                 // The bytes are there, and nobody knows whether they will stay.
-                self.folder.put(name, content)?;
+                folder.put(name, content)?;
                 Err(BulkError::Sync { path: "/data/x".into(), source: std::io::Error::other("EIO") })
             }
         }
     }
-    fn get_range(&self, name: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, BulkError> {
-        self.folder.get_range(name, offset, bytes)
-    }
-    fn delete(&self, name: &str) -> Result<(), BulkError> {
-        self.folder.delete(name)
-    }
-    fn list(&self) -> Result<Vec<ObjectInfo>, BulkError> {
-        self.folder.list()
-    }
-    fn quarantine(&self, name: &str) -> Result<(), BulkError> {
-        self.folder.quarantine(name)
-    }
-    fn set_aside(&self, name: &str, now_s: u64) -> Result<(), BulkError> {
-        self.folder.set_aside(name, now_s)
-    }
-    fn list_aside(&self) -> Result<Vec<AsideObject>, BulkError> {
-        self.folder.list_aside()
-    }
-    fn delete_aside(&self, object: &AsideObject) -> Result<(), BulkError> {
-        self.folder.delete_aside(object)
-    }
-    fn put_tombstone(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
-        self.folder.put_tombstone(name, content)
-    }
-    fn tombstones(&self) -> Result<Vec<(String, Vec<u8>)>, BulkError> {
-        self.folder.tombstones()
-    }
-    fn delete_tombstone(&self, name: &str) -> Result<(), BulkError> {
-        self.folder.delete_tombstone(name)
-    }
 }
 
-async fn open_failing(data: &Path) -> (Arc<Failing>, Arc<Store>, Ingest) {
+async fn open_failing(data: &Path) -> (Arc<Spoiled<Failing>>, Arc<Store>, Ingest) {
     let folder = Folder::open(&data.join("segments")).unwrap();
-    let failing = Arc::new(Failing { folder, mode: AtomicU8::new(0) });
+    let failing = Arc::new(Spoiled { folder, fate: Failing::default() });
     let store = Arc::new(Store::open_with(data, options(), failing.clone()).await.unwrap());
     let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
     (failing, store, ingest)
@@ -398,12 +367,12 @@ async fn open_failing(data: &Path) -> (Arc<Failing>, Arc<Store>, Ingest) {
 async fn a_full_disk_acks_nothing_and_recovers_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, store, ingest) = open_failing(dir.path()).await;
-    disk.mode.store(1, Ordering::Relaxed);
+    disk.fate.mode.store(1, Ordering::Relaxed);
     let error = ingest.push(window(1).request()).await.unwrap_err();
     assert!(matches!(&error, PushError::Unavailable(why) if why.contains("full")), "{error}");
     let told = store.conditions().unready().expect("readiness follows the last write");
     assert!(told.contains("free some space"), "{told}");
-    disk.mode.store(0, Ordering::Relaxed);
+    disk.fate.mode.store(0, Ordering::Relaxed);
     assert!(!ingest.push(window(1).request()).await.unwrap().duplicate);
     assert_eq!((total(&store).await, store.conditions().unready()), (1, None));
 }
@@ -413,9 +382,9 @@ async fn a_failed_fsync_stops_acks_until_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, store, ingest) = open_failing(dir.path()).await;
     assert_eq!(ingest.ready(), Ok(()));
-    disk.mode.store(2, Ordering::Relaxed);
+    disk.fate.mode.store(2, Ordering::Relaxed);
     assert!(matches!(ingest.push(window(1).request()).await, Err(PushError::Unavailable(_))));
-    disk.mode.store(0, Ordering::Relaxed);
+    disk.fate.mode.store(0, Ordering::Relaxed);
     let error = ingest.push(window(2).request()).await.unwrap_err().to_string();
     assert!(error.contains("restart the collector"), "{error}");
     assert!(ingest.ready().unwrap_err().contains("restart"));

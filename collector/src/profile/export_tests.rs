@@ -312,7 +312,7 @@ fn hostile_names_stay_in_their_cell() {
     let tree = Tree::pair((&merged, &resolutions), (&merged, &resolutions));
     let side = super::flame::side_info(&tree, 0, Basis::Cores);
     for name in HOSTILE {
-        let mover = super::header::Mover {
+        let mover = super::report::Mover {
             name: (*name).to_owned(),
             module: String::new(),
             file: String::new(),
@@ -328,7 +328,7 @@ fn hostile_names_stay_in_their_cell() {
             state: "grew",
             share_of_change: 1.0,
         };
-        let sentence = super::header::Sentence { text: (*name).to_owned(), frames: vec![], kind: "cause" };
+        let sentence = super::report::Sentence { text: (*name).to_owned(), frames: vec![], kind: "cause" };
         let table = markdown::comparison(name, &side, &side, &[sentence], &[mover]);
         let row = table.lines().last().unwrap();
         assert_eq!(row.replace("\\|", "").matches('|').count(), 7, "{row}");

@@ -4,8 +4,8 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::diff::{Basis, Scale};
-use super::header::{Coverage, FrameRow, Header, Mover, Pruned, Sentence, SideInfo, TypeInfo};
-use super::tree::{FrameInfo, Tree};
+use super::report::{Coverage, FrameRow, Header, Mover, Pruned, Sentence, SideInfo, TypeInfo};
+use super::tree::Tree;
 
 /// Media type of the binary form.
 pub const MEDIA_TYPE: &str = "application/vnd.tephra.flame";
@@ -79,28 +79,24 @@ struct AsJson<'a> {
 impl Flame {
     /// Of a tree, which may be pruned.
     pub fn new(service: &str, tree: &Tree, annotations: &Annotations) -> Self {
-        let mut frames = Renumbered::new(tree, annotations);
         let mut nodes = Columns { up: Vec::with_capacity(tree.nodes.len()), ..Columns::default() };
         let mut depth = 0;
         for (i, node) in tree.nodes.iter().enumerate() {
             nodes.up.push(if i == 0 { 0 } else { depth + 1 - node.depth });
-            nodes.frame.push(frames.number(node.frame));
             depth = node.depth;
         }
+        let mut numbers = Numbers::new(tree);
+        nodes.frame = tree.nodes.iter().map(|node| numbers.number(node.frame)).collect();
         nodes.a.clone_from(&tree.sides[0].own);
         nodes.b = tree.sides.get(1).map(|side| side.own.clone());
         let basis = annotations.diff.as_ref().map_or(Basis::Cores, |diff| diff.basis);
         let (mut movers, mut summary) = (None, None);
         if let Some(diff) = &annotations.diff {
             nodes.q = Some(diff.q.clone());
-            let renumbered = diff.movers.iter().map(|m| Mover { frame: frames.number(m.frame), ..m.clone() });
-            movers = Some(renumbered.collect());
-            let renumbered = diff
-                .summary
-                .iter()
-                .map(|s| Sentence { frames: s.frames.iter().map(|&f| frames.number(f)).collect(), ..s.clone() });
-            summary = Some(renumbered.collect());
+            movers = Some(numbers.movers(&diff.movers));
+            summary = Some(numbers.sentences(&diff.summary));
         }
+        let frames = FrameTable::new(&numbers, tree, &annotations.family_of_frame);
         let side = |i: usize| side_info(tree, i, basis);
         let empty = tree.sides.iter().all(|s| s.facts.total == 0);
         let because = tree.sides.iter().find_map(|s| s.facts.empty_because.clone());
@@ -184,49 +180,72 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// The frames an answer speaks of, in the order they are first spoken of.
-struct Renumbered<'a> {
-    frames: &'a [FrameInfo],
-    families: &'a [u16],
-    numbers: Vec<u32>,
+/// What moved between the sides of a tree and what is said about it, with the frame numbers that a [`Flame`] of it would give them.
+pub fn said_of(tree: &Tree, diff: &DiffAnnotations) -> (Vec<Mover>, Vec<Sentence>) {
+    let mut numbers = Numbers::new(tree);
+    for node in &tree.nodes {
+        numbers.number(node.frame);
+    }
+    (numbers.movers(&diff.movers), numbers.sentences(&diff.summary))
+}
+
+/// Numbers of the frames that an answer speaks of, in the order in which it first does.
+struct Numbers {
+    /// By the tree's index.
+    of: Vec<u32>,
+    /// The tree's indexes, by number.
+    frames: Vec<u32>,
+}
+
+const UNNUMBERED: u32 = u32::MAX;
+
+impl Numbers {
+    fn new(tree: &Tree) -> Self {
+        Self { of: vec![UNNUMBERED; tree.frames.len()], frames: Vec::new() }
+    }
+
+    fn number(&mut self, frame: u32) -> u32 {
+        let number = &mut self.of[frame as usize];
+        if *number == UNNUMBERED {
+            *number = self.frames.len() as u32;
+            self.frames.push(frame);
+        }
+        *number
+    }
+
+    fn movers(&mut self, movers: &[Mover]) -> Vec<Mover> {
+        movers.iter().map(|mover| Mover { frame: self.number(mover.frame), ..mover.clone() }).collect()
+    }
+
+    fn sentences(&mut self, sentences: &[Sentence]) -> Vec<Sentence> {
+        let mut frames = |of: &Sentence| of.frames.iter().map(|&frame| self.number(frame)).collect();
+        sentences.iter().map(|said| Sentence { frames: frames(said), ..said.clone() }).collect()
+    }
+}
+
+/// The header's table of frames, with the texts that its rows point to.
+struct FrameTable {
     rows: Vec<FrameRow>,
     names: Texts,
     modules: Texts,
     files: Texts,
 }
 
-const UNNUMBERED: u32 = u32::MAX;
-
-impl<'a> Renumbered<'a> {
-    fn new(tree: &'a Tree, annotations: &'a Annotations) -> Self {
-        Self {
-            frames: &tree.frames,
-            families: &annotations.family_of_frame,
-            numbers: vec![UNNUMBERED; tree.frames.len()],
-            rows: Vec::new(),
-            names: Texts::default(),
-            modules: Texts::starting_empty(),
-            files: Texts::starting_empty(),
-        }
-    }
-
-    fn number(&mut self, frame: u32) -> u32 {
-        let known = self.numbers[frame as usize];
-        if known != UNNUMBERED {
-            return known;
-        }
-        let info = &self.frames[frame as usize];
-        let number = self.rows.len() as u32;
-        self.rows.push(FrameRow {
-            name: self.names.number(&info.function),
-            module: self.modules.number(&info.module),
-            file: self.files.number(&info.file),
-            line: info.line,
-            flags: info.flags,
-            family: self.families.get(frame as usize).copied().unwrap_or(0),
-        });
-        self.numbers[frame as usize] = number;
-        number
+impl FrameTable {
+    fn new(numbers: &Numbers, tree: &Tree, family_of_frame: &[u16]) -> Self {
+        let (mut names, mut modules, mut files) = (Texts::default(), Texts::starting_empty(), Texts::starting_empty());
+        let row = |&frame: &u32| {
+            let info = &tree.frames[frame as usize];
+            FrameRow {
+                name: names.number(&info.function),
+                module: modules.number(&info.module),
+                file: files.number(&info.file),
+                line: info.line,
+                flags: info.flags,
+                family: family_of_frame.get(frame as usize).copied().unwrap_or(0),
+            }
+        };
+        Self { rows: numbers.frames.iter().map(row).collect(), names, modules, files }
     }
 }
 

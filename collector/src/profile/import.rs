@@ -23,15 +23,15 @@ pub enum ImportError {
     /// A table outgrew what one window may hold.
     #[error("the profile has more than {limit} {what}: split it by time")]
     TooMany {
-        /// Which table.
+        /// The table, in the plural.
         what: &'static str,
-        /// Its limit.
+        /// The most entries it may have.
         limit: usize,
     },
     /// The body inflates to more than a window may.
     #[error("the profile inflates to more than {limit} bytes")]
     TooLarge {
-        /// The limit.
+        /// The most bytes it may have.
         limit: usize,
     },
     /// Not what it is said to be.
@@ -46,15 +46,15 @@ pub enum ImportError {
     /// A line of folded stacks.
     #[error("line {line}: expected `frame;frame count`")]
     Line {
-        /// 1-based.
+        /// 1-based number of the line.
         line: usize,
     },
     /// A reference to something that is not there.
     #[error("{what} {id} is referred to but not there")]
     Dangling {
-        /// What kind of thing.
+        /// The table that is pointed into.
         what: &'static str,
-        /// Its id or index.
+        /// The id or index that was sent.
         id: u64,
     },
     /// It does not say what its samples measure.
@@ -65,31 +65,31 @@ pub enum ImportError {
     NotStorable {
         /// The first of them.
         name: String,
-        /// As part of the sentence.
+        /// The rest of the sentence.
         why: String,
     },
     /// Two profiles, one after the other.
     #[error("the file holds more than one profile ({what} is given twice)")]
     Several {
-        /// What shows it.
+        /// The field that is there twice.
         what: String,
     },
     /// A sample with another number of values than there are types.
     #[error("sample {sample} has {values} values, the profile has {types} types")]
     Values {
-        /// 0-based.
+        /// 0-based position of the sample.
         sample: usize,
-        /// How many it has.
+        /// How many values the sample has.
         values: usize,
-        /// How many there should be.
+        /// How many types the profile has.
         types: usize,
     },
     /// Something was said about a type that is not there.
     #[error("the profile has no type {name:?}: it has {known}")]
     UnknownType {
-        /// Which.
+        /// The type that was spoken of.
         name: String,
-        /// What there is.
+        /// The types of the profile, in words.
         known: String,
     },
 }

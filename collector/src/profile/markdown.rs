@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::header::{Mover, Sentence, SideInfo};
+use super::report::{Mover, Sentence, SideInfo};
 
 /// The comparison in words, then a table of what moved.
 pub fn comparison(service: &str, a: &SideInfo, b: &SideInfo, summary: &[Sentence], movers: &[Mover]) -> String {

@@ -10,7 +10,7 @@
 //! | [`tree`], [`prune`] | one tree over one or two profiles, and the part of it worth showing |
 //! | [`diff`], [`stats`] | making two sides comparable, and what is noise |
 //! | [`import`], [`pprof`], [`fit`], [`remarks`] | other people's files, and what was done to them on the way |
-//! | [`header`], [`flame`] | the answer the web view draws from |
+//! | [`report`], [`flame`] | the answer the web view draws from |
 
 pub mod address;
 pub mod decode;
@@ -19,7 +19,6 @@ pub mod diff;
 pub mod fit;
 pub mod flame;
 pub mod fold;
-pub mod header;
 pub mod import;
 pub mod markdown;
 pub mod meaning;
@@ -29,6 +28,7 @@ pub mod pieces;
 pub mod pprof;
 pub mod prune;
 pub mod remarks;
+pub mod report;
 pub mod resolution;
 pub mod span;
 pub mod speedscope;

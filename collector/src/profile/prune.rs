@@ -1,6 +1,6 @@
 //! Keeps the nodes that matter and folds the rest into "N small frames" under the parent they belong to, so that sums stay exact.
 
-use super::header::Pruned;
+use super::report::Pruned;
 use super::tree::{Cell, FrameInfo, Growth, Tree, flag};
 
 /// How much of a tree to keep.

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::cancel::Cancel;
+use super::cover::Piece;
 use super::gather::PartPick;
-use super::levels::Piece;
 use super::merge::{Merger, Parts};
 use super::plan::Plan;
 use super::{QueryError, Selection};

@@ -1,6 +1,6 @@
 //! Answers over a range in which something is damaged say so: their sums are too small, and nothing else in them would show it.
 
-use super::levels::{Piece, Wish};
+use super::cover::{Piece, Wish};
 use super::{QueryEngine, QueryError, Selection};
 use crate::base::range::TimeRange;
 use crate::profile::model::{Partial, PartialReason};

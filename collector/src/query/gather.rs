@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use tephra_proto::v1;
 
 use super::cancel::Cancel;
-use super::levels::Piece;
+use super::cover::Piece;
 use super::slices::Span;
 use super::{QueryError, QueryLimits};
 use crate::base::labels::{Labels, Matcher};

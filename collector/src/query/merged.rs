@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::cover::Wish;
 use super::fit::newest_that_fits;
 use super::label_sets::LabelSets;
-use super::levels::Wish;
 use super::merge::Parts;
 use super::{Prepared, QueryEngine, QueryError, Selection, scan, slices};
 use crate::base::labels::Matcher;

@@ -7,7 +7,7 @@
 //! | [`engine`] | what every question shares: its time, its thread, its errors |
 //! | [`merged`], [`timeline`], [`overview`], [`trace`], [`spans`], [`names`] | the questions, one a file |
 //! | [`prepare`] | what the catalog knows of a selection, listed once: answer and revision are made of it |
-//! | [`levels`] | which level answers for which part of the range |
+//! | [`cover`] | which level answers for which part of the range |
 //! | [`gather`], [`measure`], [`plan`] | which windows and parts may hold it, their sums, and what of them a selection needs |
 //! | [`linked`] | windows of single traces, from compacted segments |
 //! | [`slices`] | replicates and covered time |
@@ -22,13 +22,13 @@
 mod answers;
 mod cancel;
 mod columns;
+mod cover;
 mod damage;
 mod engine;
 mod fit;
 mod flight;
 mod gather;
 mod label_sets;
-mod levels;
 mod linked;
 mod measure;
 mod merge;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use tokio::time::Instant;
 
+use super::cover::Wish;
 use super::damage::{Looked, covered};
 use super::engine::check_range;
 use super::fit::newest_that_fits;
 use super::gather::{Received, Wanted, gather};
-use super::levels::Wish;
 use super::measure::{Measured, SUM_TABLES};
 use super::slices::coverage;
 use super::{QueryEngine, QueryError, SPARK_POINTS, ServiceOverview};

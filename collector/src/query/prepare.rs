@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::cancel::Cancel;
+use super::cover::Wish;
 use super::engine::{Inputs, check_range};
 use super::gather::{Wanted, gather};
-use super::levels::Wish;
 use super::plan::Plan;
 use super::{QueryEngine, QueryError, QueryLimits, Selection, linked};
 use crate::base::labels::Matcher;

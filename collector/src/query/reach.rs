@@ -4,7 +4,7 @@
 use tephra_proto::limits::WINDOW_MS_MAX;
 use tokio::time::Instant;
 
-use super::levels::Wish;
+use super::cover::Wish;
 use super::measure::SUM_TABLES;
 use super::{QueryEngine, QueryError, Selection};
 use crate::base::range::TimeRange;

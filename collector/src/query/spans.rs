@@ -3,11 +3,11 @@
 use tephra_proto::ids::ServiceName;
 use tokio::time::Instant;
 
+use super::cover::Piece;
 use super::damage::Looked;
 use super::engine::check_range;
 use super::fit::newest_that_fits;
 use super::gather::{Wanted, gather};
-use super::levels::Piece;
 use super::{QueryEngine, QueryError};
 use crate::base::labels::Matcher;
 use crate::base::range::TimeRange;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::cover::Wish;
 use super::damage::{Looked, covered};
 use super::fit::newest_that_fits;
-use super::levels::Wish;
 use super::measure::{Measured, SUM_TABLES};
 use super::plan::Plan;
 use super::slices::{Span, coverage};

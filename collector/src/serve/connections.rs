@@ -36,7 +36,7 @@ const HEADERS_BYTES_MAX: u32 = 16 << 10;
 /// Bytes that a peer may send ahead of their reader, for one request and for one connection: with all connections open this is what
 /// they can make the collector hold. A typical window is sent in one go; 4 MiB over 50 ms of round trip take half a second.
 const STREAM_AHEAD_BYTES_MAX: u32 = 256 << 10;
-/// See above.
+/// The same for one connection.
 const CONNECTION_AHEAD_BYTES_MAX: u32 = 512 << 10;
 
 /// Streams that a peer may open and reset before it is sent away.

@@ -14,7 +14,7 @@ use tracing_subscriber::layer::Context;
 /// Lines of one kind within a [`PERIOD`].
 const LINES_MAX: u32 = 20;
 
-/// See above.
+/// How long a place of the code counts until it may log again.
 const PERIOD: Duration = Duration::from_secs(60);
 
 /// A layer that leaves out what is too much. Cheap to clone; clones count together.

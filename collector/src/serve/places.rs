@@ -32,7 +32,7 @@ const ADDRESS_FULL: &str = "connections_of_address_full";
 /// How many may be connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// In all.
+    /// Connections at the same time, from all addresses.
     pub all: usize,
     /// From one address; half of all where it is `None`. Behind a proxy all have one.
     pub per_address: Option<usize>,

@@ -15,7 +15,6 @@ pub(crate) type AgentKey = ([u8; 16], u64);
 /// A window of a segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stored<'a> {
-    /// Which.
     pub(crate) id: &'a WindowId,
     /// What the footer says of it.
     pub(crate) info: &'a BatchInfo,

@@ -23,36 +23,36 @@ pub enum BulkError {
     /// The disk is full. Nothing was written; retention will free space.
     #[error("the disk of {} is full", folder.display())]
     Full {
-        /// Where.
+        /// The folder that is on it.
         folder: PathBuf,
     },
     /// The kernel could not say that the bytes are on the disk. What it kept in memory may be lost silently, so no later
     /// write on this mount can be trusted by this process.
     #[error("fsync of {} failed: {source}", path.display())]
     Sync {
-        /// Of this.
+        /// The file or folder that was to be on the disk.
         path: PathBuf,
-        /// As the kernel says.
+        /// What the operating system says.
         source: io::Error,
     },
     /// The bucket did not answer, or refused.
     #[error("cannot {what} {name}: {source}")]
     Bucket {
-        /// What was tried.
+        /// What was tried, as a verb: `read`.
         what: &'static str,
-        /// On this.
+        /// The object it was tried on.
         name: String,
-        /// As the client says.
+        /// What the client of the bucket says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Anything else.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// What was tried, as a verb: `read`.
         what: &'static str,
-        /// On this.
+        /// The file or folder it was tried on.
         path: PathBuf,
-        /// As the kernel says.
+        /// What the operating system says.
         source: io::Error,
     },
 }
@@ -62,7 +62,7 @@ pub enum BulkError {
 pub struct ObjectInfo {
     /// Its name.
     pub name: String,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
     /// When it was written.
     pub modified: SystemTime,
@@ -73,7 +73,7 @@ pub struct ObjectInfo {
 pub struct AsideObject {
     /// The name it had.
     pub name: String,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
     /// Since when it is aside, unix seconds. Part of the name it has now, so that no copy and no restored time stamp changes it.
     pub since_s: u64,
@@ -112,73 +112,40 @@ pub trait Bulk: Send + Sync + std::fmt::Debug {
     fn put(&self, name: &str, content: &[u8]) -> Result<(), BulkError>;
 
     /// Reads `bytes` bytes from `offset`; fewer where the object ends earlier.
-    ///
-    /// # Errors
-    /// See [`BulkError`].
     fn get_range(&self, name: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, BulkError>;
 
     /// Removes an object; one that is not there is fine.
-    ///
-    /// # Errors
-    /// See [`BulkError`].
     fn delete(&self, name: &str) -> Result<(), BulkError>;
 
     /// All objects, in no order.
-    ///
-    /// # Errors
-    /// See [`BulkError`].
     fn list(&self) -> Result<Vec<ObjectInfo>, BulkError>;
 
     /// Sets a damaged object aside, for people to look at; one that is not there is fine.
-    ///
-    /// # Errors
-    /// See [`BulkError`].
     fn quarantine(&self, name: &str) -> Result<(), BulkError>;
 
     /// Moves an object that the catalog does not know out of the way: it is no longer listed, nor read, and keeps its bytes. One that is
     /// not there is fine. `now_s`: unix seconds.
-    ///
-    /// # Errors
-    /// See [`BulkError`].
     fn set_aside(&self, name: &str, now_s: u64) -> Result<(), BulkError>;
 
     /// What was set aside, in no order.
-    ///
-    /// # Errors
-    /// See [`BulkError`].
     fn list_aside(&self) -> Result<Vec<AsideObject>, BulkError>;
 
     /// Removes what was set aside, for good; one that is not there is fine.
-    ///
-    /// # Errors
-    /// See [`BulkError`].
     fn delete_aside(&self, object: &AsideObject) -> Result<(), BulkError>;
 
     /// Writes a little, durably, and removes it: to find out whether writes work.
-    ///
-    /// # Errors
-    /// See [`BulkError`].
     fn try_write(&self) -> Result<(), BulkError> {
         self.put(TRIAL, b"written to find out whether writes work\n")?;
         self.delete(TRIAL)
     }
 
     /// Writes a note of a deletion, as durably as an object. `name` is made like an object's.
-    ///
-    /// # Errors
-    /// See [`BulkError`].
     fn put_tombstone(&self, name: &str, content: &[u8]) -> Result<(), BulkError>;
 
     /// All notes of deletions, by name.
-    ///
-    /// # Errors
-    /// See [`BulkError`].
     fn tombstones(&self) -> Result<Vec<(String, Vec<u8>)>, BulkError>;
 
     /// Removes a note of a deletion; one that is not there is fine.
-    ///
-    /// # Errors
-    /// See [`BulkError`].
     fn delete_tombstone(&self, name: &str) -> Result<(), BulkError>;
 }
 

@@ -7,70 +7,43 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// A file system.
+/// The operations of a file system that the store rests on; tests put a model in its place.
+///
+/// # Errors
+/// Each as the operating system says.
 pub trait Disk: Send + Sync + Debug {
     /// Makes a folder and those above it.
-    ///
-    /// # Errors
-    /// As the operating system says; so everywhere here.
     fn make_folder(&self, folder: &Path) -> io::Result<()>;
 
     /// Creates a file, or empties it.
-    ///
-    /// # Errors
-    /// See above.
     fn create(&self, file: &Path) -> io::Result<Box<dyn NewFile>>;
 
     /// Gives a file another name, in one step, in place of what had that name.
-    ///
-    /// # Errors
-    /// See above.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Writes the content of a file over itself and makes it durable: the kernel may show bytes that it has not brought to the disk,
     /// and, after a failed sync, never will.
-    ///
-    /// # Errors
-    /// See above.
     fn renew(&self, file: &Path) -> io::Result<()>;
 
     /// Makes the names in a folder durable.
-    ///
-    /// # Errors
-    /// See above.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
     /// Removes a file.
-    ///
-    /// # Errors
-    /// See above.
     fn remove(&self, file: &Path) -> io::Result<()>;
 
     /// Up to `bytes` bytes from `offset`.
-    ///
-    /// # Errors
-    /// See above.
     fn read(&self, file: &Path, offset: u64, bytes: u64) -> io::Result<Vec<u8>>;
 
     /// What a folder holds: name, size, time of the last change. Names that are not UTF-8 are left out.
-    ///
-    /// # Errors
-    /// See above.
     fn list(&self, folder: &Path) -> io::Result<Vec<(String, u64, SystemTime)>>;
 }
 
 /// A file being written.
 pub trait NewFile {
-    /// Appends.
-    ///
-    /// # Errors
-    /// See [`Disk`].
+    /// Appends to what was written before.
     fn write(&mut self, content: &[u8]) -> io::Result<()>;
 
     /// Makes the content durable; not the name.
-    ///
-    /// # Errors
-    /// See [`Disk`].
     fn sync(&mut self) -> io::Result<()>;
 }
 

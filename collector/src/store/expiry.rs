@@ -35,7 +35,7 @@ pub struct Cutoffs {
     pub ten_minutes: u64,
     /// Traces and spans.
     pub traces: u64,
-    /// Everything.
+    /// Windows of any length.
     pub all: u64,
 }
 

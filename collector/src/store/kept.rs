@@ -11,7 +11,7 @@ use crate::conditions::Severity;
 /// How many events or pins there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// In all.
+    /// How many there may be.
     pub count: u64,
     /// Characters of all of them.
     pub bytes: u64,
@@ -39,16 +39,16 @@ pub enum KeepError {
     /// There are as many as there may be.
     #[error("there are {count} {what} of {bytes} bytes together, limits {} and {}", quota.count, quota.bytes)]
     Full {
-        /// Events or pins.
+        /// `events` or `pins`.
         what: &'static str,
-        /// How many there are.
+        /// How many there are now.
         count: u64,
-        /// What they take.
+        /// What they take together.
         bytes: u64,
-        /// What there may be.
+        /// How many there may be, and of how many bytes.
         quota: Quota,
     },
-    /// The database.
+    /// The database fails.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
 }

@@ -53,6 +53,8 @@ mod ready;
 pub mod repair;
 pub mod retain;
 pub mod segment;
+#[cfg(test)]
+pub(crate) mod spoiled;
 mod start;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -3,8 +3,8 @@
 use rustc_hash::FxHashMap;
 use tephra_proto::ids::BuildId;
 
-use crate::profile::header::{Coverage, MissingSymbols, NoLines};
 use crate::profile::model::{Frame, Node};
+use crate::profile::report::{Coverage, MissingSymbols, NoLines};
 use crate::profile::resolution::Resolution;
 use crate::profile::tree::Resolved;
 

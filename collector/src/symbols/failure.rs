@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 /// What became of a build's file, where that is no table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Failure {
-    /// Why, in words.
+    /// Why, as a sentence for the status page.
     pub reason: String,
     /// It was read, and is of no use. Otherwise nobody knows: whoever should have read it could not.
     pub of_file: bool,
     /// Size of the file, bytes; 0: not known. One of another size is another file.
     pub file_bytes: u64,
-    /// How often in a row.
+    /// Failures in a row; a success sets it back.
     pub attempts: u32,
     /// From when on agents are asked for the file again, unix milliseconds.
     pub again_ms: u64,

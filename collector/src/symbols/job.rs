@@ -93,7 +93,7 @@ enum Failed {
     /// It did not end by itself.
     #[error("the process that reads its file took longer than {0} s")]
     TooLong(u64),
-    /// It was ended.
+    /// It was ended from outside, such as for its memory.
     #[error(
         "the process that reads its file was ended by signal {0}: signal 9 is how the kernel makes room when memory is short"
     )]
@@ -101,9 +101,9 @@ enum Failed {
     /// It failed otherwise.
     #[error("the process that reads its file failed ({status}): {said}")]
     Broken {
-        /// How it ended.
+        /// Exit code or signal.
         status: ExitStatus,
-        /// What it said last.
+        /// The end of its standard error.
         said: String,
     },
     /// It could not even begin.

@@ -38,8 +38,8 @@ use tephra_proto::v1::symbol_service_server::SymbolServiceServer;
 
 use crate::base::clock::now_ms;
 use crate::conditions::Conditions;
-use crate::profile::header::Coverage;
 use crate::profile::model::{Frame, Module};
+use crate::profile::report::Coverage;
 use crate::profile::resolution::Resolution;
 use crate::profile::tree::Resolved;
 use crate::store::Store;

@@ -23,7 +23,7 @@ const UNNOTED_MS_MAX: u64 = 24 * 3_600_000;
 /// What one round let go of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Forgotten {
-    /// Builds.
+    /// Builds whose symbols were dropped.
     pub builds: u64,
     /// Size of their tables here.
     pub bytes: u64,

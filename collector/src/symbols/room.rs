@@ -28,12 +28,12 @@ pub enum RoomError {
     /// The disk is nearly full.
     #[error("the disk has {free} bytes left, and symbols leave {reserve} of it to profiles: free some space")]
     Disk {
-        /// What it has.
+        /// Free bytes of the disk.
         free: u64,
         /// What symbols do not touch.
         reserve: u64,
     },
-    /// Others take it.
+    /// Other files that are being received take the room.
     #[error(
         "symbol files that are being received take {RECEIVED_BYTES_MAX} bytes of the disk already: try again later"
     )]

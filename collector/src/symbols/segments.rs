@@ -19,7 +19,7 @@ pub struct Segment {
     pub file_bytes: u64,
     /// How much memory it takes, bytes.
     pub memory_bytes: u64,
-    /// It holds code.
+    /// Whether it is mapped to be executed.
     pub executable: bool,
 }
 

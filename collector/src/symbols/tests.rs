@@ -19,8 +19,8 @@ use tephra_proto::limits::SYMBOL_CHUNK_BYTES_MAX;
 
 use super::upload::UploadError;
 use super::{Symbols, Worker, elf, has_no_file, share, table, worker};
-use crate::profile::header::Coverage;
 use crate::profile::model::{Frame, Merged, Module, Node};
+use crate::profile::report::Coverage;
 use crate::profile::resolution::{Resolution, Symbol};
 use crate::profile::testing::Sketch;
 use crate::store::Store;

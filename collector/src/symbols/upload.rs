@@ -32,18 +32,18 @@ pub enum UploadError {
     /// The announced build id.
     #[error(transparent)]
     BuildId(#[from] NameError),
-    /// The announced size.
+    /// Announced as empty, or as larger than a symbol file may be.
     #[error("symbol file has {bytes} bytes, limit {SYMBOL_FILE_BYTES_MAX}, at least 1")]
     Size {
-        /// What was announced.
+        /// The announced size in bytes.
         bytes: u64,
     },
     /// Chunks hold another number of bytes than announced.
     #[error("symbol file was announced with {announced} bytes, {received} came")]
     WrongLength {
-        /// In the first chunk.
+        /// Bytes that the first chunk announced.
         announced: u64,
-        /// So far.
+        /// Bytes that have come until then.
         received: u64,
     },
     /// A chunk does not decompress.
@@ -70,9 +70,9 @@ pub enum UploadError {
     /// It does not keep the pace.
     #[error("the upload is too slow: {received} bytes in {took_s} s")]
     TooSlow {
-        /// So far.
+        /// Bytes that have come until then.
         received: u64,
-        /// Since it began.
+        /// Seconds since its first byte.
         took_s: u64,
     },
     /// It takes far more of the disk than it was on the way.
@@ -80,15 +80,15 @@ pub enum UploadError {
         "{sent} bytes were sent for {stored} bytes of the file that are not zeros: no real file is compressed so well"
     )]
     Bomb {
-        /// As it came.
+        /// Bytes as they came, compressed.
         sent: u64,
-        /// On the disk.
+        /// Bytes that they take of the disk.
         stored: u64,
     },
     /// There is no room on the disk.
     #[error(transparent)]
     Disk(#[from] RoomError),
-    /// The disk.
+    /// The disk is full or fails.
     #[error("symbol file cannot be written: {0}")]
     Io(#[from] io::Error),
 }

@@ -68,12 +68,12 @@ pub enum WorkerError {
     /// The operating system refused something.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// What was tried, as a verb.
         what: &'static str,
-        /// Why it failed.
+        /// What the operating system says.
         source: std::io::Error,
     },
-    /// The file's headers.
+    /// The file's headers are damaged, or not those of an ELF file.
     #[error(transparent)]
     Header(#[from] elf::ElfError),
     /// The file as a whole.

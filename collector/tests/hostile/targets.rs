@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use prost::Message;
-use tephra_collector::alerts::{link::AlertLink, payload::is_web_link, time};
+use tephra_collector::alerts::link::AlertLink;
+use tephra_collector::base::times;
 use tephra_collector::http::params::Params;
 use tephra_collector::profile::decode::{self, Header, Lateness, Opened, Window};
 use tephra_collector::profile::model::Node;
@@ -14,6 +15,7 @@ use tephra_collector::profile::{fold, pprof};
 use tephra_collector::store::bulk::{AsideObject, Bulk, BulkError, ObjectInfo};
 use tephra_collector::store::segment;
 use tephra_collector::symbols::{elf, table::Table};
+use tephra_collector::urls::is_web_link;
 use tephra_proto::ids::{BuildId, InstanceName, ServiceName, SpanId, TraceId};
 use tephra_proto::{codec, label, v1};
 
@@ -234,10 +236,10 @@ pub(crate) fn names(bytes: &[u8]) {
 /// Query strings and alert links.
 pub(crate) fn query(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Ok(ms) = time::parse_time(text, NOW_MS) {
+    if let Ok(ms) = times::parse_time(text, NOW_MS) {
         assert!(ms <= i64::MAX as u64, "{text:?} is {ms}");
     }
-    if let Ok(ms) = time::parse_duration(text) {
+    if let Ok(ms) = times::parse_duration(text) {
         assert!(ms > 0, "{text:?}");
     }
     let Ok(params) = Params::parse(text) else { return };

@@ -32,8 +32,8 @@ const MEANT: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "collector/src/store/catalog/levels.rs",
             "collector/src/store/catalog/names.rs",
+            "collector/src/store/catalog/partition.rs",
             "collector/src/store/catalog/segments.rs",
             "collector/src/store/identity.rs",
         ],

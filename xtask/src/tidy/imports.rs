@@ -10,11 +10,12 @@ use super::code::{RustFile, is_test_only, test_paths};
 /// The collector's modules from the bottom to the top: each may name those in the rows above its own, and its own.
 const FLOORS: &[&[&str]] = &[
     &["base"],
-    &["conditions", "profile"],
+    &["conditions", "profile", "urls", "work"],
     &["store"],
     &["symbols", "query"],
     &["analysis", "backup"],
     &["alerts"],
+    &["pins", "webhooks"],
     &["ingest"],
     &["http"],
     &["serve"],
@@ -26,6 +27,8 @@ const APART: &[(&str, &str, &str)] = &[
     ("http", "serve", "the edges are wired by serve, not the other way round"),
     ("ingest", "query", "what arrives is stored without asking questions"),
     ("ingest", "alerts", "what arrives is stored without asking questions"),
+    ("ingest", "webhooks", "what arrives is stored without asking questions"),
+    ("ingest", "pins", "what arrives is stored without asking questions"),
     ("ingest", "analysis", "what arrives is stored without asking questions"),
     ("ingest", "symbols", "ingest is told by a function which builds are wanted"),
 ];

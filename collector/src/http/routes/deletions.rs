@@ -35,7 +35,7 @@ pub(super) async fn trace(
 ) -> Result<Json<Value>, ApiError> {
     params.finish()?;
     let trace_id = TraceId::parse(&trace_id)?;
-    state.bench.run(async { Ok(state.engine.delete_trace(trace_id).await?) }).await?;
+    state.in_turn(async { Ok(state.engine.delete_trace(trace_id).await?) }).await?;
     info!(%trace_id, %asker, "a trace was deleted");
     Ok(Json(json!({ "deleted": trace_id.to_string() })))
 }

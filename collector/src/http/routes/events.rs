@@ -12,15 +12,15 @@ use tephra_proto::ids::ServiceName;
 use tephra_proto::{label, limits};
 use tracing::info;
 
-use crate::alerts::payload::is_web_link;
-use crate::alerts::time::parse_time;
 use crate::base::clock::now_ms;
+use crate::base::times::parse_time;
 use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::store::catalog::{Event, EventKind, NewEvent};
+use crate::urls::is_web_link;
 
 const TITLE_BYTES_MAX: usize = 400;
 
@@ -34,14 +34,6 @@ struct NewEventBody {
     #[serde(default)]
     labels: BTreeMap<String, String>,
     link: Option<String>,
-}
-
-/// An event as the API writes it.
-pub(super) fn event_json(event: &Event) -> Value {
-    let NewEvent { at_ms, kind, service, title, labels, link } = &event.event;
-    json!({
-        "id": event.id, "at": at_ms, "kind": kind.as_str(), "service": service, "title": title, "labels": labels, "link": link,
-    })
 }
 
 pub(super) async fn list(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
@@ -59,7 +51,7 @@ pub(super) async fn list(State(state): State<AppState>, mut params: Params) -> R
     params.finish()?;
     let service = service.as_ref().map(ServiceName::as_str);
     let events = state.store.catalog().events(service, range.from_ms, range.until_ms, kind).await?;
-    Ok(Json(json!({ "events": events.iter().map(event_json).collect::<Vec<_>>() })))
+    Ok(Json(json!({ "events": events.iter().map(Event::to_json).collect::<Vec<_>>() })))
 }
 
 pub(super) async fn delete(
@@ -83,7 +75,7 @@ pub(super) async fn create(State(state): State<AppState>, body: Body) -> Result<
     let example = r#"{"kind":"deploy","service":"checkout","title":"v2"}"#;
     let event = read_json::<NewEventBody>(body, example).await?.check(now_ms())?;
     let event = state.store.keep_event(event).await?;
-    Ok((StatusCode::CREATED, Json(event_json(&event))))
+    Ok((StatusCode::CREATED, Json(event.to_json())))
 }
 
 impl NewEventBody {

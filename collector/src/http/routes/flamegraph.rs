@@ -12,10 +12,10 @@ use crate::http::params::Params;
 use crate::http::respond::Payload;
 use crate::http::revision::Revision;
 use crate::http::timing::Timing;
-use crate::http::work::blocking;
 use crate::profile::diff::Basis;
 use crate::profile::flame::MEDIA_TYPE;
 use crate::profile::model::{Partial, PartialReason};
+use crate::work::blocking;
 
 /// Twice what the view draws smoothly; exports of whole trees have formats of their own.
 const NODES_MAX: usize = 2_000_000;
@@ -74,9 +74,6 @@ pub(super) async fn flamegraph(
     params.finish()?;
     let prepared = engine.prepare(&selection).await?;
     let revision = Revision::of(&state, &uri, &[&prepared], "", now);
-    if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(&headers)) {
-        return Ok(unchanged);
-    }
     let answer = async {
         let symbols = state.symbols.clone();
         let service = selection.service.to_string();
@@ -97,10 +94,26 @@ pub(super) async fn flamegraph(
         fits(format, partial)?;
         let timing = Timing::of(&[merged.cost]);
         let view = move || analysis::flamegraph(&service, &merged, &symbols, options);
-        let (payload, timing) = written(headers, format, name, timing, view).await?;
+        let (payload, timing) = written(headers.clone(), format, name, timing, view).await?;
         Ok((payload, timing, partial))
     };
-    let (payload, timing, partial) = state.bench.run(answer).await?;
+    respond(&state, &headers, revision, answer).await
+}
+
+/// What is computed for an answer: the body, where the time went, and what part of the range it is about.
+type Computed = (Payload, Timing, Option<Partial>);
+
+/// Answers when its turn comes, unless the client has this revision already.
+async fn respond(
+    state: &AppState,
+    asked: &HeaderMap,
+    revision: Option<Revision>,
+    answer: impl Future<Output = Result<Computed, ApiError>>,
+) -> Result<Response, ApiError> {
+    if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(asked)) {
+        return Ok(unchanged);
+    }
+    let (payload, timing, partial) = state.in_turn(answer).await?;
     Ok(timing.mark(finish(payload, revision, partial)))
 }
 
@@ -151,9 +164,6 @@ pub(super) async fn diff(
     params.finish()?;
     let (of_a, of_b) = (engine.prepare(&a).await?, engine.prepare(&b).await?);
     let revision = Revision::of(&state, &uri, &[&of_a, &of_b], "", now);
-    if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(&headers)) {
-        return Ok(unchanged);
-    }
     let answer = async {
         // Each of them uses every core already.
         let (of_a, of_b) = (engine.merge_prepared(&of_a).await?, engine.merge_prepared(&of_b).await?);
@@ -164,11 +174,10 @@ pub(super) async fn diff(
         let name = format!("{service}-{}-diff-{}", b.profile_type, b.from_ms);
         let timing = Timing::of(&[of_a.cost, of_b.cost]);
         let view = move || analysis::compare(&service, &of_a, &of_b, &symbols, options);
-        let (payload, timing) = written(headers, format, name, timing, view).await?;
+        let (payload, timing) = written(headers.clone(), format, name, timing, view).await?;
         Ok((payload, timing, partial))
     };
-    let (payload, timing, partial) = state.bench.run(answer).await?;
-    Ok(timing.mark(finish(payload, revision, partial)))
+    respond(&state, &headers, revision, answer).await
 }
 
 /// Views what was merged and writes that, away from the threads that answer.

@@ -4,17 +4,17 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use crate::alerts::link::encode;
 use crate::analysis::growth::{self, growth};
 use crate::base::clock::now_ms;
 use crate::base::range::TimeRange;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
-use crate::http::work::blocking;
-use crate::profile::header::{PartialInfo, TypeInfo};
 use crate::profile::model::{Kind, Partial};
+use crate::profile::report::{PartialInfo, TypeInfo};
 use crate::query::Selection;
+use crate::urls::encode;
+use crate::work::blocking;
 
 pub(super) async fn growth_json(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     params.default("type", "inuse_space");
@@ -55,7 +55,7 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
         let growth = blocking(move || growth(&service, asked, &whole, &a, &b, &symbols, options)).await?;
         Ok((growth, diff_link(&selection, first, last), damaged))
     };
-    let (growth, diff, damaged) = state.bench.run(answer).await?;
+    let (growth, diff, damaged) = state.in_turn(answer).await?;
     let [a, b] = [0, 1].map(|side| growth.view.side(side));
     let empty = [&a, &b].into_iter().all(|side| side.total == 0).then(|| {
         let facts = &growth.view.tree.sides[1].facts;

@@ -12,8 +12,8 @@ use super::status::AGENTS_SINCE_MS;
 use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::work::blocking;
 use crate::store::catalog::Accounting;
+use crate::work::blocking;
 
 /// Services with lines of their own; the rest are summed up, so that nobody can blow up the scraper by inventing services.
 const SERVICES_MAX: usize = 1_000;

@@ -10,14 +10,14 @@ use tephra_proto::ids::TraceId;
 use tephra_proto::label;
 use tracing::info;
 
-use crate::alerts::frozen::{Frozen, FrozenError, freeze};
-use crate::alerts::time::format_duration;
 use crate::base::clock::now_ms;
+use crate::base::times::format_duration;
 use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
+use crate::pins::{Frozen, FrozenError, freeze};
 use crate::store::catalog::{NewPin, Pin, PinRange};
 
 /// A pin is kept for a year unless somebody pins it again.
@@ -91,7 +91,7 @@ pub(super) async fn show(
 }
 
 async fn ranges_of_trace(state: &AppState, trace_id: TraceId) -> Result<Vec<PinRange>, ApiError> {
-    let found = state.bench.run(async { Ok(state.engine.trace(trace_id).await?) }).await?;
+    let found = state.in_turn(async { Ok(state.engine.trace(trace_id).await?) }).await?;
     let Some(view) = found else {
         return Err(ApiError::not_found(
             format!("nothing was received for trace {trace_id}"),

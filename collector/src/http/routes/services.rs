@@ -9,13 +9,13 @@ use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
-use crate::profile::header::{PartialInfo, TypeInfo};
+use crate::profile::report::{PartialInfo, TypeInfo};
 use crate::query::ServiceOverview;
 
 pub(super) async fn services(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     let range = params.range(now_ms())?;
     params.finish()?;
-    let (services, partial) = state.bench.run(async { Ok(state.engine.services(range).await?) }).await?;
+    let (services, partial) = state.in_turn(async { Ok(state.engine.services(range).await?) }).await?;
     let mut answer = json!({ "services": services.iter().map(service).collect::<Vec<_>>() });
     if let Some(partial) = partial {
         answer["partial"] = json!(PartialInfo::from(partial));

@@ -14,11 +14,11 @@ use crate::http::AppState;
 use crate::http::body::{self, TIME_MAX};
 use crate::http::error::{ApiError, ErrorKind};
 use crate::http::params::Params;
-use crate::http::work::blocking;
 use crate::ingest::Allowance;
 use crate::symbols::MESSAGE_BYTES_MAX;
 use crate::symbols::table::Detail;
 use crate::symbols::upload::{Named, UploadError};
+use crate::work::blocking;
 
 /// What may be sent, as it comes: it goes to the disk frame by frame. The largest file over a link of 20 Mbit/s takes a quarter of an hour.
 pub(super) const FILE: Allowance =

@@ -7,14 +7,14 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tephra_proto::label;
 
-use super::events::event_json;
 use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::revision::Revision;
-use crate::profile::header::PartialInfo;
 use crate::profile::meaning::{self, Shown};
+use crate::profile::report::PartialInfo;
+use crate::store::catalog::Event;
 
 /// A day: a longer step is a longer range's.
 const STEP_SECONDS_MAX: u64 = 86_400;
@@ -36,14 +36,14 @@ pub(super) async fn timeline(
     }
     let service = Some(selection.service.as_str());
     let events = state.store.catalog().events(service, selection.from_ms, selection.until_ms, None).await?;
-    let events = Value::from(events.iter().map(event_json).collect::<Vec<_>>());
+    let events = Value::from(events.iter().map(Event::to_json).collect::<Vec<_>>());
     let prepared = engine.prepare(&selection).await?;
     let revision = Revision::of(&state, &uri, &[&prepared], &events.to_string(), now);
     if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(&headers)) {
         return Ok(unchanged);
     }
     let answer = async { Ok(engine.timeline_prepared(&prepared, step_ms, by.as_deref()).await?) };
-    let timeline = state.bench.run(answer).await?;
+    let timeline = state.in_turn(answer).await?;
     let Shown { unit, factor } = meaning::over_time(&timeline.profile_type);
     let series: Vec<Value> = timeline
         .series

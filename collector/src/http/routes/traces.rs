@@ -7,19 +7,19 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tephra_proto::ids::TraceId;
 
-use crate::alerts::routes::{routes, status_name};
-use crate::alerts::time::format_duration;
+use crate::analysis::requests::{routes, status_name};
 use crate::analysis::{self, ViewOptions};
 use crate::base::clock::now_ms;
+use crate::base::times::format_duration;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::http::respond::Payload;
-use crate::http::work::blocking;
-use crate::profile::header::{PartialInfo, TypeInfo};
 use crate::profile::model::{Merged, SpanSummary};
+use crate::profile::report::{PartialInfo, TypeInfo};
 use crate::query::TraceService;
 use crate::symbols::Symbols;
+use crate::work::blocking;
 
 const ROUTE_BYTES_MAX: usize = 1_024;
 
@@ -44,7 +44,7 @@ pub(super) async fn trace(
             ));
         };
         let symbols = state.symbols.clone();
-        blocking(move || {
+        let payload = blocking(move || {
             let services: Vec<Value> = view.services.iter().map(|service| service_json(service, &symbols)).collect();
             let mut json = json!({
                 "trace_id": view.trace_id.to_string(), "from": view.from_ms, "until": view.until_ms, "services": services,
@@ -53,10 +53,10 @@ pub(super) async fn trace(
                 json["partial"] = json!(PartialInfo::from(partial));
             }
             Payload::new(&headers, "application/json", json.to_string().into_bytes())
-        })
-        .await
+        });
+        Ok(payload.await?)
     };
-    Ok(state.bench.run(answer).await?.into_response())
+    Ok(state.in_turn(answer).await?.into_response())
 }
 
 fn service_json(of: &TraceService, symbols: &Symbols) -> Value {
@@ -108,15 +108,15 @@ pub(super) async fn requests(State(state): State<AppState>, mut params: Params) 
     }
     let answer = async {
         let (mut spans, partial) = engine.spans(&service, range, &labels).await?;
-        blocking(move || {
+        let answer = blocking(move || {
             spans.retain(|span| route.as_ref().is_none_or(|route| *route == *span.route));
             let mut answer = json!({ "routes": routes(&spans) });
             if let Some(partial) = partial {
                 answer["partial"] = json!(PartialInfo::from(partial));
             }
             answer
-        })
-        .await
+        });
+        Ok(answer.await?)
     };
-    Ok(Json(state.bench.run(answer).await?))
+    Ok(Json(state.in_turn(answer).await?))
 }

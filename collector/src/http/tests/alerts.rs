@@ -105,7 +105,7 @@ async fn a_decorated_link_still_opens() {
 async fn a_webhook_stores_the_alert_once_and_answers_with_its_link() {
     let lab = Lab::new().await;
     lab.push(regression("checkout")).await;
-    let at = crate::alerts::time::parse_time(&(turn_ms() + 300_000).to_string(), 0).unwrap();
+    let at = crate::base::times::parse_time(&(turn_ms() + 300_000).to_string(), 0).unwrap();
     let payload = json!({
         "version": "4", "status": "firing",
         "alerts": [

@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 
 use super::{Lab, regression, turn_ms};
 use crate::base::clock::now_ms;
-use crate::http::work::RUNNING_MAX;
 use crate::ingest::testing::{TestWindow, row};
 use crate::query::QueryLimits;
+use crate::work::RUNNING_MAX;
 
 fn closed() -> String {
     let turn = turn_ms();
@@ -77,7 +77,6 @@ async fn an_answer_and_its_tag_are_of_the_same_moment() {
         let turn = async move {
             let _ = taken.send(());
             let _ = ended.await;
-            Ok(())
         };
         turns.push((end, tokio::spawn(async move { bench.run(turn).await })));
         is_taken.await.unwrap();

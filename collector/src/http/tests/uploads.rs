@@ -63,10 +63,10 @@ async fn profiles_are_stored_while_every_turn_for_questions_is_taken() {
     let questions: Vec<_> = (0..MANY)
         .map(|_| {
             let state = lab.state.clone();
-            tokio::spawn(async move { state.bench.run(std::future::pending::<Result<(), _>>()).await })
+            tokio::spawn(async move { state.in_turn(std::future::pending::<Result<(), _>>()).await })
         })
         .collect();
-    while lab.state.bench.run(async { Ok(()) }).await.is_ok() {
+    while lab.state.in_turn(async { Ok(()) }).await.is_ok() {
         tokio::task::yield_now().await;
     }
     let stored = lab.post("/api/v1/profiles?service=other&at=now-1m", profile()).await;

@@ -14,7 +14,7 @@ pub(super) const YOUNG_IDLE_MS: u64 = 600_000;
 /// How often a full table is searched for idle entries.
 const SWEEP_MS: u64 = 60_000;
 
-/// See the module.
+/// Keys with values, and when each was last seen.
 #[derive(Debug)]
 pub(super) struct Recent<K, V> {
     entries: HashMap<K, Entry<V>>,

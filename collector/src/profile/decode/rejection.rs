@@ -16,53 +16,53 @@ pub enum Rejection {
     /// An id of another length.
     #[error("{what} has {bytes} bytes, it must have {expected}")]
     BadId {
-        /// Which id.
+        /// The field, such as `agent id`.
         what: &'static str,
-        /// How long it is.
+        /// Its length in bytes.
         bytes: usize,
-        /// How long it must be.
+        /// The lengths that are allowed, in words.
         expected: &'static str,
     },
     /// A number outside its range.
     #[error("{what} is {value}, it must be {allowed}")]
     OutOfRange {
-        /// Which number.
+        /// The field, such as `sequence`.
         what: &'static str,
-        /// What it is.
+        /// What was sent.
         value: u64,
-        /// What it may be.
+        /// The range that is allowed, in words.
         allowed: &'static str,
     },
     /// The window is older than the collector takes.
     #[error("the window starts {late_ms} ms ago, limit {limit_ms} ms: is the clock of this machine right?")]
     TooLate {
-        /// Its age.
+        /// Milliseconds from its start to now.
         late_ms: u64,
-        /// The oldest that is taken.
+        /// The most milliseconds that are taken.
         limit_ms: u64,
     },
     /// The window lies in the future.
     #[error("the window starts {ahead_ms} ms in the future, limit {limit_ms} ms: is the clock of this machine right?")]
     TooEarly {
-        /// How far ahead it starts.
+        /// Milliseconds from now to its start.
         ahead_ms: u64,
-        /// The furthest that is taken.
+        /// The most milliseconds that are taken.
         limit_ms: u64,
     },
     /// A label that is written twice, or that belongs to the collector.
     #[error("label {name:?} {problem}")]
     BadLabel {
-        /// Its name.
+        /// The name of the label.
         name: String,
-        /// What is wrong.
+        /// What is wrong, as the end of the sentence.
         problem: &'static str,
     },
     /// More entries than the limit.
     #[error("the window has {count} {what}, limit {limit}")]
     TooMany {
-        /// Of what.
+        /// The table, in the plural.
         what: &'static str,
-        /// How many.
+        /// Its entries, at least.
         count: usize,
         /// The most allowed.
         limit: usize,
@@ -70,7 +70,7 @@ pub enum Rejection {
     /// The compressed payload is larger than the limit.
     #[error("the payload has {bytes} bytes compressed, limit {limit}")]
     TooLarge {
-        /// Its size.
+        /// Its length in bytes.
         bytes: usize,
         /// The largest allowed.
         limit: usize,
@@ -80,9 +80,9 @@ pub enum Rejection {
         "the window takes {bytes} bytes of memory, limit {limit}: ship shorter windows, or give the collector more --ingest-memory"
     )]
     TooMuchMemory {
-        /// What it takes.
+        /// Bytes that it takes while it is read.
         bytes: usize,
-        /// What there is.
+        /// The bytes of the ingest budget.
         limit: usize,
     },
     /// The payload is no zstd frame, or inflates to something else than announced.
@@ -91,27 +91,27 @@ pub enum Rejection {
     /// The payload is no serialized `WindowPayload`.
     #[error("the payload is malformed: {problem}")]
     Malformed {
-        /// What is wrong with it.
+        /// What the decoder says.
         problem: String,
     },
     /// Sibling columns of different length.
     #[error("{what} has {found} entries, its table has {expected}")]
     Ragged {
-        /// Which column.
+        /// The column, such as `series values`.
         what: &'static str,
-        /// Its length.
+        /// Entries of the column.
         found: usize,
-        /// The length of its siblings.
+        /// Entries of the first column of its table.
         expected: usize,
     },
     /// An index that points past the end of its table.
     #[error("{what} {at} points to {index}, the table has {len}")]
     Dangling {
-        /// Whose index.
+        /// The table whose entry points.
         what: &'static str,
-        /// Its position.
+        /// 0-based position in its table.
         at: usize,
-        /// Where it points.
+        /// The index that was sent.
         index: u64,
         /// Length of the table it points into.
         len: usize,
@@ -119,9 +119,9 @@ pub enum Rejection {
     /// A string longer than the limit.
     #[error("string {at} has {bytes} bytes, limit {limit}")]
     LongString {
-        /// Its position.
+        /// 0-based position in its table.
         at: usize,
-        /// Its length.
+        /// Its length in bytes.
         bytes: usize,
         /// The longest allowed.
         limit: usize,
@@ -129,9 +129,9 @@ pub enum Rejection {
     /// A stack deeper than the limit.
     #[error("node {at} is {depth} frames deep, limit {limit}")]
     TooDeep {
-        /// The node.
+        /// 0-based position of the node.
         at: usize,
-        /// Its depth.
+        /// Frames from the root to the node.
         depth: usize,
         /// The deepest allowed.
         limit: usize,
@@ -139,7 +139,7 @@ pub enum Rejection {
     /// A sum or product left its range.
     #[error("the values of {profile_type:?} add up to more than {limit}")]
     TooMuch {
-        /// The series' type.
+        /// Name of the type of the series.
         profile_type: String,
         /// The largest sum of one window.
         limit: u64,
@@ -147,39 +147,39 @@ pub enum Rejection {
     /// An address outside 64 bits.
     #[error("the address of frame {at} leaves the range of 64 bits")]
     BadAddress {
-        /// The frame.
+        /// 0-based position of the frame.
         at: usize,
     },
     /// A trace id of all zeros.
     #[error("trace id {at} is all zero")]
     ZeroTrace {
-        /// Its position.
+        /// 0-based position in its table.
         at: usize,
     },
     /// An unknown kind or status.
     #[error("{what} {at} is {value}, which means nothing")]
     UnknownEnum {
-        /// Which enum.
+        /// The field that has it.
         what: &'static str,
-        /// Position in its table.
+        /// 0-based position in its table.
         at: usize,
-        /// Its number.
+        /// The number that was sent.
         value: i32,
     },
     /// A span's weight, start or duration makes no sense.
     #[error("span {at} has {what} {value}")]
     BadSpan {
-        /// The span.
+        /// 0-based position of the span.
         at: usize,
         /// Which of its numbers.
         what: &'static str,
-        /// What it is.
+        /// What was sent, as text.
         value: String,
     },
     /// Two series of the same type.
     #[error("the window has two series of type {profile_type:?}")]
     RepeatedType {
-        /// The type.
+        /// Name of the type.
         profile_type: String,
     },
     /// A sequence number so old that nobody can tell any more whether it was stored.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -66,6 +67,16 @@ pub struct Event {
     pub id: String,
     /// What was stored.
     pub event: NewEvent,
+}
+
+impl Event {
+    /// As the API writes it.
+    pub fn to_json(&self) -> Value {
+        let NewEvent { at_ms, kind, service, title, labels, link } = &self.event;
+        json!({
+            "id": self.id, "at": at_ms, "kind": kind.as_str(), "service": service, "title": title, "labels": labels, "link": link,
+        })
+    }
 }
 
 /// Most events one answer holds: the newest win.

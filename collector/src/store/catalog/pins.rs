@@ -74,7 +74,7 @@ impl Catalog {
                 .bind(to_sql(range.until_ms))
                 .execute(&mut *tx)
                 .await?;
-            super::levels::pin_levels(&mut tx, &id, &range.service, range.from_ms, range.until_ms).await?;
+            super::partition::pin_levels(&mut tx, &id, &range.service, range.from_ms, range.until_ms).await?;
         }
         tx.commit().await?;
         Ok(Pin { id, created_ms: now_ms, pin })

@@ -4,7 +4,7 @@ use tephra_proto::ids::TraceId;
 
 use super::agents::{self, AgentUpdate};
 use super::{
-    Catalog, CatalogError, Counters, NewSegment, SegmentRow, ServiceSpan, Tx, counters, levels, names, segments,
+    Catalog, CatalogError, Counters, NewSegment, SegmentRow, ServiceSpan, Tx, counters, names, partition, segments,
 };
 
 /// All that goes into a catalog.
@@ -45,7 +45,7 @@ impl Catalog {
         counters::raise(&mut tx, "commits", contents.counters.commits).await?;
         counters::raise(&mut tx, "deletions", contents.counters.deletions).await?;
         for (segment, services) in &contents.arrived {
-            segments::insert_arrived(&mut tx, segment, now_ms).await?;
+            segments::insert_row(&mut tx, segment, false, now_ms).await?;
             for span in services {
                 let at_ms = span.min_ms..span.max_ms;
                 segments::add_service(&mut tx, &segment.id, &span.service, at_ms, span.windows).await?;
@@ -53,7 +53,7 @@ impl Catalog {
             }
         }
         for (segment, dirty) in &contents.compacted {
-            levels::insert(&mut tx, segment, now_ms).await?;
+            partition::insert(&mut tx, segment, now_ms).await?;
             if *dirty {
                 set_dirty(&mut tx, &segment.segment.id).await?;
             }
@@ -65,7 +65,7 @@ impl Catalog {
             agents::save(&mut tx, agent, *seen_ms).await?;
         }
         for (level, from_ms) in &contents.horizons {
-            levels::raise_horizon(&mut tx, *level, *from_ms).await?;
+            partition::raise_horizon(&mut tx, *level, *from_ms).await?;
         }
         for (trace_id, at_ms) in &contents.deleted_traces {
             super::deletions::remember(&mut tx, trace_id, *at_ms).await?;

@@ -293,7 +293,7 @@ async fn write(
         }
     }
     super::counters::raise(tx, "commits", registration.commit).await?;
-    insert_arrived(tx, &registration.segment, registration.now_ms).await?;
+    insert_row(tx, &registration.segment, false, registration.now_ms).await?;
     let mut services: Vec<_> = registration.services.iter().collect();
     services.sort_by(|a, b| a.service.cmp(&b.service));
     for some in services.chunks(SERVICES_PER_STATEMENT) {
@@ -308,11 +308,17 @@ async fn write(
     Ok(Outcome::Done)
 }
 
-/// Lists a segment as it arrived.
-pub(super) async fn insert_arrived(tx: &mut Tx, segment: &SegmentRow, now_ms: u64) -> Result<(), CatalogError> {
+/// Lists a segment. `is_rolled`: it is in a coarser level already.
+pub(super) async fn insert_row(
+    tx: &mut Tx,
+    segment: &SegmentRow,
+    is_rolled: bool,
+    now_ms: u64,
+) -> Result<(), CatalogError> {
     sqlx::query(
-        "INSERT INTO segments (id, level, state, min_ms, max_ms, bytes, crc, windows, samples, traces, created_ms, dropped_ms)
-         VALUES ($1, $2, 'live', $3, $4, $5, $6, $7, $8, $9, $10, 0)",
+        "INSERT INTO segments (id, level, state, min_ms, max_ms, bytes, crc, windows, samples, traces, created_ms,
+                               dropped_ms, rolled, revision)
+         VALUES ($1, $2, 'live', $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, 0)",
     )
     .bind(&segment.id)
     .bind(i64::from(segment.level))
@@ -324,6 +330,7 @@ pub(super) async fn insert_arrived(tx: &mut Tx, segment: &SegmentRow, now_ms: u6
     .bind(to_sql(segment.samples))
     .bind(to_sql(segment.traces))
     .bind(to_sql(now_ms))
+    .bind(i64::from(is_rolled))
     .execute(&mut **tx)
     .await?;
     Ok(())

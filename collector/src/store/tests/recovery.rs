@@ -123,6 +123,25 @@ fn exchange_catalog(from: &Path, to: &Path) {
     }
 }
 
+/// A folder whose catalog is the one that it had when these windows were stored; what was done since is in the segments alone. Also
+/// answers the segments that were there before.
+async fn with_older_catalog(
+    numbers: impl IntoIterator<Item = u64>,
+    since: impl AsyncFnOnce(&Shop),
+) -> (tempfile::TempDir, Vec<(PathBuf, Vec<u8>)>) {
+    let (dir, older) = (folder(), folder());
+    let shop = Shop::open(dir.path()).await.unwrap();
+    shop.send(numbers).await;
+    shop.close().await;
+    copy(dir.path(), older.path());
+    let before = contents(dir.path());
+    let shop = Shop::open(dir.path()).await.unwrap();
+    since(&shop).await;
+    shop.close().await;
+    exchange_catalog(older.path(), dir.path());
+    (dir, before)
+}
+
 /// Everything in the folder of segments, by name: what it holds.
 fn contents(data: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let files = fs::read_dir(data.join("segments")).unwrap().map(|entry| entry.unwrap().path());

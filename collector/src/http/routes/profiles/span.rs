@@ -1,6 +1,6 @@
 //! Why a profile has no place in time, and what to type.
 
-use crate::alerts::time::{format_duration, format_utc};
+use crate::base::times::{format_duration, format_utc};
 use crate::http::error::ApiError;
 use crate::profile::pieces::PROFILE_MS_MAX;
 use crate::profile::span::NoSpan;

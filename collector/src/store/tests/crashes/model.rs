@@ -55,7 +55,7 @@ struct State {
     unsynced: Vec<Vec<(PathBuf, Option<usize>)>>,
 }
 
-/// See above.
+/// The model, shared by all that use it; clones are the same disk.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ModelDisk {
     state: Arc<Mutex<State>>,

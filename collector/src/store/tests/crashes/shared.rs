@@ -23,7 +23,7 @@ struct State {
     index: BTreeMap<u32, Box<Region>>,
 }
 
-/// See above.
+/// The state behind its lock.
 #[derive(Debug, Default)]
 pub(super) struct Shared(Mutex<State>);
 

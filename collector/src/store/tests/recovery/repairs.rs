@@ -93,15 +93,8 @@ async fn what_was_deleted_stays_deleted() {
 /// An older catalog, to which nothing else has happened since.
 #[tokio::test]
 async fn a_catalog_from_before_a_deletion_does_it_again() {
-    let (dir, older) = (folder(), folder());
-    let shop = Shop::open(dir.path()).await.unwrap();
-    shop.send(0..4).await;
-    shop.close().await;
-    copy(dir.path(), older.path());
-    let shop = Shop::open(dir.path()).await.unwrap();
-    shop.store.delete_service("shop", now_ms()).await.unwrap();
-    shop.close().await;
-    exchange_catalog(older.path(), dir.path());
+    let deletion = async |shop: &Shop| assert!(shop.store.delete_service("shop", now_ms()).await.unwrap());
+    let (dir, _) = with_older_catalog(0..4, deletion).await;
     let shop = Shop::open(dir.path()).await.unwrap();
     assert_eq!(shop.total().await, 0);
     assert_eq!(shop.send(0..5).await, [true, true, true, true, false]);

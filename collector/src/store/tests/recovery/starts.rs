@@ -1,8 +1,11 @@
 //! Starts: refused with the three ways on, or as if nothing had been.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::store::Unknown;
-use crate::store::bulk::{AsideObject, Bulk, BulkError, Folder, ObjectInfo};
+use crate::store::bulk::{Bulk, BulkError, Folder};
+use crate::store::spoiled::{Fate, Spoiled};
 
 /// Refused, with all that can be done about it, and nothing touched.
 async fn is_refused(data: &Path, because: &str) {
@@ -54,30 +57,14 @@ async fn a_catalog_of_another_store_is_refused() {
 
 #[tokio::test]
 async fn an_older_catalog_is_refused_when_windows_arrived_since() {
-    let (dir, older) = (folder(), folder());
-    let shop = Shop::open(dir.path()).await.unwrap();
-    shop.send(0..2).await;
-    shop.close().await;
-    copy(dir.path(), older.path());
-    let shop = Shop::open(dir.path()).await.unwrap();
-    shop.send(2..5).await;
-    shop.close().await;
-    exchange_catalog(older.path(), dir.path());
+    let (dir, _) = with_older_catalog(0..2, async |shop| drop(shop.send(2..5).await)).await;
     is_refused(dir.path(), "older than its segments").await;
 }
 
 /// Of the very last commit nobody can tell whether it was acked, so it counts.
 #[tokio::test]
 async fn a_catalog_older_by_one_commit_takes_that_commit_in() {
-    let (dir, older) = (folder(), folder());
-    let shop = Shop::open(dir.path()).await.unwrap();
-    shop.send(0..2).await;
-    shop.close().await;
-    copy(dir.path(), older.path());
-    let shop = Shop::open(dir.path()).await.unwrap();
-    shop.send(2..3).await;
-    shop.close().await;
-    exchange_catalog(older.path(), dir.path());
+    let (dir, _) = with_older_catalog(0..2, async |shop| drop(shop.send(2..3).await)).await;
     let shop = Shop::open(dir.path()).await.unwrap();
     assert_eq!(shop.total().await, bits(0..3));
     assert_eq!(shop.send(0..4).await, [true, true, true, false]);
@@ -88,18 +75,10 @@ async fn a_catalog_older_by_one_commit_takes_that_commit_in() {
 /// The sources are listed, and are no longer there: they were replaced by what is not listed.
 #[tokio::test]
 async fn a_catalog_from_before_a_compaction_is_refused_once_its_sources_are_gone() {
-    let (dir, older) = (folder(), folder());
-    let shop = Shop::open(dir.path()).await.unwrap();
-    shop.send(0..4).await;
-    shop.close().await;
-    copy(dir.path(), older.path());
-    let shop = Shop::open(dir.path()).await.unwrap();
-    shop.compact(Some(1)).await;
-    shop.close().await;
+    let (dir, before) = with_older_catalog(0..4, async |shop| shop.compact(Some(1)).await).await;
     // While they are there, what was made of them is not needed.
     let early = folder();
     copy(dir.path(), early.path());
-    exchange_catalog(older.path(), early.path());
     let shop = Shop::open(early.path()).await.unwrap();
     assert_eq!(shop.total().await, bits(0..4));
     shop.compact(None).await;
@@ -107,25 +86,16 @@ async fn a_catalog_from_before_a_compaction_is_refused_once_its_sources_are_gone
     shop.close().await;
     assert_eq!(Shop::open(early.path()).await.unwrap().total().await, bits(0..4));
 
-    for (path, _) in contents(older.path()) {
-        fs::remove_file(dir.path().join("segments").join(path.file_name().unwrap())).unwrap();
+    for (path, _) in before {
+        fs::remove_file(path).unwrap();
     }
-    exchange_catalog(older.path(), dir.path());
     is_refused(dir.path(), "which is gone").await;
 }
 
 #[tokio::test]
 async fn what_is_unknown_is_set_aside_where_that_is_asked_for() {
-    let (dir, older) = (folder(), folder());
-    let shop = Shop::open(dir.path()).await.unwrap();
-    shop.send(0..2).await;
-    shop.close().await;
-    copy(dir.path(), older.path());
-    let shop = Shop::open(dir.path()).await.unwrap();
-    shop.send(2..6).await;
-    shop.close().await;
+    let (dir, _) = with_older_catalog(0..2, async |shop| drop(shop.send(2..6).await)).await;
     let all = bytes(dir.path());
-    exchange_catalog(older.path(), dir.path());
     let without = Options { unknown: Unknown::SetAside, ..quick() };
     let shop = Shop::open_with(dir.path(), without.clone()).await.unwrap();
     assert_eq!(shop.total().await, bits(0..3), "the very next commit is no riddle");
@@ -142,53 +112,27 @@ async fn what_is_unknown_is_set_aside_where_that_is_asked_for() {
     Shop::open(dir.path()).await.unwrap();
 }
 
-/// A folder that dies at its n-th put, before or after it.
+/// Lets so many puts through, and then nothing more.
 #[derive(Debug)]
 struct Dying {
-    folder: Folder,
-    left: std::sync::atomic::AtomicUsize,
+    left: AtomicUsize,
 }
 
-impl Bulk for Dying {
-    fn put(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
-        let dead = || BulkError::Full { folder: "/dead".into() };
-        match self.left.fetch_update(std::sync::atomic::Ordering::Relaxed, std::sync::atomic::Ordering::Relaxed, |n| {
-            n.checked_sub(1)
-        }) {
-            Ok(_) => self.folder.put(name, content),
+impl Fate for Dying {
+    fn put(&self, folder: &Folder, name: &str, content: &[u8]) -> Result<(), BulkError> {
+        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+            Ok(_) => folder.put(name, content),
             Err(_) => Err(dead()),
         }
     }
-    fn get_range(&self, name: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, BulkError> {
-        self.folder.get_range(name, offset, bytes)
+
+    fn delete(&self, _: &Folder, _: &str) -> Result<(), BulkError> {
+        Err(dead())
     }
-    fn delete(&self, _: &str) -> Result<(), BulkError> {
-        Err(BulkError::Full { folder: "/dead".into() })
-    }
-    fn list(&self) -> Result<Vec<ObjectInfo>, BulkError> {
-        self.folder.list()
-    }
-    fn quarantine(&self, name: &str) -> Result<(), BulkError> {
-        self.folder.quarantine(name)
-    }
-    fn set_aside(&self, name: &str, now_s: u64) -> Result<(), BulkError> {
-        self.folder.set_aside(name, now_s)
-    }
-    fn list_aside(&self) -> Result<Vec<AsideObject>, BulkError> {
-        self.folder.list_aside()
-    }
-    fn delete_aside(&self, object: &AsideObject) -> Result<(), BulkError> {
-        self.folder.delete_aside(object)
-    }
-    fn put_tombstone(&self, name: &str, content: &[u8]) -> Result<(), BulkError> {
-        self.folder.put_tombstone(name, content)
-    }
-    fn tombstones(&self) -> Result<Vec<(String, Vec<u8>)>, BulkError> {
-        self.folder.tombstones()
-    }
-    fn delete_tombstone(&self, name: &str) -> Result<(), BulkError> {
-        self.folder.delete_tombstone(name)
-    }
+}
+
+fn dead() -> BulkError {
+    BulkError::Full { folder: "/dead".into() }
 }
 
 /// Killed at each object that compaction writes, and again and again: it starts each time, and nothing is lost or counted twice.
@@ -201,7 +145,7 @@ async fn a_kill_in_the_middle_of_a_compaction_needs_nobody() {
     let mut deaths = 0;
     for puts in 0.. {
         let folder = Folder::open(&dir.path().join("segments")).unwrap();
-        let dying = Arc::new(Dying { folder, left: puts.into() });
+        let dying = Arc::new(Spoiled { folder, fate: Dying { left: puts.into() } });
         let store = Arc::new(Store::open_with(dir.path(), quick(), dying).await.unwrap());
         let done = compact::step(&store, now_ms() + 40 * HOUR, 0, None).await;
         store.catalog().close().await;

@@ -3,7 +3,7 @@
 /// So small that a header of SQLite's log and the page behind it are torn apart.
 const SECTOR: usize = 64;
 
-/// See above.
+/// The bytes of a file: written, and durable.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Content {
     now: Vec<u8>,

@@ -6,7 +6,7 @@ use super::content::Content;
 use super::{ModelDisk, Operation, then_fail};
 use crate::store::disk::NewFile;
 
-/// See above.
+/// A file that is being written.
 #[derive(Debug)]
 pub(in crate::store::tests::crashes) struct ModelFile {
     pub(super) disk: ModelDisk,

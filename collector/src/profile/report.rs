@@ -1,4 +1,4 @@
-//! The header of a flame graph answer, as `API.md` writes it: everything but the nodes.
+//! What an answer says of profiles, as `API.md` writes it: types, sides, movers, sentences; and the header of a flame graph, which is all of it but the nodes.
 
 use std::collections::BTreeMap;
 

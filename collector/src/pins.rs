@@ -4,9 +4,10 @@ use percent_encoding::percent_decode_str;
 use tephra_proto::ids::{ServiceName, TraceId};
 use tephra_proto::label::NameError;
 
-use super::link::{AlertLink, LinkError, encode};
-use super::time::{TimeError, parse_time};
+use crate::alerts::link::{AlertLink, LinkError};
+use crate::base::times::{TimeError, parse_time};
 use crate::store::catalog::PinRange;
+use crate::urls::encode;
 
 /// As long as browsers and proxies take.
 const URL_BYTES_MAX: usize = 8 << 10;
@@ -19,7 +20,7 @@ const RANGE_MS_DEFAULT: u64 = 3_600_000;
 pub struct Frozen {
     /// Path and query with fixed times.
     pub url: String,
-    /// The data it needs.
+    /// What of the store must stay for it; empty for a trace.
     pub ranges: Vec<PinRange>,
     /// The trace it shows: its data has to be looked up.
     pub trace: Option<TraceId>,
@@ -31,18 +32,18 @@ pub enum FrozenError {
     /// Not one of our pages.
     #[error("{0:?} is not a page of this view")]
     NotAPage(String),
-    /// Too long.
+    /// More bytes than a URL may have.
     #[error("the url has {0} bytes, limit {URL_BYTES_MAX}")]
     TooLong(usize),
-    /// A name in it.
+    /// The service or trace it names is no name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A time in it.
+    /// One of its times cannot be read.
     #[error("{name}: {error}")]
     Time {
-        /// Which parameter.
+        /// The parameter that holds it, such as `a.from`.
         name: String,
-        /// Why.
+        /// What is wrong with it.
         error: TimeError,
     },
     /// An alert link in it.
@@ -87,7 +88,7 @@ pub fn freeze(url: &str, now_ms: u64) -> Result<Frozen, FrozenError> {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
         ["s", _, ..] => {
-            let name = decode(path.strip_prefix("/s/").unwrap_or_default());
+            let name = percent_decode_str(path.strip_prefix("/s/").unwrap_or_default()).decode_utf8_lossy();
             let (from, until) = params.fix_range("", now_ms)?;
             ranges.push(range(&ServiceName::parse(&name)?, from, until));
         }
@@ -106,11 +107,11 @@ pub fn freeze(url: &str, now_ms: u64) -> Result<Frozen, FrozenError> {
         ["trace", id] => trace = Some(TraceId::parse(id)?),
         ["alert"] => {
             let (link, _) = AlertLink::parse(params.pairs.iter().cloned(), now_ms)?;
-            let service = ServiceName::parse(&link.service)?;
+            let service = &link.service;
             // Any of the baselines may be shown.
-            ranges.push(range(&service, link.from_ms().saturating_sub(link.window_ms), link.at_ms));
+            ranges.push(range(service, link.from_ms().saturating_sub(link.window_ms), link.at_ms));
             for back in [86_400_000, 7 * 86_400_000] {
-                ranges.push(range(&service, link.from_ms().saturating_sub(back), link.at_ms.saturating_sub(back)));
+                ranges.push(range(service, link.from_ms().saturating_sub(back), link.at_ms.saturating_sub(back)));
             }
             return Ok(Frozen { url: link.to_url(), ranges, trace });
         }
@@ -135,11 +136,7 @@ struct Params {
 
 impl Params {
     fn read(query: &str) -> Self {
-        let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        });
-        Self { pairs: pairs.collect() }
+        Self { pairs: form_urlencoded::parse(query.as_bytes()).into_owned().collect() }
     }
 
     fn get(&self, name: &str) -> Option<String> {
@@ -181,10 +178,6 @@ impl Params {
             self.pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
         if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
     }
-}
-
-fn decode(text: &str) -> String {
-    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

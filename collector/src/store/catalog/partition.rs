@@ -9,7 +9,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use tephra_proto::ids::TraceId;
 
-use super::segments::{add_service, read_segment};
+use super::segments::{add_service, insert_row, read_segment};
 use super::{Catalog, CatalogError, Lease, SegmentRow, Tx, from_sql, is_conflict, to_sql};
 use crate::base::range::TimeRange;
 use crate::store::compact::levels::{HORIZON_MS, LEVELS, TRACES};
@@ -412,24 +412,7 @@ async fn exchange(tx: &mut Tx, swap: &Swap) -> Result<bool, CatalogError> {
 /// Lists a compacted segment.
 pub(super) async fn insert(tx: &mut Tx, new: &NewSegment, now_ms: u64) -> Result<(), CatalogError> {
     let segment = &new.segment;
-    sqlx::query(
-        "INSERT INTO segments (id, level, state, min_ms, max_ms, bytes, crc, windows, samples, traces, created_ms,
-                               dropped_ms, rolled, revision)
-         VALUES ($1, $2, 'live', $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, 0)",
-    )
-    .bind(&segment.id)
-    .bind(i64::from(segment.level))
-    .bind(to_sql(segment.min_ms))
-    .bind(to_sql(segment.max_ms))
-    .bind(to_sql(segment.bytes))
-    .bind(i64::from(segment.crc))
-    .bind(to_sql(segment.windows))
-    .bind(to_sql(segment.samples))
-    .bind(to_sql(segment.traces))
-    .bind(to_sql(now_ms))
-    .bind(i64::from(new.rolled))
-    .execute(&mut **tx)
-    .await?;
+    insert_row(tx, segment, new.rolled, now_ms).await?;
     for table in &new.tables {
         sqlx::query(
             "INSERT INTO segment_tables (segment, name, object, bytes, data_bytes, crc) VALUES ($1, $2, $3, $4, $5, $6)",

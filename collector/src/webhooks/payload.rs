@@ -9,7 +9,8 @@ use serde::Deserialize;
 use tephra_proto::ids::ServiceName;
 use tephra_proto::label;
 
-use super::time::parse_time;
+use crate::base::times::parse_time;
+use crate::urls::is_web_link;
 
 /// Alertmanager groups by default send at most a few hundred; more is a storm, and the first ones tell it.
 pub const ALERTS_MAX: usize = 256;
@@ -20,7 +21,7 @@ const SERVICE_LABELS: [&str; 4] = ["service", "service_name", "service.name", "j
 /// Characters of a title.
 const TITLE_CHARS_MAX: usize = 200;
 
-/// A webhook's body.
+/// A webhook's body, as far as it is read.
 #[derive(Debug, Deserialize)]
 pub struct Payload {
     alerts: Vec<Wire>,
@@ -45,8 +46,8 @@ struct Wire {
 /// One alert that is about a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
-    /// Which service.
-    pub service: String,
+    /// The service its labels name.
+    pub service: ServiceName,
     /// When it started, unix milliseconds.
     pub at_ms: u64,
     /// One line for people.
@@ -65,10 +66,10 @@ pub enum Skipped {
     /// Nobody knows which service it is about.
     #[error("alert {alert:?} has none of the labels service, service_name, job")]
     NoService {
-        /// Its name.
+        /// Its label `alertname`.
         alert: String,
     },
-    /// Beyond the limit.
+    /// There are more alerts than are read.
     #[error("the payload has {alerts} alerts, limit {ALERTS_MAX}: the rest is left out")]
     TooMany {
         /// How many there were.
@@ -115,23 +116,8 @@ impl Wire {
             .filter(|(name, value)| label::check_name(name).is_ok() && label::check_value(value).is_ok())
             .collect();
         let link = if is_web_link(&self.generator_url) { self.generator_url } else { String::new() };
-        Ok(Alert {
-            service: service.as_str().to_owned(),
-            at_ms,
-            title,
-            labels,
-            link,
-            firing: self.status != "resolved",
-        })
+        Ok(Alert { service, at_ms, title, labels, link, firing: self.status != "resolved" })
     }
-}
-
-/// True for what may be put behind a link on a page: `javascript:` and its like are not.
-pub fn is_web_link(url: &str) -> bool {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    rest.is_some_and(|rest| !rest.is_empty())
-        && url.len() <= 2_048
-        && url.chars().all(|c| label::is_printable(c) && c != ' ')
 }
 
 fn printable(text: &str) -> String {
@@ -197,7 +183,7 @@ mod tests {
     fn grafana_payloads_are_understood() {
         let (alerts, skipped) = read(GRAFANA);
         let [alert] = alerts.as_slice() else { panic!("{alerts:?}") };
-        assert_eq!(alert.service, "checkout");
+        assert_eq!(alert.service.as_str(), "checkout");
         assert_eq!(alert.title, "p99 latency: p99 above 1 s");
         assert_eq!(alert.at_ms, NOW - 120_000);
         assert!(skipped.is_empty());
@@ -214,24 +200,5 @@ mod tests {
         assert_eq!(alert.title.chars().count(), TITLE_CHARS_MAX);
         assert!(alert.title.chars().all(label::is_printable));
         assert_eq!(alert.at_ms, NOW);
-    }
-
-    #[test]
-    fn only_web_links_are_kept() {
-        for good in ["https://x", "http://grafana:3000/a?b=c#d"] {
-            assert!(is_web_link(good), "{good}");
-        }
-        for bad in [
-            "",
-            "https://",
-            "javascript:alert(1)",
-            "//x",
-            "data:text/html,x",
-            "HTTPS://x",
-            "https://a b",
-            "https://a\nb",
-        ] {
-            assert!(!is_web_link(bad), "{bad}");
-        }
     }
 }

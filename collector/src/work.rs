@@ -7,8 +7,6 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::error::{ApiError, ErrorKind};
-
 /// Merging saturates the cores it gets: more at once only makes all of them late.
 pub(super) const RUNNING_MAX: usize = 4;
 
@@ -22,7 +20,24 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 /// part it has done; this is the end for what does not even stop.
 const RENDER_TIME_MAX: Duration = Duration::from_secs(15);
 
-/// The turns.
+/// Why heavy work was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorkError {
+    /// As many wait as may.
+    #[error("too many queries are waiting")]
+    Crowded,
+    /// Others took too long.
+    #[error("the query waited {} s for its turn", WAIT_MAX.as_secs())]
+    NoTurn,
+    /// It took too long itself.
+    #[error("the answer took longer than {} s", .0.as_secs())]
+    TooLong(Duration),
+    /// It panicked, with this message.
+    #[error("the computation failed: {0}")]
+    Failed(String),
+}
+
+/// Gives out turns; clones share them.
 #[derive(Debug, Clone)]
 pub struct Workbench {
     running: Arc<Semaphore>,
@@ -56,39 +71,24 @@ impl Workbench {
     /// Does `work` when its turn comes. Dropping the returned future, as a disconnecting client does, drops the work.
     ///
     /// # Errors
-    /// 429 when too many wait already or the turn does not come, 503 when the work does not end in time, or whatever the
-    /// work itself answers.
-    pub async fn run<T>(&self, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
-        let Ok(_admitted) = self.admitted.try_acquire() else {
-            return Err(overloaded("too many queries are waiting"));
-        };
-        let Ok(Ok(_turn)) = timeout(WAIT_MAX, self.running.acquire()).await else {
-            return Err(overloaded("the query waited 10 s for its turn"));
-        };
-        timeout(self.deadline, work).await.unwrap_or_else(|_| {
-            Err(ApiError::new(
-                ErrorKind::Unavailable,
-                format!("the answer took longer than {} s", self.deadline.as_secs()),
-                "ask for a shorter range, or narrow it down with label.<name>=<value>",
-            ))
-        })
+    /// When too many wait already, the turn does not come, or the work does not end in time.
+    pub async fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, WorkError> {
+        let _admitted = self.admitted.try_acquire().map_err(|_| WorkError::Crowded)?;
+        let Ok(Ok(_turn)) = timeout(WAIT_MAX, self.running.acquire()).await else { return Err(WorkError::NoTurn) };
+        timeout(self.deadline, work).await.map_err(|_| WorkError::TooLong(self.deadline))
     }
 }
 
 /// Computes on a thread that may block.
 ///
 /// # Errors
-/// 500 when the computation panics; whatever it answers otherwise.
-pub async fn blocking<T, F>(compute: F) -> Result<T, ApiError>
+/// When the computation panics.
+pub async fn blocking<T, F>(compute: F) -> Result<T, WorkError>
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
-    tokio::task::spawn_blocking(compute).await.map_err(|error| ApiError::internal(&error))
-}
-
-fn overloaded(message: &str) -> ApiError {
-    ApiError::new(ErrorKind::Overloaded, message, "try again in a few seconds")
+    tokio::task::spawn_blocking(compute).await.map_err(|error| WorkError::Failed(error.to_string()))
 }
 
 #[cfg(test)]
@@ -101,8 +101,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn work_without_end_is_stopped_at_the_deadline() {
-        let error = Workbench::new(Duration::from_secs(30)).run(pending::<Result<(), ApiError>>()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let error = Workbench::new(Duration::from_secs(30)).run(pending::<()>()).await.unwrap_err();
+        assert_eq!(error, WorkError::TooLong(Duration::from_secs(45)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -111,24 +111,23 @@ mod tests {
         let (finish, finished) = oneshot::channel::<()>();
         let first = tokio::spawn({
             let bench = bench.clone();
-            async move { bench.run(async { finished.await.map_err(|e| ApiError::internal(&e)) }).await }
+            async move { bench.run(finished).await }
         });
         let second = tokio::spawn({
             let bench = bench.clone();
-            async move { bench.run(async { Ok(2) }).await }
+            async move { bench.run(async { 2 }).await }
         });
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
-        assert_eq!(bench.run(async { Ok(3) }).await.unwrap_err().kind(), ErrorKind::Overloaded);
+        assert_eq!(bench.run(async { 3 }).await, Err(WorkError::Crowded));
         finish.send(()).unwrap();
-        assert_eq!(first.await.unwrap(), Ok(()));
+        assert_eq!(first.await.unwrap(), Ok(Ok(())));
         assert_eq!(second.await.unwrap(), Ok(2));
-        assert_eq!(bench.run(async { Ok(4) }).await, Ok(4));
+        assert_eq!(bench.run(async { 4 }).await, Ok(4));
     }
 
     #[tokio::test]
     async fn a_panic_is_an_answer_and_not_the_end() {
-        let error = blocking::<(), _>(|| panic!("planted")).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert!(matches!(blocking::<(), _>(|| panic!("planted")).await, Err(WorkError::Failed(_))));
     }
 }
