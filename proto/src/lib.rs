@@ -7,6 +7,8 @@
 //! | [`address`] | what of a server's address may be shown |
 //! | [`label`] | the one grammar of label names and values |
 //! | [`limits`] | every shared number, with its reason |
+//! | [`durations`] | the bins in which requests are counted by how long they took |
+//! | [`trace_share`] | which traces every service tells of |
 //! | [`packing`] | columns of a window as small steps, which compress better |
 //! | [`codec`] | zstd with caps: the only module that names the zstd crate |
 //!
@@ -14,11 +16,13 @@
 
 pub mod address;
 pub mod codec;
+pub mod durations;
 pub mod ids;
 pub mod label;
 pub mod limits;
 pub mod packing;
 mod sha256;
+pub mod trace_share;
 
 /// The messages and services of `tephra.v1`, generated from `tephra/v1/*.proto`.
 #[allow(missing_docs, unreachable_pub, clippy::all)]

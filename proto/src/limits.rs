@@ -47,6 +47,12 @@ pub const WINDOW_LINKS_MAX: usize = 131_072;
 /// Span summaries of one window.
 pub const WINDOW_SPANS_MAX: usize = 16_384;
 
+/// Routes and statuses of one window: the agent keeps 64 routes with three statuses each.
+pub const WINDOW_REQUEST_ROWS_MAX: usize = 1_024;
+
+/// Slow traces that one answer names.
+pub const SLOW_TRACES_MAX: usize = 64;
+
 /// Sets of per-sample labels of one window: the agent keeps 896 in all.
 pub const WINDOW_LABEL_SETS_MAX: usize = 1_024;
 

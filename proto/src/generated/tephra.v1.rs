@@ -108,6 +108,9 @@ pub struct WindowPayload {
     pub label_sets: ::prost::alloc::vec::Vec<LabelSet>,
     #[prost(message, optional, tag = "8")]
     pub spans: ::core::option::Option<SpanTable>,
+    /// Absent: the agent is older than this table, and its spans stand for its requests.
+    #[prost(message, optional, tag = "9")]
+    pub requests: ::core::option::Option<RequestTable>,
 }
 /// One executable or shared library that was mapped while the window ran.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -234,7 +237,34 @@ pub struct LabelSet {
     #[prost(uint32, repeated, tag = "2")]
     pub value: ::prost::alloc::vec::Vec<u32>,
 }
-/// Entry spans that ended in this window: all of the slowest, and an unbiased selection of the rest.
+/// Requests that ended in this window, all of them: one histogram of durations for each route and status.
+///
+/// Bins are those of OpenTelemetry's exponential histogram of base 2^(1/16), in microseconds: bin b holds durations above 2^(b/16) and up
+/// to 2^((b+1)/16). They are numbered 0 to 478; the first takes whatever is shorter, the last whatever is longer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RequestTable {
+    /// Index into strings. A route and status stands here once.
+    #[prost(uint32, repeated, tag = "1")]
+    pub route: ::prost::alloc::vec::Vec<u32>,
+    #[prost(enumeration = "SpanStatus", repeated, tag = "2")]
+    pub status: ::prost::alloc::vec::Vec<i32>,
+    /// Sum of the durations, and the longest of them.
+    #[prost(uint64, repeated, tag = "3")]
+    pub sum_us: ::prost::alloc::vec::Vec<u64>,
+    #[prost(uint64, repeated, tag = "4")]
+    pub max_us: ::prost::alloc::vec::Vec<u64>,
+    /// How many of the bins below are of this route and status, at least 1.
+    #[prost(uint32, repeated, tag = "5")]
+    pub bins: ::prost::alloc::vec::Vec<u32>,
+    /// One entry for each bin that holds something, ascending: the difference from the bin before it, from 0 for the first.
+    #[prost(uint32, repeated, tag = "6")]
+    pub bin_step: ::prost::alloc::vec::Vec<u32>,
+    /// How many requests are in it, at least 1.
+    #[prost(uint64, repeated, tag = "7")]
+    pub count: ::prost::alloc::vec::Vec<u64>,
+}
+/// Examples of entry spans: those of traces whose hash is below the share that is told of (`TraceShare`), the slowest of each route, and
+/// what completes the slow traces of others.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SpanTable {
     /// Index into links.
@@ -250,7 +280,7 @@ pub struct SpanTable {
     pub duration_us: ::prost::alloc::vec::Vec<u64>,
     #[prost(enumeration = "SpanStatus", repeated, tag = "5")]
     pub status: ::prost::alloc::vec::Vec<i32>,
-    /// How many spans of its route this one stands for: 1 / (probability that it was selected).
+    /// How many spans of its route this one stands for: 1 / (probability that it was selected). 0: none, it was asked for.
     #[prost(float, repeated, tag = "6")]
     pub weight: ::prost::alloc::vec::Vec<f32>,
 }
@@ -268,6 +298,22 @@ pub struct PushResponse {
     /// Not before this many milliseconds; 0: at will. The agent clamps it to 5 minutes.
     #[prost(uint32, tag = "4")]
     pub retry_after_ms: u32,
+    /// Which share of all traces to tell of. Absent: as before.
+    #[prost(message, optional, tag = "5")]
+    pub trace_share: ::core::option::Option<TraceShare>,
+    /// Slow traces, 16 bytes each, one after the other, 64 at most: whoever still knows their spans tells of them.
+    #[prost(bytes = "vec", tag = "6")]
+    pub slow_traces: ::prost::alloc::vec::Vec<u8>,
+}
+/// A trace is told of if the hash of its id (`tephra_proto::trace_share`) begins with as many zero bits as there are halvings.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TraceShare {
+    /// The share is 1 / 2^halvings; 32 at most.
+    #[prost(uint32, tag = "1")]
+    pub halvings: u32,
+    /// From the window on that starts then.
+    #[prost(uint64, tag = "2")]
+    pub from_unix_ms: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
