@@ -16,7 +16,7 @@ pub const DURATION_US_MAX: u64 = 7 * 86_400 * 1_000_000;
 pub fn bin(duration_ns: u64) -> u16 {
     let us = duration_ns as f64 / 1_000.0;
     // A duration just on a bound, and one that rounding put there.
-    let above = (us.log2() * f64::from(BINS_PER_DOUBLING) - 1e-9).ceil() - 1.0;
+    let above = (us.log2() * f64::from(BINS_PER_DOUBLING) - 1e-12).ceil() - 1.0;
     above.clamp(0.0, f64::from(BINS - 1)) as u16
 }
 

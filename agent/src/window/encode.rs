@@ -61,6 +61,7 @@ impl Encoding {
             }),
             label_sets: label_sets.table(&mut strings),
             spans: Some(spans),
+            requests: None,
             strings: strings.list,
         }
     }

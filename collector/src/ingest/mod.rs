@@ -199,7 +199,7 @@ impl Ingest {
             duplicate: ack.duplicate,
             wanted_build_ids: wanted.iter().map(|id| id.as_bytes().to_vec()).collect(),
             server_unix_ms: now_ms(),
-            retry_after_ms: 0,
+            ..v1::PushResponse::default()
         })
     }
 

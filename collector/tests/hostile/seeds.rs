@@ -121,6 +121,7 @@ fn window() -> v1::WindowPayload {
             status: vec![1],
             weight: vec![1.5],
         }),
+        requests: None,
     }
 }
 
