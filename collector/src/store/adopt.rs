@@ -8,7 +8,7 @@ use super::bulk::ObjectInfo;
 use super::catalog::{Accounting, Outcome, Registration, SequenceState, Verdict};
 use super::segment::{self, Batch, BatchInfo, Origin, SegmentError};
 use super::{Bulk, Store, StoreError};
-use crate::base::clock::now_ms;
+use crate::base::clock::{now_ms, now_s};
 use crate::base::ids::{hex, unique_bytes};
 use crate::profile::decode::{self, Lateness, WindowId};
 
@@ -110,7 +110,7 @@ pub(super) async fn adopt(store: &Store, object: &ObjectInfo) -> Result<u64, Sto
         Outcome::Done if whole => Ok(fresh.len() as u64),
         Outcome::Done => {
             let (bulk, name) = (store.bulk().clone(), object.name.clone());
-            let now = super::orphans::now_s();
+            let now = now_s();
             tokio::task::spawn_blocking(move || bulk.set_aside(&name, now)).await??;
             Ok(fresh.len() as u64)
         }

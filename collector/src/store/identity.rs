@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use super::bulk::Bulk;
+pub(crate) use super::catalog::FOOTER;
 use super::catalog::{ServicePart, TableObject};
 use super::compact::levels::{TRACES, block_of};
 use super::ranges::Ranges;
@@ -16,9 +17,6 @@ use super::segment::{self, Footer, SegmentError};
 
 /// Around the footer of a compacted segment.
 const MAGIC: &[u8; 8] = b"TEPHRASF";
-
-/// The name by which the catalog lists a footer among the tables of its segment.
-pub(crate) const FOOTER: &str = "footer";
 
 /// Which windows of an agent instance a segment holds.
 #[derive(Clone, PartialEq, Message)]

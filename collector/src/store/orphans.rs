@@ -10,7 +10,7 @@ use super::bulk::{AsideObject, Bulk, ObjectInfo};
 use super::catalog::Counters;
 use super::start::{Found, look_at};
 use super::{Store, StoreError, progress, tombstones};
-use crate::base::clock::now_ms;
+use crate::base::clock::{now_ms, now_s};
 use crate::conditions::Severity;
 
 /// Younger objects may be on their way into the catalog.
@@ -131,11 +131,6 @@ pub(super) async fn tell(store: &Store) -> Result<(), StoreError> {
     });
     store.conditions().set(CONDITION, Severity::Notice, message);
     Ok(())
-}
-
-/// Now, unix seconds.
-pub(super) fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -22,13 +22,12 @@ use super::catalog::{
 use super::compact::levels::{LEVELS, TRACES};
 use super::disk::RealDisk;
 use super::identity::{Agents, Content, FOOTER, SegmentFooter, key_block};
-use super::orphans::now_s;
 use super::place::{self, CATALOG, Place};
 use super::ranges::Ranges;
 use super::segment::{self, Batch, BatchInfo, Footer, Origin, SegmentError};
 use super::tombstones::{Tombstone, What};
 use super::{StoreError, folder, progress};
-use crate::base::clock::now_ms;
+use crate::base::clock::{now_ms, now_s};
 use crate::base::ids::{hex, unique_bytes};
 use crate::profile::decode::WindowId;
 use choose::Chosen;

@@ -12,9 +12,9 @@ use super::adopt::adopt;
 use super::bulk::{BulkError, ObjectInfo};
 use super::catalog::{Counters, StoredObject};
 use super::identity::{Content, SegmentFooter};
-use super::orphans::now_s;
 use super::segment::{self, Footer, SegmentError};
 use super::{Store, StoreError};
+use crate::base::clock::now_s;
 
 /// What is to be done about segments that the catalog does not know and cannot explain.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

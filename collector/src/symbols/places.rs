@@ -9,7 +9,26 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::upload::UploadError;
+use crate::base::clock;
+
+/// Why a sender has no place, or has lost it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// Others are uploading.
+    #[error("other symbol files are being received")]
+    NoRoom,
+    /// Others were waiting, and this was the slowest.
+    #[error("the upload was the slowest of several, and gave way to another")]
+    GaveWay,
+    /// It does not keep the pace.
+    #[error("the upload is too slow: {received} bytes in {took_s} s")]
+    TooSlow {
+        /// Bytes that have come until then.
+        received: u64,
+        /// Seconds since its first byte.
+        took_s: u64,
+    },
+}
 
 /// Files being received or waiting to be read. What they take of the disk is bounded together.
 const PLACES: usize = 4;
@@ -65,11 +84,11 @@ pub(super) struct Place {
 
 impl Places {
     /// A place, if need be that of the slowest sender.
-    pub(super) fn take(&self) -> Result<Place, UploadError> {
+    pub(super) fn take(&self) -> Result<Place, PlaceError> {
         let mut places = self.lock();
         if places.len() >= PLACES {
             let slowest = (0..places.len()).filter_map(|i| Some((places[i].slowness()?, i))).min();
-            let (_, i) = slowest.ok_or(UploadError::NoRoom)?;
+            let (_, i) = slowest.ok_or(PlaceError::NoRoom)?;
             let slow = places.swap_remove(i);
             slow.given_away.store(true, Ordering::Relaxed);
             slow.notice.notify_one();
@@ -108,20 +127,20 @@ impl Place {
     }
 
     /// Waits for what comes next, as long as the sender keeps its pace and its place.
-    pub(super) async fn next<T>(&self, next: impl Future<Output = T>) -> Result<T, UploadError> {
+    pub(super) async fn next<T>(&self, next: impl Future<Output = T>) -> Result<T, PlaceError> {
         let began = self.held.since;
         let received = self.held.received.load(Ordering::Relaxed);
         let pace = began + PATIENCE + Duration::from_millis(received.saturating_mul(1000) / RATE_MIN);
         let silence = Instant::now() + SILENCE;
         let until = pace.min(silence).min(began + TIME_MAX);
         if self.held.given_away.load(Ordering::Relaxed) {
-            return Err(UploadError::GaveWay);
+            return Err(PlaceError::GaveWay);
         }
         tokio::select! {
-            () = self.held.notice.notified() => Err(UploadError::GaveWay),
+            () = self.held.notice.notified() => Err(PlaceError::GaveWay),
             next = timeout_at(until, next) => {
                 let took_s = began.elapsed().as_secs();
-                next.map_err(|_| UploadError::TooSlow { received, took_s })
+                next.map_err(|_| PlaceError::TooSlow { received, took_s })
             }
         }
     }
@@ -137,22 +156,22 @@ mod tests {
     async fn senders_that_dribble_hold_up_nobody_but_each_other() {
         let places = Places::default();
         let slow: Vec<Place> = (0..PLACES).map(|_| places.take().unwrap()).collect();
-        assert!(matches!(places.take(), Err(UploadError::NoRoom)), "they began a moment ago");
+        assert!(matches!(places.take(), Err(PlaceError::NoRoom)), "they began a moment ago");
         tokio::time::advance(BEGINNING).await;
         for (i, place) in slow.iter().enumerate() {
             place.received(10 + i as u64);
         }
         slow[1].received(RATE_KEPT * 5);
         let fast = places.take().unwrap();
-        assert!(matches!(slow[0].next(pending::<()>()).await, Err(UploadError::GaveWay)), "the slowest one");
-        assert!(matches!(slow[0].next(ready(())).await, Err(UploadError::GaveWay)), "and it stays away");
+        assert!(matches!(slow[0].next(pending::<()>()).await, Err(PlaceError::GaveWay)), "the slowest one");
+        assert!(matches!(slow[0].next(ready(())).await, Err(PlaceError::GaveWay)), "and it stays away");
         for place in &slow[1..] {
             place.next(ready(())).await.unwrap();
         }
         slow[2].complete();
         let next = places.take().unwrap();
-        assert!(matches!(slow[3].next(pending::<()>()).await, Err(UploadError::GaveWay)));
-        assert!(matches!(places.take(), Err(UploadError::NoRoom)), "fast, complete, and two beginners");
+        assert!(matches!(slow[3].next(pending::<()>()).await, Err(PlaceError::GaveWay)));
+        assert!(matches!(places.take(), Err(PlaceError::NoRoom)), "fast, complete, and two beginners");
         drop((slow, fast, next));
         assert!(places.lock().is_empty());
     }
@@ -168,8 +187,8 @@ mod tests {
                 place.received(1);
             }
         };
-        let ended: Result<(), UploadError> = dribble.await;
-        assert!(matches!(ended, Err(UploadError::TooSlow { received: 1, .. })), "{ended:?}");
+        let ended: Result<(), PlaceError> = dribble.await;
+        assert!(matches!(ended, Err(PlaceError::TooSlow { received: 1, .. })), "{ended:?}");
         assert!(place.held.since.elapsed() <= PATIENCE + Duration::from_secs(1));
         // One that is just fast enough, for ever.
         let place = places.take().unwrap();
@@ -179,8 +198,8 @@ mod tests {
                 place.received(RATE_MIN);
             }
         };
-        let ended: Result<(), UploadError> = endless.await;
-        assert!(matches!(ended, Err(UploadError::TooSlow { .. })));
+        let ended: Result<(), PlaceError> = endless.await;
+        assert!(matches!(ended, Err(PlaceError::TooSlow { .. })));
         assert!(place.held.since.elapsed() <= TIME_MAX + Duration::from_secs(1));
     }
 }

@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::folder::{Filed, State};
-use super::places::Place;
+use super::places::{Place, PlaceError};
 use super::table::Detail;
 use super::upload::{Incoming, Received, Upload, UploadError, announced};
 use super::{Shared, Symbols, has_no_file, job};
@@ -96,13 +96,19 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+impl From<PlaceError> for Status {
+    fn from(error: PlaceError) -> Self {
+        UploadError::from(error).into()
+    }
+}
+
 impl From<UploadError> for Status {
     fn from(error: UploadError) -> Self {
         let message = error.to_string();
         match error {
             UploadError::Io(_) => Self::unavailable(message),
-            UploadError::NoRoom | UploadError::GaveWay => Self::unavailable(format!("{message}: try again later")),
-            UploadError::TooSlow { .. } => Self::deadline_exceeded(message),
+            UploadError::Place(PlaceError::TooSlow { .. }) => Self::deadline_exceeded(message),
+            UploadError::Place(_) => Self::unavailable(format!("{message}: try again later")),
             // Agents come back to it in minutes, not at once.
             UploadError::Disk(_) => Self::resource_exhausted(message),
             UploadError::Busy(_) => Self::already_exists(message),

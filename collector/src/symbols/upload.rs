@@ -16,6 +16,7 @@ use tephra_proto::v1::SymbolFile;
 use super::folder::{Claim, Filed, State};
 use super::places::Place;
 use super::room::{Room, RoomError};
+pub use super::places::PlaceError;
 use super::table::Detail;
 use super::{Symbols, job};
 
@@ -61,20 +62,9 @@ pub enum UploadError {
     /// Somebody else is uploading it.
     #[error("build {0} is being uploaded already")]
     Busy(BuildId),
-    /// Others are uploading.
-    #[error("other symbol files are being received")]
-    NoRoom,
-    /// Others were waiting, and this was the slowest.
-    #[error("the upload was the slowest of several, and gave way to another")]
-    GaveWay,
-    /// It does not keep the pace.
-    #[error("the upload is too slow: {received} bytes in {took_s} s")]
-    TooSlow {
-        /// Bytes that have come until then.
-        received: u64,
-        /// Seconds since its first byte.
-        took_s: u64,
-    },
+    /// Others are uploading, or it does not keep the pace.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// It takes far more of the disk than it was on the way.
     #[error(
         "{sent} bytes were sent for {stored} bytes of the file that are not zeros: no real file is compressed so well"
@@ -184,7 +174,7 @@ impl ByHand {
     /// # Errors
     /// When it is too slow, or gives way to another.
     pub async fn next<T>(&self, next: impl Future<Output = T>) -> Result<T, UploadError> {
-        self.place.next(next).await
+        Ok(self.place.next(next).await?)
     }
 
     /// Takes the next bytes. Blocks.

@@ -7,43 +7,8 @@ use super::Breach;
 use super::code::{RustFile, is_test_only, test_paths};
 use super::paths::{Path, named_paths};
 
-/// Files that need each other on purpose, and why.
-const MEANT: &[(&[&str], &str)] = &[
-    (
-        &[
-            "collector/src/profile/import.rs",
-            "collector/src/profile/pprof/looks_like.rs",
-            "collector/src/profile/pprof/wire.rs",
-        ],
-        "the importer's errors name the formats that it tells apart, and reading the wire to tell fails with them",
-    ),
-    (
-        &[
-            "collector/src/profile/pprof/columns.rs",
-            "collector/src/profile/pprof/decode.rs",
-            "collector/src/profile/pprof/labels.rs",
-            "collector/src/profile/pprof/mappings.rs",
-        ],
-        "the parts of one decoder, and the text that all of them read",
-    ),
-    (
-        &["collector/src/store/adopt.rs", "collector/src/store/orphans.rs", "collector/src/store/start.rs"],
-        "what a start finds is adopted or set aside, by the same clock",
-    ),
-    (
-        &[
-            "collector/src/store/catalog/names.rs",
-            "collector/src/store/catalog/partition.rs",
-            "collector/src/store/catalog/segments.rs",
-            "collector/src/store/identity.rs",
-        ],
-        "a segment's rows in the catalog, and the footer that they can be made from again",
-    ),
-    (
-        &["collector/src/symbols/places.rs", "collector/src/symbols/upload.rs"],
-        "an upload takes a place, which is refused with the upload's error",
-    ),
-];
+/// Files that need each other on purpose, and why. There are none now.
+const MEANT: &[(&[&str], &str)] = &[];
 
 /// Where production code is: each a crate with its root beside its modules.
 const CRATES: &[&str] = &["agent/src/", "collector/src/", "proto/src/", "web/src/", "xtask/src/"];

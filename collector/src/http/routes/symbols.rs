@@ -17,7 +17,7 @@ use crate::http::params::Params;
 use crate::ingest::Allowance;
 use crate::symbols::MESSAGE_BYTES_MAX;
 use crate::symbols::table::Detail;
-use crate::symbols::upload::{Named, UploadError};
+use crate::symbols::upload::{Named, PlaceError, UploadError};
 use crate::work::blocking;
 
 /// What may be sent, as it comes: it goes to the disk frame by frame. The largest file over a link of 20 Mbit/s takes a quarter of an hour.
@@ -76,11 +76,11 @@ impl From<UploadError> for ApiError {
         let message = error.to_string();
         match error {
             UploadError::Io(_) => Self::internal(&message),
-            UploadError::NoRoom | UploadError::GaveWay | UploadError::Busy(_) => {
-                Self::new(ErrorKind::Overloaded, message, "try again in a minute")
-            }
-            UploadError::TooSlow { .. } => {
+            UploadError::Place(PlaceError::TooSlow { .. }) => {
                 Self::new(ErrorKind::TooSlow, message, "send it faster, or the output of `objcopy --only-keep-debug`")
+            }
+            UploadError::Place(_) | UploadError::Busy(_) => {
+                Self::new(ErrorKind::Overloaded, message, "try again in a minute")
             }
             UploadError::Disk(_) => Self::new(ErrorKind::Unavailable, message, "free some space, then send it again"),
             UploadError::Unread(_) => Self::new(

@@ -2,7 +2,6 @@
 
 use tephra_proto::v1;
 
-use super::decode::text;
 use super::read::{Profile, Sample};
 use super::storable;
 use crate::profile::fit::{fit, fit_apart};
@@ -92,7 +91,7 @@ impl<'a> Names<'a> {
     fn of(profile: &'a Profile<'a>) -> Result<Self, ImportError> {
         let mut this = Self { given: Vec::new(), fitted: Vec::new() };
         for value in &profile.sample_type {
-            let (name, unit) = (text(profile, value.r#type)?, text(profile, value.unit)?);
+            let (name, unit) = (profile.text(value.r#type)?, profile.text(value.unit)?);
             let fitted = fit_apart(name, |name| this.fitted.iter().any(|(known, _)| known == name));
             this.given.push((name, unit));
             this.fitted.push((fitted, fit_unit(unit)));
@@ -107,7 +106,7 @@ impl<'a> Names<'a> {
     /// How far samples lie apart, in terms of the columns' names.
     fn distance(&self, profile: &Profile) -> Result<Option<Distance>, ImportError> {
         let Some(of) = &profile.period_type else { return Ok(None) };
-        let (name, unit) = (text(profile, of.r#type)?, text(profile, of.unit)?);
+        let (name, unit) = (profile.text(of.r#type)?, profile.text(of.unit)?);
         // The same name in the same unit is that column, whatever it had to be called.
         let column = self.given.iter().position(|given| *given == (name, unit));
         let name =

@@ -113,15 +113,10 @@ fn inflate(body: &[u8]) -> Result<Vec<u8>, ImportError> {
     inflated.ok_or(ImportError::TooLarge { limit })
 }
 
-pub(super) fn text<'a>(profile: &'a Profile<'_>, index: i64) -> Result<&'a str, ImportError> {
-    let found = usize::try_from(index).ok().and_then(|i| profile.string_table.get(i));
-    found.map(|text| &**text).ok_or(ImportError::Dangling { what: "string", id: index as u64 })
-}
-
 /// Some tools say only what the linker calls it.
 fn name<'a>(profile: &'a Profile<'_>, function: &Function) -> Result<&'a str, ImportError> {
-    let name = text(profile, function.name)?;
-    if name.is_empty() { text(profile, function.system_name) } else { Ok(name) }
+    let name = profile.text(function.name)?;
+    if name.is_empty() { profile.text(function.system_name) } else { Ok(name) }
 }
 
 /// For each location its frames, root first.
@@ -145,7 +140,7 @@ impl Stacks {
                 let function = functions.get(&line.function_id);
                 let dangling = ImportError::Dangling { what: "function", id: line.function_id };
                 let function = function.ok_or(dangling)?;
-                let (name, file) = (name(profile, function)?, text(profile, function.filename)?);
+                let (name, file) = (name(profile, function)?, profile.text(function.filename)?);
                 let line = u32::try_from(line.line).unwrap_or(0);
                 // The outermost was copied nowhere, the others each into the one before it.
                 let frame = if frames.len() == first {

@@ -10,7 +10,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tephra_proto::label::is_printable;
 use tephra_proto::limits::{LABEL_VALUE_BYTES_MAX, SAMPLE_LABELS_MAX, WINDOW_LABEL_SETS_MAX};
 
-use super::decode::text;
 use super::read::{Profile, Sample};
 use super::{Label, numbers};
 use crate::profile::fit::{fit, fit_apart};
@@ -135,7 +134,7 @@ impl SampleLabels {
         if let Some(known) = self.keys.get(&label.key) {
             return Ok(known.clone());
         }
-        let given = text(profile, label.key)?;
+        let given = profile.text(label.key)?;
         let name = if IDS.contains(&&*fit(given)) {
             self.leave_out(remarks, given, format_args!("names single requests or moments"));
             None
@@ -168,9 +167,9 @@ impl SampleLabels {
 
 /// What a label has for a value, empty where it has none; and whether it is what the profile says.
 fn value(profile: &Profile, label: Label) -> Result<(String, bool), ImportError> {
-    let given = text(profile, label.str)?;
+    let given = profile.text(label.str)?;
     if given.is_empty() && (label.num != 0 || label.num_unit != 0) {
-        let (name, unit) = (text(profile, label.key)?, text(profile, label.num_unit)?);
+        let (name, unit) = (profile.text(label.key)?, profile.text(label.num_unit)?);
         let value = numbers::write(name, label.num, unit);
         let is_as_given = value.ends_with(unit);
         return Ok((value, is_as_given));

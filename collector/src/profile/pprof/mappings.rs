@@ -4,7 +4,6 @@
 use rustc_hash::FxHashMap;
 use tephra_proto::ids::BuildId;
 
-use super::decode::text;
 use super::read::{self, Profile};
 use super::{Location, Mapping};
 use crate::profile::address::{Address, PAGE};
@@ -29,11 +28,11 @@ impl<'a> Mappings<'a> {
         let Some(mapping) = self.by_id.get(&location.mapping_id) else {
             return importer.symbolic(&format!("{:#x}", location.address), "", 0);
         };
-        let path = text(self.profile, mapping.filename)?;
+        let path = self.profile.text(mapping.filename)?;
         let name = path.rsplit('/').next().unwrap_or(path);
         let place = place(mapping, location.address);
         let stored = place.and_then(Address::stored);
-        match (BuildId::parse(text(self.profile, mapping.build_id)?), stored) {
+        match (BuildId::parse(self.profile.text(mapping.build_id)?), stored) {
             (Ok(build_id), Some(stored)) => importer.native(build_id, name, stored),
             _ => {
                 let shown = place.map_or(location.address, Address::shown);

@@ -8,7 +8,7 @@ use tephra_proto::limits::{
     PAYLOAD_BYTES_MAX, WINDOW_FRAMES_MAX, WINDOW_MODULES_MAX, WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX, WINDOW_STRINGS_MAX,
 };
 
-use super::wire::{Value, Wire};
+use super::wire::{Misread, Value, Wire};
 use super::{Function, Label, Line, Mapping, ValueType};
 use crate::profile::import::{ImportError, within};
 
@@ -36,7 +36,18 @@ pub(super) struct Profile<'a> {
     pub(super) period: i64,
 }
 
-/// See [`super::Sample`].
+impl Profile<'_> {
+    /// An entry of the string table.
+    ///
+    /// # Errors
+    /// When there is none at `index`.
+    pub(super) fn text(&self, index: i64) -> Result<&str, ImportError> {
+        let found = usize::try_from(index).ok().and_then(|i| self.string_table.get(i));
+        found.map(|text| &**text).ok_or(ImportError::Dangling { what: "string", id: index as u64 })
+    }
+}
+
+/// A [`super::Sample`] whose lists are slices of [`Lists`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample<'a> {
     pub(super) location_id: &'a [u64],
@@ -192,6 +203,12 @@ impl Lists {
             }
         }
         Ok(location)
+    }
+}
+
+impl From<Misread> for ImportError {
+    fn from(misread: Misread) -> Self {
+        Self::Malformed(misread.to_string())
     }
 }
 

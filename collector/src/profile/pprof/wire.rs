@@ -1,6 +1,9 @@
 //! The fields of a serialized message, read where they lie.
 
-use crate::profile::import::ImportError;
+/// A field is not what it should be, or does not end where it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a field is not what it should be, or does not end where it should")]
+pub(super) struct Misread;
 
 /// The content of a field.
 #[derive(Debug, Clone, Copy)]
@@ -12,28 +15,28 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    pub(super) fn bytes(self) -> Result<&'a [u8], ImportError> {
-        if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(malformed()) }
+    pub(super) fn bytes(self) -> Result<&'a [u8], Misread> {
+        if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(Misread) }
     }
 
-    pub(super) fn number(self) -> Result<u64, ImportError> {
-        if let Self::Number(number) = self { Ok(number) } else { Err(malformed()) }
+    pub(super) fn number(self) -> Result<u64, Misread> {
+        if let Self::Number(number) = self { Ok(number) } else { Err(Misread) }
     }
 
-    pub(super) fn signed(self) -> Result<i64, ImportError> {
+    pub(super) fn signed(self) -> Result<i64, Misread> {
         Ok(self.number()? as i64)
     }
 
     /// One number of a list, or a packed list of them.
-    pub(super) fn numbers(self, mut each: impl FnMut(u64)) -> Result<(), ImportError> {
+    pub(super) fn numbers(self, mut each: impl FnMut(u64)) -> Result<(), Misread> {
         match self {
             Self::Number(number) => each(number),
             Self::Bytes(mut packed) => {
                 while !packed.is_empty() {
-                    each(varint(&mut packed).ok_or_else(malformed)?);
+                    each(varint(&mut packed).ok_or(Misread)?);
                 }
             }
-            Self::Fixed => return Err(malformed()),
+            Self::Fixed => return Err(Misread),
         }
         Ok(())
     }
@@ -43,7 +46,7 @@ impl<'a> Value<'a> {
 pub(super) struct Wire<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Wire<'a> {
-    type Item = Result<(u64, Value<'a>), ImportError>;
+    type Item = Result<(u64, Value<'a>), Misread>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
@@ -53,7 +56,7 @@ impl<'a> Iterator for Wire<'a> {
         if field.is_none() {
             self.0 = &[];
         }
-        Some(field.ok_or_else(malformed))
+        Some(field.ok_or(Misread))
     }
 }
 
@@ -95,8 +98,4 @@ fn varint(bytes: &mut &[u8]) -> Option<u64> {
         }
     }
     None
-}
-
-fn malformed() -> ImportError {
-    ImportError::Malformed("a field is not what it should be, or does not end where it should".to_owned())
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::segments::ServiceSpan;
+use super::segments::ServicePart;
 use super::{Catalog, CatalogError, Tx, from_sql, to_sql};
 use crate::profile::model::{Kind, OWN_TYPES, ProfileType};
 
@@ -24,6 +24,33 @@ pub struct ServiceRow {
     pub first_seen_ms: u64,
     /// Last window, unix milliseconds.
     pub last_seen_ms: u64,
+}
+
+/// The part of a segment that belongs to one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceSpan {
+    /// The service.
+    pub service: String,
+    /// Start of its first window, unix milliseconds.
+    pub min_ms: u64,
+    /// Start of its last window.
+    pub max_ms: u64,
+    /// How many windows.
+    pub windows: u64,
+    /// The types they carry.
+    pub types: Vec<ProfileType>,
+    /// Their labels, `instance` included, as (name, value).
+    pub labels: Vec<(String, String)>,
+    /// Labels of single samples in them.
+    pub sample_labels: Vec<(String, String)>,
+}
+
+impl ServiceSpan {
+    /// The same without the names.
+    pub(super) fn part(&self) -> ServicePart {
+        let Self { service, min_ms, max_ms, windows, .. } = self;
+        ServicePart { service: service.clone(), min_ms: *min_ms, max_ms: *max_ms, windows: *windows }
+    }
 }
 
 impl Catalog {

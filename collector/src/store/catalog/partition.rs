@@ -9,7 +9,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use tephra_proto::ids::TraceId;
 
-use super::segments::{add_service, insert_row, read_segment};
+use super::segments::{ServicePart, add_services, insert_row, read_segment};
 use super::{Catalog, CatalogError, Lease, SegmentRow, Tx, from_sql, is_conflict, to_sql};
 use crate::base::range::TimeRange;
 use crate::store::compact::levels::{HORIZON_MS, LEVELS, TRACES};
@@ -57,19 +57,6 @@ pub struct NewSegment {
     pub tables: Vec<TableObject>,
     /// What it holds of which service.
     pub services: Vec<ServicePart>,
-}
-
-/// The part of a compacted segment that belongs to one service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServicePart {
-    /// The service.
-    pub service: String,
-    /// Start of its first window, unix milliseconds.
-    pub min_ms: u64,
-    /// Start of its last window.
-    pub max_ms: u64,
-    /// Windows received.
-    pub windows: u64,
 }
 
 /// What happens to the segments that others were made of.
@@ -426,9 +413,7 @@ pub(super) async fn insert(tx: &mut Tx, new: &NewSegment, now_ms: u64) -> Result
         .execute(&mut **tx)
         .await?;
     }
-    for part in &new.services {
-        add_service(tx, &segment.id, &part.service, part.min_ms..part.max_ms, part.windows).await?;
-    }
+    add_services(tx, &segment.id, &new.services).await?;
     Ok(())
 }
 

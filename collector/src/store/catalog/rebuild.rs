@@ -46,9 +46,9 @@ impl Catalog {
         counters::raise(&mut tx, "deletions", contents.counters.deletions).await?;
         for (segment, services) in &contents.arrived {
             segments::insert_row(&mut tx, segment, false, now_ms).await?;
+            let parts: Vec<_> = services.iter().map(ServiceSpan::part).collect();
+            segments::add_services(&mut tx, &segment.id, &parts).await?;
             for span in services {
-                let at_ms = span.min_ms..span.max_ms;
-                segments::add_service(&mut tx, &segment.id, &span.service, at_ms, span.windows).await?;
                 names::remember(&mut tx, span, true).await?;
             }
         }

@@ -1,14 +1,12 @@
-//! Segments in the catalog: registering one, finding those a query needs, and letting go of old ones.
-
-use std::ops::Range;
+//! Segments in the catalog: listing one, what should exist of it, and letting go of old ones.
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::agents::AgentUpdate;
-use super::{Catalog, CatalogError, Tx, from_sql, is_conflict, to_sql};
-use crate::profile::model::ProfileType;
-use crate::store::identity::FOOTER;
+use super::{Catalog, CatalogError, Tx, from_sql, to_sql};
+
+/// The name by which a segment's footer is listed among its tables.
+pub(crate) const FOOTER: &str = "footer";
 
 /// A segment as the catalog knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +33,7 @@ pub struct SegmentRow {
 
 /// The part of a segment that belongs to one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceSpan {
+pub struct ServicePart {
     /// The service.
     pub service: String,
     /// Start of its first window, unix milliseconds.
@@ -44,36 +42,6 @@ pub struct ServiceSpan {
     pub max_ms: u64,
     /// How many windows.
     pub windows: u64,
-    /// The types they carry.
-    pub types: Vec<ProfileType>,
-    /// Their labels, `instance` included, as (name, value).
-    pub labels: Vec<(String, String)>,
-    /// Labels of single samples in them.
-    pub sample_labels: Vec<(String, String)>,
-}
-
-/// Everything that becomes visible at once when a segment is committed.
-#[derive(Debug, Clone)]
-pub struct Registration {
-    /// The segment.
-    pub segment: SegmentRow,
-    /// Its services.
-    pub services: Vec<ServiceSpan>,
-    /// The agents whose windows it holds.
-    pub agents: Vec<AgentUpdate>,
-    /// The number of this commit, as [`Catalog::next_commit`] gave it.
-    pub commit: u64,
-    /// When, unix milliseconds.
-    pub now_ms: u64,
-}
-
-/// What became of a registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It is committed.
-    Done,
-    /// Nothing was changed: another collector stored windows of the same agents meanwhile, so it must be decided anew what is new.
-    Overtaken,
 }
 
 /// One object that should exist.
@@ -111,39 +79,6 @@ pub struct CatalogTotals {
 }
 
 impl Catalog {
-    /// Commits a segment, its services and its agents' sequence numbers in one transaction. On [`Outcome::Done`] it is durable,
-    /// and visible to every collector.
-    ///
-    /// # Errors
-    /// When the database fails. Nothing of it is visible then, unless the error is [`CatalogError::Unsure`].
-    pub async fn register(&self, registration: &Registration) -> Result<Outcome, CatalogError> {
-        let mut tx = self.begin().await?;
-        // Whoever deletes waits until this transaction ends: what was written before it is still there.
-        let names = if self.shared {
-            registration.services.iter().map(|span| (span.clone(), true)).collect()
-        } else {
-            self.written.left_of(&registration.services)
-        };
-        match write(&mut tx, registration, &names).await {
-            Ok(Outcome::Done) => {}
-            Ok(Outcome::Overtaken) => return Ok(Outcome::Overtaken),
-            Err(CatalogError::Database(error)) if is_conflict(&error) => return Ok(Outcome::Overtaken),
-            Err(error) => return Err(error),
-        }
-        if !self.shared {
-            self.written.note(&names);
-        }
-        let committed = tx.commit().await;
-        if committed.is_err() {
-            self.written.forget();
-        }
-        match committed {
-            Ok(()) => Ok(Outcome::Done),
-            Err(error) if is_conflict(&error) => Ok(Outcome::Overtaken),
-            Err(error) => Err(CatalogError::Unsure(error)),
-        }
-    }
-
     /// Unlists segments that ended before `before_ms` and that no pin needs. Answers how many.
     ///
     /// # Errors
@@ -278,36 +213,6 @@ impl Catalog {
     }
 }
 
-/// Agents come first: their rows are what collectors meet at, and the one that comes later has written nothing yet. All rows are
-/// taken in the same order by everybody, so that nobody waits in a circle.
-async fn write(
-    tx: &mut Tx,
-    registration: &Registration,
-    names: &[(ServiceSpan, bool)],
-) -> Result<Outcome, CatalogError> {
-    let mut agents: Vec<_> = registration.agents.iter().collect();
-    agents.sort_by_key(|agent| agent.id);
-    for agent in agents {
-        if !super::agents::save(tx, agent, registration.now_ms).await? {
-            return Ok(Outcome::Overtaken);
-        }
-    }
-    super::counters::raise(tx, "commits", registration.commit).await?;
-    insert_row(tx, &registration.segment, false, registration.now_ms).await?;
-    let mut services: Vec<_> = registration.services.iter().collect();
-    services.sort_by(|a, b| a.service.cmp(&b.service));
-    for some in services.chunks(SERVICES_PER_STATEMENT) {
-        let parts = some.iter().map(|span| (span.service.as_str(), span.min_ms..span.max_ms, span.windows));
-        add_services(tx, &registration.segment.id, parts).await?;
-    }
-    let mut names: Vec<_> = names.iter().collect();
-    names.sort_by(|a, b| a.0.service.cmp(&b.0.service));
-    for (span, is_service) in names {
-        super::names::remember(tx, span, *is_service).await?;
-    }
-    Ok(Outcome::Done)
-}
-
 /// Lists a segment. `is_rolled`: it is in a coarser level already.
 pub(super) async fn insert_row(
     tx: &mut Tx,
@@ -339,38 +244,21 @@ pub(super) async fn insert_row(
 /// Both databases take many more parameters.
 const SERVICES_PER_STATEMENT: usize = 100;
 
-/// Notes that a segment holds so many windows of each service, in this span of time.
-pub(super) async fn add_services(
-    tx: &mut Tx,
-    segment: &str,
-    parts: impl Iterator<Item = (&str, Range<u64>, u64)>,
-) -> Result<(), sqlx::Error> {
-    let parts: Vec<_> = parts.collect();
-    if parts.is_empty() {
-        return Ok(());
+/// Notes what a segment holds of which service.
+pub(super) async fn add_services(tx: &mut Tx, segment: &str, parts: &[ServicePart]) -> Result<(), sqlx::Error> {
+    for some in parts.chunks(SERVICES_PER_STATEMENT) {
+        let rows: Vec<String> = (0..some.len())
+            .map(|i| format!("(${}, $1, ${}, ${}, ${})", 4 * i + 2, 4 * i + 3, 4 * i + 4, 4 * i + 5))
+            .collect();
+        let rows = rows.join(", ");
+        let sql = format!("INSERT INTO segment_services (service, segment, min_ms, max_ms, windows) VALUES {rows}");
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(segment);
+        for ServicePart { service, min_ms, max_ms, windows } in some {
+            query = query.bind(service).bind(to_sql(*min_ms)).bind(to_sql(*max_ms)).bind(to_sql(*windows));
+        }
+        query.execute(&mut **tx).await?;
     }
-    let rows: Vec<String> = (0..parts.len())
-        .map(|i| format!("(${}, $1, ${}, ${}, ${})", 4 * i + 2, 4 * i + 3, 4 * i + 4, 4 * i + 5))
-        .collect();
-    let sql =
-        format!("INSERT INTO segment_services (service, segment, min_ms, max_ms, windows) VALUES {}", rows.join(", "));
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(segment);
-    for (service, at_ms, windows) in parts {
-        query = query.bind(service).bind(to_sql(at_ms.start)).bind(to_sql(at_ms.end)).bind(to_sql(windows));
-    }
-    query.execute(&mut **tx).await?;
     Ok(())
-}
-
-/// The same for one service.
-pub(super) async fn add_service(
-    tx: &mut Tx,
-    segment: &str,
-    service: &str,
-    at_ms: Range<u64>,
-    windows: u64,
-) -> Result<(), sqlx::Error> {
-    add_services(tx, segment, std::iter::once((service, at_ms, windows))).await
 }
 
 pub(super) fn read_segment(row: &AnyRow) -> Result<SegmentRow, CatalogError> {

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::segments::ServiceSpan;
+use super::names::ServiceSpan;
 use crate::profile::model::ProfileType;
 
 /// A name may have been seen this much later than the catalog says. Milliseconds: about the length of a window.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::testing::options;
 use crate::store::{Options, Store};
-use crate::symbols::places::Place;
+use crate::symbols::places::{Place, PlaceError};
 
 #[test]
 fn an_upload_is_held_to_what_it_announced() {
@@ -101,7 +101,7 @@ async fn two_that_dribble_do_not_keep_others_out() {
     let dribbling: Vec<Place> = std::iter::from_fn(|| symbols.shared.places.take().ok()).collect();
     assert!(dribbling.len() >= 2);
     let id = BuildId::from_bytes(&[7; 20]).unwrap();
-    assert!(matches!(symbols.receive(id, 1), Err(UploadError::NoRoom)));
+    assert!(matches!(symbols.receive(id, 1), Err(UploadError::Place(PlaceError::NoRoom))));
     tokio::time::advance(Duration::from_secs(10)).await;
     let receiving = symbols.receive(id, 1).unwrap();
     receiving.next(std::future::ready(())).await.unwrap();
