@@ -2,6 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Now, to compare with what the file system says.
+#[expect(clippy::disallowed_methods, reason = "this is where the wall clock is read")]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Milliseconds since the Unix epoch; 0 for a clock set before it.
 pub(crate) fn unix_ms() -> u64 {
     since_epoch().as_millis() as u64
@@ -13,7 +19,7 @@ pub(crate) fn unix_ns() -> u64 {
 }
 
 fn since_epoch() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// One slot of the wall clock: `[start, start + length)`, where `start` is a multiple of `length`.

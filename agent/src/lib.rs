@@ -61,6 +61,8 @@
         clippy::unwrap_used
     )
 )]
+// Tests make files of their own.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 // Which sampler there is, chosen here and nowhere else: both have the same functions.
 #[cfg(any(not(target_os = "linux"), feature = "pprof-fallback"))]

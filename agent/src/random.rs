@@ -40,6 +40,7 @@ pub(crate) fn fill(bytes: &mut [u8]) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is where random numbers begin")]
 fn seed() -> [u64; 2] {
     let keys = RandomState::new();
     [keys.hash_one(1u8), keys.hash_one(2u8) | 1]

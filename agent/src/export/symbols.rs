@@ -24,6 +24,7 @@ use tonic::transport::Channel;
 use super::ifunc;
 use super::outline::{Outline, outline};
 use super::{Binaries, Binary, REPLY_BYTES_MAX, TIMEOUT};
+use crate::clock;
 use crate::notice::Notice;
 
 /// Not sooner than this is one build tried again, whether it failed or the collector forgot it.
@@ -63,7 +64,7 @@ pub(super) fn spawn(channel: Channel, binaries: Arc<Binaries>) -> Symbols {
         offered: Arc::default(),
         tried: HashMap::new(),
         postponed: Vec::new(),
-        since: SystemTime::now(),
+        since: clock::now(),
     };
     tokio::spawn(async move {
         while let Some(wanted) = receiver.recv().await {

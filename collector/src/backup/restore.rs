@@ -1,6 +1,7 @@
 //! The way back: a backup becomes a store again, in an empty folder, or in an empty database and bucket.
 //!
 //! A folder may also be served as it is, or copied by any tool: it is a whole store.
+#![expect(clippy::disallowed_methods, reason = "this is where a backup's files are read back")]
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! What is backed up: a folder, or PostgreSQL and a bucket. Read beside the collectors that use it, and changed in nothing but the hold.
+#![expect(clippy::disallowed_methods, reason = "this is where a store's own files are copied from")]
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};

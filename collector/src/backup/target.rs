@@ -2,6 +2,7 @@
 //!
 //! What is fetched lies in `backup.incoming` until all of it is there; then names change, the catalog's last. So whatever happens, the
 //! folder holds a whole backup: the earlier one or the new one. What an interrupted backup has fetched, the next one finds there.
+#![expect(clippy::disallowed_methods, reason = "this is where the folder of backups is read and written")]
 
 use std::collections::HashSet;
 use std::fs::{self, File};

@@ -1,4 +1,5 @@
 //! Names that nobody has given before, and bytes as people write them.
+#![expect(clippy::disallowed_methods, reason = "this is where names are drawn")]
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,5 @@
 //! `tephra export`: a flame graph as a file.
+#![expect(clippy::disallowed_methods, reason = "the file is named on the command line")]
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
 //! `tephra import`: a pprof file, sent to a collector.
+#![expect(clippy::disallowed_methods, reason = "the file is named on the command line")]
 
 use std::fs::File;
 use std::io::{Read, Write};

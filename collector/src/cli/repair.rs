@@ -21,7 +21,9 @@ pub(super) fn run(args: Args) -> ExitCode {
         Err(error) => return fail(2, &error),
     };
     // Nothing to repair is a wrong folder: none is made.
-    if !place.data().exists() && !place.is_shared() {
+    #[expect(clippy::disallowed_methods, reason = "the folder is named on the command line")]
+    let is_there = place.data().exists();
+    if !is_there && !place.is_shared() {
         return fail(
             2,
             &format!("{} is not there: choose the folder of the store with --data", place.data().display()),

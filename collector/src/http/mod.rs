@@ -39,6 +39,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 
 use crate::alerts::answering::Answers;
+use crate::base::clock;
 use crate::ingest::{Gate, Ingest};
 use crate::query::QueryEngine;
 use crate::store::Store;
@@ -98,7 +99,7 @@ impl AppState {
             webhooks,
             bench,
             bodies,
-            started: Instant::now(),
+            started: clock::instant(),
             hosts,
         }))
     }

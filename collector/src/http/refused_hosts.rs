@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::base::clock;
 use crate::conditions::{Conditions, Severity};
 
 /// The condition's kind.
@@ -48,7 +49,7 @@ impl RefusedHosts {
         }
         let mut latest = self.lock();
         let begins = latest.names.is_empty();
-        latest.at = Some(Instant::now());
+        latest.at = Some(clock::task_instant());
         let known = latest.names.iter().position(|known| known == name);
         if let Some(at) = known {
             latest.names.remove(at);
@@ -70,7 +71,7 @@ impl RefusedHosts {
         loop {
             let over_at = {
                 let mut latest = self.lock();
-                match latest.at.map(|at| at + OVER_AFTER).filter(|over_at| *over_at > Instant::now()) {
+                match latest.at.map(|at| at + OVER_AFTER).filter(|over_at| *over_at > clock::task_instant()) {
                     Some(over_at) => over_at,
                     None => {
                         *latest = Latest::default();

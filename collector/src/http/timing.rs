@@ -6,6 +6,7 @@ use std::time::Instant;
 use axum::http::HeaderValue;
 use axum::response::Response;
 
+use crate::base::clock;
 use crate::profile::model::Cost;
 
 /// Steps of one answer, in the order they were done.
@@ -18,7 +19,7 @@ pub(super) struct Timing {
 impl Timing {
     /// Starts with what the sums took.
     pub(super) fn of(costs: &[Cost]) -> Self {
-        let mut timing = Self { text: String::new(), last: Instant::now() };
+        let mut timing = Self { text: String::new(), last: clock::instant() };
         let sum = |of: fn(&Cost) -> f64| costs.iter().map(of).sum::<f64>();
         timing.add("plan", sum(|cost| cost.plan.as_secs_f64()));
         timing.add("scan", sum(|cost| cost.scan.as_secs_f64()));
@@ -30,7 +31,7 @@ impl Timing {
 
     /// The step that was done since the last one.
     pub(super) fn step(&mut self, name: &str) {
-        let now = Instant::now();
+        let now = clock::instant();
         self.add(name, (now - self.last).as_secs_f64());
         self.last = now;
     }

@@ -17,7 +17,7 @@ use super::admit::Reserved;
 use super::importer::Importer;
 use super::metrics::Metrics;
 use super::{Ack, PushError};
-use crate::base::clock::now_ms;
+use crate::base::clock::{self, now_ms};
 use crate::base::ids::{hex, unique_bytes};
 use crate::profile::decode::Rejection;
 use crate::store::arrived::{self, AgentKey};
@@ -109,7 +109,7 @@ impl Batcher {
                     bytes += job.bytes();
                     batch.push(job);
                 }
-                let now = Instant::now();
+                let now = clock::task_instant();
                 if bytes >= BATCH_BYTES || now >= full_at || jobs.is_closed() {
                     break;
                 }

@@ -19,11 +19,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 use tonic::Status;
 
 use super::admit::{Budget, Reserved, overloaded, retry_after_ms};
 use super::metrics::Metrics;
+
+use crate::base::clock;
 
 /// Windows that are being read at the same time, in all: 1 000 typical ones, or 15 of the largest.
 const WINDOWS_BYTES_MAX: usize = 64 << 20;
@@ -171,12 +173,12 @@ impl Gate {
     pub async fn hold(&self, peer: Option<&Peer>, bytes: usize) -> Option<BodyMemory> {
         // Without a connection, as in tests, all are one.
         let peer = peer.map_or_else(String::new, |peer| peer.neighbourhood().to_string());
-        let until = Instant::now() + HOLD_TIME_MAX;
+        let until = clock::task_instant() + HOLD_TIME_MAX;
         loop {
             if let Some(reserved) = self.bodies.reserve(&peer, bytes) {
                 return Some(BodyMemory(Arc::new(Mutex::new(Some(reserved)))));
             }
-            if Instant::now() >= until {
+            if clock::task_instant() >= until {
                 self.metrics.overloaded();
                 return None;
             }
@@ -270,7 +272,7 @@ impl Bounded {
         if self.received > bytes {
             return Some(Excess::TooLong { limit: bytes });
         }
-        if Instant::now() >= self.deadline.deadline() {
+        if clock::task_instant() >= self.deadline.deadline() {
             return Some(Excess::TooLate { time });
         }
         let in_memory = usize::try_from(self.received).unwrap_or(held).min(held);

@@ -1,11 +1,11 @@
 //! Signs what was imported, as one more agent: this process.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tephra_proto::v1;
 
 use super::accept::Accepted;
+use crate::base::clock::now_ns;
 use crate::base::ids::unique_bytes;
 
 /// Signs windows as an agent of its own.
@@ -18,8 +18,7 @@ pub(super) struct Importer {
 
 impl Importer {
     pub(super) fn new() -> Self {
-        let boot = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64);
-        Self { agent_id: unique_bytes(), boot_id: boot.max(1), numbered: AtomicU64::new(0) }
+        Self { agent_id: unique_bytes(), boot_id: now_ns().max(1), numbered: AtomicU64::new(0) }
     }
 
     /// Makes a header this process's. Its number is drawn later, see [`Importer::number`].

@@ -38,13 +38,12 @@ use tephra_proto::ids::BuildId;
 use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
 use tephra_proto::{codec, v1};
 use tokio::sync::{OnceCell, mpsc, oneshot};
-use tokio::time::Instant;
 
 pub use cardinality::{Caps, Full, OVERFLOW_INSTANCE, Overflow};
 pub use gate::{Allowance, BodyMemory, Bounded, CallBounds, Crowded, Excess, Gate, Peer, through_gate};
 pub use metrics::{Metrics, MetricsSnapshot};
 
-use crate::base::clock::now_ms;
+use crate::base::clock::{self, now_ms};
 use crate::profile::decode::{self, Header, Lateness, Opened, Rejection, Window};
 use crate::profile::model::Module;
 use crate::store::Store;
@@ -315,7 +314,7 @@ impl Ingest {
         let jobs = self.jobs.clone();
         let hand_over = move || {
             let (windows, reserved, told) = read()?;
-            let job = Job { since: Instant::now(), windows, reserved, answer };
+            let job = Job { since: clock::task_instant(), windows, reserved, answer };
             jobs.blocking_send(job).map_err(|_| stopping())?;
             Ok::<_, E>(told)
         };

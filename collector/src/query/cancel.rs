@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use super::QueryError;
 
+use crate::base::clock;
+
 /// Asked by workers between pieces of work.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Cancel {
@@ -42,7 +44,7 @@ impl Cancel {
             return Err(QueryError::OutOfTime);
         }
         match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Err(QueryError::OutOfTime),
+            Some(deadline) if clock::instant() >= deadline => Err(QueryError::OutOfTime),
             _ => Ok(()),
         }
     }

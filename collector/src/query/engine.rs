@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::cancel::Cancel;
 use super::flight::SingleFlight;
 use super::{QueryError, QueryLimits, Selection, Timeline};
+use crate::base::clock;
 use crate::base::range::TimeRange;
 use crate::profile::model::Merged;
 use crate::store::catalog::LevelSegment;
@@ -54,7 +55,7 @@ impl QueryEngine {
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.limits.timeout
+        clock::task_instant() + self.limits.timeout
     }
 
     pub(super) async fn segments_of(

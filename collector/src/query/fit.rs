@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::QueryError;
-use crate::base::clock::now_ms;
+use crate::base::clock::{self, now_ms};
 use crate::base::range::TimeRange;
 use crate::profile::model::Partial;
 
@@ -41,8 +41,8 @@ where
     let mut part = range;
     let mut hit: Option<QueryError> = None;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let by = Instant::now() + left.mul_f64(ATTEMPT_SHARE);
+        let left = deadline.saturating_duration_since(clock::task_instant());
+        let by = clock::task_instant() + left.mul_f64(ATTEMPT_SHARE);
         let error = match ask(part, by).await {
             Ok(answer) => {
                 if let Some(hit) = hit.as_ref().filter(|_| !holds(&answer)) {

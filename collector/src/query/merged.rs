@@ -9,6 +9,7 @@ use super::fit::newest_that_fits;
 use super::label_sets::LabelSets;
 use super::merge::Parts;
 use super::{Prepared, QueryEngine, QueryError, Selection, scan, slices};
+use crate::base::clock;
 use crate::base::labels::Matcher;
 use crate::profile::model::{Cost, Labelled, Merged};
 use crate::store::columnar::Table;
@@ -78,18 +79,18 @@ impl QueryEngine {
             let (selection, sets) = (prepared.selection(), by_labels.as_deref());
             let by_instance = selection.labels.iter().any(|(name, _)| name == "instance");
             let wish = Wish::replicates(selection.range(), by_instance);
-            let started = Instant::now();
+            let started = clock::task_instant();
             let mut plan = prepared.plan(store, wish, &MERGE_TABLES, limits, cancel)?;
             let slices = slices::replicates(selection.range(), &plan.spans(), plan.coarsest_ms());
             let linked = prepared.narrow(store, &mut plan, cancel)?;
-            let planned = Instant::now();
+            let planned = clock::task_instant();
             let (mut merger, rows) =
                 scan::sum(store, &plan, Parts { slices: &slices, sets }, selection, limits, cancel)?;
             let labels = Matcher::new(&selection.labels);
             for window in &linked {
                 merger.add_parts(window, Parts { slices: &slices, sets }, &labels, selection.trace)?;
             }
-            let scanned = Instant::now();
+            let scanned = clock::task_instant();
             let mut merged = merger.finish(selection.range(), Parts { slices: &slices, sets }, plan.sources())?;
             merged.cost = Cost {
                 plan: planned - started,

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
+
+use crate::base::clock;
 
 #[derive(Debug)]
 pub(super) struct IdleTimeout {
@@ -27,7 +29,7 @@ impl IdleTimeout {
     }
 
     fn put_off(&mut self) {
-        let next = Instant::now() + self.limit;
+        let next = clock::task_instant() + self.limit;
         self.deadline.as_mut().reset(next);
     }
 }
@@ -86,6 +88,7 @@ impl AsyncWrite for IdleTimeout {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::time::Instant;
 
     use super::*;
 

@@ -11,6 +11,8 @@ use tracing::{Event, Subscriber, info};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use crate::base::clock;
+
 /// Lines of one kind within a [`PERIOD`].
 const LINES_MAX: u32 = 20;
 
@@ -52,7 +54,7 @@ impl Flood {
     }
 
     fn admits(&self, callsite: Identifier, place: impl FnOnce() -> String) -> bool {
-        let (mut kinds, now) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        let (mut kinds, now) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), clock::instant());
         kinds.entry(callsite).or_insert_with(|| Kind::new(now, place())).admits(now)
     }
 }

@@ -14,6 +14,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::activity::Activity;
+use crate::base::clock;
 use crate::conditions::{Conditions, Severity};
 use crate::ingest::Peer;
 
@@ -97,7 +98,7 @@ pub(super) struct Place {
 
 impl Places {
     pub(super) fn new(limits: ConnectionLimits, conditions: Conditions) -> Self {
-        Self { limits, conditions, since: Instant::now(), held: Arc::default(), told: Arc::default() }
+        Self { limits, conditions, since: clock::instant(), held: Arc::default(), told: Arc::default() }
     }
 
     /// A place for a new connection. Others may have to go.

@@ -29,6 +29,7 @@ pub fn mask_permissions(mask: u32) {
 /// What is to be said of a folder that others may look into, although new files are not for them. Its permissions stay as they are: who gave
 /// them may have meant it.
 pub(super) fn open_to_others(data: &Path, mask: u32) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "who may look into a folder is a matter of this process's own mask")]
     let mode = std::fs::metadata(data).ok()?.mode() & 0o777;
     (mode & mask & 0o007 != 0).then(|| {
         let folder = data.display();

@@ -1,4 +1,5 @@
 //! The file operations that durability rests on, one by one, so that a model can stand in for the disk and fail at each of them.
+#![expect(clippy::disallowed_methods, reason = "this is the one disk that objects are on")]
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};

@@ -137,7 +137,7 @@ pub struct Pace {
 impl Pace {
     /// Time since the last round of this process, milliseconds.
     fn tick(&mut self) -> u64 {
-        let now = Instant::now();
+        let now = clock::instant();
         self.last.replace(now).map_or(0, |last| now.duration_since(last).as_millis() as u64)
     }
 }

@@ -1,12 +1,15 @@
 //! The data folder: made, probed and locked, with errors that a person can act on.
+#![expect(clippy::disallowed_methods, reason = "this is where the folder of a store is made, looked at and locked")]
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::StoreError;
 use super::disk::{Disk, RealDisk};
+
+use crate::base::clock;
 
 /// Makes the folder, and makes sure it is one.
 pub(super) fn prepare(data: &Path) -> Result<(), StoreError> {
@@ -48,7 +51,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) fn lock(data: &Path) -> Result<File, StoreError> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(data.join("LOCK"));
     let file = file.map_err(|e| problem(data, &format!("cannot be written to ({e}): choose another with --data")))?;
-    let asked = Instant::now();
+    let asked = clock::instant();
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),

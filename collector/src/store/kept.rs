@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Store;
 use super::catalog::{Amount, CatalogError, Event, NewEvent, NewPin, Pin};
+use crate::base::clock;
 use crate::conditions::Severity;
 
 /// How many events or pins there may be.
@@ -128,7 +129,7 @@ impl Store {
             Some((_, amount)) => amount,
             None => {
                 let amount = count.await?;
-                *counted.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), amount));
+                *counted.lock().unwrap_or_else(PoisonError::into_inner) = Some((clock::instant(), amount));
                 amount
             }
         };

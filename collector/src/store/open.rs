@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use tracing::{info, warn};
 
@@ -13,6 +12,7 @@ use super::cache::Cache;
 use super::catalog::StoredObject;
 use super::place::{self, Opened, Place};
 use super::{Options, Store, StoreError, kept, orphans, start};
+use crate::base::clock;
 use crate::conditions::Conditions;
 
 impl Store {
@@ -80,7 +80,7 @@ impl Store {
             damage_to_note: Mutex::default(),
             conditions: Conditions::default(),
             counted: kept::Counted::default(),
-            opened: Instant::now(),
+            opened: clock::instant(),
             _lock: lock,
         };
         // In a bucket nothing is torn by a crash, and listing all of it would make every start slow.

@@ -45,7 +45,10 @@ pub(super) struct Swept {
 pub(super) async fn sweep(store: &Store, opened: Instant) -> Result<Swept, StoreError> {
     let bulk = store.bulk().clone();
     let objects = tokio::task::spawn_blocking(move || bulk.list()).await??;
-    let old = |modified: SystemTime| modified.elapsed().is_ok_and(|age| age > SETTLED_AFTER);
+    let now = Duration::from_millis(now_ms());
+    let old = |modified: SystemTime| {
+        now.saturating_sub(modified.duration_since(UNIX_EPOCH).unwrap_or_default()) > SETTLED_AFTER
+    };
     let old: Vec<_> = objects.into_iter().filter(|object| old(object.modified)).collect();
     // Asked for after the listing: whatever was registered meanwhile is known.
     let known: HashSet<String> = store.catalog().objects().await?.into_iter().map(|stored| stored.object).collect();

@@ -5,6 +5,7 @@
 //! | `<build id>.symcache` | its symbol table, see [`super::table`] |
 //! | `<build id>.failed` | why there is none yet, see [`super::failure`]; of releases before it, in words alone |
 //! | `incoming/…` | uploads and tables being written; emptied at start |
+#![expect(clippy::disallowed_methods, reason = "this is where the folder of symbol tables is read and written")]
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -204,6 +205,11 @@ impl Folder {
 }
 
 /// What became of a table that was made.
+    /// A table's bytes.
+    pub(super) fn read(&self, id: &BuildId) -> io::Result<Vec<u8>> {
+        fs::read(self.table(id))
+    }
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filed {
     /// It is the build's table now.

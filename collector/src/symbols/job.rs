@@ -6,13 +6,13 @@ use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::folder::{Claim, Filed};
 use super::memory::{Memory, Share};
 use super::room::{Room, RoomError};
 use super::{elf, worker};
-use crate::base::clock::now_ms;
+use crate::base::clock::{self, now_ms};
 use crate::profile::names;
 
 /// How the child process is started.
@@ -136,6 +136,7 @@ fn with_share(worker: &Worker, share: Share<'_>, room: &Room, elf: &Path, out: &
     let said = last_words(&mut child);
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     if code == Some(worker::OF_MEMORY) || said.contains(OUT_OF_MEMORY) {
+        #[expect(clippy::disallowed_methods, reason = "the worker that read the file is gone, and says no more")]
         let file_bytes = std::fs::metadata(elf).map_or(0, |about| about.len());
         return Err(Failed::OfMemory { memory: share.bytes >> 20, file_bytes });
     }
@@ -158,14 +159,14 @@ fn last_words(child: &mut Child) -> String {
 
 /// Waits until the child ends, or kills it at the deadline.
 fn wait(child: &mut Child, deadline: Duration) -> Option<std::io::Result<ExitStatus>> {
-    let end = Instant::now() + deadline;
+    let end = clock::instant() + deadline;
     // Most files take a fraction of a second, the largest a minute: look often, then seldom.
     let mut pause = Duration::from_millis(2);
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(Ok(status)),
             Err(error) => return Some(Err(error)),
-            Ok(None) if Instant::now() >= end => {
+            Ok(None) if clock::instant() >= end => {
                 child.kill().ok();
                 child.wait().ok();
                 return None;

@@ -1,4 +1,5 @@
 //! The memory that child processes may take together. Each gets its share; one whose file needs more is run again alone, with all of it.
+#![expect(clippy::disallowed_methods, reason = "the kernel tells in files how much memory there is")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

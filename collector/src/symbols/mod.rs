@@ -183,8 +183,7 @@ impl Symbols {
 
     /// For the status page.
     pub fn stats(&self) -> SymbolStats {
-        let (builds, bytes) = self.shared.folder.ready();
-        SymbolStats { builds, bytes }
+        self.shared.folder.stats()
     }
 
     /// True when other collectors use the same symbols.

@@ -94,7 +94,7 @@ impl Places {
             slow.notice.notify_one();
         }
         let held = Arc::new(Held {
-            since: Instant::now(),
+            since: clock::task_instant(),
             received: AtomicU64::new(0),
             complete: AtomicBool::new(false),
             given_away: AtomicBool::new(false),
@@ -131,7 +131,7 @@ impl Place {
         let began = self.held.since;
         let received = self.held.received.load(Ordering::Relaxed);
         let pace = began + PATIENCE + Duration::from_millis(received.saturating_mul(1000) / RATE_MIN);
-        let silence = Instant::now() + SILENCE;
+        let silence = clock::task_instant() + SILENCE;
         let until = pace.min(silence).min(began + TIME_MAX);
         if self.held.given_away.load(Ordering::Relaxed) {
             return Err(PlaceError::GaveWay);

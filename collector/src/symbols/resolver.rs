@@ -1,6 +1,5 @@
 //! Addresses to functions, through a bounded cache of symbol tables.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -103,9 +102,9 @@ impl Resolver {
     /// The table's bytes, from here or from where it is shared.
     pub(super) fn read(&self, id: &BuildId, state: &State) -> Result<Vec<u8>, String> {
         let (Some(shelf), State::Ready { richness, .. }) = (&self.shelf, state) else {
-            return fs::read(self.folder.table(id)).map_err(|e| e.to_string());
+            return self.folder.read(id).map_err(|e| e.to_string());
         };
-        match fs::read(self.folder.table(id)) {
+        match self.folder.read(id) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             read => return read.map_err(|e| e.to_string()),
         }

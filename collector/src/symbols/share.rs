@@ -155,7 +155,7 @@ pub async fn publish(data: &Path, catalog: &Catalog, bucket: &Bucket) -> Result<
     for (id, state) in folder.known() {
         say(&shelf, &folder, id, state).await?;
     }
-    Ok(folder.ready().0)
+    Ok(folder.stats().builds)
 }
 
 async fn say(shelf: &Arc<Shelf>, folder: &Arc<Folder>, id: BuildId, state: State) -> Result<(), StoreError> {
@@ -169,7 +169,7 @@ async fn say(shelf: &Arc<Shelf>, folder: &Arc<Folder>, id: BuildId, state: State
             let (name, shelf, folder) = (object(&id, richness.detail), shelf.clone(), folder.clone());
             let object = name.clone();
             let put = tokio::task::spawn_blocking(move || -> Result<(), PutError> {
-                Ok(shelf.bucket.put(&name, &std::fs::read(folder.table(&id))?)?)
+                Ok(shelf.bucket.put(&name, &folder.read(&id)?)?)
             });
             match put.await? {
                 Ok(()) => {}

@@ -1,5 +1,6 @@
 //! Takes one file from a stream of chunks: at most as long as announced, on disk only, and checked to be the build it
 //! claims to be before anything parses it.
+#![expect(clippy::disallowed_methods, reason = "files on their way are made and removed here")]
 
 use std::fs::{self, File};
 use std::io;
@@ -15,8 +16,8 @@ use tephra_proto::v1::SymbolFile;
 
 use super::folder::{Claim, Filed, State};
 use super::places::Place;
-use super::room::{Room, RoomError};
 pub use super::places::PlaceError;
+use super::room::{Room, RoomError};
 use super::table::Detail;
 use super::{Symbols, job};
 

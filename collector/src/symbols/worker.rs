@@ -2,6 +2,7 @@
 //!
 //! Its own process, because debug info is a program for a stack machine: no parser of it can be trusted with hostile
 //! input. Here it can exhaust, loop or crash only a process with hard limits, and the collector stays as it was.
+#![expect(clippy::disallowed_methods, reason = "this is a process of its own, which reads one file and writes another")]
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

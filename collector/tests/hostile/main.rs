@@ -3,6 +3,7 @@
 //!
 //! `TEPHRA_FUZZ_ROUNDS=1000000 cargo test -p tephra-collector --test hostile` looks longer; `cargo xtask fuzz` attacks the same doors
 //! with libFuzzer, which finds its way by coverage and starts from what is written to the folder `TEPHRA_FUZZ_SEEDS`.
+#![allow(clippy::disallowed_methods, reason = "a test reads and writes its own files")]
 
 mod memory;
 mod mutate;
