@@ -11,7 +11,7 @@ use crate::profile::model::{Merged, Partial, ProfileType, SpanSummary};
 pub struct Timeline {
     /// What the values measure.
     pub profile_type: ProfileType,
-    /// Distance between points.
+    /// Distance between points, milliseconds.
     pub step_ms: u64,
     /// One per value of the label it is split by; exactly one otherwise. Largest first, the rest last.
     pub series: Vec<TimelineSeries>,
@@ -41,15 +41,15 @@ pub struct TimelineSeries {
 /// One service, at a glance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceOverview {
-    /// Its name.
+    /// As windows carry it.
     pub name: String,
     /// Distinct instances seen in the range.
     pub instances: u64,
     /// Names of the profile types it ever sent, sorted.
     pub types: Vec<String>,
-    /// First and last window ever, unix milliseconds.
+    /// Start of its first window ever, unix milliseconds.
     pub first_seen_ms: u64,
-    /// See above.
+    /// Start of its latest window, unix milliseconds; it may lie after the range.
     pub last_seen_ms: u64,
     /// Mean CPU over the covered time of the range, in cores.
     pub cpu_cores: f64,
@@ -65,11 +65,11 @@ pub const SPARK_POINTS: usize = 60;
 /// What one trace did, across services.
 #[derive(Debug, Clone)]
 pub struct TraceView {
-    /// Which.
+    /// As it was asked for.
     pub trace_id: TraceId,
     /// Start of the first window that holds something of it, unix milliseconds.
     pub from_ms: u64,
-    /// End of the last one.
+    /// End of the last one, unix milliseconds.
     pub until_ms: u64,
     /// By service name.
     pub services: Vec<TraceService>,
@@ -100,10 +100,10 @@ pub const TRACE_SAMPLES_MAX: usize = 20_000;
 pub struct TraceSample {
     /// When its first sample was taken, unix milliseconds (start of the window where not recorded).
     pub at_ms: u64,
-    /// The span, where known.
+    /// The innermost span it was taken in; `None` where the agent knew the trace only.
     pub span_id: Option<SpanId>,
     /// Name of the profile type.
     pub profile_type: String,
-    /// In units of the type.
+    /// In units of its type: nanoseconds of CPU time, bytes allocated.
     pub value: u64,
 }

@@ -50,12 +50,12 @@ impl<'a> Columns<'a> {
         Self { parts: &plan.parts, profile_type: &plan.profile_type, labels, groups, rows }
     }
 
-    /// How many row groups there are.
+    /// Row groups to read.
     pub(super) fn len(&self) -> usize {
         self.groups.len()
     }
 
-    /// How many rows they have.
+    /// Rows in them, wanted or not: what a scan is shared out by.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }

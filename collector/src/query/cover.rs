@@ -22,7 +22,7 @@ impl Piece {
 /// Windows of a range at least, if the level has a say: they are the replicates of a comparison.
 const WINDOWS_MIN: u64 = 20;
 
-/// Which level to read where.
+/// Which levels may answer a question.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wish {
     /// The coarsest level that is fine enough.

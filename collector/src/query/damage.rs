@@ -8,14 +8,14 @@ use crate::store::StoreError;
 use crate::store::catalog::Damage;
 use crate::store::compact::levels::TRACES;
 
-/// What an answer was made of.
+/// Which data an answer depends on, and so whose damage it must tell.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Looked<'a> {
     /// One service, or all.
     pub(super) service: Option<&'a str>,
     /// Windows that start in it.
     pub(super) range: TimeRange,
-    /// Which levels of profiles; `None` when none.
+    /// Which levels of profiles were read; `None`: no profiles.
     pub(super) profiles: Option<Wish>,
     /// Traces and spans too.
     pub(super) traces: bool,
@@ -39,7 +39,7 @@ pub(super) fn covered(range: TimeRange, cut: Option<Partial>) -> TimeRange {
 }
 
 impl QueryEngine {
-    /// The same for a merged profile.
+    /// [`Self::with_damage`] for a merged profile, which reads the levels that have its replicates.
     pub(super) async fn with_damage_of_merge(
         &self,
         cut: Option<Partial>,

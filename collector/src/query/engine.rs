@@ -49,7 +49,7 @@ impl QueryEngine {
         engine
     }
 
-    /// How long one question may take.
+    /// The longest that one question may take, from when it is asked.
     pub fn timeout(&self) -> Duration {
         self.limits.timeout
     }

@@ -100,7 +100,7 @@ pub(super) struct Gathered {
     pub(super) received: Vec<Received>,
 }
 
-/// What is wanted of the segments.
+/// What of the listed segments a question needs: which windows and which parts at which level.
 pub(super) struct Wanted<'a> {
     /// One service, or all.
     pub(super) service: Option<&'a str>,

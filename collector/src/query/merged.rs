@@ -27,7 +27,7 @@ impl QueryEngine {
         self.merge_prepared(&self.prepare(selection).await?).await
     }
 
-    /// The same of what was listed before.
+    /// [`QueryEngine::merge`] of segments that were listed before, so that the answer and its revision are of one listing.
     ///
     /// # Errors
     /// As [`QueryEngine::merge`].
@@ -45,7 +45,8 @@ impl QueryEngine {
         Ok(Merged { from_ms: selection.from_ms, until_ms: selection.until_ms, partial, ..merged })
     }
 
-    /// The same told apart by the labels of samples instead of by time; without labels where the limits do not allow that.
+    /// [`QueryEngine::merge_prepared`] with values told apart by the labels of samples instead of by time; without labels where the limits
+    /// do not allow that.
     ///
     /// # Errors
     /// As [`QueryEngine::merge`].

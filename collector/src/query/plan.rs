@@ -17,7 +17,7 @@ use crate::store::Store;
 use crate::store::compact::levels::Level;
 use crate::store::segment::trace_key;
 
-/// What a selection is about.
+/// What windows a selection holds and where they are, before any sample is read.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// What the type is, by the newest window that carries it.

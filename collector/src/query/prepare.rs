@@ -59,7 +59,7 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// What was asked.
+    /// The selection that the segments were listed for.
     pub fn selection(&self) -> &Selection {
         &self.selection
     }
@@ -70,7 +70,7 @@ impl Prepared {
         self.segments.iter().map(|row| (row.segment.id.as_str(), row.segment.crc.wrapping_add(row.revision as u32)))
     }
 
-    /// The same for a part of the range.
+    /// Narrows it to a part of the range, without asking the catalog again.
     pub(super) fn within(&self, range: TimeRange) -> Self {
         let overlaps = |row: &&LevelSegment| row.segment.max_ms >= range.from_ms && row.segment.min_ms < range.until_ms;
         let segments = match range == self.selection.range() {

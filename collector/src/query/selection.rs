@@ -9,7 +9,7 @@ use crate::base::range::TimeRange;
 use crate::profile::model::PartialReason;
 use crate::store::StoreError;
 
-/// Which samples to merge.
+/// Which samples to merge: those of one type in windows of one service that start in the range.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Selection {
     /// The service.
@@ -27,7 +27,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// All there ever was of one type.
+    /// Everything that a service ever sent of one type.
     #[cfg(test)]
     pub(crate) fn everything(service: &str, profile_type: &str) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Selection {
         }
     }
 
-    /// The same for another range.
+    /// Asks the same of another range.
     #[must_use]
     pub fn within(&self, range: TimeRange) -> Self {
         Self { from_ms: range.from_ms, until_ms: range.until_ms, ..self.clone() }
@@ -90,31 +90,31 @@ pub enum QueryError {
     /// Nothing was ever received from it.
     #[error("no data was ever received from service {service:?}")]
     UnknownService {
-        /// Its name.
+        /// The name that was asked for.
         service: String,
     },
     /// The service never sent this type.
     #[error("service {service:?} has no profile type {profile_type:?}; it has: {}", known.join(", "))]
     UnknownType {
-        /// The service.
+        /// The service, which is known.
         service: String,
-        /// What was asked for.
+        /// The type that was asked for.
         profile_type: String,
-        /// What it does have.
+        /// Names of the types that it does send, sorted.
         known: Vec<String>,
     },
     /// The range is empty or ends before it starts.
     #[error("the range from {from_ms} until {until_ms} is empty")]
     EmptyRange {
-        /// Its start.
+        /// Start as it was asked for, unix milliseconds.
         from_ms: u64,
-        /// Its end.
+        /// End as it was asked for, unix milliseconds.
         until_ms: u64,
     },
     /// More windows than one query may read.
     #[error("the selection holds {found} windows, limit {limit}: choose a shorter range or add a label")]
     TooManyWindows {
-        /// How many there are.
+        /// How many windows the selection holds.
         found: u64,
         /// The most one query reads.
         limit: u64,
@@ -136,7 +136,7 @@ pub enum QueryError {
     /// The step of a timeline is zero or gives too many points.
     #[error("a step of {step_ms} ms gives {points} points, limit {limit}")]
     BadStep {
-        /// The step.
+        /// The step that was asked for, milliseconds.
         step_ms: u64,
         /// How many points there would be.
         points: u64,

@@ -8,11 +8,11 @@ use crate::profile::model::REPLICATES_MAX;
 pub(super) struct Span {
     /// Start of the window it was added up to: its values count to the slice that this lies in.
     pub(super) window_ms: u64,
-    /// Length of that window.
+    /// Length of that window, milliseconds.
     pub(super) window_len_ms: u32,
-    /// Start of what was received.
+    /// Start of what was received, unix milliseconds.
     pub(super) start_ms: u64,
-    /// Its end, exclusive.
+    /// End of what was received, unix milliseconds, exclusive.
     pub(super) end_ms: u64,
 }
 

@@ -5,10 +5,10 @@
 
 use super::wire::{Value, Wire};
 
-/// How much of a text is looked at.
+/// How much of a text is looked at: headers of all formats are in its first lines.
 const HEAD_BYTES: usize = 16 << 10;
 
-/// What a body looks like.
+/// A format that is known by name and not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LooksLike {
     /// With its article: "it looks like …".

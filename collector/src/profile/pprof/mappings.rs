@@ -77,7 +77,7 @@ impl Part {
     }
 }
 
-/// What is known of a part's frames.
+/// What the frames of a part have all together: what a reader is told in its mapping.
 #[derive(Clone, Copy)]
 struct Known {
     farthest: u64,

@@ -20,7 +20,7 @@ const LABELS_MAX: usize = 4 << 20;
 /// Bytes of all samples, of which a reference takes one at least.
 const REFERENCES_MAX: usize = 16 << 20;
 
-/// See [`super::Profile`].
+/// The fields of [`super::Profile`] that are used, with texts where they arrived.
 #[derive(Debug, Default)]
 pub(super) struct Profile<'a> {
     pub(super) sample_type: Vec<ValueType>,
@@ -55,7 +55,7 @@ pub(super) struct Sample<'a> {
     pub(super) label: &'a [Label],
 }
 
-/// See [`super::Location`].
+/// A [`super::Location`] whose lines are a slice of [`Lists`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Location<'a> {
     pub(super) id: u64,

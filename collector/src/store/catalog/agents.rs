@@ -32,7 +32,7 @@ pub struct SequenceState {
     below: [u64; WORDS],
 }
 
-/// What to do with a window.
+/// Whether a window counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Not stored yet: it is marked as stored now.
@@ -136,7 +136,7 @@ impl SequenceState {
 pub struct AgentBefore {
     /// Its sequence numbers.
     pub sequences: SequenceState,
-    /// Its samples so far.
+    /// Where its samples went, before this commit.
     pub sums: Accounting,
 }
 
@@ -155,7 +155,7 @@ pub struct AgentUpdate {
     pub instance: String,
     /// Version of the agent library.
     pub version: String,
-    /// What the commit adds.
+    /// Where the samples of this commit's windows went.
     pub added: Accounting,
 }
 

@@ -7,7 +7,7 @@ use super::{Catalog, CatalogError, from_sql};
 /// Rows, and what is in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amount {
-    /// How many.
+    /// How many rows.
     pub count: u64,
     /// Bytes of all of them, about.
     pub bytes: u64,

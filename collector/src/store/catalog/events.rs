@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 
 use super::{Amount, Catalog, CatalogError, fresh_id, from_sql, to_sql};
 
-/// What kind of moment.
+/// Why a moment is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
     /// A new version went out.
@@ -38,11 +38,11 @@ impl EventKind {
 /// An event to be stored. The caller has checked lengths and characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// When, unix milliseconds.
+    /// The moment it tells of, unix milliseconds.
     pub at_ms: u64,
-    /// What kind.
+    /// Why it is remembered.
     pub kind: EventKind,
-    /// Whose.
+    /// The service it is about.
     pub service: String,
     /// One line for people.
     pub title: String,

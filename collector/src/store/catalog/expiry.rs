@@ -46,8 +46,7 @@ impl Catalog {
         rows.iter().map(read).collect()
     }
 
-    /// The last moment that what is stored tells of: the end of the newest window, and the last commit; unix milliseconds. `None` when
-    /// nothing is stored.
+    /// The last moments that what is stored tells of. `None` when nothing is stored.
     ///
     /// # Errors
     /// When the database fails.
@@ -69,7 +68,8 @@ impl Catalog {
         Ok(row.map(|row| row.try_get("value")).transpose()?)
     }
 
-    /// Remembers how far retention has come.
+    /// Remembers how far retention has come, unless something else is remembered by now than `before`, which [`Self::retention`] answered.
+    /// Answers whether it did.
     ///
     /// # Errors
     /// When the database fails.

@@ -38,9 +38,9 @@ pub struct TableObject {
     pub name: String,
     /// The object's name.
     pub object: String,
-    /// Its size.
+    /// Size of the object, bytes.
     pub bytes: u64,
-    /// Where its pages end and its footer begins.
+    /// Where its pages end and its footer begins, bytes from its start.
     pub data_bytes: u64,
     /// CRC-32 of the footer.
     pub crc: u32,
@@ -73,7 +73,7 @@ pub enum Inputs {
 pub struct Swap {
     /// Segments that were read, as (id, revision).
     pub inputs: Vec<(String, u64)>,
-    /// What becomes of them.
+    /// What becomes of the segments that were read.
     pub then: Inputs,
     /// What was made of them.
     pub outputs: Vec<NewSegment>,

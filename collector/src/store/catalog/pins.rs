@@ -23,7 +23,7 @@ pub struct NewPin {
 /// Data that a pin keeps from being dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinRange {
-    /// Of this service.
+    /// The service whose windows are kept.
     pub service: String,
     /// From here, unix milliseconds.
     pub from_ms: u64,
@@ -45,7 +45,7 @@ pub struct Pin {
     pub id: String,
     /// When it was made, unix milliseconds.
     pub created_ms: u64,
-    /// What it keeps.
+    /// The ranges of windows that retention leaves alone for it.
     pub pin: NewPin,
 }
 

@@ -7,12 +7,12 @@ use super::{
     Catalog, CatalogError, Counters, NewSegment, SegmentRow, ServiceSpan, Tx, counters, names, partition, segments,
 };
 
-/// All that goes into a catalog.
+/// All rows of a catalog, as the segments tell them.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     /// The store's id.
     pub(crate) store: String,
-    /// How far it has come.
+    /// The highest numbers that were given to commits and deletions.
     pub(crate) counters: Counters,
     /// Arrived segments, and what they hold of which service.
     pub(crate) arrived: Vec<(SegmentRow, Vec<ServiceSpan>)>,

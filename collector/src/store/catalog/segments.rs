@@ -17,15 +17,15 @@ pub struct SegmentRow {
     pub level: u32,
     /// Start of its first window, unix milliseconds.
     pub min_ms: u64,
-    /// End of its last window.
+    /// End of its last window, unix milliseconds.
     pub max_ms: u64,
-    /// Size of the object.
+    /// Size of its objects, bytes.
     pub bytes: u64,
     /// CRC-32 of its footer.
     pub crc: u32,
-    /// Windows in it.
+    /// Windows in it, as they were received.
     pub windows: u64,
-    /// Samples in it.
+    /// Samples in it, counted as agents count: an allocation once, gauges not at all.
     pub samples: u64,
     /// Entries of its trace index.
     pub traces: u64,
@@ -40,7 +40,7 @@ pub struct ServicePart {
     pub min_ms: u64,
     /// Start of its last window.
     pub max_ms: u64,
-    /// How many windows.
+    /// Windows received.
     pub windows: u64,
 }
 
@@ -49,9 +49,9 @@ pub struct ServicePart {
 pub struct StoredObject {
     /// The segment it belongs to.
     pub segment: String,
-    /// Its name.
+    /// Its name in the object store.
     pub object: String,
-    /// Its size.
+    /// Its size as the catalog knows it, bytes.
     pub bytes: u64,
     /// Its segment is listed: it counts.
     pub live: bool,
@@ -68,11 +68,11 @@ pub struct StoredObject {
 pub struct CatalogTotals {
     /// Live segments.
     pub segments: u64,
-    /// Their bytes.
+    /// What they take of the object store, bytes.
     pub bytes: u64,
-    /// Their windows.
+    /// Windows in them; what is in two levels counts once.
     pub windows: u64,
-    /// Their samples.
+    /// Samples in them, counted as agents count: an allocation once, gauges not at all.
     pub samples: u64,
     /// Segments that were found damaged and set aside.
     pub quarantined: u64,

@@ -11,7 +11,7 @@ const ROWS_MAX: i64 = 200_000;
 /// A name, whose it is, and when it was sent last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentName {
-    /// Which service.
+    /// The service whose windows carried it.
     pub service: String,
     /// The name of a profile type or a label.
     pub name: String,
@@ -30,7 +30,7 @@ pub struct SentAgent {
     pub service: String,
     /// The agent.
     pub agent: [u8; 16],
-    /// When it started.
+    /// When it started, unix nanoseconds.
     pub boot: u64,
     /// When its last window was stored, unix milliseconds.
     pub last_ms: u64,

@@ -12,7 +12,7 @@ use super::{Catalog, CatalogError, from_sql, to_sql};
 pub struct SymbolRow {
     /// Hexadecimal.
     pub build_id: String,
-    /// What became of its file.
+    /// Its table, or why it has none.
     pub symbols: SharedSymbols,
     /// When that was said last, unix milliseconds.
     pub changed_ms: u64,
@@ -23,9 +23,9 @@ pub struct SymbolRow {
 pub enum SharedSymbols {
     /// There is a table.
     Ready {
-        /// Its object.
+        /// Name of its table in the object store.
         object: String,
-        /// Its size.
+        /// Size of its table, bytes.
         bytes: u64,
         /// How much it tells: what is known of functions (0 names, 1 inlines, 2 lines), then of how many.
         richness: (u8, u32),
@@ -43,7 +43,7 @@ pub struct FailedSymbols {
     pub of_file: bool,
     /// Size of the file, bytes; 0: not known.
     pub file_bytes: u64,
-    /// How often in a row.
+    /// Failures in a row.
     pub attempts: u32,
     /// From when on it is asked for again, unix milliseconds.
     pub again_ms: u64,
