@@ -5,6 +5,7 @@ use tephra_proto::ids::{ServiceName, TraceId};
 use tephra_proto::label::NameError;
 
 use crate::alerts::link::{AlertLink, LinkError};
+use crate::base::range::TimeRange;
 use crate::base::times::{TimeError, parse_time};
 use crate::store::catalog::PinRange;
 use crate::urls::encode;
@@ -89,19 +90,19 @@ pub fn freeze(url: &str, now_ms: u64) -> Result<Frozen, FrozenError> {
     match parts.as_slice() {
         ["s", _, ..] => {
             let name = percent_decode_str(path.strip_prefix("/s/").unwrap_or_default()).decode_utf8_lossy();
-            let (from, until) = params.fix_range("", now_ms)?;
-            ranges.push(range(&ServiceName::parse(&name)?, from, until));
+            let shown = params.fix_range("", now_ms)?;
+            ranges.push(needed(&ServiceName::parse(&name)?, shown));
         }
         ["diff"] => {
             let both = params.fix_range_if_given(now_ms)?;
             for side in ["a.", "b."] {
                 let name = params.get(&format!("{side}service")).or_else(|| params.get("service")).unwrap_or_default();
                 let service = ServiceName::parse(&name)?;
-                let (from, until) = match both {
+                let shown = match both {
                     Some(both) if !params.has(side) => both,
                     _ => params.fix_range(side, now_ms)?,
                 };
-                ranges.push(range(&service, from, until));
+                ranges.push(needed(&service, shown));
             }
         }
         ["trace", id] => trace = Some(TraceId::parse(id)?),
@@ -109,9 +110,10 @@ pub fn freeze(url: &str, now_ms: u64) -> Result<Frozen, FrozenError> {
             let (link, _) = AlertLink::parse(params.pairs.iter().cloned(), now_ms)?;
             let service = &link.service;
             // Any of the baselines may be shown.
-            ranges.push(range(service, link.from_ms().saturating_sub(link.window_ms), link.at_ms));
+            let before = |from_ms: u64, until_ms: u64| needed(service, TimeRange { from_ms, until_ms });
+            ranges.push(before(link.from_ms().saturating_sub(link.window_ms), link.at_ms));
             for back in [86_400_000, 7 * 86_400_000] {
-                ranges.push(range(service, link.from_ms().saturating_sub(back), link.at_ms.saturating_sub(back)));
+                ranges.push(before(link.from_ms().saturating_sub(back), link.at_ms.saturating_sub(back)));
             }
             return Ok(Frozen { url: link.to_url(), ranges, trace });
         }
@@ -126,7 +128,7 @@ pub fn freeze(url: &str, now_ms: u64) -> Result<Frozen, FrozenError> {
     Ok(Frozen { url: params.write(path), ranges, trace })
 }
 
-fn range(service: &ServiceName, from_ms: u64, until_ms: u64) -> PinRange {
+fn needed(service: &ServiceName, TimeRange { from_ms, until_ms }: TimeRange) -> PinRange {
     PinRange { service: service.as_str().to_owned(), from_ms, until_ms }
 }
 
@@ -158,18 +160,18 @@ impl Params {
     }
 
     /// Fixes `<side>from` and `<side>until`, with the API's defaults where they are missing.
-    fn fix_range(&mut self, side: &str, now_ms: u64) -> Result<(u64, u64), FrozenError> {
-        let until = self.time(format!("{side}until"), now_ms)?.unwrap_or(now_ms);
-        let from = self.time(format!("{side}from"), now_ms)?.unwrap_or(until.saturating_sub(RANGE_MS_DEFAULT));
-        if from >= until {
+    fn fix_range(&mut self, side: &str, now_ms: u64) -> Result<TimeRange, FrozenError> {
+        let until_ms = self.time(format!("{side}until"), now_ms)?.unwrap_or(now_ms);
+        let from_ms = self.time(format!("{side}from"), now_ms)?.unwrap_or(until_ms.saturating_sub(RANGE_MS_DEFAULT));
+        if from_ms >= until_ms {
             return Err(FrozenError::EmptyRange(side.to_owned()));
         }
-        self.set(&format!("{side}from"), from);
-        self.set(&format!("{side}until"), until);
-        Ok((from, until))
+        self.set(&format!("{side}from"), from_ms);
+        self.set(&format!("{side}until"), until_ms);
+        Ok(TimeRange { from_ms, until_ms })
     }
 
-    fn fix_range_if_given(&mut self, now_ms: u64) -> Result<Option<(u64, u64)>, FrozenError> {
+    fn fix_range_if_given(&mut self, now_ms: u64) -> Result<Option<TimeRange>, FrozenError> {
         if self.has("") { self.fix_range("", now_ms).map(Some) } else { Ok(None) }
     }
 

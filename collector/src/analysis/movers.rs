@@ -53,7 +53,7 @@ pub fn movers<'a>(tree: &Tree, basis: Basis, family_of: impl Fn(u32) -> &'a str)
         let delta = b - a;
         *(if delta > 0.0 { &mut risen } else { &mut fallen }) += delta.abs();
         let info = &tree.frames[*frame as usize];
-        let (own_a, own_b) = own.get(frame).copied().unwrap_or_default();
+        let [own_a, own_b] = own.get(frame).copied().unwrap_or_default();
         movers.push(Mover {
             name: info.function.to_string(),
             module: info.module.to_string(),
@@ -165,12 +165,14 @@ fn distinct(owner: &[u32]) -> usize {
     owner.iter().collect::<rustc_hash::FxHashSet<_>>().len()
 }
 
-fn own_by_frame(tree: &Tree) -> FxHashMap<u32, (u64, u64)> {
-    let mut own: FxHashMap<u32, (u64, u64)> = FxHashMap::default();
+/// For each frame its own values on side A and on side B.
+fn own_by_frame(tree: &Tree) -> FxHashMap<u32, [u64; 2]> {
+    let mut own: FxHashMap<u32, [u64; 2]> = FxHashMap::default();
     for (i, node) in tree.nodes.iter().enumerate() {
         let entry = own.entry(node.frame).or_default();
-        entry.0 = entry.0.saturating_add(tree.sides[0].own[i]);
-        entry.1 = entry.1.saturating_add(tree.sides[1].own[i]);
+        for (own, side) in entry.iter_mut().zip(&tree.sides) {
+            *own = own.saturating_add(side.own[i]);
+        }
     }
     own
 }

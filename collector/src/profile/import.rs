@@ -94,8 +94,8 @@ pub enum ImportError {
     },
 }
 
-/// What a sample adds to one type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What samples add to one type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Amount {
     /// In the unit it is kept in.
     pub(super) value: u64,
@@ -136,8 +136,8 @@ pub(super) struct Importer {
     nodes: Table<(u32, u32)>,
     /// Position 0 is the empty set.
     label_sets: Vec<v1::LabelSet>,
-    /// By type; by stack and label set: value and samples.
-    rows: Vec<FxHashMap<(u32, u32), (u64, u64)>>,
+    /// By type; by stack and label set.
+    rows: Vec<FxHashMap<(u32, u32), Amount>>,
     /// Samples whose stack lost frames at its root.
     samples_cut: u64,
 }
@@ -148,8 +148,8 @@ enum FrameKey {
     Symbolic { function: u32, file: u32, line: u32, inlined: bool },
 }
 
-/// Stack and label set, value and samples.
-type Row = ((u32, u32), (u64, u64));
+/// Stack and label set, and what they add up to.
+type Row = ((u32, u32), Amount);
 
 const NO_NODE: u32 = u32::MAX;
 
@@ -259,8 +259,8 @@ impl Importer {
             }
             within("samples", rows.len(), WINDOW_SAMPLES_MAX)?;
             let row = rows.entry((parent, label_set)).or_default();
-            row.0 = row.0.saturating_add(*value);
-            row.1 = row.1.saturating_add(*samples);
+            row.value = row.value.saturating_add(*value);
+            row.samples = row.samples.saturating_add(*samples);
         }
         Ok(())
     }
@@ -300,12 +300,12 @@ impl Importer {
         let mut series = Vec::new();
         for (profile_type, rows) in self.types.into_iter().zip(self.rows) {
             let mut rows: Vec<Row> = rows.into_iter().collect();
-            rows.sort_unstable();
+            rows.sort_unstable_by_key(|(of, _)| *of);
             series.push(v1::Series {
                 r#type: Some(profile_type),
                 stack: rows.iter().map(|row| row.0.0).collect(),
                 label_set: rows.iter().map(|row| row.0.1).collect(),
-                value: rows.iter().map(|row| row.1.0).collect(),
+                value: rows.iter().map(|row| row.1.value).collect(),
                 scale: 1,
                 samples: counts(&rows),
                 ..v1::Series::default()
@@ -326,10 +326,10 @@ impl Importer {
 
 /// How many samples each row stands for; nothing where values are counts of samples: they may be more than fits here.
 fn counts(rows: &[Row]) -> Vec<u32> {
-    if rows.iter().all(|(_, (value, samples))| value == samples) {
+    if rows.iter().all(|(_, amount)| amount.value == amount.samples) {
         return Vec::new();
     }
-    rows.iter().map(|(_, (_, samples))| u32::try_from(*samples).unwrap_or(u32::MAX)).collect()
+    rows.iter().map(|(_, amount)| u32::try_from(amount.samples).unwrap_or(u32::MAX)).collect()
 }
 
 /// Says whether there is room for another of `what`, of which there are `len`.

@@ -107,10 +107,17 @@ impl<'a> Columns<'a> {
             }
         }
         let moved = Moved::new(dictionary.frames.len(), dictionary.nodes.len());
-        let sums = vec![(0, 0); dictionary.nodes.len()];
+        let sums = vec![Sum::default(); dictionary.nodes.len()];
         let touched = vec![0; dictionary.nodes.len().div_ceil(64)];
         Ok(Some(Open { at, part, dictionary, wanted, all, sets, moved, sums, touched }))
     }
+}
+
+/// What the rows of one node add up to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    value: u64,
+    samples: u64,
 }
 
 /// A part that is being summed.
@@ -125,8 +132,8 @@ struct Open<'a> {
     /// By series: which labels its samples have, where that is asked.
     sets: Vec<u16>,
     moved: Moved,
-    /// Value and samples by node, of one replicate.
-    sums: Vec<(u64, u64)>,
+    /// By node, of one replicate.
+    sums: Vec<Sum>,
     /// A bit for each node whose sums may not be zero: so they are taken in their order, which other parts have them in, too.
     touched: Vec<u64>,
 }
@@ -183,8 +190,8 @@ impl Open<'_> {
                 *word |= 1 << (node % 64);
             }
             let (value, samples) = (*value as u64, *samples as u64);
-            match (sum.0.checked_add(value), sum.1.checked_add(samples)) {
-                (Some(value), Some(samples)) => *sum = (value, samples),
+            match (sum.value.checked_add(value), sum.samples.checked_add(samples)) {
+                (Some(value), Some(samples)) => *sum = Sum { value, samples },
                 _ => {
                     let large = std::iter::once((node, u128::from(value), u128::from(samples)));
                     merger.add_sums(&self.dictionary, &mut self.moved, replicate, large)?;
@@ -206,7 +213,7 @@ impl Open<'_> {
             })
         });
         let taken = nodes.map(|node| {
-            let (value, samples) = sums.get_mut(node as usize).map(std::mem::take).unwrap_or_default();
+            let Sum { value, samples } = sums.get_mut(node as usize).map(std::mem::take).unwrap_or_default();
             (node, u128::from(value), u128::from(samples))
         });
         merger.add_sums(&self.dictionary, &mut self.moved, replicate, taken)

@@ -72,8 +72,8 @@ const NT_GNU_BUILD_ID: u32 = 3;
 pub fn identify(file: &File) -> Result<Identity, ElfError> {
     let header = Header::read(file)?;
     let mut gnu_build_id = None;
-    for (offset, size) in header.notes(file)? {
-        gnu_build_id = gnu_build_id.or(find_build_id(file, offset, size)?);
+    for notes in header.notes(file)? {
+        gnu_build_id = gnu_build_id.or(find_build_id(file, notes)?);
     }
     Ok(Identity { gnu_build_id, htlhash: htlhash(file)? })
 }
@@ -169,20 +169,28 @@ impl Header {
         read_at(file, self.section_offset, self.section_count * SHDR_BYTES as u64)
     }
 
-    /// Offset and size of each note, by segments and by sections: a .debug file has only the latter.
-    fn notes(&self, file: &File) -> Result<Vec<(u64, u64)>, ElfError> {
+    /// Where notes are, by segments and by sections: a .debug file has only the latter.
+    fn notes(&self, file: &File) -> Result<Vec<Notes>, ElfError> {
         let segments = self.program_headers(file)?.into_iter().filter(|p| p.kind == PT_NOTE).map(|p| p.segment);
-        let mut notes: Vec<_> = segments.map(|segment| (segment.offset, segment.file_bytes)).collect();
+        let mut notes: Vec<_> = segments.map(|of| Notes { offset: of.offset, bytes: of.file_bytes }).collect();
         let bytes = self.sections(file)?;
         let sections = bytes.chunks_exact(SHDR_BYTES).filter(|h| u32_at(h, 4) == SHT_NOTE);
-        notes.extend(sections.map(|h| (u64_at(h, 24), u64_at(h, 32))).take(usize::from(PROGRAM_HEADERS_MAX)));
+        let of_section = |h: &[u8]| Notes { offset: u64_at(h, 24), bytes: u64_at(h, 32) };
+        notes.extend(sections.map(of_section).take(usize::from(PROGRAM_HEADERS_MAX)));
         Ok(notes)
     }
 }
 
-fn find_build_id(file: &File, offset: u64, size: u64) -> Result<Option<BuildId>, ElfError> {
+/// A part of the file that holds notes, as its headers say.
+#[derive(Debug, Clone, Copy)]
+struct Notes {
+    offset: u64,
+    bytes: u64,
+}
+
+fn find_build_id(file: &File, Notes { offset, bytes }: Notes) -> Result<Option<BuildId>, ElfError> {
     // A .debug file keeps the segment's header but not its bytes: whatever is there is not an error.
-    let Ok(notes) = read_at(file, offset, size.min(NOTE_BYTES_MAX)) else { return Ok(None) };
+    let Ok(notes) = read_at(file, offset, bytes.min(NOTE_BYTES_MAX)) else { return Ok(None) };
     let mut rest = &notes[..];
     while rest.len() >= 12 {
         let (name_bytes, id_bytes, kind) = (u32_at(rest, 0) as usize, u32_at(rest, 4) as usize, u32_at(rest, 8));

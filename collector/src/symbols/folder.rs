@@ -21,6 +21,15 @@ use super::failure::Failure;
 use super::table::{self, HEADER_BYTES, Head, Richness};
 use crate::conditions::{Conditions, Severity};
 
+/// How many builds have symbols.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SymbolStats {
+    /// Builds with a symbol table.
+    pub builds: u64,
+    /// Size of all tables, bytes.
+    pub bytes: u64,
+}
+
 /// What is known about one build.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum State {
@@ -105,14 +114,17 @@ impl Folder {
         self.states().get(id).cloned()
     }
 
-    /// Builds with a table, and the bytes of all tables.
-    pub(super) fn ready(&self) -> (u64, u64) {
+    /// How many builds have a table, and how much of the disk the tables take.
+    pub(super) fn stats(&self) -> SymbolStats {
         let states = self.states();
         let sizes = states.values().filter_map(|state| match state {
             State::Ready { bytes, .. } => Some(*bytes),
             _ => None,
         });
-        sizes.fold((0, 0), |(builds, sum), bytes| (builds + 1, sum + bytes))
+        sizes.fold(SymbolStats::default(), |SymbolStats { builds, bytes }, more| SymbolStats {
+            builds: builds + 1,
+            bytes: bytes + more,
+        })
     }
 
     /// A number that depends on the state of every build, and on nothing else.
@@ -193,6 +205,11 @@ impl Folder {
         fs::rename(&incoming, self.table(id))
     }
 
+    /// A table's bytes.
+    pub(super) fn read(&self, id: &BuildId) -> io::Result<Vec<u8>> {
+        fs::read(self.table(id))
+    }
+
     pub(super) fn table(&self, id: &BuildId) -> PathBuf {
         self.path.join(format!("{id}.symcache"))
     }
@@ -205,11 +222,6 @@ impl Folder {
 }
 
 /// What became of a table that was made.
-    /// A table's bytes.
-    pub(super) fn read(&self, id: &BuildId) -> io::Result<Vec<u8>> {
-        fs::read(self.table(id))
-    }
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Filed {
     /// It is the build's table now.

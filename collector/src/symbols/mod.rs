@@ -44,6 +44,7 @@ use crate::profile::resolution::Resolution;
 use crate::profile::tree::Resolved;
 use crate::store::Store;
 
+pub use folder::SymbolStats;
 use folder::{Folder, State};
 pub use job::Worker;
 use memory::Memory;
@@ -86,15 +87,6 @@ impl Default for SymbolLimits {
     fn default() -> Self {
         Self { memory: memory::MEMORY_BYTES }
     }
-}
-
-/// How many builds have symbols.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SymbolStats {
-    /// Builds with a symbol table.
-    pub builds: u64,
-    /// Size of all tables.
-    pub bytes: u64,
 }
 
 impl Symbols {

@@ -18,6 +18,15 @@ pub struct Aging {
     pub bytes: u64,
 }
 
+/// The last moments that what is stored tells of, unix milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Newest {
+    /// End of the newest window.
+    pub window_end_ms: u64,
+    /// When the last segment was listed.
+    pub commit_ms: u64,
+}
+
 /// Under this name the settings hold how far retention has come.
 const PROGRESS: &str = "retention";
 
@@ -50,12 +59,12 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn newest(&self) -> Result<Option<(u64, u64)>, CatalogError> {
+    pub async fn newest(&self) -> Result<Option<Newest>, CatalogError> {
         let row = sqlx::query("SELECT MAX(max_ms) AS data, MAX(created_ms) AS made FROM segments WHERE state = 'live'")
             .fetch_one(&self.read)
             .await?;
         let (data, made): (Option<i64>, Option<i64>) = (row.try_get("data")?, row.try_get("made")?);
-        Ok(data.zip(made).map(|(data, made)| (from_sql(data), from_sql(made))))
+        Ok(data.zip(made).map(|(data, made)| Newest { window_end_ms: from_sql(data), commit_ms: from_sql(made) }))
     }
 
     /// How far retention has come, as [`Catalog::save_retention`] was told last.

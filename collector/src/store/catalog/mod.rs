@@ -34,7 +34,7 @@ pub use connect::Location;
 pub use counters::Counters;
 pub use damage::{Damage, DamageTotals, DamagedWindow};
 pub use events::{Event, EventKind, NewEvent};
-pub use expiry::Aging;
+pub use expiry::{Aging, Newest};
 pub use leases::Lease;
 pub use names::{ServiceRow, ServiceSpan};
 pub use partition::{Horizons, Inputs, LevelSegment, NewSegment, Swap, TableObject};
