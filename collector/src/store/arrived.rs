@@ -54,7 +54,7 @@ fn samples(info: &BatchInfo) -> u64 {
 }
 
 /// Adds up the samples of counters: one sampled allocation is written twice, as bytes and as a count.
-fn stored_samples<'a>(by_name: impl Iterator<Item = (&'a str, u64)>) -> u64 {
+pub(super) fn stored_samples<'a>(by_name: impl Iterator<Item = (&'a str, u64)>) -> u64 {
     let (mut allocations, mut others) = (0, 0u64);
     for (name, samples) in by_name {
         if name.starts_with("alloc_") {

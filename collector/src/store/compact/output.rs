@@ -8,6 +8,8 @@ use parquet::errors::ParquetError;
 use super::builder::Rollup;
 use super::levels::TRACES;
 use crate::base::ids::{hex, unique_bytes};
+use crate::profile::model::Kind;
+use crate::store::arrived;
 use crate::store::bulk::{Bulk, BulkError};
 use crate::store::catalog::{NewSegment, SegmentRow, ServicePart, TableObject};
 use crate::store::columnar::{Part, SegmentWriter};
@@ -22,8 +24,6 @@ pub(crate) struct Provenance {
     pub(crate) sources: Vec<String>,
     /// Deletions that were known when the job was begun.
     pub(crate) deletions: u64,
-    /// Samples in what was read.
-    pub(crate) samples: u64,
     /// It is in the next level already.
     pub(crate) rolled: bool,
     /// The objects that are written, by name: so that none is forgotten should the job fail.
@@ -45,6 +45,7 @@ pub(crate) struct Output<'a> {
     writer: SegmentWriter,
     services: BTreeMap<String, ServicePart>,
     traces: u64,
+    samples: u64,
     min_ms: u64,
     end_ms: u64,
     written: Vec<NewSegment>,
@@ -74,6 +75,7 @@ impl<'a> Output<'a> {
             writer: SegmentWriter::new(),
             services: BTreeMap::new(),
             traces: 0,
+            samples: 0,
             min_ms: u64::MAX,
             end_ms: 0,
             written: Vec::new(),
@@ -107,6 +109,7 @@ impl<'a> Output<'a> {
             self.end_ms = self.end_ms.max(start_ms + u64::from(len_ms));
         }
         self.traces += (part.traces.len() + part.spans.len()) as u64;
+        self.samples += samples(part);
         self.writer.add(part)?;
         Ok(())
     }
@@ -123,7 +126,7 @@ impl<'a> Output<'a> {
         let writer = std::mem::replace(&mut self.writer, SegmentWriter::new());
         let services = std::mem::take(&mut self.services);
         let (min_ms, max_ms) = (std::mem::replace(&mut self.min_ms, u64::MAX), std::mem::take(&mut self.end_ms));
-        let traces = std::mem::take(&mut self.traces);
+        let (traces, samples) = (std::mem::take(&mut self.traces), std::mem::take(&mut self.samples));
         if services.is_empty() {
             return Ok(());
         }
@@ -153,8 +156,7 @@ impl<'a> Output<'a> {
             bytes: tables.iter().map(|table| table.bytes).sum(),
             crc: 0,
             windows: services.values().map(|service| service.windows).sum(),
-            // What the status page counts: as many as went in.
-            samples: std::mem::take(&mut self.provenance.samples),
+            samples,
             traces,
         };
         let mut new =
@@ -209,4 +211,17 @@ impl<'a> Output<'a> {
         self.write(true)?;
         Ok(self.written)
     }
+}
+
+/// Samples of a part, as those of arrived windows are counted.
+fn samples(part: &Part) -> u64 {
+    let mut by_name: BTreeMap<&str, u64> = BTreeMap::new();
+    for total in &part.totals {
+        let of = part.series.get(total.series as usize).map(|series| &series.profile_type);
+        if let Some(profile_type) = of.filter(|of| of.kind == Kind::Counter) {
+            let samples = by_name.entry(&profile_type.name).or_default();
+            *samples = samples.saturating_add(total.samples);
+        }
+    }
+    arrived::stored_samples(by_name.into_iter())
 }

@@ -93,7 +93,6 @@ fn flush(store: &Store, inputs: &[LevelSegment], given: &Circumstances, budget: 
     let (holds, holds_traces) = of_arrived(inputs, &footers);
     let provenance = provenance(store, inputs, given);
     let mut profiles = Output::new(bulk.as_ref(), Rollup::Level(level), budget.output, provenance.clone());
-    let provenance = Provenance { samples: 0, ..provenance };
     let mut traces = Output::new(bulk.as_ref(), Rollup::Traces, budget.output, provenance);
     let (mut profiles_block, mut traces_block) = (None, None);
     for ((block, service), batches) in batches {
@@ -237,7 +236,6 @@ fn provenance(store: &Store, inputs: &[LevelSegment], given: &Circumstances) -> 
         store: store.id().to_owned(),
         sources: inputs.iter().map(|input| input.segment.id.clone()).collect(),
         deletions: given.number,
-        samples: inputs.iter().map(|input| input.segment.samples).sum(),
         rolled: false,
         written: given.written.clone(),
     }

@@ -255,6 +255,30 @@ async fn with_next_to_no_memory_parts_are_taken_in_pieces_and_say_the_same() {
     assert_eq!(answers(&store, base_ms, &["cpu"]).await, expected);
 }
 
+#[tokio::test]
+async fn of_several_segments_each_says_how_many_samples_are_its_own() {
+    let place = TestPlace::new().await;
+    let store = place.open().await;
+    let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+    let base_ms = now_ms() / HOUR * HOUR - 12 * HOUR;
+    let mut expected = BTreeMap::new();
+    for hour in 0..3u64 {
+        // One after the other, so that each arrives in a segment of its own.
+        let all: Vec<(u8, u64)> = (0..hour as u8 + 1).map(|stack| (stack, 10_000_000)).collect();
+        let window = window(&(1, hour * 360, all, hour == 1), hour + 1, base_ms);
+        ingest.push(window.request()).await.unwrap();
+        expected.insert(base_ms + hour * HOUR, hour + 1);
+    }
+    let samples = async |level: u32| {
+        let live = store.catalog().levels_in(TimeRange::ALL, false).await.unwrap();
+        let of_level = live.into_iter().filter(|row| row.segment.level == level);
+        of_level.map(|row| (row.segment.min_ms, row.segment.samples)).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(samples(0).await, expected, "as they arrived");
+    step(&store, now_ms(), 0, None).await.unwrap();
+    assert_eq!(samples(1).await, expected);
+}
+
 /// Gauges are rounded by replicate, so other replicates round otherwise: the sums are equal to within one unit each.
 async fn gauges_agree(plain: &Arc<Store>, compacted: &Arc<Store>, base_ms: u64) -> Result<(), TestCaseError> {
     let mut merged = Vec::new();
