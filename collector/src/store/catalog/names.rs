@@ -195,18 +195,24 @@ pub(super) async fn remember(tx: &mut Tx, span: &ServiceSpan, is_service: bool) 
     for kind in types {
         remember_type(tx, span, kind).await?;
     }
-    let of_windows = span.labels.iter().map(|label| (label, false));
-    let mut labels: BTreeMap<(&str, bool), Vec<&str>> = BTreeMap::new();
-    for ((name, value), of_samples) in of_windows.chain(span.sample_labels.iter().map(|label| (label, true))) {
-        labels.entry((name.as_str(), of_samples)).or_default().push(value.as_str());
+    // By name: the values of windows, and those of samples.
+    let mut labels: BTreeMap<&str, [BTreeSet<&str>; 2]> = BTreeMap::new();
+    for (which, of) in [&span.labels, &span.sample_labels].into_iter().enumerate() {
+        for (name, value) in of {
+            labels.entry(name).or_default()[which].insert(value);
+        }
     }
-    for ((name, of_samples), mut values) in labels {
-        values.sort_unstable();
-        for some in values.chunks(VALUES_PER_STATEMENT) {
-            // Nearly always all of them are known.
-            if see_values(tx, span, name, some, of_samples).await? < some.len() as u64 {
-                for value in some {
-                    remember_label(tx, span, name, value, of_samples).await?;
+    for (name, both) in labels {
+        let all: Vec<&str> = both[0].union(&both[1]).copied().collect();
+        hold_values(tx, span, name, &all).await?;
+        for (values, of_samples) in both.iter().zip([false, true]) {
+            let values: Vec<&str> = values.iter().copied().collect();
+            for some in values.chunks(VALUES_PER_STATEMENT) {
+                // Nearly always all of them are known.
+                if see_values(tx, span, name, some, of_samples).await? < some.len() as u64 {
+                    for value in some {
+                        remember_label(tx, span, name, value, of_samples).await?;
+                    }
                 }
             }
         }
@@ -292,6 +298,24 @@ async fn write_type(
 /// Values of one label that one statement is about: both databases take many more parameters.
 const VALUES_PER_STATEMENT: usize = 500;
 
+/// Takes the rows of those values of a label that are known, in an order that all collectors share: an update takes them as it comes upon
+/// them, and of two that meet each may have what the other waits for. In SQLite only one writes at a time.
+async fn hold_values(tx: &mut Tx, span: &ServiceSpan, name: &str, values: &[&str]) -> Result<(), CatalogError> {
+    if tx.backend_name() != "PostgreSQL" {
+        return Ok(());
+    }
+    for some in values.chunks(VALUES_PER_STATEMENT) {
+        let places: Vec<String> = (3..3 + some.len()).map(|i| format!("${i}")).collect();
+        let places = places.join(", ");
+        let sql = format!(
+            "SELECT value FROM labels WHERE service = $1 AND name = $2 AND value IN ({places}) ORDER BY value FOR UPDATE"
+        );
+        let held = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&span.service).bind(name);
+        some.iter().fold(held, |query, value| query.bind(*value)).fetch_all(&mut **tx).await?;
+    }
+    Ok(())
+}
+
 /// Keeps first and last sight of those values of a label that are known, and answers how many are.
 async fn see_values(
     tx: &mut Tx,
@@ -362,6 +386,8 @@ async fn insert_label(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::store::testing::TestPlace;
 
@@ -435,5 +461,36 @@ mod tests {
         write(catalog, span(NOW - MINUTE, &[], &names(&["a", "c"]))).await;
         assert_eq!(values(NOW - MINUTE, NOW).await, ["a", "c"]);
         assert_eq!(values(NOW + MINUTE, NOW + 2 * MINUTE).await, ["a", "b", "c"]);
+    }
+
+    /// Two collectors that see the same values at one moment would wait in a circle if each took them as the table has them.
+    #[tokio::test]
+    async fn rows_of_values_are_taken_in_their_order_whatever_the_tables_is() {
+        let Some(place) = TestPlace::shared().await else { return };
+        let store = place.open().await;
+        let catalog = store.catalog();
+        let versions = ["c", "b", "a"].map(str::to_owned);
+        for version in &versions {
+            write(catalog, span(NOW, &[], std::slice::from_ref(version))).await;
+        }
+        let mut first = catalog.begin().await.unwrap();
+        sqlx::query("SELECT value FROM labels WHERE value = 'a' FOR UPDATE").fetch_one(&mut *first).await.unwrap();
+        let mut tx = catalog.begin().await.unwrap();
+        // In which order an update comes upon rows is for the database to choose: here in that of the table.
+        sqlx::query("SET LOCAL enable_indexscan = off").execute(&mut *tx).await.unwrap();
+        let later = tokio::spawn(async move {
+            remember(&mut tx, &span(NOW + MINUTE, &[], &versions), true).await.unwrap();
+            tx.commit().await.unwrap();
+        });
+        let waiting = "SELECT COUNT(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while sqlx::query(waiting).fetch_one(&catalog.read).await.unwrap().get::<i64, _>("n") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut other = catalog.begin().await.unwrap();
+        let free = sqlx::query("SELECT value FROM labels WHERE value <> 'a' FOR UPDATE SKIP LOCKED");
+        assert_eq!(free.fetch_all(&mut *other).await.unwrap().len(), 2, "what comes after it is not taken yet");
+        other.rollback().await.unwrap();
+        first.rollback().await.unwrap();
+        later.await.unwrap();
     }
 }
