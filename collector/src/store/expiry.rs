@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog::Aging;
 use super::compact::levels::{HORIZON_MS, LEVELS, TRACES};
 use super::{Options, Store, StoreError};
+use crate::base::clock;
 use crate::conditions::Severity;
 use decide::{Seen, Verdict, Why, decide};
 
@@ -128,6 +129,13 @@ struct Kept {
     hour: Hour,
 }
 
+/// What the catalog keeps of it, and as which text it does: whoever changes it says which it was, so that nobody undoes what another did.
+#[derive(Debug, Clone)]
+struct Found {
+    kept: Kept,
+    text: Option<String>,
+}
+
 /// What one process remembers between rounds.
 #[derive(Debug, Default)]
 pub struct Pace {
@@ -154,8 +162,22 @@ pub struct Confirmed {
 impl Store {
     /// Decides how far retention may go as of `now_ms`, remembers it, and says so where something waits.
     pub(super) async fn advance_retention(&self, pace: &mut Pace, now_ms: u64) -> Result<Progress, StoreError> {
-        let kept = self.retention_kept(now_ms).await?;
         let elapsed_ms = pace.tick();
+        loop {
+            let found = self.retention_found(now_ms).await?;
+            if let Some(progress) = self.advance_from(found, elapsed_ms, now_ms).await? {
+                return Ok(progress);
+            }
+        }
+    }
+
+    /// `None`: somebody confirmed more meanwhile, or another collector had the turn. Then nothing was changed.
+    async fn advance_from(
+        &self,
+        Found { kept, text }: Found,
+        elapsed_ms: u64,
+        now_ms: u64,
+    ) -> Result<Option<Progress>, StoreError> {
         let hour = kept.hour.after(elapsed_ms);
         let catalog = self.catalog();
         let wanted = Cutoffs::at(self.options(), now_ms);
@@ -164,22 +186,22 @@ impl Store {
             progress: kept.progress,
             now_ms,
             elapsed_ms,
-            newest_window_ms: catalog.newest().await?.map_or(0, |(data, _)| data),
+            newest_window_ms: catalog.newest().await?.map_or(0, |newest| newest.window_end_ms),
             aging: catalog.aging(wanted.latest()).await?,
             live_bytes: catalog.totals().await?.bytes,
             gone_bytes: hour.gone_bytes,
         };
         let Verdict { progress: next, bytes, waits } = decide(&seen);
         let after = Kept { progress: next, hour: Hour { gone_bytes: hour.gone_bytes + bytes, ..hour } };
-        if after != kept {
-            self.keep_retention(&after).await?;
+        if after != kept && !self.keep_retention(&after, text.as_deref()).await? {
+            return Ok(None);
         }
         let (clock, pause) = (waits.filter(|w| w.why != Why::Pause), waits.filter(|w| w.why == Why::Pause));
         self.conditions().set("retention_waits", Severity::Degraded, clock.map(|waits| waits.message(&seen)));
         self.conditions().set("retention_catches_up", Severity::Notice, pause.map(|waits| waits.message(&seen)));
         // The clock may be behind what was reached once; what is done now goes by the earlier.
         let now = wanted.with(next.cutoffs, u64::min);
-        Ok(Progress { clock_ms: next.clock_ms.min(now_ms), cutoffs: now })
+        Ok(Some(Progress { clock_ms: next.clock_ms.min(now_ms), cutoffs: now }))
     }
 
     /// Lets retention go as far as clock and options say, whatever that takes with it: for somebody who looked at both.
@@ -194,10 +216,14 @@ impl Store {
             segments: sum.segments + 1,
             bytes: sum.bytes + segment.bytes,
         });
-        // What somebody confirmed is not counted.
-        let hour = self.retention_kept(now_ms).await?.hour;
-        self.keep_retention(&Kept { progress: Progress { clock_ms: now_ms, cutoffs: wanted }, hour }).await?;
-        Ok(confirmed)
+        loop {
+            let Found { kept: Kept { hour, .. }, text } = self.retention_found(now_ms).await?;
+            // What somebody confirmed is not counted.
+            let after = Kept { progress: Progress { clock_ms: now_ms, cutoffs: wanted }, hour };
+            if self.keep_retention(&after, text.as_deref()).await? {
+                return Ok(confirmed);
+            }
+        }
     }
 
     /// The time that whatever is forgotten by time goes by, unix milliseconds: not later than `now_ms`.
@@ -205,25 +231,28 @@ impl Store {
     /// # Errors
     /// When the catalog fails.
     pub async fn retention_clock(&self, now_ms: u64) -> Result<u64, StoreError> {
-        Ok(self.retention_kept(now_ms).await?.progress.clock_ms.min(now_ms))
+        Ok(self.retention_found(now_ms).await?.kept.progress.clock_ms.min(now_ms))
     }
 
     /// How far it has come. In a store that does not say, as far as what is stored tells.
-    async fn retention_kept(&self, now_ms: u64) -> Result<Kept, StoreError> {
+    async fn retention_found(&self, now_ms: u64) -> Result<Found, StoreError> {
         let catalog = self.catalog();
-        let known = catalog.retention().await?;
-        if let Some(known) = known.and_then(|text| serde_json::from_str(&text).ok()) {
-            return Ok(known);
+        let text = catalog.retention().await?;
+        if let Some(kept) = text.as_ref().and_then(|text| serde_json::from_str(text).ok()) {
+            return Ok(Found { kept, text });
         }
-        let newest = catalog.newest().await?.map_or(now_ms, |(data, made)| data.max(made)).min(now_ms);
+        let newest =
+            catalog.newest().await?.map_or(now_ms, |newest| newest.window_end_ms.max(newest.commit_ms)).min(now_ms);
         let oldest = catalog.aging(now_ms).await?.iter().map(|segment| segment.max_ms).min();
         let cutoffs = Cutoffs::at(self.options(), newest).map(|cutoff| cutoff.min(oldest.unwrap_or(u64::MAX)));
-        Ok(Kept { progress: Progress { clock_ms: newest, cutoffs }, hour: Hour::default() })
+        let kept = Kept { progress: Progress { clock_ms: newest, cutoffs }, hour: Hour::default() };
+        Ok(Found { kept, text })
     }
 
-    async fn keep_retention(&self, kept: &Kept) -> Result<(), StoreError> {
+    /// False, and nothing is changed, where something else than `before` is kept by now.
+    async fn keep_retention(&self, kept: &Kept, before: Option<&str>) -> Result<bool, StoreError> {
         let text = serde_json::to_string(kept).map_err(|error| StoreError::Task(error.to_string()))?;
-        Ok(self.catalog().save_retention(&text).await?)
+        Ok(self.catalog().save_retention(&text, before).await?)
     }
 }
 

@@ -82,15 +82,16 @@ impl Catalog {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn save_retention(&self, progress: &str) -> Result<(), CatalogError> {
-        sqlx::query(
-            "INSERT INTO settings (name, value) VALUES ($1, $2)
-             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        )
-        .bind(PROGRESS)
-        .bind(progress)
-        .execute(&self.write)
-        .await?;
-        Ok(())
+    pub async fn save_retention(&self, progress: &str, before: Option<&str>) -> Result<bool, CatalogError> {
+        let saved = match before {
+            Some(before) => sqlx::query("UPDATE settings SET value = $2 WHERE name = $1 AND value = $3")
+                .bind(PROGRESS)
+                .bind(progress)
+                .bind(before),
+            None => sqlx::query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+                .bind(PROGRESS)
+                .bind(progress),
+        };
+        Ok(saved.execute(&self.write).await?.rows_affected() > 0)
     }
 }

@@ -272,3 +272,17 @@ async fn a_clock_a_hundred_days_ahead_takes_nothing_until_somebody_confirms_it()
     assert_eq!(store.catalog().pin(&pin.id).await.unwrap(), None);
     assert_eq!(store.conditions().all(), []);
 }
+
+#[tokio::test]
+async fn what_somebody_confirms_during_a_round_is_not_undone_by_it() {
+    let place = TestPlace::new().await;
+    let store = place.open().await;
+    store.confirm_retention(now_ms()).await.unwrap();
+    let (soon, far) = (now_ms() + 60_000, now_ms() + 100 * DAY_MS);
+    let found = store.retention_found(soon).await.unwrap();
+    store.confirm_retention(far).await.unwrap();
+    let confirmed = store.retention_found(far).await.unwrap().kept;
+    assert_eq!(store.advance_from(found, 60_000, soon).await.unwrap(), None, "it is decided anew");
+    assert_eq!(store.retention_found(far).await.unwrap().kept, confirmed);
+    assert_eq!(store.advance_retention(&mut Pace::default(), far).await.unwrap().cutoffs, confirmed.progress.cutoffs);
+}
