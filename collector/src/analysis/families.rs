@@ -234,6 +234,11 @@ mod tests {
             ("tephra_agent::sampler::drain", "shop", "profiler"),
             ("core::slice::sort::unstable::quicksort", "shop", "cpu"),
             ("shop::tax::compute", "shop", "unknown"),
+            // As names are completed by their files.
+            ("alloc::raw_vec::with_capacity_in<alloc::alloc::Global>", "shop", "allocation"),
+            ("core::ops::function::call_once<shop::main::{closure_env}, ()>", "shop", "runtime"),
+            ("core::slice::sort::unstable::quicksort::partition<u64>", "shop", "cpu"),
+            ("tokio::runtime::task::core::{{closure}}<shop::Cart>", "shop", "runtime"),
         ] {
             assert_eq!(families.name(families.family(function, module)), family, "{function}");
         }

@@ -6,7 +6,7 @@
 //! | [`meaning`] | what the numbers of a type mean, for every door and every answer |
 //! | [`span`], [`pieces`] | when an imported profile was taken, and windows of a long one |
 //! | `union` | many prefix trees as one, by content |
-//! | [`resolution`], [`names`], [`demangle`] | what frames turned out to be, and names that compare across builds |
+//! | [`resolution`], [`names`], `source_path`, [`demangle`] | what frames turned out to be, and names that compare across builds |
 //! | [`tree`], [`prune`] | one tree over one or two profiles, and the part of it worth showing |
 //! | [`diff`], [`stats`] | making two sides comparable, and what is noise |
 //! | [`import`], [`pprof`], [`fit`], [`remarks`] | other people's files, and what was done to them on the way |
@@ -30,6 +30,7 @@ pub mod prune;
 pub mod remarks;
 pub mod report;
 pub mod resolution;
+mod source_path;
 pub mod span;
 pub mod speedscope;
 pub mod stats;

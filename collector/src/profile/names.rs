@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tephra_proto::label::is_printable;
 
+use super::source_path;
+
 /// Longest name shown, in bytes: a name is for reading.
 const NAME_BYTES_MAX: usize = tephra_proto::limits::STRING_BYTES_MAX;
 
@@ -43,6 +45,25 @@ pub fn function(name: &str) -> Arc<str> {
     }
     out.push_str(rest);
     printable(&strip_lambda_numbers(&out)).into()
+}
+
+/// The same of a function that is in this source file: where the name has no path, and the file is the standard library's or a dependency's,
+/// the path is that of the file.
+pub fn function_in(name: &str, file: &str) -> Arc<str> {
+    let own = function(name);
+    if has_path(&own) {
+        return own;
+    }
+    match source_path::of_file(&file.replace('\\', "/")) {
+        Some(path) => printable(&format!("{path}::{own}")).into(),
+        None => own,
+    }
+}
+
+/// Whether a name says more than what a function is called in its module. Paths of types that it is generic over do not count.
+fn has_path(name: &str) -> bool {
+    let own = name.split_once('<').map_or(name, |(own, _)| own);
+    own.is_empty() || own.contains("::")
 }
 
 /// Takes off `::h0123456789abcdef`, `.llvm.123`, `.isra.0`, `.part.1`, `.constprop.2` and `.cold`.
@@ -160,6 +181,25 @@ mod tests {
     }
 
     #[test]
+    fn names_without_a_path_get_that_of_their_file() {
+        let std = "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/alloc/src/raw_vec/mod.rs";
+        let tokio = "C:\\cargo\\registry\\src\\index.crates.io-1949cf8c6b5b557f\\tokio-1.47.1\\src\\task\\spawn.rs";
+        for (name, file, expected) in [
+            ("with_capacity_in", std, "alloc::raw_vec::with_capacity_in"),
+            ("with_capacity_in<alloc::alloc::Global>", std, "alloc::raw_vec::with_capacity_in<alloc::alloc::Global>"),
+            ("{closure#0}<shop::Cart>", tokio, "tokio::task::spawn::{{closure}}<shop::Cart>"),
+            ("alloc::raw_vec::RawVecInner<A>::grow", std, "alloc::raw_vec::RawVecInner<A>::grow"),
+            ("<shop::Cart as core::clone::Clone>::clone", std, "<shop::Cart as core::clone::Clone>::clone"),
+            ("compute", "/home/me/work/shop/src/tax.rs", "compute"),
+            ("memcpy", "/build/glibc/string/memcpy.c", "memcpy"),
+            ("main.(*Server).handle", "/usr/local/go/src/main.go", "main.(*Server).handle"),
+            ("compute", "", "compute"),
+        ] {
+            assert_eq!(&*function_in(name, file), expected, "{name} in {file}");
+        }
+    }
+
+    #[test]
     fn files_are_told_by_what_people_know() {
         for (path, expected) in [
             (
@@ -194,6 +234,8 @@ mod tests {
         fn any_text_becomes_a_bounded_printable_name_that_stays(text in "(\\PC|[{}#$:.h0-9a-f\u{0}\u{202e}\n]){0,200}", n in 1..60usize) {
             let once = function(&text.repeat(n));
             prop_assert!(once.len() <= NAME_BYTES_MAX && once.chars().all(is_printable));
+            let inside = function_in(&text, &format!("/rustc/1/library/{text}/src/{text}.rs"));
+            prop_assert!(inside.len() <= NAME_BYTES_MAX && inside.chars().all(is_printable));
             let path = file(&text);
             prop_assert!(path.len() <= NAME_BYTES_MAX && path.chars().all(is_printable));
         }

@@ -224,7 +224,7 @@ impl FrameTable {
                 .map(|s| {
                     let flags = if s.inlined { flag::INLINED } else { 0 };
                     let file = self.short_file(&s.file);
-                    self.add(names::function(&s.function), s.module.clone(), file, s.line, flags)
+                    self.add(names::function_in(&s.function, &s.file), s.module.clone(), file, s.line, flags)
                 })
                 .collect(),
             Resolution::Unresolved { module, address } => {

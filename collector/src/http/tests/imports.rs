@@ -407,3 +407,29 @@ async fn nothing_is_zero_and_never_less_than_that() {
         assert!(!found.is_empty() && found.iter().all(|n| *n != 0.0 || n.is_sign_positive()), "{path}: {found:?}");
     }
 }
+
+/// `debug = "line-tables-only"` leaves what was inlined neither crate nor module.
+#[tokio::test]
+async fn functions_without_a_path_are_named_and_judged_by_their_files() {
+    let lab = Lab::new().await;
+    let library = "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library";
+    for i in 0..2 * SIDES {
+        let grown = if i < SIDES { 1 } else { 4 };
+        let profile = TestProfile::of(&[("samples", "count"), ("cpu", NS)])
+            .lasting(10_000)
+            .sample("main;shop::report::write;with_capacity_in", &[50 * grown, 500_000_000 * grown])
+            .sample("main;shop::serve;compute", &[200, 2_000_000_000])
+            .in_file("with_capacity_in", &format!("{library}/alloc/src/raw_vec/mod.rs"))
+            .in_file("compute", "/home/me/work/shop/src/tax.rs");
+        imported(&lab, &format!("service=lines&at={}", start_of(i)), &profile).await;
+    }
+    let (from, turn, until) = (start_of(0), start_of(SIDES), start_of(2 * SIDES));
+    let sides = format!("a.from={from}&a.until={turn}&b.from={turn}&b.until={until}");
+    let diff = lab.json(&format!("/api/v1/diff?service=lines&{sides}")).await;
+    let text = |table: &str, number: &Value| diff[table][number.as_u64().unwrap() as usize].clone();
+    let frames = diff["frames"].as_array().unwrap().iter();
+    let families: Vec<_> = frames.map(|frame| (text("names", &frame[0]), text("families", &frame[5]))).collect();
+    let has = |name: &str, family: &str| families.contains(&(json!(name), json!(family)));
+    assert!(has("alloc::raw_vec::with_capacity_in", "allocation") && has("compute", "unknown"), "{families:?}");
+    assert_eq!(diff["movers"][0]["name"], "shop::report::write", "{}", diff["movers"]);
+}

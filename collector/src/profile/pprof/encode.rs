@@ -120,7 +120,7 @@ struct Functions {
 
 impl Functions {
     fn add(&mut self, symbol: &Symbol, texts: &mut Texts) -> u64 {
-        let name = texts.add(&names::function(&symbol.function));
+        let name = texts.add(&names::function_in(&symbol.function, &symbol.file));
         let filename = texts.add(&names::printable(&symbol.file));
         let next = self.functions.len() as u64 + 1;
         let id = *self.index.entry((name, filename)).or_insert(next);

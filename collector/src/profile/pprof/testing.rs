@@ -44,6 +44,13 @@ impl TestProfile {
         self
     }
 
+    /// Says which source file a function is in, once it is in a stack.
+    pub(crate) fn in_file(mut self, function: &str, file: &str) -> Self {
+        let (name, filename) = (self.text(function), self.text(file));
+        self.0.function.iter_mut().filter(|of| of.name == name).for_each(|of| of.filename = filename);
+        self
+    }
+
     pub(crate) fn body(&self) -> Vec<u8> {
         self.0.encode_to_vec()
     }
