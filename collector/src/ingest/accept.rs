@@ -9,13 +9,13 @@ use crate::profile::decode::{Window, WindowId};
 use crate::profile::model::{Kind, Module, ProfileType};
 use crate::store::arrived::{self, Stored};
 use crate::store::catalog::Accounting;
-use crate::store::segment::{Batch, BatchInfo, TypeSum};
+use crate::store::segment::{PackedWindow, TypeSum, WindowInfo};
 
 /// A checked window, ready to be stored.
 #[derive(Debug)]
 pub(super) struct Accepted {
     pub(super) id: WindowId,
-    pub(super) batch: Batch,
+    pub(super) packed: PackedWindow,
     pub(super) version: String,
     pub(super) accounting: Accounting,
 }
@@ -25,7 +25,7 @@ impl Accepted {
         let checked = &window.header;
         let label = |name: &str, value: &str| v1::Label { name: name.to_owned(), value: value.to_owned() };
         let labels = checked.labels.iter().map(|(name, value)| label(name, value)).collect();
-        let info = BatchInfo {
+        let info = WindowInfo {
             service: checked.service.as_str().to_owned(),
             instance: checked.instance.as_str().to_owned(),
             labels,
@@ -45,19 +45,19 @@ impl Accepted {
             agent_id: checked.id.agent_id.to_vec(),
             boot_id: checked.id.boot_id,
             sequence: checked.id.sequence,
-            ..BatchInfo::default()
+            ..WindowInfo::default()
         };
         Self {
             id: checked.id,
             version: checked.agent_version.clone(),
             accounting: arrived::account(window),
-            batch: Batch { header, payload, payload_bytes, info, traces: arrived::trace_keys(window) },
+            packed: PackedWindow { header, payload, payload_bytes, info, traces: arrived::trace_keys(window) },
         }
     }
 
     /// What the catalog is told of it.
     pub(super) fn as_stored(&self) -> Stored<'_> {
-        Stored { id: &self.id, info: &self.batch.info, version: &self.version, accounting: &self.accounting }
+        Stored { id: &self.id, info: &self.packed.info, version: &self.version, accounting: &self.accounting }
     }
 
     pub(super) fn samples(&self) -> u64 {

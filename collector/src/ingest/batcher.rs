@@ -25,7 +25,7 @@ use crate::store::bulk::BulkError;
 use crate::store::catalog::{
     AgentBefore, CatalogError, Outcome, Registration, SEQUENCES_REMEMBERED, SequenceState, Verdict,
 };
-use crate::store::segment::{self, Batch, Encoded, Origin};
+use crate::store::segment::{self, Encoded, Origin, PackedWindow};
 use crate::store::{Store, StoreError};
 
 /// A batch is full at this many compressed bytes.
@@ -68,7 +68,7 @@ pub(super) struct Job {
 
 impl Job {
     fn bytes(&self) -> usize {
-        self.windows.iter().map(|window| window.batch.payload.len()).sum()
+        self.windows.iter().map(|window| window.packed.payload.len()).sum()
     }
 }
 
@@ -212,12 +212,12 @@ impl Batcher {
         let mut windows: Vec<&Accepted> = plan.fresh.iter().filter_map(|&i| windows.get(i)).collect();
         // Neighbours in a segment are neighbours in a query.
         windows.sort_by(|a, b| {
-            let key = |w: &Accepted| (w.batch.info.start_ms, w.id);
-            a.batch.info.service.cmp(&b.batch.info.service).then_with(|| key(a).cmp(&key(b)))
+            let key = |w: &Accepted| (w.packed.info.start_ms, w.id);
+            a.packed.info.service.cmp(&b.packed.info.service).then_with(|| key(a).cmp(&key(b)))
         });
         let (count, samples) = (windows.len() as u64, windows.iter().map(|window| window.samples()).sum());
-        let received: usize = windows.iter().map(|window| window.batch.payload.len()).sum();
-        let batches: Vec<Batch> = windows.iter().map(|window| window.batch.clone()).collect();
+        let received: usize = windows.iter().map(|window| window.packed.payload.len()).sum();
+        let packed: Vec<PackedWindow> = windows.iter().map(|window| window.packed.clone()).collect();
         let bulk = self.store.bulk().clone();
         // A name is drawn once and never again: nobody who tidies up can mistake this object for one that was given up.
         let id = hex(&unique_bytes());
@@ -225,14 +225,14 @@ impl Batcher {
         let store = self.store.id().to_owned();
         let origin = Origin { store, commit: plan.commit, written_ms: now_ms() };
         let encoded = tokio::task::spawn_blocking(move || -> Result<Encoded, BulkError> {
-            let encoded = segment::encode(&batches, origin);
+            let encoded = segment::encode(&packed, origin);
             bulk.put(&name, &encoded.bytes)?;
             Ok(encoded)
         })
         .await??;
         let registration = Registration {
             segment: arrived::segment_row(&id, &encoded.footer, encoded.bytes.len() as u64, encoded.crc),
-            services: arrived::service_spans(windows.iter().map(|window| &window.batch.info)),
+            services: arrived::service_spans(windows.iter().map(|window| &window.packed.info)),
             agents: arrived::agent_updates(windows.iter().map(|window| window.as_stored()), &plan.before, &plan.after),
             commit: plan.commit,
             now_ms: now_ms(),
@@ -241,7 +241,7 @@ impl Batcher {
         match registered {
             Ok(Outcome::Done) => {
                 self.metrics.stored(count, samples, received as u64, encoded.bytes.len() as u64);
-                let coarsened = windows.iter().filter_map(|window| window.batch.header.coarsened.as_ref());
+                let coarsened = windows.iter().filter_map(|window| window.packed.header.coarsened.as_ref());
                 coarsened.for_each(|coarsened| self.metrics.coarsened(coarsened));
             }
             // Nobody will ever refer to it. Should this fail too, the sweep finds it.

@@ -31,7 +31,7 @@ impl Importer {
     pub(super) fn number(&self, window: &mut Accepted) {
         if window.id.agent_id == self.agent_id && window.id.boot_id == self.boot_id {
             window.id.sequence = self.numbered.fetch_add(1, Ordering::Relaxed) + 1;
-            window.batch.header.sequence = window.id.sequence;
+            window.packed.header.sequence = window.id.sequence;
         }
     }
 }

@@ -432,7 +432,7 @@ impl Shared {
         wanted.truncate(WANTED_MAX);
         let window = Accepted::new(header, payload, payload_bytes, &window);
         // What waits for the writer is the compressed window and little else.
-        reserved.shrink_to(window.batch.weight());
+        reserved.shrink_to(window.packed.weight());
         Ok(Decoded { window, wanted, reserved })
     }
 }

@@ -16,7 +16,7 @@ use crate::profile::model::ProfileType;
 use crate::store::Store;
 use crate::store::catalog::{LevelSegment, SegmentRow};
 use crate::store::columnar::{Dictionary, Segment, Table};
-use crate::store::segment::{BatchInfo, Footer, TypeSum};
+use crate::store::segment::{Footer, TypeSum, WindowInfo};
 
 /// One window that arrived and was not compacted yet.
 #[derive(Debug, Clone)]
@@ -27,9 +27,9 @@ pub(super) struct Pick {
 }
 
 impl Pick {
-    pub(super) fn info(&self) -> &BatchInfo {
-        static NOTHING: LazyLock<BatchInfo> = LazyLock::new(BatchInfo::default);
-        self.footer.batches.get(self.number).unwrap_or(&NOTHING)
+    pub(super) fn info(&self) -> &WindowInfo {
+        static NOTHING: LazyLock<WindowInfo> = LazyLock::new(WindowInfo::default);
+        self.footer.windows.get(self.number).unwrap_or(&NOTHING)
     }
 
     /// Whether it has samples of the type.
@@ -136,7 +136,7 @@ pub(super) fn gather(
         if row.segment.level == 0 {
             let Some(footer) = store.footer(&row.segment)? else { continue };
             let segment = Arc::new(row.segment.clone());
-            for (number, info) in footer.batches.iter().enumerate() {
+            for (number, info) in footer.windows.iter().enumerate() {
                 let inside = pieces.iter().any(|piece| piece.range.contains(info.start_ms));
                 if inside && counts(&info.service) && labels.matches(|name| info.label(name)) {
                     found += 1;
@@ -211,7 +211,7 @@ impl Names {
         labels
     }
 
-    fn received(&mut self, info: &BatchInfo) -> Received {
+    fn received(&mut self, info: &WindowInfo) -> Received {
         let labels = self.labels(info.labels.iter());
         let mut types: Vec<ProfileType> = info.types.iter().filter_map(TypeSum::read_type).collect();
         types.dedup();

@@ -136,8 +136,8 @@ fn add_segment(
         return Ok(());
     }
     let Some(footer) = store.footer(segment)? else { return Ok(()) };
-    let batches = numbers.filter_map(|number| footer.batches.get(number));
-    for info in batches.filter(|info| row.services.contains(&info.service)) {
+    let windows = numbers.filter_map(|number| footer.windows.get(number));
+    for info in windows.filter(|info| row.services.contains(&info.service)) {
         cancel.check()?;
         let Some(window) = store.window(segment, info)? else { continue };
         // The index knows half of the id only.

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use super::arrived::{self, AgentKey, Stored};
 use super::bulk::ObjectInfo;
 use super::catalog::{Accounting, Outcome, Registration, SequenceState, Verdict};
-use super::segment::{self, Batch, BatchInfo, Origin, SegmentError};
+use super::segment::{self, Origin, PackedWindow, SegmentError, WindowInfo};
 use super::{Bulk, Store, StoreError};
 use crate::base::clock::{now_ms, now_s};
 use crate::base::ids::{hex, unique_bytes};
@@ -15,22 +15,22 @@ use crate::profile::decode::{self, Lateness, WindowId};
 /// A window of a segment, read again.
 pub(super) struct Read {
     pub(super) id: WindowId,
-    pub(super) batch: Batch,
+    pub(super) packed: PackedWindow,
     version: String,
     accounting: Accounting,
 }
 
 impl Read {
     fn as_stored(&self) -> Stored<'_> {
-        Stored { id: &self.id, info: &self.batch.info, version: &self.version, accounting: &self.accounting }
+        Stored { id: &self.id, info: &self.packed.info, version: &self.version, accounting: &self.accounting }
     }
 }
 
 /// Those of the windows of a segment that are whole. Blocks.
-pub(super) fn read_windows(bulk: &dyn Bulk, name: &str, infos: &[BatchInfo]) -> Result<Vec<Read>, SegmentError> {
+pub(super) fn read_windows(bulk: &dyn Bulk, name: &str, infos: &[WindowInfo]) -> Result<Vec<Read>, SegmentError> {
     let mut windows = Vec::with_capacity(infos.len());
     for info in infos {
-        match segment::read_batch(bulk, name, info) {
+        match segment::read_window(bulk, name, info) {
             Ok(stored) => windows.extend(read(stored, info)),
             Err(SegmentError::Damaged { .. }) => {}
             Err(error) => return Err(error),
@@ -39,16 +39,16 @@ pub(super) fn read_windows(bulk: &dyn Bulk, name: &str, infos: &[BatchInfo]) -> 
     Ok(windows)
 }
 
-fn read(stored: segment::StoredBatch, info: &BatchInfo) -> Option<Read> {
-    let segment::StoredBatch { header, payload, payload_bytes } = stored;
+fn read(stored: segment::StoredWindow, info: &WindowInfo) -> Option<Read> {
+    let segment::StoredWindow { header, payload, payload_bytes } = stored;
     let window = decode::decode(&header, &payload, payload_bytes, Lateness::Stored).ok()?;
     let WindowId { agent_id, boot_id, sequence } = window.header.id;
-    let info = BatchInfo { agent_id: agent_id.to_vec(), boot_id, sequence, ..info.clone() };
+    let info = WindowInfo { agent_id: agent_id.to_vec(), boot_id, sequence, ..info.clone() };
     Some(Read {
         id: window.header.id,
         version: window.header.agent_version.clone(),
         accounting: arrived::account(&window),
-        batch: Batch { header, payload, payload_bytes, info, traces: arrived::trace_keys(&window) },
+        packed: PackedWindow { header, payload, payload_bytes, info, traces: arrived::trace_keys(&window) },
     })
 }
 
@@ -57,7 +57,7 @@ pub(super) async fn adopt(store: &Store, object: &ObjectInfo) -> Result<u64, Sto
     let (bulk, name, bytes) = (store.bulk().clone(), object.name.clone(), object.bytes);
     let found = tokio::task::spawn_blocking(move || {
         let (footer, crc) = segment::read_footer_of(bulk.as_ref(), &name, bytes, None)?;
-        let windows = read_windows(bulk.as_ref(), &name, &footer.batches)?;
+        let windows = read_windows(bulk.as_ref(), &name, &footer.windows)?;
         Ok::<_, SegmentError>((footer, crc, windows))
     });
     let (footer, crc, windows) = match found.await? {
@@ -70,7 +70,7 @@ pub(super) async fn adopt(store: &Store, object: &ObjectInfo) -> Result<u64, Sto
     let mut after: HashMap<AgentKey, SequenceState> =
         before.iter().map(|(key, before)| (*key, before.sequences.clone())).collect();
     let (tombstones, _) = store.tombstones().await?;
-    let deleted = |window: &Read| tombstones.iter().any(|it| it.took(&window.batch.info.service, footer.commit));
+    let deleted = |window: &Read| tombstones.iter().any(|it| it.took(&window.packed.info.service, footer.commit));
     let mut is_new = |window: &Read| {
         let state = after.entry((window.id.agent_id, window.id.boot_id)).or_default();
         state.admit(window.id.sequence) == Verdict::New
@@ -81,7 +81,7 @@ pub(super) async fn adopt(store: &Store, object: &ObjectInfo) -> Result<u64, Sto
     }
     let commit = store.catalog().next_commit().await?;
     // Written again even where nothing changes: what can be read after a kill may not be on the disk yet.
-    let whole = fresh.len() == footer.batches.len() && footer.commit == commit;
+    let whole = fresh.len() == footer.windows.len() && footer.commit == commit;
     let id = if whole { object.name.clone() } else { hex(&unique_bytes()) };
     let (bulk, name) = (store.bulk().clone(), id.clone());
     let written = if whole {
@@ -91,17 +91,17 @@ pub(super) async fn adopt(store: &Store, object: &ObjectInfo) -> Result<u64, Sto
             Ok::<_, StoreError>(arrived::segment_row(&name, &footer, bytes, crc))
         })
     } else {
-        let batches: Vec<Batch> = fresh.iter().map(|window| window.batch.clone()).collect();
+        let packed: Vec<PackedWindow> = fresh.iter().map(|window| window.packed.clone()).collect();
         let origin = Origin { store: store.id().to_owned(), commit, written_ms: now_ms() };
         tokio::task::spawn_blocking(move || {
-            let encoded = segment::encode(&batches, origin);
+            let encoded = segment::encode(&packed, origin);
             bulk.put(&name, &encoded.bytes)?;
             Ok(arrived::segment_row(&name, &encoded.footer, encoded.bytes.len() as u64, encoded.crc))
         })
     };
     let registration = Registration {
         segment: written.await??,
-        services: arrived::service_spans(fresh.iter().map(|window| &window.batch.info)),
+        services: arrived::service_spans(fresh.iter().map(|window| &window.packed.info)),
         agents: arrived::agent_updates(fresh.iter().map(Read::as_stored), &before, &after),
         commit,
         now_ms: now_ms(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tephra_proto::v1;
 
 use super::catalog::{Accounting, AgentBefore, AgentUpdate, SegmentRow, SequenceState, ServiceSpan};
-use super::segment::{self, BatchInfo, Footer, trace_key};
+use super::segment::{self, Footer, WindowInfo, trace_key};
 use crate::profile::decode::{Window, WindowId};
 use crate::profile::model::Kind;
 
@@ -17,7 +17,7 @@ pub(crate) type AgentKey = ([u8; 16], u64);
 pub(crate) struct Stored<'a> {
     pub(crate) id: &'a WindowId,
     /// What the footer says of it.
-    pub(crate) info: &'a BatchInfo,
+    pub(crate) info: &'a WindowInfo,
     /// Version of the agent library.
     pub(crate) version: &'a str,
     /// Where its samples went.
@@ -26,23 +26,23 @@ pub(crate) struct Stored<'a> {
 
 /// The row of a segment that holds what its footer says.
 pub(crate) fn segment_row(id: &str, footer: &Footer, bytes: u64, crc: u32) -> SegmentRow {
-    let batches = &footer.batches;
-    let end = |batch: &BatchInfo| batch.start_ms.saturating_add(u64::from(batch.duration_ms));
+    let windows = &footer.windows;
+    let end = |window: &WindowInfo| window.start_ms.saturating_add(u64::from(window.duration_ms));
     SegmentRow {
         id: id.to_owned(),
         level: 0,
-        min_ms: batches.iter().map(|batch| batch.start_ms).min().unwrap_or(0),
-        max_ms: batches.iter().map(end).max().unwrap_or(0),
+        min_ms: windows.iter().map(|window| window.start_ms).min().unwrap_or(0),
+        max_ms: windows.iter().map(end).max().unwrap_or(0),
         bytes,
         crc,
-        windows: batches.len() as u64,
-        samples: batches.iter().map(samples).fold(0, u64::saturating_add),
+        windows: windows.len() as u64,
+        samples: windows.iter().map(samples).fold(0, u64::saturating_add),
         traces: footer.traces.into(),
     }
 }
 
 /// Samples of a window, as [`account`] counts them.
-fn samples(info: &BatchInfo) -> u64 {
+fn samples(info: &WindowInfo) -> u64 {
     let types = info.types.iter().filter_map(|sum| Some((sum.read_type()?, sum)));
     let counted = types.filter(|(profile_type, _)| profile_type.kind == Kind::Counter);
     let mut by_name: BTreeMap<String, u64> = BTreeMap::new();
@@ -90,7 +90,7 @@ pub(crate) fn agent_updates<'a>(
 }
 
 /// What windows hold of which service.
-pub(crate) fn service_spans<'a>(windows: impl Iterator<Item = &'a BatchInfo>) -> Vec<ServiceSpan> {
+pub(crate) fn service_spans<'a>(windows: impl Iterator<Item = &'a WindowInfo>) -> Vec<ServiceSpan> {
     let mut spans: BTreeMap<&str, ServiceSpan> = BTreeMap::new();
     for info in windows {
         let span = spans.entry(&info.service).or_insert_with(|| ServiceSpan {

@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::bulk::BulkError;
 use super::catalog::{DamageTotals, DamagedWindow, SegmentRow};
-use super::segment::{BatchInfo, SegmentError};
+use super::segment::{SegmentError, WindowInfo};
 use super::{Store, StoreError};
 use crate::conditions::Severity;
 
@@ -20,7 +20,7 @@ impl Store {
     }
 
     /// Notes a damaged window. The rest of its segment is still good: only this window is lost.
-    pub(super) fn note_window(&self, row: &SegmentRow, info: &BatchInfo, problem: &str) {
+    pub(super) fn note_window(&self, row: &SegmentRow, info: &WindowInfo, problem: &str) {
         let key = (row.id.clone(), info.offset);
         let mut known = self.damaged_windows.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() < DAMAGED_WINDOWS_MAX && known.insert(key) {

@@ -237,8 +237,8 @@ impl Content {
     pub(crate) fn of_arrived(id: &str, footer: &Footer, level: u32) -> Self {
         let mut content = Self::default();
         let mut blocks = BTreeSet::new();
-        for batch in &footer.batches {
-            let block = key_block(level, batch.start_ms);
+        for info in &footer.windows {
+            let block = key_block(level, info.start_ms);
             if blocks.insert(block) {
                 content.add(&Self::of(block, footer.commit, id));
             }
@@ -331,7 +331,7 @@ impl Agents {
 
     /// Adds the windows of an arrived segment that start in a block of the finest level.
     pub(crate) fn add_arrived(&mut self, footer: &Footer, block: u64) {
-        for info in footer.batches.iter().filter(|info| key_block(1, info.start_ms) == block) {
+        for info in footer.windows.iter().filter(|info| key_block(1, info.start_ms) == block) {
             if let Some(id) = info.id() {
                 self.insert((id.agent_id, id.boot_id), id.sequence, footer.written_ms);
             }

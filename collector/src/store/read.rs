@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::catalog::SegmentRow;
-use super::segment::{self, BatchInfo, Footer, SegmentError, StoredBatch, TraceIndex};
+use super::segment::{self, Footer, SegmentError, StoredWindow, TraceIndex, WindowInfo};
 use super::{Store, StoreError};
 use crate::profile::decode::{self, Lateness, Window};
 
@@ -21,7 +21,7 @@ impl Store {
         match segment::read_footer(self.bulk.as_ref(), &row.id, row.bytes, row.crc) {
             Ok(footer) => {
                 let footer = Arc::new(footer);
-                let bytes = footer.batches.len() * 512 + 256;
+                let bytes = footer.windows.len() * 512 + 256;
                 self.footers.put(row.id.clone(), footer.clone(), bytes);
                 Ok(Some(footer))
             }
@@ -52,7 +52,7 @@ impl Store {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn window(&self, row: &SegmentRow, info: &BatchInfo) -> Result<Option<Arc<Window>>, StoreError> {
+    pub fn window(&self, row: &SegmentRow, info: &WindowInfo) -> Result<Option<Arc<Window>>, StoreError> {
         let key = (row.id.clone(), info.offset);
         if let Some(window) = self.windows.get(&key) {
             return Ok(Some(window));
@@ -67,8 +67,8 @@ impl Store {
     ///
     /// # Errors
     /// When the disk fails.
-    pub(crate) fn window_once(&self, row: &SegmentRow, info: &BatchInfo) -> Result<Option<Window>, StoreError> {
-        self.checked_window(row, info, segment::read_batch(self.bulk.as_ref(), &row.id, info))
+    pub(crate) fn window_once(&self, row: &SegmentRow, info: &WindowInfo) -> Result<Option<Window>, StoreError> {
+        self.checked_window(row, info, segment::read_window(self.bulk.as_ref(), &row.id, info))
     }
 
     /// The same for whoever has the whole object.
@@ -79,22 +79,23 @@ impl Store {
         &self,
         object: &Bytes,
         row: &SegmentRow,
-        info: &BatchInfo,
+        info: &WindowInfo,
     ) -> Result<Option<Window>, StoreError> {
         let start = usize::try_from(info.offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(info.bytes as usize).min(object.len());
         let bytes = object.slice(start.min(end)..end);
-        self.checked_window(row, info, segment::parse_batch(&row.id, info, bytes))
+        self.checked_window(row, info, segment::parse_window(&row.id, info, bytes))
     }
 
     fn checked_window(
         &self,
         row: &SegmentRow,
-        info: &BatchInfo,
-        read: Result<StoredBatch, SegmentError>,
+        info: &WindowInfo,
+        read: Result<StoredWindow, SegmentError>,
     ) -> Result<Option<Window>, StoreError> {
         let problem = match read {
-            Ok(batch) => match decode::decode(&batch.header, &batch.payload, batch.payload_bytes, Lateness::Stored) {
+            Ok(stored) => match decode::decode(&stored.header, &stored.payload, stored.payload_bytes, Lateness::Stored)
+            {
                 Ok(window) => return Ok(Some(window)),
                 Err(rejection) => rejection.to_string(),
             },

@@ -25,7 +25,7 @@ use super::disk::RealDisk;
 use super::identity::{Agents, Content, FOOTER, SegmentFooter, key_block};
 use super::place::{self, CATALOG, Place};
 use super::ranges::Ranges;
-use super::segment::{self, Batch, BatchInfo, Footer, Origin, SegmentError};
+use super::segment::{self, Footer, Origin, PackedWindow, SegmentError, WindowInfo};
 use super::tombstones::{Tombstone, What};
 use super::{StoreError, folder, progress};
 use crate::base::clock::{now_ms, now_s};
@@ -290,23 +290,23 @@ impl Gathering {
         for (object, footer, crc) in std::mem::take(&mut self.survey.arrived) {
             let holds = Content::of_arrived(&object.name, &footer, LEVELS[0].number);
             let lacking: HashSet<u64> = compacted.lacking(&holds).into_iter().collect();
-            let is_wanted = |info: &BatchInfo| {
+            let is_wanted = |info: &WindowInfo| {
                 lacking.contains(&key_block(LEVELS[0].number, info.start_ms)) && !self.is_deleted(&footer, info)
             };
-            let mut wanted: Vec<BatchInfo> = footer.batches.iter().filter(|info| is_wanted(info)).cloned().collect();
+            let mut wanted: Vec<WindowInfo> = footer.windows.iter().filter(|info| is_wanted(info)).cloned().collect();
             wanted.retain(|info| {
                 info.id().is_none_or(|id| !self.agents.contains((id.agent_id, id.boot_id), id.sequence))
             });
             let says_which = wanted.iter().all(|info| info.id().is_some());
             if wanted.is_empty() {
                 self.report.replaced += 1;
-            } else if wanted.len() == footer.batches.len() && says_which {
+            } else if wanted.len() == footer.windows.len() && says_which {
                 self.list(&object.name, &footer, object.bytes, crc);
             } else {
                 self.pick(bulk, &object, &footer, crc, &wanted)?;
             }
             // Also what was deleted, and comes again.
-            for id in footer.batches.iter().filter_map(BatchInfo::id) {
+            for id in footer.windows.iter().filter_map(WindowInfo::id) {
                 self.agents.insert((id.agent_id, id.boot_id), id.sequence, footer.written_ms);
             }
         }
@@ -320,7 +320,7 @@ impl Gathering {
         object: &ObjectInfo,
         footer: &Footer,
         crc: u32,
-        wanted: &[BatchInfo],
+        wanted: &[WindowInfo],
     ) -> Result<(), StoreError> {
         let mut fresh = match read_windows(bulk, &object.name, wanted) {
             Ok(windows) => windows,
@@ -330,20 +330,20 @@ impl Gathering {
         fresh.retain(|window| {
             let key = (window.id.agent_id, window.id.boot_id);
             let is_new = !self.agents.contains(key, window.id.sequence);
-            let end_ms = window.batch.info.start_ms + u64::from(window.batch.info.duration_ms);
+            let end_ms = window.packed.info.start_ms + u64::from(window.packed.info.duration_ms);
             self.agents.insert(key, window.id.sequence, footer.written_ms.max(end_ms));
             is_new
         });
-        if fresh.len() == footer.batches.len() {
+        if fresh.len() == footer.windows.len() {
             self.list(&object.name, footer, object.bytes, crc);
         } else if fresh.is_empty() {
             self.report.replaced += 1;
         } else {
             self.contents.counters.commits += 1;
-            let batches: Vec<Batch> = fresh.iter().map(|window| window.batch.clone()).collect();
+            let packed: Vec<PackedWindow> = fresh.iter().map(|window| window.packed.clone()).collect();
             let (store, commit) = (self.contents.store.clone(), self.contents.counters.commits);
             let origin = Origin { store, commit, written_ms: now_ms() };
-            let (name, encoded) = (hex(&unique_bytes()), segment::encode(&batches, origin));
+            let (name, encoded) = (hex(&unique_bytes()), segment::encode(&packed, origin));
             bulk.put(&name, &encoded.bytes)?;
             self.list(&name, &encoded.footer, encoded.bytes.len() as u64, encoded.crc);
         }
@@ -355,17 +355,17 @@ impl Gathering {
         self.report.arrived += 1;
         self.report.windows += row.windows;
         self.listed.insert(name.to_owned());
-        for info in &footer.batches {
+        for info in &footer.windows {
             if let Some(id) = info.id() {
                 let names = (info.service.clone(), info.instance.clone());
                 self.known_agents.insert((id.agent_id, id.boot_id), names);
             }
         }
-        self.contents.arrived.push((row, arrived::service_spans(footer.batches.iter())));
+        self.contents.arrived.push((row, arrived::service_spans(footer.windows.iter())));
     }
 
     /// True when somebody had it deleted after it was stored.
-    fn is_deleted(&self, footer: &Footer, info: &BatchInfo) -> bool {
+    fn is_deleted(&self, footer: &Footer, info: &WindowInfo) -> bool {
         self.survey.tombstones.iter().any(|tombstone| tombstone.took(&info.service, footer.commit))
     }
 

@@ -18,13 +18,13 @@ const VERSION: u32 = 1;
 const HEAD_BYTES: usize = 16;
 /// Length and CRC of the footer, magic.
 const TAIL_BYTES: usize = 16;
-/// The three lengths before a batch's header.
-const BATCH_HEAD_BYTES: usize = 12;
+/// The three lengths before a window's header.
+const WINDOW_HEAD_BYTES: usize = 12;
 /// One read usually gets the whole footer.
 const TAIL_READ_BYTES: u64 = 64 << 10;
 /// A window's header: 16 labels and names stay far below.
 const HEADER_BYTES_MAX: usize = 64 << 10;
-/// Key and batch number.
+/// Key and window number.
 const TRACE_ENTRY_BYTES: usize = 12;
 
 /// What a segment holds, at its end.
@@ -32,7 +32,7 @@ const TRACE_ENTRY_BYTES: usize = 12;
 pub struct Footer {
     /// In the order they are stored.
     #[prost(message, repeated, tag = "1")]
-    pub batches: Vec<BatchInfo>,
+    pub windows: Vec<WindowInfo>,
     /// Where the trace index starts.
     #[prost(uint64, tag = "2")]
     pub traces_offset: u64,
@@ -66,7 +66,7 @@ pub struct Origin {
 
 /// One window in a segment: what queries select by, so that they open only what they need.
 #[derive(Clone, PartialEq, Message)]
-pub struct BatchInfo {
+pub struct WindowInfo {
     /// Where it starts.
     #[prost(uint64, tag = "1")]
     pub offset: u64,
@@ -105,7 +105,7 @@ pub struct BatchInfo {
     pub sequence: u64,
 }
 
-impl BatchInfo {
+impl WindowInfo {
     /// Which window it is; `None` where the footer does not say.
     pub fn id(&self) -> Option<WindowId> {
         let agent_id = self.agent_id.as_slice().try_into().ok()?;
@@ -159,7 +159,7 @@ fn value_of<'a>(labels: &'a [v1::Label], name: &str) -> Option<&'a str> {
 
 /// A window on its way into a segment.
 #[derive(Debug, Clone)]
-pub struct Batch {
+pub struct PackedWindow {
     /// As it arrived.
     pub header: v1::PushHeader,
     /// As it arrived: one zstd frame.
@@ -167,12 +167,12 @@ pub struct Batch {
     /// What it inflates to.
     pub payload_bytes: u32,
     /// What the footer says about it; offset and length are set when it is written.
-    pub info: BatchInfo,
+    pub info: WindowInfo,
     /// Keys of the traces it holds, see [`trace_key`].
     pub traces: Vec<u64>,
 }
 
-impl Batch {
+impl PackedWindow {
     /// Bytes of memory it takes, about.
     pub fn weight(&self) -> usize {
         self.payload.len() + 2 * self.header.encoded_len() + self.traces.len() * 8 + self.info.types.len() * 96 + 512
@@ -214,8 +214,8 @@ pub fn trace_key(trace_id: &tephra_proto::ids::TraceId) -> u64 {
 }
 
 /// Lays out a segment.
-pub fn encode(batches: &[Batch], origin: Origin) -> Encoded {
-    let payloads: usize = batches.iter().map(|batch| batch.payload.len() + 1_024).sum();
+pub fn encode(windows: &[PackedWindow], origin: Origin) -> Encoded {
+    let payloads: usize = windows.iter().map(|window| window.payload.len() + 1_024).sum();
     let mut bytes = Vec::with_capacity(payloads + HEAD_BYTES + TAIL_BYTES);
     bytes.put_slice(MAGIC);
     bytes.put_u32_le(VERSION);
@@ -223,22 +223,22 @@ pub fn encode(batches: &[Batch], origin: Origin) -> Encoded {
     let Origin { store, commit, written_ms } = origin;
     let mut footer = Footer { store, commit, written_ms, ..Footer::default() };
     let mut traces = Vec::new();
-    for (number, batch) in batches.iter().enumerate() {
+    for (number, window) in windows.iter().enumerate() {
         let start = bytes.len();
-        let header = batch.header.encode_to_vec();
+        let header = window.header.encode_to_vec();
         bytes.put_u32_le(header.len() as u32);
-        bytes.put_u32_le(batch.payload.len() as u32);
-        bytes.put_u32_le(batch.payload_bytes);
+        bytes.put_u32_le(window.payload.len() as u32);
+        bytes.put_u32_le(window.payload_bytes);
         bytes.put_slice(&header);
-        bytes.put_slice(&batch.payload);
+        bytes.put_slice(&window.payload);
         let crc = crc32fast::hash(bytes.get(start..).unwrap_or_default());
         bytes.put_u32_le(crc);
-        footer.batches.push(BatchInfo {
+        footer.windows.push(WindowInfo {
             offset: start as u64,
             bytes: (bytes.len() - start) as u32,
-            ..batch.info.clone()
+            ..window.info.clone()
         });
-        traces.extend(batch.traces.iter().map(|key| (*key, number as u32)));
+        traces.extend(window.traces.iter().map(|key| (*key, number as u32)));
     }
     traces.sort_unstable();
     traces.dedup();
@@ -334,8 +334,8 @@ pub fn read_footer_of(
     let crc = crc32fast::hash(&footer);
     let footer = Footer::decode(footer.as_slice()).map_err(|e| damaged(e.to_string()))?;
     let within = |offset: u64, bytes: u64| offset.checked_add(bytes).is_some_and(|end| end <= footer_offset);
-    let batches_fit = footer.batches.iter().all(|batch| within(batch.offset, batch.bytes.into()));
-    if !batches_fit || !within(footer.traces_offset, u64::from(footer.traces) * TRACE_ENTRY_BYTES as u64) {
+    let windows_fit = footer.windows.iter().all(|window| within(window.offset, window.bytes.into()));
+    if !windows_fit || !within(footer.traces_offset, u64::from(footer.traces) * TRACE_ENTRY_BYTES as u64) {
         return Err(damaged("its footer points outside".to_owned()));
     }
     Ok((footer, crc))
@@ -343,7 +343,7 @@ pub fn read_footer_of(
 
 /// A window as it lies in a segment.
 #[derive(Debug, Clone)]
-pub struct StoredBatch {
+pub struct StoredWindow {
     /// As it arrived.
     pub header: v1::PushHeader,
     /// As it arrived: one zstd frame.
@@ -352,7 +352,7 @@ pub struct StoredBatch {
     pub payload_bytes: u32,
 }
 
-fn window_damaged(segment: &str, info: &BatchInfo, problem: &str) -> SegmentError {
+fn window_damaged(segment: &str, info: &WindowInfo, problem: &str) -> SegmentError {
     let problem = format!("window at byte {}: {problem}", info.offset);
     SegmentError::Damaged { segment: segment.to_owned(), problem }
 }
@@ -361,20 +361,20 @@ fn window_damaged(segment: &str, info: &BatchInfo, problem: &str) -> SegmentErro
 ///
 /// # Errors
 /// When the object cannot be read, or this part of it is damaged.
-pub fn read_batch(bulk: &dyn Bulk, segment: &str, info: &BatchInfo) -> Result<StoredBatch, SegmentError> {
+pub fn read_window(bulk: &dyn Bulk, segment: &str, info: &WindowInfo) -> Result<StoredWindow, SegmentError> {
     let damaged = |problem: &str| window_damaged(segment, info, problem);
-    let limit = BATCH_HEAD_BYTES + HEADER_BYTES_MAX + PAYLOAD_COMPRESSED_BYTES_MAX + 4;
+    let limit = WINDOW_HEAD_BYTES + HEADER_BYTES_MAX + PAYLOAD_COMPRESSED_BYTES_MAX + 4;
     if info.bytes as usize > limit {
         return Err(damaged("too long"));
     }
-    parse_batch(segment, info, bulk.get_range(segment, info.offset, info.bytes as usize)?.into())
+    parse_window(segment, info, bulk.get_range(segment, info.offset, info.bytes as usize)?.into())
 }
 
 /// The same for one whose bytes were read already.
 ///
 /// # Errors
 /// When it is damaged.
-pub fn parse_batch(segment: &str, info: &BatchInfo, bytes: Bytes) -> Result<StoredBatch, SegmentError> {
+pub fn parse_window(segment: &str, info: &WindowInfo, bytes: Bytes) -> Result<StoredWindow, SegmentError> {
     let damaged = |problem: &str| window_damaged(segment, info, problem);
     let Some((body, crc)) = bytes.split_last_chunk::<4>() else {
         return Err(damaged("cut off"));
@@ -382,7 +382,7 @@ pub fn parse_batch(segment: &str, info: &BatchInfo, bytes: Bytes) -> Result<Stor
     if bytes.len() != info.bytes as usize || crc32fast::hash(body) != u32::from_le_bytes(*crc) {
         return Err(damaged("does not match its checksum"));
     }
-    let Some((head, content)) = body.split_first_chunk::<BATCH_HEAD_BYTES>() else {
+    let Some((head, content)) = body.split_first_chunk::<WINDOW_HEAD_BYTES>() else {
         return Err(damaged("too short"));
     };
     let (header_len, payload_len, payload_bytes) =
@@ -392,9 +392,9 @@ pub fn parse_batch(segment: &str, info: &BatchInfo, bytes: Bytes) -> Result<Stor
     }
     let (header, _) = content.split_at(header_len);
     let header = v1::PushHeader::decode(header).map_err(|e| damaged(&e.to_string()))?;
-    let payload_start = BATCH_HEAD_BYTES + header_len;
+    let payload_start = WINDOW_HEAD_BYTES + header_len;
     let payload = bytes.slice(payload_start..payload_start + payload_len);
-    Ok(StoredBatch { header, payload, payload_bytes })
+    Ok(StoredWindow { header, payload, payload_bytes })
 }
 
 /// Which windows of a segment hold which traces: sorted by key.

@@ -148,7 +148,7 @@ async fn no_flipped_bit_is_ever_served() {
     let read_all = || -> Result<(), SegmentError> {
         let footer = segment::read_footer(bulk, &row.id, row.bytes, row.crc)?;
         segment::read_traces(bulk, &row.id, &footer)?;
-        footer.batches.iter().try_for_each(|info| segment::read_batch(bulk, &row.id, info).map(drop))
+        footer.windows.iter().try_for_each(|info| segment::read_window(bulk, &row.id, info).map(drop))
     };
     read_all().unwrap();
     // The head is for people and tools; readers go by the end.
@@ -176,7 +176,7 @@ async fn a_damaged_window_is_left_out_and_its_neighbours_are_served() {
     }
     let row = store.catalog().levels_of("shop", TimeRange::ALL).await.unwrap().remove(0).segment;
     let footer = store.footer(&row).unwrap().unwrap();
-    let victim = footer.batches.iter().find(|info| info.instance == "host-2").unwrap();
+    let victim = footer.windows.iter().find(|info| info.instance == "host-2").unwrap();
     let path = place.objects().join(&row.id);
     let mut bytes = fs::read(&path).unwrap();
     bytes[victim.offset as usize + 20] ^= 0xff;

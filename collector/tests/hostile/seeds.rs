@@ -5,7 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
-use tephra_collector::store::segment::{self, Batch, BatchInfo, TypeSum};
+use tephra_collector::store::segment::{self, PackedWindow, TypeSum, WindowInfo};
 use tephra_proto::{codec, packing, v1};
 
 pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
@@ -199,18 +199,18 @@ fn pprof() -> Vec<u8> {
 fn segments() -> Vec<Vec<u8>> {
     let payload = window().encode_to_vec();
     let profile_type = window().series[0].r#type.clone();
-    let batch = Batch {
+    let window = PackedWindow {
         header: header(),
         payload: pack(&payload).into(),
         payload_bytes: payload.len() as u32,
-        info: BatchInfo {
+        info: WindowInfo {
             service: "shop".into(),
             types: vec![TypeSum { profile_type, total: 180, samples: 18, labels: Vec::new() }],
-            ..BatchInfo::default()
+            ..WindowInfo::default()
         },
         traces: vec![7, 9],
     };
-    let encoded = segment::encode(&[batch.clone(), batch], segment::Origin::default());
+    let encoded = segment::encode(&[window.clone(), window], segment::Origin::default());
     vec![encoded.bytes, encoded.footer.encode_to_vec()]
 }
 

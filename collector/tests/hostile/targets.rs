@@ -156,9 +156,9 @@ fn open_segment(object: &[u8], crc: u32) {
     let tail = object.len().checked_sub(12).and_then(|at| object.get(at..at + 4));
     let crc = tail.map_or(crc, |four| u32::from_le_bytes(four.try_into().expect("four bytes")));
     let Ok(footer) = segment::read_footer(&bulk, "object", object.len() as u64, crc) else { return };
-    for info in footer.batches.iter().take(100) {
-        if let Ok(batch) = segment::read_batch(&bulk, "object", info) {
-            let _ = decode::decode(&batch.header, &batch.payload, batch.payload_bytes, Lateness::Stored);
+    for info in footer.windows.iter().take(100) {
+        if let Ok(stored) = segment::read_window(&bulk, "object", info) {
+            let _ = decode::decode(&stored.header, &stored.payload, stored.payload_bytes, Lateness::Stored);
         }
         for sum in &info.types {
             sum.read_type();

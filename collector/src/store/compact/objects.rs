@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::profile::decode::Window;
 use crate::store::catalog::LevelSegment;
-use crate::store::segment::BatchInfo;
+use crate::store::segment::WindowInfo;
 use crate::store::{Store, StoreError};
 
 /// The objects of arrived segments. Their windows are read by service, so each object would be read in as many pieces as it has windows;
@@ -26,7 +26,7 @@ impl<'a> Objects<'a> {
         &mut self,
         store: &Store,
         input: usize,
-        info: &BatchInfo,
+        info: &WindowInfo,
     ) -> Result<Option<Window>, StoreError> {
         let row = &self.inputs[input].segment;
         let Some(whole) = &mut self.whole else { return store.window_once(row, info) };

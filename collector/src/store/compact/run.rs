@@ -81,7 +81,7 @@ fn flush(store: &Store, inputs: &[LevelSegment], given: &Circumstances, budget: 
     }
     for (i, footer) in footers.iter().enumerate() {
         let counts = &inputs[i].services;
-        for (number, info) in footer.batches.iter().enumerate() {
+        for (number, info) in footer.windows.iter().enumerate() {
             if counts.contains(&info.service) {
                 let block = block_of(level.number, info.start_ms);
                 batches.entry((block, &info.service)).or_default().push((i, number));
@@ -109,7 +109,7 @@ fn flush(store: &Store, inputs: &[LevelSegment], given: &Circumstances, budget: 
         let mut linked = PartBuilder::new(service, Rollup::Traces);
         for (input, number) in batches {
             // A window that is damaged is left out, as queries leave it out.
-            let Some(window) = objects.window(store, input, &footers[input].batches[number])? else { continue };
+            let Some(window) = objects.window(store, input, &footers[input].windows[number])? else { continue };
             values.add_window(&window);
             linked.add_window(&window);
             if values.bytes() + linked.bytes() >= budget.part {

@@ -145,7 +145,7 @@ fn windows_of(store: &Store, listed: &LevelSegment) -> BTreeSet<u64> {
     let mut sum = 0;
     if listed.segment.level == 0 {
         let footer = store.footer(&listed.segment).unwrap().unwrap();
-        sum = footer.batches.iter().flat_map(|batch| &batch.types).map(|total: &segment::TypeSum| total.total).sum();
+        sum = footer.windows.iter().flat_map(|info| &info.types).map(|total: &segment::TypeSum| total.total).sum();
     } else if let Some(columnar) = store.columnar(listed, &Table::ALL).unwrap() {
         for part in 0..columnar.services().len() {
             for group in columnar.sample_groups(store.bulk().as_ref(), part, "cpu") {
