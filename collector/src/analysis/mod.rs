@@ -1,6 +1,7 @@
 //! Says what a profile means: which functions changed, whether it is noise, what kind of work it is, in plain words.
 
 pub mod families;
+pub mod filter;
 pub mod growth;
 pub mod movers;
 pub mod origin;
@@ -9,8 +10,11 @@ pub mod requests;
 pub mod summary;
 pub mod view;
 
+pub use filter::{FilterError, Filters};
 pub use growth::{Growth, growth};
-pub use view::{Findings, View, ViewOptions, compare, findings, flamegraph, pprof};
+pub use view::{
+    Findings, View, ViewOptions, compare, filtered_comparison, filtered_flamegraph, findings, flamegraph, pprof,
+};
 
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,10 @@ use crate::profile::report::{Coverage, Mover, Sentence, SideInfo, TypeInfo};
 use crate::profile::speedscope::speedscope;
 use crate::profile::svg;
 use crate::profile::tree::{Resolved, Tree};
+use crate::profile::written_out::written_out;
 use crate::symbols::Symbols;
 
+use super::filter::Filters;
 use super::{families::Families, movers, summary};
 
 /// How much of a tree to send, and how to compare its sides.
@@ -77,11 +79,38 @@ pub fn flamegraph(service: &str, merged: &Merged, symbols: &Symbols, options: Vi
     View::single(service, (merged, &resolutions), coverage, options)
 }
 
+/// The same of the stacks that `filters` leave.
+pub fn filtered_flamegraph(
+    service: &str,
+    merged: &Merged,
+    symbols: &Symbols,
+    filters: &Filters,
+    options: ViewOptions,
+) -> View {
+    let resolutions = symbols.resolve(&merged.modules, &merged.frames);
+    let coverage = symbols.coverage(&[(merged, &resolutions)]);
+    View::of_one(service, filters.apply(Tree::of((merged, &resolutions))), coverage, options)
+}
+
 /// What changed from `a` (the baseline) to `b`, node by node. Blocks like [`flamegraph`].
 pub fn compare(service: &str, a: &Merged, b: &Merged, symbols: &Symbols, options: ViewOptions) -> View {
     let (of_a, of_b) = (symbols.resolve(&a.modules, &a.frames), symbols.resolve(&b.modules, &b.frames));
     let coverage = symbols.coverage(&[(a, &of_a), (b, &of_b)]);
     View::pair(service, (a, &of_a), (b, &of_b), coverage, options)
+}
+
+/// The same of the stacks that `filters` leave.
+pub fn filtered_comparison(
+    service: &str,
+    a: &Merged,
+    b: &Merged,
+    symbols: &Symbols,
+    filters: &Filters,
+    options: ViewOptions,
+) -> View {
+    let (of_a, of_b) = (symbols.resolve(&a.modules, &a.frames), symbols.resolve(&b.modules, &b.frames));
+    let coverage = symbols.coverage(&[(a, &of_a), (b, &of_b)]);
+    View::of_two(service, filters.apply(Tree::pair((a, &of_a), (b, &of_b))), coverage, options)
 }
 
 /// What changed from `a` (the baseline) to `b`, without the nodes. Blocks like [`flamegraph`].
@@ -96,7 +125,10 @@ pub fn findings(service: &str, a: &Merged, b: &Merged, symbols: &Symbols) -> Fin
 impl View {
     /// Of one profile whose frames are resolved.
     pub fn single(service: &str, profile: Resolved<'_>, symbols: Coverage, options: ViewOptions) -> Self {
-        let tree = Tree::of(profile);
+        Self::of_one(service, Tree::of(profile), symbols, options)
+    }
+
+    fn of_one(service: &str, tree: Tree, symbols: Coverage, options: ViewOptions) -> Self {
         let (shown, pruned) = prune(&tree, options.into());
         let families = Families::reviewed();
         let annotations = Annotations {
@@ -112,7 +144,10 @@ impl View {
 
     /// Of a baseline `a` and what is compared with it.
     pub fn pair(service: &str, a: Resolved<'_>, b: Resolved<'_>, symbols: Coverage, options: ViewOptions) -> Self {
-        let tree = Tree::pair(a, b);
+        Self::of_two(service, Tree::pair(a, b), symbols, options)
+    }
+
+    fn of_two(service: &str, tree: Tree, symbols: Coverage, options: ViewOptions) -> Self {
         let (shown, pruned) = prune(&tree, options.into());
         let families = Families::reviewed();
         let family_of_frame = families.classify(&tree.frames);
@@ -188,9 +223,16 @@ impl View {
     }
 }
 
-/// One profile as gzipped pprof, with labels. Looks up symbols, so it blocks.
-pub fn pprof(Labelled { merged, label_sets }: &Labelled, symbols: &Symbols) -> Vec<u8> {
+/// One profile as gzipped pprof, with labels. Looks up symbols, so it blocks. Where filters decide which stacks there are, frames have
+/// names and no addresses.
+pub fn pprof(Labelled { merged, label_sets }: &Labelled, symbols: &Symbols, filters: &Filters) -> Vec<u8> {
     let resolutions = symbols.resolve(&merged.modules, &merged.frames);
+    if !filters.is_empty() {
+        // Replicates are label sets here, and cells keep theirs.
+        let tree = filters.apply(Tree::of((merged, &resolutions)));
+        let (shown, names) = written_out(&tree, merged);
+        return crate::profile::pprof::encode_labelled((&shown, &names), label_sets);
+    }
     crate::profile::pprof::encode_labelled((merged, &resolutions), label_sets)
 }
 

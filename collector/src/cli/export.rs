@@ -19,6 +19,9 @@ pub(super) struct Args {
     /// json, flame, folded, svg, pprof or speedscope
     #[arg(long, default_value = "pprof")]
     format: String,
+    /// Which stacks, such as keep:crate:shop, hide:family:runtime or focus:rate_for; may be repeated, and applies in this order
+    #[arg(long, value_name = "FILTER")]
+    filter: Vec<String>,
     /// Where to; standard output if left out
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -35,7 +38,11 @@ pub(super) fn run(args: &Args) -> ExitCode {
         let problem = format!("{} is no text: say where to write it, such as -o profile.pb.gz", args.format);
         return fail(2, &problem);
     }
-    let path = format!("/api/v1/flamegraph?{query}&format={}", crate::urls::encode(&args.format));
+    let mut path = format!("/api/v1/flamegraph?{query}&format={}", crate::urls::encode(&args.format));
+    for filter in &args.filter {
+        path.push_str("&filter=");
+        path.push_str(&crate::urls::encode(filter));
+    }
     let (content, is_damaged) = match args.server.get_part(&path) {
         Ok(answer) => answer,
         Err(error) => return fail(1, &error),

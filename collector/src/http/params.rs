@@ -12,6 +12,7 @@ use tephra_proto::ids::{ServiceName, TraceId};
 use tephra_proto::{label, limits};
 
 use super::error::ApiError;
+use crate::analysis::Filters;
 use crate::base::range::TimeRange;
 use crate::base::times;
 use crate::profile::fit::fit;
@@ -82,6 +83,21 @@ impl Params {
             return Err(ApiError::invalid(format!("{name:?} is given twice"), "keep one of them"));
         }
         Ok(found.filter(|value| !value.is_empty()))
+    }
+
+    /// Takes every value of a parameter, in the order they came; empty ones are none.
+    pub fn all(&mut self, name: &str) -> Vec<String> {
+        self.known.insert(name.to_owned());
+        let values = self.pairs.extract_if(.., |(given, _)| given == name).map(|(_, value)| value);
+        values.filter(|value| !value.is_empty()).collect()
+    }
+
+    /// Takes every `filter`: what is kept, dropped, hidden, or turned over, in that order.
+    ///
+    /// # Errors
+    /// When one of them is refused.
+    pub fn filters(&mut self) -> Result<Filters, ApiError> {
+        Filters::parse(&self.all("filter")).map_err(|error| ApiError::invalid(error.to_string(), error.hint()))
     }
 
     /// Takes a parameter that must be there.

@@ -6,9 +6,10 @@
 //! | [`meaning`] | what the numbers of a type mean, for every door and every answer |
 //! | [`span`], [`pieces`] | when an imported profile was taken, and windows of a long one |
 //! | `union` | many prefix trees as one, by content |
-//! | [`resolution`], [`names`], `source_path`, [`demangle`] | what frames turned out to be, and names that compare across builds |
-//! | [`tree`], [`prune`] | one tree over one or two profiles, and the part of it worth showing |
+//! | [`resolution`], [`names`], `source_path`, [`demangle`] | what frames turned out to be, names that compare across builds |
+//! | [`tree`], [`prune`], `reshape` | one tree over one or two profiles, the part of it worth showing, and its stacks made others |
 //! | [`diff`], [`stats`] | making two sides comparable, and what is noise |
+//! | [`written_out`] | a tree as a profile again |
 //! | [`import`], [`pprof`], [`fit`], [`remarks`] | other people's files, and what was done to them on the way |
 //! | [`report`], [`flame`] | the answer the web view draws from |
 
@@ -29,6 +30,7 @@ pub mod pprof;
 pub mod prune;
 pub mod remarks;
 pub mod report;
+mod reshape;
 pub mod resolution;
 mod source_path;
 pub mod span;
@@ -37,6 +39,7 @@ pub mod stats;
 pub mod svg;
 pub mod tree;
 pub(crate) mod union;
+pub mod written_out;
 
 #[cfg(test)]
 mod export_tests;

@@ -66,6 +66,18 @@ fn has_path(name: &str) -> bool {
     own.is_empty() || own.contains("::")
 }
 
+/// The crate a function is of, by the first part of its path; else its module.
+pub fn crate_of<'a>(function: &'a str, module: &'a str) -> &'a str {
+    let mut path = function.trim_start_matches('<');
+    while let Some(rest) = ["&", "mut ", "dyn "].iter().find_map(|prefix| path.strip_prefix(prefix)) {
+        path = rest;
+    }
+    let end = path.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(path.len());
+    let (first, rest) = path.split_at(end);
+    let is_crate = rest.starts_with("::") && !first.starts_with(|c: char| c.is_ascii_digit()) && !first.is_empty();
+    if is_crate { first } else { module }
+}
+
 /// Takes off `::h0123456789abcdef`, `.llvm.123`, `.isra.0`, `.part.1`, `.constprop.2` and `.cold`.
 fn strip_suffixes(mut name: &str) -> &str {
     loop {
@@ -196,6 +208,22 @@ mod tests {
             ("compute", "", "compute"),
         ] {
             assert_eq!(&*function_in(name, file), expected, "{name} in {file}");
+        }
+    }
+
+    #[test]
+    fn crates_are_told_by_the_start_of_a_path() {
+        for (function, expected) in [
+            ("serde_json::to_vec", "serde_json"),
+            ("<&mut dyn shop::Tax as core::fmt::Debug>::fmt", "shop"),
+            ("<<shop::Tax as shop::Office>::Rate as core::ops::Mul>::mul", "shop"),
+            ("malloc", "app"),
+            ("main.handler", "app"),
+            ("9::x", "app"),
+            ("<(A,B) as shop::X>::y", "app"),
+            ("", "app"),
+        ] {
+            assert_eq!(crate_of(function, "app"), expected, "{function}");
         }
     }
 

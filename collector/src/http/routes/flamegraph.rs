@@ -71,6 +71,7 @@ pub(super) async fn flamegraph(
     let engine = state.engine.within(params.timeout(state.engine.timeout())?);
     let format = params.choice("format", &OF_ONE)?;
     let options = options(&mut params)?;
+    let filters = params.filters()?;
     params.finish()?;
     let prepared = engine.prepare(&selection).await?;
     let revision = Revision::of(&state, &uri, &[&prepared], "", now);
@@ -84,7 +85,7 @@ pub(super) async fn flamegraph(
             fits(format, partial)?;
             let timing = Timing::of(&[labelled.merged.cost]);
             // Already gzipped, and the file is expected to be.
-            let content = blocking(move || analysis::pprof(&labelled, &symbols)).await?;
+            let content = blocking(move || analysis::pprof(&labelled, &symbols, &filters)).await?;
             let name = format!("{name}.pb.gz");
             let payload = Payload::attachment(&HeaderMap::new(), "application/octet-stream", content, &name);
             return Ok((payload, timing, partial));
@@ -93,7 +94,7 @@ pub(super) async fn flamegraph(
         let partial = merged.partial;
         fits(format, partial)?;
         let timing = Timing::of(&[merged.cost]);
-        let view = move || analysis::flamegraph(&service, &merged, &symbols, options);
+        let view = move || analysis::filtered_flamegraph(&service, &merged, &symbols, &filters, options);
         let (payload, timing) = written(headers.clone(), format, name, timing, view).await?;
         Ok((payload, timing, partial))
     };
@@ -161,6 +162,7 @@ pub(super) async fn diff(
     let format = params.choice("format", &OF_TWO)?;
     let basis = params.choice("basis", &BASES)?;
     let options = ViewOptions { basis, ..options(&mut params)? };
+    let filters = params.filters()?;
     params.finish()?;
     let (of_a, of_b) = (engine.prepare(&a).await?, engine.prepare(&b).await?);
     let revision = Revision::of(&state, &uri, &[&of_a, &of_b], "", now);
@@ -173,7 +175,7 @@ pub(super) async fn diff(
         let service = b.service.to_string();
         let name = format!("{service}-{}-diff-{}", b.profile_type, b.from_ms);
         let timing = Timing::of(&[of_a.cost, of_b.cost]);
-        let view = move || analysis::compare(&service, &of_a, &of_b, &symbols, options);
+        let view = move || analysis::filtered_comparison(&service, &of_a, &of_b, &symbols, &filters, options);
         let (payload, timing) = written(headers.clone(), format, name, timing, view).await?;
         Ok((payload, timing, partial))
     };
