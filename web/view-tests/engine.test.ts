@@ -106,7 +106,7 @@ describe("sandwich and table", () => {
 describe("transforms", () => {
   test("only-with and without split the total exactly", () =>
     each((p) => {
-      const parts = (["with", "without"] as const).map((kind) =>
+      const parts = (["keep", "drop"] as const).map((kind) =>
         applyTransforms(p.tree, p.frames, [{ kind, pattern: "/^f[0-3]$/" }]),
       );
       for (const part of parts) sound(part);
@@ -168,14 +168,15 @@ describe("transforms", () => {
       ],
       true,
     );
-    const kept = applyTransforms(p.tree, p.frames, [{ kind: "without", pattern: "z" }]);
+    const kept = applyTransforms(p.tree, p.frames, [{ kind: "drop", pattern: "z" }]);
     expect(Array.from(kept.q!)).toEqual([10_000, 10_000, 1]);
   });
 
   test("their text form round-trips, and an unknown one is no transform", () => {
-    const t = { kind: "without" as const, pattern: "/^a:b$/" };
+    const t = { kind: "drop" as const, pattern: "/^a:b$/" };
     expect(parseTransform(transformText(t))).toEqual(t);
-    expect(parseTransform("drop:x")).toBeNull();
+    expect(parseTransform("lose:x")).toBeNull();
+    expect(parseTransform("drop:")).toBeNull();
   });
 
   test("a broken pattern leaves the tree as it is", () => {

@@ -3,7 +3,11 @@ import { describe, expect, test } from "vitest";
 import { compileSearch, familyQuery, findMatches } from "../view/profile/search";
 import { profileOf, randomStacks, SEEDS } from "./random";
 
-const matches = (query: string, names: string[]) => names.filter((n) => compileSearch(query).test!(n, ""));
+const matches = (query: string, names: string[]) => {
+  const { frames } = profileOf(names.map((name) => ({ path: [name], a: 1, b: 0 })));
+  const { test } = compileSearch(query);
+  return names.filter((name) => test!(frames, frames.frameOfFunc[frames.funcByName(name)]!));
+};
 
 describe("search", () => {
   test("a family's query finds its functions, and what no rule names is called own", () => {
@@ -31,6 +35,15 @@ describe("search", () => {
     expect(matches("/^alloc", names)).toEqual(["alloc::Vec"]);
     expect(matches("/a{1,2}lloc/, run", names)).toEqual(["alloc::Vec", "malloc", "tokio::run"]);
   });
+  test("crates, whole names and slashes within names", () => {
+    const more = [...names, "<tokio::Task as Future>::poll", "shop::map<K, V>", "main/handler.go", "run"];
+    expect(matches("crate:tokio", more)).toEqual(["tokio::run", "<tokio::Task as Future>::poll"]);
+    expect(matches("crate:serde_json, malloc", more)).toEqual(["serde_json::to_vec", "malloc"]);
+    expect(matches("fn:run", more)).toEqual(["run"]);
+    expect(matches("fn:shop::map<K, V>", more)).toEqual(["shop::map<K, V>"]);
+    expect(matches("main/handler", more)).toEqual(["main/handler.go"]);
+    expect(matches("run, /^shop::map<K, V>$/", more)).toEqual(["tokio::run", "shop::map<K, V>", "run"]);
+  });
   test("a bad expression is reported with its column and matches nothing", () => {
     const search = compileSearch("run, /(/");
     expect(search.test).toBeNull();
@@ -44,7 +57,7 @@ describe("search", () => {
   test("the matched share counts nested matches once", () => {
     for (const seed of SEEDS) {
       const { tree, frames } = profileOf(randomStacks(seed), true);
-      const found = findMatches(tree, frames, (n) => /^f[02468]$/.test(n));
+      const found = findMatches(tree, frames, (of, frame) => /^f[02468]$/.test(of.name(frame)));
       let expected = 0;
       for (let i = 1; i < tree.count; i++) {
         let on = false;

@@ -69,10 +69,10 @@ export function Details({ model }: { model: Model }) {
         >
           Sandwich
         </button>
-        <button type="button" class="button" onClick={() => model.addTransform("with", name)}>
+        <button type="button" class="button" onClick={() => model.addTransform("keep", name)}>
           Only with
         </button>
-        <button type="button" class="button" onClick={() => model.addTransform("without", name)}>
+        <button type="button" class="button" onClick={() => model.addTransform("drop", name)}>
           Without
         </button>
         <button type="button" class="button" onClick={() => model.addTransform("hide", name)}>

@@ -8,6 +8,7 @@ import { here, param, setParams } from "../state/location";
 import { Glossary, WordsLink } from "../ui/Glossary";
 import { Breadcrumb } from "./Breadcrumb";
 import { Details } from "./Details";
+import { Filters } from "./Filters";
 import { FlamePane } from "./FlamePane";
 import { FunctionList } from "./FunctionList";
 import { KeysDialog, showKeys } from "./KeysDialog";
@@ -19,7 +20,7 @@ import { ProfileNotes, PrunedNote } from "./Notes";
 import { Sandwich } from "./Sandwich";
 import { SearchBox } from "./SearchBox";
 import { afterLayout, bringIntoSight, sought } from "./sight";
-import { Chips, DisplayOptions } from "./Toolbar";
+import { DisplayOptions } from "./Toolbar";
 import { TreeGrid } from "./TreeGrid";
 
 /** Left of the active tab, so that the one before it can be guessed. */
@@ -130,7 +131,7 @@ export function Explorer({ profile, loading, actions, fixed, extra }: Props) {
           </button>
         </div>
       </div>
-      <Chips model={model} />
+      <Filters model={model} />
       {view === "requests" ? null : <ProfileNotes profile={profile} />}
       <div class="explorer-body">
         <div class="explorer-main">

@@ -2,7 +2,6 @@
 import { computed, useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { Q_SIGNIFICANT } from "../profile/diff";
-import { matchesFrame } from "../profile/search";
 import { param, setParams } from "../state/location";
 import { isNarrow } from "../state/screen";
 import * as fmt from "../ui/format";
@@ -151,7 +150,7 @@ function sortedRows(model: Model, specs: Spec[], sort: string): number[] {
   const frames = model.frames.value;
   const test = model.search.value.test;
   const rows: number[] = [];
-  for (const f of funcs) if (!test || matchesFrame(test, frames, frames.frameOfFunc[f]!)) rows.push(f);
+  for (const f of funcs) if (!test || test(frames, frames.frameOfFunc[f]!)) rows.push(f);
   const [id, ascending] = parseSort(sort, model.diff.value);
   if (id === "name") {
     rows.sort((x, y) => (frames.name(frames.frameOfFunc[x]!) < frames.name(frames.frameOfFunc[y]!) ? -1 : 1));

@@ -1,6 +1,7 @@
 /** What can be done with one frame. */
 import type { Signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { crateOf } from "../profile/names";
 import { pathOf } from "../profile/tree";
 import { setParams } from "../state/location";
 import { copy } from "../ui/toast";
@@ -79,6 +80,7 @@ function frameActions(model: Model, node: number): Action[] {
   const frames = model.frames.value;
   const name = frames.name(tree.frame[node]!);
   if (node === 0) return [{ label: "Copy link to this view", key: "y", run: () => copyLink(model) }];
+  const crate = crateOf(name, frames.module(tree.frame[node]!));
   const stack = pathOf(tree, node).map((i) => frames.name(tree.frame[i]!));
   return [
     { label: "Focus", key: "f", run: () => model.focusOn(node) },
@@ -87,9 +89,17 @@ function frameActions(model: Model, node: number): Action[] {
       key: "p",
       run: () => setParams({ view: "sandwich", pivot: name, focus: null, z: null }),
     },
-    { label: "Only stacks with this", key: "o", run: () => model.addTransform("with", name) },
-    { label: "Without stacks through this", key: "x", run: () => model.addTransform("without", name) },
+    { label: "Only stacks with this", key: "o", run: () => model.addTransform("keep", name) },
+    { label: "Without stacks through this", key: "x", run: () => model.addTransform("drop", name) },
     { label: "Hide (cost goes to the caller)", key: "h", run: () => model.addTransform("hide", name) },
+    { label: "Start stacks here", key: ">", run: () => model.addTransform("focus", name) },
+    { label: "Turn over: who calls this", run: () => model.addTransform("pivot", name) },
+    ...(crate === ""
+      ? []
+      : [
+          { label: `Hide crate ${crate}`, run: () => model.addFilter("hide", `crate:${crate}`) },
+          { label: `Only stacks with crate ${crate}`, run: () => model.addFilter("keep", `crate:${crate}`) },
+        ]),
     {
       label: "Highlight everywhere",
       run: () => setParams({ q: name.includes(",") ? `/${name.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&")}/` : name }),

@@ -13,6 +13,7 @@ import { compileSearch, findMatches, widestFirst } from "../profile/search";
 import { functionTable } from "../profile/table";
 import {
   applyTransforms,
+  exactly,
   isWithoutFrameworks,
   parseTransform,
   type Transform,
@@ -66,12 +67,25 @@ export function createModel(profile: ReadonlySignal<Profile>) {
       .filter((t): t is Transform => t !== null && !isWithoutFrameworks(t)),
   );
   const whole = computed(() => applyTransforms(profile.value.tree, frames.value, transforms.value));
-  // After the other transforms: what these name can be a runtime's.
-  const own = computed(() => applyTransforms(whole.value, frames.value, [WITHOUT_FRAMEWORKS]));
+  /** All that is applied where runtimes are hidden: after the others, since what these name can be a runtime's; but before stacks are turned over. */
+  const ownTransforms = computed(() => {
+    const turned = transforms.value.findIndex((t) => t.kind === "pivot");
+    return transforms.value.toSpliced(turned < 0 ? transforms.value.length : turned, 0, WITHOUT_FRAMEWORKS);
+  });
+  const own = computed(() =>
+    isWithoutFrameworks(ownTransforms.value.at(-1)!)
+      ? applyTransforms(whole.value, frames.value, [WITHOUT_FRAMEWORKS])
+      : applyTransforms(profile.value.tree, frames.value, ownTransforms.value),
+  );
   const frameworksText = param("fw");
   /** Are the frames of runtimes and servers that lead to the program's own code shown? */
   const frameworks = computed(() => frameworksText.value === "shown" && !transformList.value.includes(LEGACY_HIDING));
   const base = computed(() => (frameworks.value ? whole.value : own.value));
+  /** The filters in force, as the collector takes them. */
+  const filters = computed(() => {
+    if (base.value === profile.value.tree) return [];
+    return (frameworks.value ? transforms.value : ownTransforms.value).map(transformText);
+  });
 
   const widthText = param("w");
   const width = computed<WidthMode>(
@@ -245,11 +259,35 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     };
   }
 
-  function addTransform(kind: Transform["kind"], name: string): void {
-    // An exact name, so that a short one does not sweep in its namesakes.
-    const pattern = `/^${name.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&")}$/`;
-    const t = [...splitList(transformList.value), transformText({ kind, pattern })];
+  /** Filter lists that were left, the last at the end. */
+  const past = signal<string[]>([]);
+  const canUndo = computed(() => past.value.length > 0);
+
+  /** Replaces the filters; the former ones can be had back. */
+  function setTransforms(list: readonly Transform[]): void {
+    past.value = [...past.value, transformList.peek()];
+    useList(list.map(transformText));
+  }
+
+  function useList(t: string[]): void {
     setParams({ t, sel: null, fn: null, focus: null, z: null });
+  }
+
+  /** Takes the last change of the filters back. */
+  function undoFilters(): void {
+    const last = past.value.at(-1);
+    if (last === undefined) return;
+    past.value = past.value.slice(0, -1);
+    useList(splitList(last));
+  }
+
+  /** Filters by one function: by its whole name, so that a short one does not sweep in its namesakes. */
+  function addTransform(kind: Transform["kind"], name: string): void {
+    addFilter(kind, exactly(name));
+  }
+
+  function addFilter(kind: Transform["kind"], pattern: string): void {
+    setTransforms([...transforms.peek(), { kind, pattern }]);
   }
 
   /** Shows the frames of runtimes and servers that only lead to the program's own code, or hides them, here and in what is opened next. */
@@ -273,9 +311,11 @@ export function createModel(profile: ReadonlySignal<Profile>) {
   }
 
   function dropTransform(transform: Transform): void {
-    const text = transformText(transform);
-    setParams({ t: splitList(transformList.value).filter((t) => t !== text), z: null });
+    setTransforms(transforms.peek().filter((t) => t !== transform));
   }
+
+  /** Opens the box that filters are typed into. */
+  const writeFilter: { current: () => void } = { current: () => {} };
 
   /** What relative times of the page are now. */
   const fixed = signal<Record<string, number>>({});
@@ -316,8 +356,13 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     input,
     halfInput,
     transforms,
-    transformList,
+    filters,
+    setTransforms,
+    undoFilters,
+    canUndo,
+    writeFilter,
     addTransform,
+    addFilter,
     dropTransform,
     frameworks,
     showFrameworks,

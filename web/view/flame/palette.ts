@@ -1,5 +1,6 @@
 /** Colours of the graph, for both themes and for forced colours. Text on every fill has a contrast of at least 4.5. */
 import { FLAG_MERGED, FLAG_ROOT, FLAG_UNSYMBOLISED, type Frames, hashString } from "../profile/frames";
+import { crateOf } from "../profile/names";
 
 export type ColourMode = "family" | "module" | "self" | "plain";
 
@@ -189,10 +190,4 @@ export function forcedPalette(buckets: number): Palette {
     match: "Highlight",
     forced: true,
   };
-}
-
-/** The crate (first path segment), else the module: what "by module" groups. */
-export function crateOf(name: string, module: string): string {
-  const path = /^<*(?:&?(?:mut |dyn )?)*([A-Za-z_][\w]*)::/.exec(name);
-  return path ? path[1]! : module;
 }

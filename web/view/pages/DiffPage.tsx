@@ -33,7 +33,7 @@ export function DiffPage() {
   const sides = sidesOf(params, now.value);
   const names = nameSides(params, sides);
   const context = contextOf(params, [sides.a, sides.b], now.value);
-  const path = (format: string) => diffPath(params, sides, format);
+  const path = (format: string, filters: readonly string[] = []) => diffPath(params, sides, format, filters);
   const flame = useResource(service === "" ? null : path("flame"), getFlame, service);
   const timelinePath =
     service === ""

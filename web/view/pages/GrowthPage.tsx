@@ -46,7 +46,8 @@ export function GrowthPage() {
     "b.until": answer.b.until,
   };
   const held = answer !== null && answer.empty === undefined;
-  const diffPath = (format: string) => apiPath("/api/v1/diff", { ...common, ...ends, ...detail(params), format });
+  const diffPath = (format: string, filter: readonly string[] = []) =>
+    apiPath("/api/v1/diff", { ...common, ...ends, ...detail(params), format, filter });
   const flame = useResource(held ? diffPath("flame") : null, getFlame, service);
   const { value: profile, error: flameError } = flame.state.value;
 

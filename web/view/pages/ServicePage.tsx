@@ -32,13 +32,14 @@ export function ServicePage({ service }: { service: string }) {
   const range = readRange(params.get("from") ?? "", params.get("until") ?? "", now.value);
   const context = contextOf(params, [range], now.value);
   const common = { service, type, ...labelsOf(params), trace: params.get("trace") };
-  const flamePath = (format: string) =>
+  const flamePath = (format: string, filter: readonly string[] = []) =>
     apiPath("/api/v1/flamegraph", {
       ...common,
       from: Math.round(range.from),
       until: Math.round(range.until),
       ...detail(params),
       format,
+      filter,
     });
   const timelinePath = apiPath("/api/v1/timeline", {
     ...common,

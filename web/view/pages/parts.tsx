@@ -5,7 +5,6 @@ import type { Pin, ProfileType, Service } from "../api/contract";
 import { useResource } from "../api/resource";
 import { copyLink } from "../explore/keys";
 import type { Model } from "../explore/model";
-import { foldedStacks } from "../profile/folded";
 import { go, here, href, setParams } from "../state/location";
 import { isNarrow } from "../state/screen";
 import { Choice } from "../ui/Choice";
@@ -159,7 +158,7 @@ export function LabelFilters({ service, prefix = "", range }: FilterProps) {
   );
 }
 
-/** Downloads of what is shown, and the same request for scripts. */
+/** Downloads of what is shown, filters and all, and of everything; and the same request for scripts. */
 export function ExportMenu({
   name,
   model,
@@ -169,29 +168,28 @@ export function ExportMenu({
   /** Of the files, without an ending. */
   name: string;
   model: Model;
-  path(format: string): string;
+  path(format: string, filters: readonly string[]): string;
   formats: readonly (readonly [string, string])[];
 }) {
-  const curl = `curl '${location.origin}${path("json")}'`;
-  const filtered = model.base.value !== model.profile.value.tree;
+  const filters = model.filters.value;
+  const list = (filters: readonly string[], group: string) =>
+    formats.map(([format, label]) => (
+      <li key={`${group} ${format}`}>
+        <a href={path(format, filters)} download={fileName(name, format)} data-format={format} data-group={group}>
+          {label}
+        </a>
+      </li>
+    ));
   return (
     <Popover label="Export" testId="export">
       <ul class="pick-list">
+        {filters.length > 0 ? <li class="pick-head">As shown, with the filters</li> : null}
+        {list(filters, "shown")}
         <li>
-          <button type="button" data-format="shown" onClick={() => saveShown(model, fileName(name, "folded"))}>
-            Folded stacks{filtered ? ", as shown here" : ""}
-          </button>
-        </li>
-        {filtered ? <li class="pick-head">Everything, without the filters:</li> : null}
-        {formats.map(([format, label]) => (
-          <li key={format}>
-            <a href={path(format)} download={fileName(name, format)} data-format={format}>
-              {label}
-            </a>
-          </li>
-        ))}
-        <li>
-          <button type="button" onClick={() => copy(curl, "Command")}>
+          <button
+            type="button"
+            onClick={() => copy(`curl '${location.origin}${path("json", filters).replaceAll("'", "%27")}'`, "Command")}
+          >
             Copy as curl
           </button>
         </li>
@@ -200,6 +198,8 @@ export function ExportMenu({
             Copy link
           </button>
         </li>
+        {filters.length > 0 ? <li class="pick-head">Everything, without the filters</li> : null}
+        {filters.length > 0 ? list([], "all") : null}
       </ul>
     </Popover>
   );
@@ -217,16 +217,6 @@ const ENDINGS: Record<string, string> = {
 /** What a download is called: `checkout-cpu.json`. Pure. */
 export function fileName(name: string, format: string): string {
   return `${name.replace(/[^\w.-]+/g, "-").slice(0, 100)}.${ENDINGS[format] ?? format}`;
-}
-
-/** Saves what the page shows, filters and all. */
-function saveShown(model: Model, file: string): void {
-  const text = foldedStacks(model.base.value, model.frames.value, model.diff.value);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
-  link.download = file;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 /** Keeps this view: a short link whose data retention cannot delete. */

@@ -52,7 +52,12 @@ export function contextOf(params: URLSearchParams, ranges: readonly Range[], at:
 }
 
 /** The diff request of a `/diff` URL. */
-export function diffPath(params: URLSearchParams, sides: Sides, format: string): string {
+export function diffPath(
+  params: URLSearchParams,
+  sides: Sides,
+  format: string,
+  filter: readonly string[] = [],
+): string {
   const pass: Record<string, string[]> = {};
   for (const [key, value] of params)
     if (/^(service|type|basis|trace)$|^label\.|^[ab]\.(label\.|service$|type$|trace$)/.test(key))
@@ -65,6 +70,7 @@ export function diffPath(params: URLSearchParams, sides: Sides, format: string):
     "b.until": Math.round(sides.b.until),
     ...detail(params),
     format,
+    filter,
   });
 }
 

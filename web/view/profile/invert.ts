@@ -36,7 +36,17 @@ export function bottomUp(tree: Tree, frames: Frames, share = SPLIT_SHARE): Tree 
 
 /** Everything that leads to `func`, nearest caller first. The first row is the function itself. */
 export function callersOf(tree: Tree, frames: Frames, func: number, share = SPLIT_SHARE): Tree {
-  const nodes = outermost(tree, frames, func);
+  return callersOfMatches(tree, frames, (node) => frames.func[tree.frame[node]!] === func, share);
+}
+
+/** The same for all frames that match: they are the first row. */
+export function callersOfMatches(
+  tree: Tree,
+  frames: Frames,
+  isMatch: (node: number) => boolean,
+  share = SPLIT_SHARE,
+): Tree {
+  const nodes = outermost(tree, isMatch);
   const a = nodes.map((i) => tree.totalA[i]!);
   const b = nodes.map((i) => tree.totalB[i]!);
   return climb(tree, frames, nodes, a, b, share);
@@ -46,7 +56,7 @@ export function callersOf(tree: Tree, frames: Frames, func: number, share = SPLI
 export function calleesOf(tree: Tree, frames: Frames, func: number): Tree {
   const builder = new TreeBuilder(tree.frame[0]!, frames.count, tree.q !== null);
   const at = new Int32Array(tree.count);
-  for (const top of outermost(tree, frames, func)) {
+  for (const top of outermost(tree, (node) => frames.func[tree.frame[node]!] === func)) {
     for (let i = top; i < tree.end[top]!; i++) {
       const frame = i === top ? frames.frameOfFunc[func]! : tree.frame[i]!;
       at[i] = builder.child(i === top ? 0 : at[tree.parent[i]!]!, frame);
@@ -57,11 +67,11 @@ export function calleesOf(tree: Tree, frames: Frames, func: number): Tree {
   return builder.finish();
 }
 
-/** Calls of `func` that are not below another call of it. */
-export function outermost(tree: Tree, frames: Frames, func: number): number[] {
+/** Matching nodes that are not below another one. */
+function outermost(tree: Tree, isMatch: (node: number) => boolean): number[] {
   const out: number[] = [];
   for (let i = 1; i < tree.count; ) {
-    if (frames.func[tree.frame[i]!] === func) {
+    if (isMatch(i)) {
       out.push(i);
       i = tree.end[i]!;
     } else i++;

@@ -91,3 +91,9 @@ function plainOfOthers(name: string): string {
   if (java) return java[1]!;
   return /^([A-Za-z_~][\w~]*)\(.*\)(?: const)?$/.exec(name)?.[1] ?? name;
 }
+
+/** The crate a function is of, by the first part of its path; else its module. */
+export function crateOf(name: string, module: string): string {
+  const path = /^<*(?:&?(?:mut |dyn )?)*([A-Za-z_][\w]*)::/.exec(name);
+  return path ? path[1]! : module;
+}

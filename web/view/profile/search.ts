@@ -1,9 +1,13 @@
-/** Search over names: substring, `/regex/`, `family:` and a family's name, comma for or. A bad expression says where it is bad. */
+/**
+ * What finds frames: a part of the name, `/regex/`, `fn:` and a whole name, `crate:`, `family:`, `file:`; comma for or. The same grammar is in
+ * the collector (`collector/src/analysis/filter.rs`), and `view-tests/filters.json` is for both. A bad expression says where it is bad.
+ */
 import { UNCLASSIFIED } from "./families";
 import type { Frames } from "./frames";
+import { crateOf } from "./names";
 import type { Tree } from "./tree";
 
-export type Test = (name: string, family: string) => boolean;
+export type Test = (frames: Frames, frame: number) => boolean;
 
 export interface Search {
   /** Null while there is nothing to look for. */
@@ -20,41 +24,57 @@ export function familyQuery(family: string): string {
   return FAMILY + (family === UNCLASSIFIED ? OWN : family);
 }
 
-/** Compiles what was typed. Commas inside `/…/` belong to the expression. */
+/** Compiles what was typed. Commas inside `/…/`, and after `fn:`, belong to what they stand in. */
 export function compileSearch(query: string): Search {
-  const text = query.trim();
-  if (text === "") return { test: null, error: null };
   const tests: Test[] = [];
-  for (const term of splitTerms(text)) {
-    if (term.startsWith(FAMILY)) {
-      const wanted = term.slice(FAMILY.length).toLowerCase();
-      tests.push((_, family) => (family === UNCLASSIFIED ? OWN : family.toLowerCase()) === wanted);
+  for (const term of splitTerms(query)) {
+    if (!term.startsWith("/")) {
+      tests.push(wordTest(term));
       continue;
     }
-    const regex = /^\/(.+?)\/?$/s.exec(term);
-    if (!regex) {
-      const needle = term.toLowerCase();
-      tests.push((name) => name.toLowerCase().includes(needle));
-      continue;
-    }
+    const expression = /^\/(.+?)\/?$/s.exec(term)?.[1];
+    if (expression === undefined) continue;
     try {
-      const compiled = new RegExp(regex[1]!, "i");
-      tests.push((name) => compiled.test(name));
+      const compiled = new RegExp(expression, "i");
+      tests.push((frames, frame) => compiled.test(frames.name(frame)));
     } catch (cause) {
       const why = cause instanceof Error ? cause.message.replace(/^Invalid regular expression: /, "") : "not valid";
       return { test: null, error: `column ${query.indexOf(term) + 1}: ${why}` };
     }
   }
   if (tests.length === 0) return { test: null, error: null };
-  return { test: (name, family) => tests.some((t) => t(name, family)), error: null };
+  return { test: (frames, frame) => tests.some((t) => t(frames, frame)), error: null };
 }
 
+function wordTest(term: string): Test {
+  const [, by, word] = /^(fn|crate|family|file):(.+)$/s.exec(term) ?? [];
+  if (word === undefined) {
+    const part = term.toLowerCase();
+    return (frames, frame) => frames.name(frame).toLowerCase().includes(part);
+  }
+  if (by === "fn") return (frames, frame) => frames.name(frame) === word;
+  const wanted = word.trim().toLowerCase();
+  if (by === "crate") return (frames, frame) => crateOf(frames.name(frame), frames.module(frame)).toLowerCase() === wanted;
+  if (by === "file") return (frames, frame) => frames.file(frame).toLowerCase().includes(wanted);
+  return (frames, frame) => {
+    const family = frames.family(frame);
+    return (family === UNCLASSIFIED ? OWN : family.toLowerCase()) === wanted;
+  };
+}
+
+/** Terms between commas. */
 function splitTerms(text: string): string[] {
   const terms: string[] = [];
-  const pattern = /\/(?:\\.|[^/\\])+\/?(?=\s*(?:,|$))|[^,]+/g;
-  for (const match of text.matchAll(pattern)) {
-    const term = match[0].trim();
-    if (term !== "") terms.push(term);
+  for (let at = 0; at < text.length; ) {
+    const rest = text.slice(at);
+    const blank = /^[\s,]+/.exec(rest);
+    if (blank) {
+      at += blank[0].length;
+      continue;
+    }
+    const term = /^fn:.*/s.exec(rest) ?? /^\/(?:\\.|[^\\])+?\/(?=\s*(?:,|$))/s.exec(rest) ?? /^\/.*/s.exec(rest) ?? /^[^,]+/.exec(rest)!;
+    at += term[0].length;
+    terms.push(term[0].trim());
   }
   return terms;
 }
@@ -78,17 +98,12 @@ export function widestFirst(nodes: readonly number[], width: Float64Array): numb
   return nodes.filter((node) => width[node]! > 0).sort((x, y) => width[y]! - width[x]! || x - y);
 }
 
-/** Does `test` find `frame`? */
-export function matchesFrame(test: Test, frames: Frames, frame: number): boolean {
-  return test(frames.name(frame), frames.family(frame));
-}
-
 /** Runs `test` over the distinct names, then over the tree. */
 export function findMatches(tree: Tree, frames: Frames, test: Test): Matches {
   const flags = new Uint8Array(frames.count);
   let functions = 0;
   for (let func = 0; func < frames.funcCount; func++)
-    if (matchesFrame(test, frames, frames.frameOfFunc[func]!)) {
+    if (test(frames, frames.frameOfFunc[func]!)) {
       flags[frames.frameOfFunc[func]!] = 1;
       functions++;
     }

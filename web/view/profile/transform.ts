@@ -1,20 +1,45 @@
-/** Typed transforms ("only stacks with …", "hide …"), evaluated on the full tree so totals stay exact. */
+/** Typed filters ("only stacks with …", "hide …"), evaluated on the full tree so totals stay exact. The collector has the same for exports. */
 import { TreeBuilder } from "./build";
 import { UNCLASSIFIED } from "./families";
 import type { Frames } from "./frames";
-import { compileSearch, matchesFrame } from "./search";
+import { callersOfMatches } from "./invert";
+import { compileSearch } from "./search";
 import { finishTree, type Tree } from "./tree";
 
-export type TransformKind = "with" | "without" | "hide";
+/**
+ * `keep` and `drop` whole stacks that have a matching frame; `hide` matching frames, whose cost goes to their callers; `focus`: stacks
+ * start at their first matching frame; `pivot`: these frames first, with their callers below.
+ */
+export const KINDS = ["keep", "drop", "hide", "focus", "pivot"] as const;
+export type TransformKind = (typeof KINDS)[number];
 export interface Transform {
   kind: TransformKind;
   pattern: string;
 }
 
-/** Reads `with:…`, `without:…`, `hide:…`; null for anything else. */
+/** As links of earlier versions call them. */
+const FORMER: Record<string, TransformKind> = { with: "keep", without: "drop" };
+
+/** Reads `keep:…`, `hide:…` and the like; null for anything else. */
 export function parseTransform(text: string): Transform | null {
-  const match = /^(with|without|hide):(.+)$/s.exec(text);
-  return match ? { kind: match[1] as TransformKind, pattern: match[2]! } : null;
+  const [, word, pattern] = /^([a-z]+):\s*(.+)$/s.exec(text) ?? [];
+  const kind = KINDS.find((k) => k === word) ?? FORMER[word ?? ""];
+  return kind && pattern ? { kind, pattern } : null;
+}
+
+/** Reads what was typed into the filter box: without a word in front, it is what to keep. The error says what is wrong. */
+export function readTyped(text: string): Transform | string {
+  const typed = text.trim();
+  const filter = parseTransform(typed) ?? { kind: "keep" as const, pattern: typed };
+  if (isWithoutFrameworks(filter)) return filter;
+  const { test, error } = compileSearch(filter.pattern);
+  if (test) return filter;
+  return error ?? "Type what to keep, or hide: and what to hide.";
+}
+
+/** A pattern that finds one function, and no namesake. */
+export function exactly(name: string): string {
+  return `fn:${name}`;
 }
 
 /**
@@ -39,14 +64,40 @@ export function applyTransforms(tree: Tree, frames: Frames, transforms: readonly
       out = hide(out, towers(out, frames));
       continue;
     }
-    const search = compileSearch(t.pattern);
-    if (!search.test) continue;
+    const { test } = compileSearch(t.pattern);
+    if (!test) continue;
     const matches = new Uint8Array(frames.count);
-    for (let f = 0; f < frames.count; f++) matches[f] = matchesFrame(search.test, frames, f) ? 1 : 0;
-    const matching = () => out.frame.map((f) => matches[f]!);
-    out = t.kind === "hide" ? hide(out, matching()) : keep(out, frames, matches, t.kind === "with");
+    for (let f = 0; f < frames.count; f++) matches[f] = test(frames, f) ? 1 : 0;
+    out = applyOne(out, frames, t.kind, matches);
   }
   return out;
+}
+
+function applyOne(tree: Tree, frames: Frames, kind: TransformKind, matches: Uint8Array): Tree {
+  // The root is no frame.
+  const isMatch = (node: number) => node > 0 && matches[tree.frame[node]!] === 1;
+  if (kind === "focus") return startAt(tree, frames, isMatch);
+  if (kind === "pivot") return callersOfMatches(tree, frames, isMatch);
+  if (kind === "hide")
+    return hide(
+      tree,
+      tree.frame.map((f) => matches[f]!),
+    );
+  return keep(tree, frames, matches, kind === "keep");
+}
+
+/** Stacks from their first matching frame on, merged where they meet; those without one are gone. */
+function startAt(tree: Tree, frames: Frames, isMatch: (node: number) => boolean): Tree {
+  const builder = new TreeBuilder(tree.frame[0]!, frames.count, tree.q !== null);
+  const at = new Int32Array(tree.count);
+  for (let i = 1; i < tree.count; i++) {
+    const above = at[tree.parent[i]!]!;
+    if (above === 0 && !isMatch(i)) continue;
+    at[i] = builder.child(above, tree.frame[i]!);
+    builder.add(at[i]!, tree.selfA[i]!, tree.selfB[i]!);
+    if (tree.q) builder.addQ(at[i]!, tree.q[i]!);
+  }
+  return builder.finish();
 }
 
 /** Nodes of carrying families that lead to code which no family names, as the program's own: what only they call is theirs. */
