@@ -5,7 +5,7 @@ import { bottomUp, calleesOf, callersOf } from "../view/profile/invert";
 import { functionTable } from "../view/profile/table";
 import { applyTransforms, parseTransform, transformText } from "../view/profile/transform";
 import { findKey, type Profile, pathKey, pathOf, type Tree } from "../view/profile/tree";
-import { parseSpeedup, remainingTotal } from "../view/profile/whatif";
+import { parseSpeedup, remainingTotal, sped } from "../view/profile/whatif";
 import { profileOf, randomStacks, SEEDS } from "./random";
 
 const each = (check: (profile: Profile, seed: number) => void) => {
@@ -197,6 +197,21 @@ describe("what if", () => {
     expect(parseSpeedup("0.5:f", p.frames)).toBeNull();
     expect(parseSpeedup("2:nobody", p.frames)).toBeNull();
   });
+
+  test("the graph is laid out anew: every node has what remains of it, and the whole is the remaining total", () =>
+    each(({ tree, frames }) => {
+      const basket = [
+        { func: frames.funcByName("f2"), factor: 3 },
+        { func: frames.funcByName("f5"), factor: Number.POSITIVE_INFINITY },
+      ];
+      const after = sped(tree, frames, basket);
+      sound(after);
+      expect(after.totalB[0]).toBeCloseTo(remainingTotal(tree, frames, basket), 3);
+      expect(after.frame).toEqual(tree.frame);
+      for (let i = 0; i < after.count; i++) expect(after.totalB[i]!).toBeLessThanOrEqual(tree.totalB[i]!);
+      const sum = after.selfB.reduce((s, v) => s + v, 0);
+      expect(sum).toBeCloseTo(after.totalB[0]!, 3);
+    }));
 
   test("recursion does not square the factor, and two functions on one stack multiply", () => {
     const p = profileOf([{ path: ["f", "f", "g"], a: 800, b: 0 }]);

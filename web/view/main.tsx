@@ -12,6 +12,7 @@ import { TracePage } from "./pages/TracePage";
 import { here, watchNavigation } from "./state/location";
 import { watchScreen } from "./state/screen";
 import { watchTheme } from "./state/theme";
+import { watchZone } from "./state/zone";
 import "./styles/index.css";
 import { copyWholeNames } from "./ui/Name";
 import { Shell } from "./ui/Shell";
@@ -52,6 +53,7 @@ function safeDecode(text: string): string {
 
 watchScreen();
 watchTheme();
+watchZone();
 copyWholeNames();
 watchNavigation();
 render(<App />, document.getElementById("app")!);

@@ -21,7 +21,7 @@ import {
   WITHOUT_FRAMEWORKS,
 } from "../profile/transform";
 import { findKey, type Profile, pathKey, type Tree } from "../profile/tree";
-import { parseSpeedup, remainingTotal, type Speedup } from "../profile/whatif";
+import { parseSpeedup, remainingTotal, type Speedup, sped } from "../profile/whatif";
 import { BY_NAME, param, paramList, setParams, splitList } from "../state/location";
 import { remember, remembered } from "../state/remembered";
 import { paintPlan } from "./plan";
@@ -87,13 +87,26 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     return (frameworks.value ? transforms.value : ownTransforms.value).map(transformText);
   });
 
+  // What if. A comparison stays what it was: of a speed-up there is no evidence.
+  const basketList = paramList("wi");
+  const basket = computed<Speedup[]>(() =>
+    splitList(basketList.value)
+      .map((text) => parseSpeedup(text, frames.value))
+      .filter((s) => s !== null),
+  );
+  const relaid = computed(() =>
+    basket.value.length === 0 || diff.value ? base.value : sped(base.value, frames.value, basket.value),
+  );
+  /** What the speed-ups take away: room that stays empty, so that it can be seen. */
+  const saved = computed(() => base.value.totalB[0]! - relaid.value.totalB[0]!);
+
   const widthText = param("w");
   const width = computed<WidthMode>(
     () => (["a", "union", "delta"].find((w) => w === widthText.value) ?? "b") as WidthMode,
   );
   const orderText = param("order");
   const sorted = computed(() => (orderText.value === "" ? !diff.value : orderText.value === "weight"));
-  const oriented = computed(() => (view.value === "bottomup" ? bottomUp(base.value, frames.value) : base.value));
+  const oriented = computed(() => (view.value === "bottomup" ? bottomUp(relaid.value, frames.value) : relaid.value));
   const shown = computed<Tree>(() => {
     const tree = oriented.value;
     if (!sorted.value || view.value === "bottomup") return tree;
@@ -101,7 +114,13 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     for (let i = tree.count - 1; i > 0; i--) weights[tree.parent[i]!]! += weights[i]!;
     return byWeight(tree, weights);
   });
-  const layout = computed(() => layOut(shown.value, selfWeights(shown.value, scale.value, width.value)));
+  const layout = computed(() => {
+    const weights = selfWeights(shown.value, scale.value, width.value);
+    if (saved.value <= 0) return layOut(shown.value, weights);
+    const withRoom = weights.slice();
+    withRoom[0]! += saved.value;
+    return layOut(shown.value, withRoom);
+  });
   const evidence = computed(() => evidenceOf(shown.value));
 
   function evidenceOf(tree: Tree): Uint16Array | null {
@@ -177,7 +196,7 @@ export function createModel(profile: ReadonlySignal<Profile>) {
   });
 
   // Functions.
-  const table = computed(() => functionTable(base.value, frames.value));
+  const table = computed(() => functionTable(relaid.value, frames.value));
   const tableEvidence = computed(() => {
     const { a, b } = profile.value.header;
     if (!b) return null;
@@ -203,16 +222,9 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     for (const f of funcs) if (best < 0 || selfB[f]! > selfB[best]!) best = f;
     return best;
   });
-  const callers = computed(() => callersOf(base.value, frames.value, pivot.value));
-  const callees = computed(() => calleesOf(base.value, frames.value, pivot.value));
+  const callers = computed(() => callersOf(relaid.value, frames.value, pivot.value));
+  const callees = computed(() => calleesOf(relaid.value, frames.value, pivot.value));
 
-  // What if.
-  const basketList = paramList("wi");
-  const basket = computed<Speedup[]>(() =>
-    splitList(basketList.value)
-      .map((text) => parseSpeedup(text, frames.value))
-      .filter((s) => s !== null),
-  );
   const remaining = computed(() =>
     basket.value.length === 0
       ? null

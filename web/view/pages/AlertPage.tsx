@@ -3,6 +3,7 @@ import { getJson } from "../api/client";
 import type { AlertAnswer } from "../api/contract";
 import { useResource } from "../api/resource";
 import { here, setParams, showing } from "../state/location";
+import { zone } from "../state/zone";
 import * as fmt from "../ui/format";
 import { Glossary, WordsLink } from "../ui/Glossary";
 import { withPlain } from "../ui/Name";
@@ -56,7 +57,9 @@ function Answer({ answer, busy }: { answer: AlertAnswer; busy: boolean }) {
         {alert && !alert.title.includes(answer.service) ? ` · ${answer.service}` : ""} ·{" "}
         {fmt.typeLabel(answer.type.name)} ·{" "}
         <time dateTime={new Date(answer.at).toISOString()}>
-          {fmt.time(answer.at)} ({fmt.utcTime(answer.at)})
+          {zone.value === "utc" ? "" : `${fmt.time(answer.at)} (`}
+          {fmt.utcTime(answer.at)}
+          {zone.value === "utc" ? "" : ")"}
         </time>
         {Date.now() - answer.at > 0 ? `, ${fmt.ago(answer.at, Date.now())}` : ""}
       </p>

@@ -13,6 +13,7 @@ import { RangeChoice } from "../ui/RangeChoice";
 import { Shell } from "../ui/Shell";
 import { Empty, Failure, Loading, Progress } from "../ui/States";
 import { Timeline } from "../ui/Timeline";
+import { isLive, LiveButton } from "./Live";
 import { ExportMenu, LabelFilters, PinButton, ServiceSwitch, SplitBy, TypeSwitch } from "./parts";
 import { Requests } from "./Requests";
 import { compareParams, contextOf, detail, labelsOf, now, refresh } from "./selection";
@@ -70,7 +71,7 @@ export function ServicePage({ service }: { service: string }) {
   return (
     <Shell title={service}>
       <section class="page" aria-label={service}>
-        <Progress on={loading} />
+        <Progress on={loading && !isLive()} />
         <div class="page-head">
           <h1>
             <ServiceSwitch service={service} to={(name) => href(`/s/${encodeURIComponent(name)}`, keep(params))} />
@@ -85,6 +86,7 @@ export function ServicePage({ service }: { service: string }) {
               narrowed={narrowed}
               onChange={(from) => setParams({ from, until: null, "tl.from": null, "tl.until": null, z: null })}
             />
+            <LiveButton range={range} fixed={narrowed || !isFollowing(params)} />
             <button type="button" class="button hide-narrow" onClick={refresh} data-testid="refresh">
               Refresh
             </button>
@@ -94,7 +96,7 @@ export function ServicePage({ service }: { service: string }) {
           data={line.value}
           context={context}
           b={narrowed ? range : null}
-          loading={line.loading}
+          loading={line.loading && !isLive()}
           onB={select}
           eventHref={(e) => deployLink(service, params, e, range)}
         />
@@ -144,7 +146,7 @@ export function ServicePage({ service }: { service: string }) {
         {profile && profile.header.a.total > 0 ? (
           <Explorer
             profile={profile}
-            loading={loading}
+            loading={loading && !isLive()}
             fixed={{ from: range.from, until: range.until }}
             actions={(model) => (
               <>
@@ -158,6 +160,11 @@ export function ServicePage({ service }: { service: string }) {
       </section>
     </Shell>
   );
+}
+
+/** Does the range end now, whenever that is? */
+function isFollowing(params: URLSearchParams): boolean {
+  return /^$|^now/.test(params.get("from") ?? "") && /^$|^now/.test(params.get("until") ?? "");
 }
 
 type Way = readonly [href: string, text: string, testId: string];

@@ -5,12 +5,13 @@ import type { Pin, ProfileType, Service } from "../api/contract";
 import { useResource } from "../api/resource";
 import { copyLink } from "../explore/keys";
 import type { Model } from "../explore/model";
+import { pictureOf } from "../flame/picture";
 import { go, here, href, setParams } from "../state/location";
 import { isNarrow } from "../state/screen";
 import { Choice } from "../ui/Choice";
 import * as fmt from "../ui/format";
 import { Popover } from "../ui/Popover";
-import { copy } from "../ui/toast";
+import { copy, say } from "../ui/toast";
 
 const DEFAULT_TYPES = ["cpu", "alloc_space", "inuse_space"];
 
@@ -186,6 +187,11 @@ export function ExportMenu({
         {filters.length > 0 ? <li class="pick-head">As shown, with the filters</li> : null}
         {list(filters, "shown")}
         <li>
+          <button type="button" data-format="png" onClick={() => savePicture(model, fileName(name, "png"), name)}>
+            Picture (PNG)
+          </button>
+        </li>
+        <li>
           <button
             type="button"
             onClick={() => copy(`curl '${location.origin}${path("json", filters).replaceAll("'", "%27")}'`, "Command")}
@@ -217,6 +223,28 @@ const ENDINGS: Record<string, string> = {
 /** What a download is called: `checkout-cpu.json`. Pure. */
 export function fileName(name: string, format: string): string {
   return `${name.replace(/[^\w.-]+/g, "-").slice(0, 100)}.${ENDINGS[format] ?? format}`;
+}
+
+/** Saves the graph as it is drawn, zoom aside. */
+function savePicture(model: Model, file: string, name: string): void {
+  const { a, b } = model.profile.value.header;
+  const words = [
+    b ? `${fmt.range(a.from, a.until)} against ${fmt.range(b.from, b.until)}` : fmt.range(a.from, a.until),
+    b
+      ? `${fmt.value(a.value, a.unit)} → ${fmt.value(b.value, b.unit)}`
+      : `${fmt.value(a.value, a.unit)}, ${fmt.plural(a.samples, "sample")}`,
+    ...model.filters.value.map((text) => text.replace("@frameworks", "runtimes and servers")),
+  ];
+  pictureOf(model.input.value, name, words.join(" · ")).then(
+    (blob) => {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(blob);
+      link.download = file;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    },
+    (cause: Error) => say(cause.message),
+  );
 }
 
 /** Keeps this view: a short link whose data retention cannot delete. */

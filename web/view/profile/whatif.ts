@@ -1,6 +1,6 @@
 /** What if these functions were faster? Amdahl's law over a basket; CPU, not latency. */
 import type { Frames } from "./frames";
-import type { Tree } from "./tree";
+import { finishTree, type Tree } from "./tree";
 
 export interface Speedup {
   func: number;
@@ -11,8 +11,23 @@ export interface Speedup {
 /** More would not be a plan, and the mask below has 31 bits. */
 export const BASKET_MAX = 20;
 
-/** The total that would remain. Each function counts once per stack, so recursion does not square its factor. */
+/** The total that would remain. */
 export function remainingTotal(tree: Tree, frames: Frames, basket: readonly Speedup[]): number {
+  const factor = factors(tree, frames, basket);
+  let total = 0;
+  for (let i = 0; i < tree.count; i++) total += tree.selfB[i]! * factor[i]!;
+  return total;
+}
+
+/** The tree as it would be, of a profile without a comparison. */
+export function sped(tree: Tree, frames: Frames, basket: readonly Speedup[]): Tree {
+  const factor = factors(tree, frames, basket);
+  const self = tree.selfB.map((v, i) => v * factor[i]!);
+  return finishTree(tree.depth, tree.frame, self, self, null);
+}
+
+/** What remains of each node's own cost. Each function counts once per stack, so recursion does not square its factor. */
+function factors(tree: Tree, frames: Frames, basket: readonly Speedup[]): Float64Array {
   const used = basket.slice(0, BASKET_MAX);
   const slot = new Int8Array(frames.funcCount).fill(-1);
   used.forEach((s, k) => {
@@ -20,7 +35,6 @@ export function remainingTotal(tree: Tree, frames: Frames, basket: readonly Spee
   });
   const factor = new Float64Array(tree.count).fill(1);
   const mask = new Uint32Array(tree.count);
-  let total = tree.selfB[0] ?? 0;
   for (let i = 1; i < tree.count; i++) {
     const p = tree.parent[i]!;
     const k = slot[frames.func[tree.frame[i]!]!]!;
@@ -30,9 +44,8 @@ export function remainingTotal(tree: Tree, frames: Frames, basket: readonly Spee
       mask[i] = mask[p]! | (1 << k);
       factor[i] = factor[p]! / used[k]!.factor;
     }
-    total += tree.selfB[i]! * factor[i]!;
   }
-  return total;
+  return factor;
 }
 
 /** Reads `3:serde_json::to_vec` or `inf:name`; null if it is neither. */

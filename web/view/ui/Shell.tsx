@@ -5,6 +5,7 @@ import { useEffect } from "preact/hooks";
 import { go, here, href } from "../state/location";
 import { isNarrow } from "../state/screen";
 import { chooseTheme, theme } from "../state/theme";
+import { chooseZone, zone } from "../state/zone";
 import * as fmt from "./format";
 import { Popover } from "./Popover";
 import { Toast } from "./toast";
@@ -42,6 +43,7 @@ export function Shell({ title, children, narrow }: { title: string; children: Co
         ) : (
           <TraceBox />
         )}
+        <ZoneButton />
         <ThemeButton />
       </header>
       <Toast />
@@ -146,6 +148,22 @@ function ThemeButton() {
         {now === "auto" ? <path d="M8 2a6 6 0 0 1 0 12z" class="fill" /> : null}
         {now === "dark" ? <circle cx="8" cy="8" r="6" class="fill" /> : null}
       </svg>
+    </button>
+  );
+}
+
+function ZoneButton() {
+  const utc = zone.value === "utc";
+  return (
+    <button
+      type="button"
+      class="button zone"
+      data-testid="zone"
+      aria-label={`Times: ${utc ? "UTC. Change to this device's" : "this device's. Change to UTC"}`}
+      title={utc ? "Times are UTC" : "Times are this device's"}
+      onClick={() => chooseZone(utc ? "local" : "utc")}
+    >
+      {utc ? "UTC" : "Local"}
     </button>
   );
 }

@@ -1,4 +1,5 @@
 /** Numbers, units and times as people read them. Three significant digits, tabular, never NaN. */
+import { zone } from "../state/zone";
 
 const BYTES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const COUNTS = ["", " k", " M", " G", " T"];
@@ -126,37 +127,55 @@ export function ago(at: number, now: number): string {
   return ms < 1500 ? "just now" : `${duration(Math.round(ms / 1000) * 1000)} ago`;
 }
 
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-const clockSeconds = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
-const utc = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
+interface Clock {
+  minutes: Intl.DateTimeFormat;
+  seconds: Intl.DateTimeFormat;
+  day: Intl.DateTimeFormat;
+  fullDay: Intl.DateTimeFormat;
+  year: Intl.DateTimeFormat;
+}
 
-const fullDay = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+function clockOf(timeZone: string | undefined): Clock {
+  const of = (options: Intl.DateTimeFormatOptions) => new Intl.DateTimeFormat("en-GB", { ...options, timeZone });
+  return {
+    minutes: of({ hour: "2-digit", minute: "2-digit" }),
+    seconds: of({ hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+    day: of({ day: "numeric", month: "short" }),
+    fullDay: of({ day: "numeric", month: "short", year: "numeric" }),
+    year: of({ year: "numeric" }),
+  };
+}
+
+const LOCAL = clockOf(undefined);
+const UTC = clockOf("UTC");
+/** The one that was chosen. */
+const clock = () => (zone.value === "utc" ? UTC : LOCAL);
 
 /** `25 Feb 2027`: for what lies far away. */
 export function date(at: number): string {
-  return fullDay.format(at);
+  return clock().fullDay.format(at);
 }
 
 /** `13:41`, with the day if it is not today's. */
 export function time(at: number, now = Date.now(), seconds = false): string {
-  const text = (seconds ? clockSeconds : clock).format(at);
+  const { minutes, seconds: exact, day, fullDay, year } = clock();
+  const text = (seconds ? exact : minutes).format(at);
   if (fullDay.format(at) === fullDay.format(now)) return text;
-  const sameYear = new Date(at).getFullYear() === new Date(now).getFullYear();
-  return `${(sameYear ? day : fullDay).format(at)} ${text}`;
+  return `${(year.format(at) === year.format(now) ? day : fullDay).format(at)} ${text}`;
 }
 
 /** `13:40–14:00`, days where they differ. */
 export function range(from: number, until: number, now = Date.now()): string {
   const short = until - from < 5 * 60e3;
-  const end = time(until, now, short);
-  if (fullDay.format(from) !== fullDay.format(until)) return `${time(from, now, short)} – ${end}`;
+  const { minutes, seconds, fullDay } = clock();
   const start = time(from, now, short);
-  return `${start}–${(short ? clockSeconds : clock).format(until)}`;
+  if (fullDay.format(from) !== fullDay.format(until)) return `${start} – ${time(until, now, short)}`;
+  return `${start}–${(short ? seconds : minutes).format(until)}`;
 }
 
+/** `13:41 UTC`, whatever clock was chosen. */
 export function utcTime(at: number): string {
-  return `${utc.format(at)} UTC`;
+  return `${UTC.minutes.format(at)} UTC`;
 }
 
 export function plural(n: number, one: string, many = `${one}s`): string {

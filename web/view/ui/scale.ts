@@ -1,4 +1,5 @@
-/** Axis arithmetic of the small charts. Pure. */
+/** Axis arithmetic of the small charts. */
+import { zone } from "../state/zone";
 
 /** The smallest 1, 2, 2.5 or 5 × 10^k that is not below `max`; binary steps for bytes. */
 export function niceMax(max: number, binary: boolean): number {
@@ -17,24 +18,28 @@ const STEPS_MS = [
 const MONTHS = [1, 3, 6, 12, 24, 60, 120, 240];
 const MONTH_MS = 30.44 * 86_400e3;
 
-/** Round times between `from` and `until`, at most `most`, on local-time boundaries. */
+/** Round times between `from` and `until`, at most `most`, on boundaries of the clock that was chosen. */
 export function timeTicks(from: number, until: number, most: number): number[] {
   const step = STEPS_MS.find((s) => (until - from) / s <= most);
-  if (step === undefined) return monthTicks(from, until, most);
-  const shift = new Date(from).getTimezoneOffset() * 60e3;
+  const utc = zone.value === "utc";
+  if (step === undefined) return monthTicks(from, until, most, utc);
+  const shift = utc ? 0 : new Date(from).getTimezoneOffset() * 60e3;
   const out: number[] = [];
   for (let t = Math.ceil((from - shift) / step) * step + shift; t <= until; t += step) out.push(t);
   return out;
 }
 
 /** First days of months or years, for ranges that weeks would crowd. */
-function monthTicks(from: number, until: number, most: number): number[] {
+function monthTicks(from: number, until: number, most: number, utc: boolean): number[] {
   const months = MONTHS.find((m) => (until - from) / (m * MONTH_MS) <= most) ?? MONTHS.at(-1)!;
   const first = new Date(from);
+  const [firstYear, firstMonth] = utc
+    ? [first.getUTCFullYear(), first.getUTCMonth()]
+    : [first.getFullYear(), first.getMonth()];
+  const year = months > 12 ? Math.floor(firstYear / (months / 12)) * (months / 12) : firstYear;
   const out: number[] = [];
-  for (let month = Math.floor(first.getMonth() / months) * months; ; month += months) {
-    const year = months > 12 ? Math.floor(first.getFullYear() / (months / 12)) * (months / 12) : first.getFullYear();
-    const at = new Date(year, month, 1).getTime();
+  for (let month = Math.floor(firstMonth / months) * months; ; month += months) {
+    const at = utc ? Date.UTC(year, month, 1) : new Date(year, month, 1).getTime();
     if (at > until) return out.slice(0, Math.ceil(most));
     if (at >= from) out.push(at);
   }
