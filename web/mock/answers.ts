@@ -83,6 +83,7 @@ export function answerFor(method: string, url: URL): Answer | null {
         route("GET /healthz", 3_600, 0.2),
       ],
     });
+  if (path === "/api/v1/events" && method === "POST") return json(deployEvent(), 201);
   if (path === "/api/v1/events") return json({ events: [deployEvent()] });
   if (path === "/alert.json") return json(alert(service));
   if (path === "/api/v1/pins" && method === "POST")

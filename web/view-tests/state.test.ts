@@ -4,6 +4,7 @@ import type { TraceAnswer } from "../view/api/contract";
 import { swapped } from "../view/pages/DiffPage";
 import { diffPath, labelsOf, sidesOf } from "../view/pages/selection";
 import { nameSides } from "../view/pages/sides";
+import { levelIn, splitLink } from "../view/pages/Split";
 import { mostOf, ticksBySpan } from "../view/pages/ticks";
 import { href, showing, upgrade } from "../view/state/location";
 import { aroundDeploy, baselineOf, earlier, parseDuration, parseTime, readRange } from "../view/state/time";
@@ -54,6 +55,32 @@ describe("times", () => {
     const { a, b } = aroundDeploy(NOW - 300e3, { from: NOW - 3600e3, until: NOW }, NOW);
     expect(a.until - a.from).toBe(240e3);
     expect(b.until).toBe(NOW);
+  });
+});
+
+describe("a split by a label", () => {
+  test("compares two of its values over one range, whatever was filtered by that label", () => {
+    const params = new URLSearchParams("type=alloc_space&label.zone=eu-1&label.version=v1&by=version");
+    const range = { from: NOW - 600e3, until: NOW };
+    const asked = new URL(splitLink("checkout", params, "version", range, "v1", "v2"), "http://x");
+    expect(asked.pathname).toBe("/diff");
+    const sides = sidesOf(asked.searchParams, NOW);
+    expect(sides.a).toEqual(range);
+    expect(sides.b).toEqual(range);
+    expect(nameSides(asked.searchParams, sides)).toEqual({ a: "version=v1", b: "version=v2" });
+    expect(labelsOf(asked.searchParams)).toEqual({ "label.zone": ["eu-1"] });
+  });
+
+  test("a value's level is its mean over what is selected", () => {
+    const points: [number, number | null][] = [
+      [0, 9],
+      [10, 1],
+      [20, null],
+      [30, 3],
+      [40, 9],
+    ];
+    expect(levelIn({ label: "a", points }, { from: 10, until: 40 })).toBe(2);
+    expect(levelIn({ label: "a", points }, { from: 20, until: 30 })).toBeNull();
   });
 });
 

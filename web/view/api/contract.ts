@@ -21,7 +21,8 @@ export interface Service {
 export interface TephraEvent {
   id: string;
   at: number;
-  kind: "deploy" | "alert" | "note";
+  /** Restarts are told by the windows themselves and not kept as events. */
+  kind: "deploy" | "alert" | "note" | "restart";
   service: string;
   title: string;
   labels: Record<string, string>;

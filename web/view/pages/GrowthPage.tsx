@@ -1,6 +1,6 @@
 /** `/growth`: what a service holds more of at the end of a range than at its start: growers, their course, and the graph. */
 import { apiPath, getFlame, getJson } from "../api/client";
-import type { Grower, GrowthAnswer, Timeline as TimelineData } from "../api/contract";
+import type { Grower, GrowthAnswer, TephraEvent, Timeline as TimelineData } from "../api/contract";
 import { useResource } from "../api/resource";
 import { Explorer } from "../explore/Explorer";
 import { chooseFunction } from "../explore/sight";
@@ -12,7 +12,7 @@ import { Name } from "../ui/Name";
 import { PartialNote } from "../ui/PartialNote";
 import { RangeChoice } from "../ui/RangeChoice";
 import { Shell } from "../ui/Shell";
-import { Spark } from "../ui/Spark";
+import { marksOf, Spark } from "../ui/Spark";
 import { Empty, Failure, Loading, Progress } from "../ui/States";
 import { Timeline } from "../ui/Timeline";
 import { namesOf, Sentences } from "./Findings";
@@ -135,7 +135,11 @@ export function GrowthPage() {
               nameOf={namesOf(answer.growers)}
               pick={(frame) => pickName(answer, frame)}
             />
-            <GrowerList growers={answer.growers} unit={answer.unit} />
+            <GrowerList
+              growers={answer.growers}
+              unit={answer.unit}
+              events={timeline.state.value.value?.events ?? []}
+            />
           </div>
         ) : null}
         {flameError ? <Failure error={flameError} retry={flame.retry} /> : null}
@@ -159,12 +163,21 @@ export function GrowthPage() {
 
 const COURSE = { steady: "steadily", uneven: "unevenly", unclear: "" };
 
-function GrowerList({ growers, unit }: { growers: readonly Grower[]; unit: string }) {
+function GrowerList({
+  growers,
+  unit,
+  events,
+}: {
+  growers: readonly Grower[];
+  unit: string;
+  events: readonly TephraEvent[];
+}) {
   if (growers.length === 0) return null;
   return (
     <ol class="growers" data-testid="growers">
       {growers.slice(0, 8).map((g) => {
         const values = g.points.map((p) => p[1]);
+        const span = { from: g.points[0]?.[0] ?? 0, until: g.points.at(-1)?.[0] ?? 0 };
         return (
           <li
             key={`${g.module} ${g.name}`}
@@ -172,7 +185,7 @@ function GrowerList({ growers, unit }: { growers: readonly Grower[]; unit: strin
             data-name={g.name}
             data-trend={g.trend}
           >
-            <Spark values={values} max={Math.max(...values, 1)} />
+            <Spark values={values} max={Math.max(...values, 1)} marks={marksOf(events, span)} />
             <span class="mover-mark" aria-hidden="true">
               {CHANGE_MARK[g.state]}
             </span>

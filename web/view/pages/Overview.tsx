@@ -9,7 +9,7 @@ import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
 import { RangeChoice } from "../ui/RangeChoice";
 import { Shell } from "../ui/Shell";
-import { Spark } from "../ui/Spark";
+import { marksOf, Spark } from "../ui/Spark";
 import { capital, Failure, Loading, Progress } from "../ui/States";
 import { Bar } from "../ui/VirtualRows";
 import { FirstRun } from "./FirstRun";
@@ -36,7 +36,7 @@ export function Overview() {
     Promise.all(paths.split(" ").map((path) => getJson<Answer>(path, signal).catch(() => ({ services: [] })))),
   );
   const deploys = useResource(
-    apiPath("/api/v1/events", { kind: "deploy", from: Math.round(range.from), until: Math.round(range.until) }),
+    apiPath("/api/v1/events", { from: Math.round(range.from), until: Math.round(range.until) }),
     (path, signal) => getJson<{ events: TephraEvent[] }>(path, signal),
   );
   const events = deploys.state.value.value?.events ?? [];
@@ -197,9 +197,10 @@ function ServiceTable({ services, events, baselines, length, range }: TableProps
           );
           const base = k < 0 ? null : baselines[k]!.find((x) => x.name === s.name)!;
           const onset = onsetIn(s.spark, range);
-          const marks = events
-            .filter((e) => e.service === s.name)
-            .map((e) => (e.at - range.from) / (range.until - range.from));
+          const marks = marksOf(
+            events.filter((e) => e.service === s.name),
+            range,
+          );
           const moved = base ? movedAgainst(base.spark, s.spark) : null;
           const diff = href("/diff", {
             service: s.name,

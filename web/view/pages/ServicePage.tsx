@@ -14,8 +14,10 @@ import { Shell } from "../ui/Shell";
 import { Empty, Failure, Loading, Progress } from "../ui/States";
 import { Timeline } from "../ui/Timeline";
 import { isLive, LiveButton } from "./Live";
+import { NoteButton } from "./NoteButton";
 import { ExportMenu, LabelFilters, PinButton, ServiceSwitch, SplitBy, TypeSwitch } from "./parts";
 import { Requests } from "./Requests";
+import { Split } from "./Split";
 import { compareParams, contextOf, detail, labelsOf, now, refresh } from "./selection";
 
 const EXPORTS = [
@@ -86,6 +88,9 @@ export function ServicePage({ service }: { service: string }) {
               narrowed={narrowed}
               onChange={(from) => setParams({ from, until: null, "tl.from": null, "tl.until": null, z: null })}
             />
+            <span class="hide-narrow">
+              <NoteButton service={service} at={narrowed ? range.from : range.until} />
+            </span>
             <LiveButton range={range} fixed={narrowed || !isFollowing(params)} />
             <button type="button" class="button hide-narrow" onClick={refresh} data-testid="refresh">
               Refresh
@@ -99,6 +104,11 @@ export function ServicePage({ service }: { service: string }) {
           loading={line.loading && !isLive()}
           onB={select}
           eventHref={(e) => deployLink(service, params, e, range)}
+          legend={
+            line.value && by !== "" ? (
+              <Split service={service} by={by} data={line.value} context={context} range={range} />
+            ) : undefined
+          }
         />
         <PartialNote partial={line.value?.partial} who="Timeline: " />
         <div class="range-line">

@@ -11,6 +11,7 @@ import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
 import { Shell } from "../ui/Shell";
 import { Empty, Failure, Loading } from "../ui/States";
+import { axisOf } from "./axis";
 import { mostOf, ticksBySpan } from "./ticks";
 
 const HZ = 99;
@@ -159,11 +160,32 @@ function Waterfall({ trace, chosen }: { trace: TraceAnswer; chosen: string }) {
       </p>
     );
   const ticksOf = new Map(trace.services.map((service) => [service, ticksBySpan(service)]));
-  const from = Math.min(...rows.map((r) => r.span.start_ms));
-  const until = Math.max(...rows.map((r) => r.span.start_ms + r.span.duration_us / 1000), from + 0.001);
-  const percent = (t: number) => `${Math.min(100, Math.max(0, ((t - from) / (until - from)) * 100))}%`;
+  const axis = axisOf(rows.map(({ span }) => [span.start_ms, span.start_ms + span.duration_us / 1000]));
+  const percent = (t: number) => `${axis.x(t) * 100}%`;
+  const width = (span: Span) => axis.x(span.start_ms + span.duration_us / 1000) - axis.x(span.start_ms);
   return (
     <ol class="waterfall" data-testid="waterfall">
+      <li class="span-axis" data-testid="trace-axis">
+        <span class="span-track">
+          {axis.ticks.map(({ x, after }) => (
+            <span key={after} class={`axis-tick${x > 0.94 ? " is-last" : ""}`} style={{ left: `${x * 100}%` }}>
+              {after === 0 ? fmt.time(rows[0]!.span.start_ms, undefined, true) : `+${fmt.duration(after)}`}
+            </span>
+          ))}
+          {axis.stretches.flatMap((s) =>
+            s.folded
+              ? [
+                  <span
+                    key={s.from}
+                    class="axis-fold"
+                    title={`${fmt.duration(s.until - s.from)} in which no span was open`}
+                    style={{ left: `${s.left * 100}%`, width: `${(s.right - s.left) * 100}%` }}
+                  />,
+                ]
+              : [],
+          )}
+        </span>
+      </li>
       {rows.slice(0, SPANS_MAX).map(({ service, span }) => {
         const ticks = ticksOf.get(service)?.get(span) ?? [];
         return (
@@ -180,7 +202,7 @@ function Waterfall({ trace, chosen }: { trace: TraceAnswer; chosen: string }) {
                 class={`span-bar${isError(span) ? " is-error" : ""}`}
                 style={{
                   left: percent(span.start_ms),
-                  width: `${Math.max(0.3, (span.duration_us / 1000 / (until - from)) * 100)}%`,
+                  width: `${Math.max(0.3, width(span) * 100)}%`,
                 }}
               />
               {ticks.slice(0, 400).map((s, i) => (

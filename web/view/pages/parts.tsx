@@ -87,7 +87,6 @@ export function SplitBy({ service, range, value }: Omit<FilterProps, "prefix"> &
   return (
     <Choice
       label="Split by"
-      minor
       testId="by"
       value={value}
       options={[["", "nothing"] as const, ...names.map((name) => [name, name] as const)]}

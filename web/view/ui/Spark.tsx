@@ -1,14 +1,28 @@
 /** A line the size of a word, with marks at moments in it. */
+import type { TephraEvent } from "../api/contract";
+import { type MarkKind, markPath } from "./marks";
 import { areaPath, linePath } from "./scale";
 
 const W = 140;
 const H = 28;
 
+export interface Mark {
+  kind: MarkKind;
+  x: number;
+}
+
+/** The marks of a range's events. */
+export function marksOf(events: readonly TephraEvent[], range: { from: number; until: number }): Mark[] {
+  return events
+    .filter((e) => e.at >= range.from && e.at <= range.until)
+    .map((e) => ({ kind: e.kind, x: (e.at - range.from) / (range.until - range.from) }));
+}
+
 interface Props {
   values: readonly (number | null)[];
   max: number;
-  /** Where deploys were, from 0 to 1. */
-  marks?: readonly number[];
+  /** Deploys, alerts and the like, at places from 0 to 1. */
+  marks?: readonly Mark[];
 }
 
 export function Spark({ values, max, marks = [] }: Props) {
@@ -19,10 +33,10 @@ export function Spark({ values, max, marks = [] }: Props) {
     <svg class="spark" viewBox={`0 0 ${W} ${H}`} width={W} height={H} aria-hidden="true" focusable="false">
       <path class="tl-area" d={areaPath(points, x, y, H - 1)} />
       <path class="tl-line" d={linePath(points, x, y)} />
-      {marks.map((mark) => (
-        <g key={mark} class="tl-event">
-          <line x1={mark * W} x2={mark * W} y1={5} y2={H} />
-          <path d={`M${mark * W} 0l3 3l-3 3l-3 -3z`} />
+      {marks.map(({ kind, x: at }) => (
+        <g key={`${kind} ${at}`} class={`tl-event is-${kind}`}>
+          <line x1={at * W} x2={at * W} y1={5} y2={H} />
+          <path d={markPath(kind, at * W, 3, 3)} />
         </g>
       ))}
     </svg>

@@ -5,11 +5,13 @@
  * + − resize it, Shift for side A.
  */
 import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { Timeline as Data, TephraEvent } from "../api/contract";
 import { isNarrow } from "../state/screen";
 import type { Range } from "../state/time";
 import * as fmt from "./format";
+import { markPath } from "./marks";
 import { areaPath, linePath, niceMax, timeTicks } from "./scale";
 
 interface Props {
@@ -21,6 +23,8 @@ interface Props {
   onB(range: Range): void;
   onA?(range: Range): void;
   eventHref(event: TephraEvent): string;
+  /** In place of the names of the lines below it. */
+  legend?: ComponentChildren;
 }
 
 const TOP = 14;
@@ -138,7 +142,7 @@ export function Timeline(props: Props) {
             >
               <title>{`${e.kind}: ${e.title}, ${fmt.time(e.at, undefined, true)}. Click to compare before and after.`}</title>
               <line x1={x(e.at)} x2={x(e.at)} y1={TOP - 4} y2={floor} />
-              <path d={`M${x(e.at)} ${TOP - 12}l5 5l-5 5l-5 -5z`} />
+              <path d={markPath(e.kind, x(e.at), TOP - 7, 5)} />
               <rect x={x(e.at) - 12} y={0} width={24} height={24} />
               <text
                 x={x(e.at) + (x(e.at) < w - EVENT_TEXT_PX ? 9 : -9)}
@@ -165,7 +169,8 @@ export function Timeline(props: Props) {
             ? `${readout(data, hover.value)}   ·   ${props.onA ? "drag: B, Shift-drag: A" : "drag to select"}`
             : ""}
       </div>
-      {data && data.series.length > 1 ? (
+      {props.legend}
+      {props.legend === undefined && data && data.series.length > 1 ? (
         <div class="legend">
           {data.series.map((s, i) => (
             <span class="legend-item" key={s.label}>
