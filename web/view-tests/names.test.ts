@@ -39,7 +39,16 @@ describe("whole names in text", () => {
     expect(withPlain(text, [rate, "shop::cart::total"])).toBe(
       "73 % of it is TaxRules::rate_for, called by cart::total.",
     );
-    expect(cutAtNames("nothing named", ["", rate])).toEqual([{ text: "nothing named", isName: false }]);
+    expect(cutAtNames("nothing named", ["", rate])).toEqual([{ text: "nothing named", name: null }]);
+  });
+
+  test("are known where a sentence says them plain, and only there", () => {
+    expect(cutAtNames("TaxRules::rate_for remains main.", [rate, "main"])).toEqual([
+      { text: "TaxRules::rate_for", name: rate },
+      { text: " remains ", name: null },
+      { text: "main", name: "main" },
+      { text: ".", name: null },
+    ]);
   });
 
   test("of two that begin alike, the longer one is meant", () => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::answer::{AnswerError, TypeChange};
 use super::baseline::{Candidate, DEPLOY_REACH_MS, Moment, Passed, candidates};
-use super::link::AlertLink;
+use super::link::{AlertLink, Vs};
 use crate::analysis::requests::{Route, routes};
 use crate::analysis::{self, Findings};
 use crate::base::range::TimeRange;
@@ -188,11 +188,12 @@ fn moments(events: &[Event]) -> Vec<Moment> {
     events.iter().map(|event| Moment { at_ms: event.event.at_ms, title: event.event.title.clone() }).collect()
 }
 
-/// The last deploy before the end of the window, if it is near enough to have to do with it.
+/// The last deploy before the end of the window, if it is near enough to have to do with it, or is what the baseline was chosen by.
 fn explaining(deploys: Vec<Event>, chosen: &Candidate, link: &AlertLink) -> Option<Event> {
     let TimeRange { from_ms, until_ms } = chosen.current;
     let last = deploys.into_iter().rfind(|deploy| deploy.event.at_ms < until_ms)?;
-    (last.event.at_ms >= from_ms.saturating_sub(link.window_ms)).then_some(last)
+    let near = last.event.at_ms >= from_ms.saturating_sub(link.window_ms);
+    (near || chosen.vs == Vs::Deploy).then_some(last)
 }
 
 fn mean(levels: &[(u64, Option<f64>)]) -> Option<f64> {

@@ -11,6 +11,7 @@ use crate::analysis::quantity;
 use crate::analysis::requests::Route;
 use crate::base::times::format_utc;
 use crate::profile::report::Sentence;
+use crate::profile::said::plain;
 use crate::store::catalog::Event;
 
 /// Requests to look at.
@@ -18,6 +19,12 @@ const TRACES_MAX: usize = 5;
 
 /// With fewer samples on a side a change of a tenth is noise.
 const SAMPLES_ENOUGH: u64 = 1_000;
+
+/// So many do where chance does not explain the largest change.
+const SAMPLES_ENOUGH_FOR_CERTAIN: u64 = 100;
+
+/// False-discovery rate from which down chance does not explain a change: it would be written as 0.00 %.
+const CERTAIN: f64 = 0.000_05;
 
 /// A change of a percentile below this is not worth a sentence.
 const SLOWER_MIN: f64 = 1.25;
@@ -80,22 +87,22 @@ fn headline(link: &AlertLink, found: &Findings) -> String {
     };
     let explains = (top.delta > 0.0) == (now.value > before.value) && !said.contains("noise");
     if explains && top.share_of_change >= 0.5 {
-        format!("{said}; {} of it is {}.", quantity::percent(top.share_of_change), top.name)
+        format!("{said}; {} of it is {}.", quantity::percent(top.share_of_change), plain(&top.name))
     } else {
         let change = quantity::amount(top.delta.abs(), &now.unit);
         let more = if top.delta > 0.0 { "more" } else { "less" };
-        format!("{said}; {} takes {change} {more}.", top.name)
+        format!("{said}; {} takes {change} {more}.", plain(&top.name))
     }
 }
 
-/// How far to trust it, and why.
+/// How far to trust it, and why: high with enough samples on the smaller side for what is claimed, and a baseline without doubts.
 fn confidence(found: &Findings, doubt: Option<&str>) -> (Confidence, String) {
     let (before, now) = (found.before.samples, found.now.samples);
     if before == 0 || now == 0 {
         return (Confidence::None, format!("{now} samples now and {before} before: there is nothing to compare"));
     }
     let evidence = match found.movers.first().filter(|mover| mover.q <= SIGNIFICANT) {
-        Some(top) if top.q < 0.000_05 => "chance does not explain the largest change".to_owned(),
+        Some(top) if top.q < CERTAIN => "chance does not explain the largest change".to_owned(),
         Some(top) => {
             format!("chance explains the largest change with a probability of {}", quantity::percent(top.q))
         }
@@ -105,7 +112,9 @@ fn confidence(found: &Findings, doubt: Option<&str>) -> (Confidence, String) {
     if let Some(doubt) = doubt {
         return (Confidence::Low, format!("{why}; the baseline is doubtful, because {doubt}"));
     }
-    if now.min(before) < SAMPLES_ENOUGH {
+    let certain = found.movers.first().is_some_and(|top| top.q < CERTAIN);
+    let enough = if certain { SAMPLES_ENOUGH_FOR_CERTAIN } else { SAMPLES_ENOUGH };
+    if now.min(before) < enough {
         return (Confidence::Low, format!("only {why}"));
     }
     (Confidence::High, why)

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::base::range::TimeRange;
 use crate::profile::model::Merged;
 use crate::profile::report::{Mover, Sentence};
+use crate::profile::said::plain;
 use crate::profile::tree::{FrameInfo, Tree};
 use crate::symbols::Symbols;
 
@@ -172,7 +173,7 @@ fn steady(grower: &Grower, unit: &str) -> Option<Sentence> {
     if grower.trend != Trend::Steady || grower.mover.delta <= 0.0 {
         return None;
     }
-    let name = &grower.mover.name;
+    let name = plain(&grower.mover.name);
     let text = format!(
         "What {name} allocated grew steadily, by {} an hour, and was not given back: it may be a leak.",
         quantity::amount(grower.per_hour, unit)

@@ -26,6 +26,11 @@ pub fn amount(value: f64, unit: &str) -> String {
     }
 }
 
+/// How far two values are apart: percentage points between shares, which are no share of anything.
+pub fn difference(value: f64, unit: &str) -> String {
+    if unit == "share" { percent(value).replace('%', "pp") } else { amount(value, unit) }
+}
+
 /// `+32 %`, `−4.1 %`, or how many times as much where percent is hard to read.
 pub fn percent_change(a: f64, b: f64) -> String {
     let ratio = b / a;
@@ -111,6 +116,8 @@ mod tests {
 
     #[test]
     fn changes_read_naturally() {
+        assert_eq!(difference(0.04, "share"), "4.0 pp");
+        assert_eq!(difference(0.5, "cores"), "0.50 cores");
         assert_eq!(percent_change(4.0, 5.28), "+32 %");
         assert_eq!(percent_change(100.0, 95.9), "−4.1 %");
         assert_eq!(percent_change(1.0, 25.0), "25.0 times as much");

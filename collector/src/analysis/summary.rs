@@ -3,7 +3,8 @@
 use crate::profile::diff::{Basis, Scale};
 use crate::profile::model::Partial;
 use crate::profile::report::{Coverage, Mover, Sentence};
-use crate::profile::tree::{Tree, flag};
+use crate::profile::said::plain;
+use crate::profile::tree::{Side, Tree, flag};
 
 use super::movers::{self, SIGNIFICANT, presence};
 use super::quantity;
@@ -38,8 +39,8 @@ pub fn sentences(
         out.extend(scene.hidden_by_share());
         out.extend(scene.only_load(movers, q.first().copied().unwrap_or(10_000)));
         out.extend(movers.iter().take(CAUSES_MAX).map(|mover| scene.cause(mover)));
-        out.extend(scene.appeared(movers));
-        out.extend(scene.vanished(movers));
+        out.extend(scene.appeared(movers, shown, q));
+        out.extend(scene.vanished(movers, shown, q));
         out.extend(scene.noise(movers, shown, q));
     }
     out.extend(cut_short(tree));
@@ -55,6 +56,7 @@ struct Scene<'a> {
     basis: Basis,
     scales: [Scale; 2],
     totals: [f64; 2],
+    sides: SideWords,
 }
 
 impl<'a> Scene<'a> {
@@ -63,7 +65,7 @@ impl<'a> Scene<'a> {
         let of_total = if basis == Basis::Share { Basis::Cores } else { basis };
         let scales = [0, 1].map(|side| Scale::of(tree, side, of_total));
         let totals = [0, 1].map(|side| tree.sides[side].facts.total as f64 * scales[side].factor);
-        Self { service, tree, basis, scales, totals }
+        Self { service, tree, basis, scales, totals, sides: SideWords::of(tree) }
     }
 
     fn comparable(&self) -> bool {
@@ -91,18 +93,21 @@ impl<'a> Scene<'a> {
                 quantity::amount(a, self.unit())
             ),
             (true, true) if !significant(q) && self.basis != Basis::Share => format!(
-                "{service}'s {what} did not change beyond noise: {}, {} before.",
+                "{service}'s {what} did not change beyond noise: {}, {} {}.",
                 quantity::amount(b, self.unit()),
-                quantity::amount(a, self.unit())
+                quantity::amount(a, self.unit()),
+                self.sides.in_a()
             ),
             (true, true) => {
                 let direction = if b >= a { "more" } else { "less" };
                 format!(
-                    "{service} used {} {direction} {what} ({}): {}, {} before.",
+                    "{service} used {} {direction} {what}{} ({}): {}, {} {}.",
                     quantity::amount((b - a).abs(), self.unit()),
+                    self.sides.in_b(),
                     quantity::percent_change(a, b),
                     quantity::amount(b, self.unit()),
-                    quantity::amount(a, self.unit())
+                    quantity::amount(a, self.unit()),
+                    self.sides.in_a()
                 )
             }
         };
@@ -138,38 +143,41 @@ impl<'a> Scene<'a> {
 
     fn cause(&self, mover: &Mover) -> Sentence {
         let unit = &Scale::of(self.tree, 1, self.basis).unit;
-        let name = &mover.name;
+        let name = plain(&mover.name);
         let share = quantity::percent(mover.share_of_change);
         let direction = if mover.delta > 0.0 { "increase" } else { "decrease" };
         let (a, b) = (quantity::amount(mover.a, unit), quantity::amount(mover.b, unit));
         let part = format!("{share} of all {direction}");
-        let text = match mover.state {
-            "new" => format!("{name} is new and takes {b}: {part}."),
-            "gone" => format!("{name} is gone; it took {a}: {part}."),
+        let text = match (mover.state, &self.sides) {
+            ("new", SideWords::Times) => format!("{name} is new and takes {b}: {part}."),
+            ("gone", SideWords::Times) => format!("{name} is gone; it took {a}: {part}."),
+            ("new", SideWords::Apart { b: only, .. }) => format!("{name} is only there {only} and takes {b}: {part}."),
+            ("gone", SideWords::Apart { a: only, .. }) => format!("{name} is only there {only} and takes {a}: {part}."),
             _ => {
-                let change = quantity::amount(mover.delta.abs(), unit);
+                let change = quantity::difference(mover.delta.abs(), unit);
                 let more = if mover.delta > 0.0 { "more" } else { "less" };
-                format!("{name} takes {change} {more} ({b}, {a} before): {part}.")
+                format!("{name} takes {change} {more} ({b}, {a} {}): {part}.", self.sides.in_a())
             }
         };
         Sentence { text, frames: vec![mover.frame], kind: "cause" }
     }
 
-    /// The largest subtrees whose frame is on one side only, beyond what the causes said.
-    fn one_sided(&self, movers: &[Mover], there: usize) -> Vec<(u32, f64)> {
+    /// The largest subtrees whose frame is on one side only, where chance does not explain that, beyond what the causes said.
+    fn one_sided(&self, movers: &[Mover], shown: &Tree, q: &[u16], there: usize) -> Vec<(u32, f64)> {
         let present = presence(self.tree);
-        let totals = self.tree.totals(there);
+        let totals = shown.totals(there);
         let mut largest: Vec<(u32, f64)> = Vec::new();
         let mut skip_until = 0;
-        for (i, node) in self.tree.nodes.iter().enumerate().skip(1) {
-            let frame = present[node.frame as usize];
-            if i < skip_until || !frame[there] || frame[1 - there] {
+        for (i, node) in shown.nodes.iter().enumerate().skip(1) {
+            // Frames that stand for many small ones are on no side.
+            let Some(frame) = present.get(node.frame as usize) else { continue };
+            if i < skip_until || !frame[there] || frame[1 - there] || !q.get(i).copied().is_some_and(significant) {
                 continue;
             }
             // What is below a new frame is part of it.
             skip_until = node.end as usize;
             let share = totals[i] as f64 / totals[0].max(1) as f64;
-            let plain = self.tree.frame(i).flags & (flag::UNRESOLVED | flag::TRUNCATED | flag::SMALL) == 0;
+            let plain = shown.frame(i).flags & (flag::UNRESOLVED | flag::TRUNCATED | flag::SMALL) == 0;
             let told = movers.iter().take(CAUSES_MAX).any(|mover| mover.frame == node.frame);
             if plain && !told {
                 match largest.iter_mut().find(|(known, _)| *known == node.frame) {
@@ -184,21 +192,29 @@ impl<'a> Scene<'a> {
         largest
     }
 
-    fn appeared(&self, movers: &[Mover]) -> Option<Sentence> {
-        let found = self.one_sided(movers, 1);
-        let text = format!("Not seen before: {}.", self.list(&found)?);
+    fn appeared(&self, movers: &[Mover], shown: &Tree, q: &[u16]) -> Option<Sentence> {
+        let found = self.one_sided(movers, shown, q, 1);
+        let list = self.list(&found)?;
+        let text = match &self.sides {
+            SideWords::Times => format!("Not seen before: {list}."),
+            SideWords::Apart { b, .. } => format!("Only {b}: {list}."),
+        };
         Some(Sentence { text, frames: found.iter().map(|(frame, _)| *frame).collect(), kind: "new" })
     }
 
-    fn vanished(&self, movers: &[Mover]) -> Option<Sentence> {
-        let found = self.one_sided(movers, 0);
-        let text = format!("No longer seen: {}.", self.list(&found)?);
+    fn vanished(&self, movers: &[Mover], shown: &Tree, q: &[u16]) -> Option<Sentence> {
+        let found = self.one_sided(movers, shown, q, 0);
+        let list = self.list(&found)?;
+        let text = match &self.sides {
+            SideWords::Times => format!("No longer seen: {list}."),
+            SideWords::Apart { a, .. } => format!("Only {a}: {list}."),
+        };
         Some(Sentence { text, frames: found.iter().map(|(frame, _)| *frame).collect(), kind: "gone" })
     }
 
     fn list(&self, found: &[(u32, f64)]) -> Option<String> {
         let name = |(frame, share): &(u32, f64)| {
-            format!("{} ({})", self.tree.frames[*frame as usize].function, quantity::percent(*share))
+            format!("{} ({})", plain(&self.tree.frames[*frame as usize].function), quantity::percent(*share))
         };
         (!found.is_empty()).then(|| found.iter().map(name).collect::<Vec<_>>().join(", "))
     }
@@ -215,6 +231,62 @@ impl<'a> Scene<'a> {
             format!("No single function explains a change; {differing} of {of} frames shown differ beyond noise.")
         };
         Some(Sentence { text, frames: vec![], kind: "noise" })
+    }
+}
+
+/// What tells the sides apart.
+enum SideWords {
+    /// A came before B.
+    Times,
+    /// They are of one time: `with tenant=acme` and `with tenant=umbrella`, or by the names of the sides.
+    Apart { a: String, b: String },
+}
+
+/// Labels that are told; more say nothing.
+const APART_LABELS_MAX: usize = 2;
+
+impl SideWords {
+    fn of(tree: &Tree) -> Self {
+        let [Side { facts: a, .. }, Side { facts: b, .. }] = tree.sides.as_slice() else { return Self::Times };
+        // However little of them they share: neither is before the other then.
+        if a.until_ms <= b.from_ms || b.until_ms <= a.from_ms {
+            return Self::Times;
+        }
+        let mut apart: Vec<(&String, &String, &String)> = Vec::new();
+        for (name, values) in &a.labels {
+            if let ([of_a], Some([of_b])) = (values.as_slice(), b.labels.get(name).map(Vec::as_slice))
+                && of_a != of_b
+            {
+                apart.push((name, of_a, of_b));
+            }
+        }
+        // Which instance it was says less than anything else.
+        if apart.len() > 1 {
+            apart.retain(|(name, ..)| *name != "instance");
+        }
+        if apart.is_empty() || apart.len() > APART_LABELS_MAX {
+            return Self::Apart { a: "on side A".to_owned(), b: "on side B".to_owned() };
+        }
+        let words = |value: fn(&(&String, &String, &String)) -> String| {
+            format!("with {}", apart.iter().map(value).collect::<Vec<_>>().join(" "))
+        };
+        Self::Apart { a: words(|(name, a, _)| format!("{name}={a}")), b: words(|(name, _, b)| format!("{name}={b}")) }
+    }
+
+    /// Behind a value of side A.
+    fn in_a(&self) -> &str {
+        match self {
+            Self::Times => "before",
+            Self::Apart { a, .. } => a,
+        }
+    }
+
+    /// Behind what is said of side B; with a space before it, and nothing where that goes without saying.
+    fn in_b(&self) -> String {
+        match self {
+            Self::Times => String::new(),
+            Self::Apart { b, .. } => format!(" {b}"),
+        }
     }
 }
 

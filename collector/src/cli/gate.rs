@@ -16,6 +16,7 @@ use super::client::{Server, query, selection};
 use super::fail;
 use crate::analysis::movers::SIGNIFICANT;
 use crate::analysis::quantity;
+use crate::profile::said::plain;
 
 /// What `tephra diff` and `tephra gate` both take.
 #[derive(Debug, clap::Args)]
@@ -213,7 +214,7 @@ fn judge(answer: &Answer, budget: Budget) -> Verdict {
     for mover in answer.movers.iter().filter(|mover| mover.q <= SIGNIFICANT) {
         if mover.delta > a.value * budget.function {
             let rise = quantity::percent(mover.delta / a.value);
-            reasons.push(format!("{} rose by {rise} of the total, allowed is {}", mover.name, limit(budget.function)));
+            reasons.push(format!("{} rose by {rise} of the total, allowed is {}", plain(&mover.name), limit(budget.function)));
         }
     }
     if reasons.is_empty() { Verdict::Passed } else { Verdict::Regressed(reasons) }
@@ -232,7 +233,7 @@ fn table(answer: &Answer, page: &str) -> String {
         let sign = if mover.delta < 0.0 { "−" } else { "+" };
         let change = format!("{sign}{}", quantity::amount(mover.delta.abs(), unit));
         let (a, b) = (quantity::amount(mover.a, unit), quantity::amount(mover.b, unit));
-        let _ = writeln!(text, "{a:>16} {b:>16} {change:>16}  {}", mover.name);
+        let _ = writeln!(text, "{a:>16} {b:>16} {change:>16}  {}", plain(&mover.name));
     }
     let _ = writeln!(text, "\n{page}\n");
     text

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::report::{Mover, Sentence, SideInfo};
+use super::said::plain;
 
 /// The comparison in words, then a table of what moved.
 pub fn comparison(service: &str, a: &SideInfo, b: &SideInfo, summary: &[Sentence], movers: &[Mover]) -> String {
@@ -23,7 +24,7 @@ pub fn comparison(service: &str, a: &SideInfo, b: &SideInfo, summary: &[Sentence
     for mover in movers {
         let share = format!("{:.0} %", mover.share_of_change * 100.0);
         let q = if mover.q < 0.0001 { "< 0.0001".to_owned() } else { format!("{:.4}", mover.q) };
-        row(code(&mover.name), mover.a, mover.b, share, q);
+        row(code(&plain(&mover.name)), mover.a, mover.b, share, q);
     }
     out
 }

@@ -6,7 +6,7 @@
 //! | [`meaning`] | what the numbers of a type mean, for every door and every answer |
 //! | [`span`], [`pieces`] | when an imported profile was taken, and windows of a long one |
 //! | `union` | many prefix trees as one, by content |
-//! | [`resolution`], [`names`], `source_path`, [`demangle`] | what frames turned out to be, names that compare across builds |
+//! | [`resolution`], [`names`], `source_path`, [`demangle`], [`said`] | what frames turned out to be, names that compare across builds, and as people say them |
 //! | [`tree`], [`prune`], `reshape` | one tree over one or two profiles, the part of it worth showing, and its stacks made others |
 //! | [`diff`], [`stats`] | making two sides comparable, and what is noise |
 //! | [`written_out`] | a tree as a profile again |
@@ -32,6 +32,7 @@ pub mod remarks;
 pub mod report;
 mod reshape;
 pub mod resolution;
+pub mod said;
 mod source_path;
 pub mod span;
 pub mod speedscope;

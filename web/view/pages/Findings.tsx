@@ -37,7 +37,7 @@ export function Worded({ text, names }: { text: string; names: readonly string[]
   return (
     <>
       {cutAtNames(text, names).map((part, i) =>
-        part.isName ? <Name key={`${i}`} of={part.text} /> : <span key={`${i}`}>{part.text}</span>,
+        part.name === null ? <span key={`${i}`}>{part.text}</span> : <Name key={`${i}`} of={part.name} />,
       )}
     </>
   );

@@ -55,26 +55,35 @@ export function withWhole(text: string, names: readonly (readonly [plain: string
 /** `text` with the whole names in it said plain. Pure. */
 export function withPlain(text: string, names: readonly string[]): string {
   return cutAtNames(text, names)
-    .map((part) => (part.isName ? plainName(part.text) : part.text))
+    .map((part) => (part.name === null ? part.text : plainName(part.name)))
     .join("");
 }
 
-/** `text` cut at the whole names in it, which are to be shown plain. Pure. */
-export function cutAtNames(text: string, names: readonly string[]): { text: string; isName: boolean }[] {
-  const out: { text: string; isName: boolean }[] = [];
-  let rest = text;
-  for (;;) {
-    let best: [at: number, name: string] | null = null;
-    for (const name of names) {
-      const at = name === "" ? -1 : rest.indexOf(name);
-      // Of two that begin here, the longer one is meant.
-      if (at >= 0 && (!best || at < best[0] || (at === best[0] && name.length > best[1].length))) best = [at, name];
-    }
-    if (!best) break;
-    if (best[0] > 0) out.push({ text: rest.slice(0, best[0]), isName: false });
-    out.push({ text: best[1], isName: true });
-    rest = rest.slice(best[0] + best[1].length);
+/** `text` cut at the names in it, whole or as they are said; `name` is the whole one of such a part. Pure. */
+export function cutAtNames(text: string, names: readonly string[]): { text: string; name: string | null }[] {
+  const forms = names
+    .filter((name) => name !== "")
+    .flatMap((name): [form: string, name: string][] => [
+      [name, name],
+      [plainName(name), name],
+    ]);
+  const out: { text: string; name: string | null }[] = [];
+  let done = 0;
+  for (let at = 0; at < text.length; at++) {
+    const here = forms.filter(([form]) => text.startsWith(form, at) && standsAlone(text, at, form.length));
+    if (here.length === 0) continue;
+    // Of several that begin here, the longest is meant.
+    const [form, name] = here.reduce((x, y) => (y[0].length > x[0].length ? y : x));
+    if (at > done) out.push({ text: text.slice(done, at), name: null });
+    out.push({ text: form, name });
+    done = at + form.length;
+    at = done - 1;
   }
-  if (rest !== "") out.push({ text: rest, isName: false });
+  if (done < text.length) out.push({ text: text.slice(done), name: null });
   return out;
+}
+
+/** `main` is no name within `remains`. */
+function standsAlone(text: string, at: number, length: number): boolean {
+  return !/[\w:]/.test(text[at - 1] ?? "") && !/\w/.test(text[at + length] ?? "");
 }

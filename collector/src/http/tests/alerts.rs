@@ -46,6 +46,32 @@ async fn the_answer_names_the_function_the_deploy_and_the_requests() {
 }
 
 #[tokio::test]
+async fn a_deploy_that_was_asked_for_is_named_however_long_ago_it_was() {
+    let lab = Lab::new().await;
+    lab.push(regression("checkout")).await;
+    deploy(&lab, turn_ms()).await;
+    let at = turn_ms() + 300_000;
+    let asked = lab.json(&format!("/alert.json?service=checkout&at={at}&w=1m&vs=deploy")).await;
+    assert_eq!(asked["baseline"]["vs"], "deploy", "{asked}");
+    assert_eq!(asked["deploy"]["title"], "v2", "{asked}");
+    let chosen = lab.json(&format!("/alert.json?service=checkout&at={at}&w=1m")).await;
+    assert_eq!(chosen["deploy"], json!(null), "it is too long ago to have to do with it");
+}
+
+#[tokio::test]
+async fn few_samples_are_enough_for_what_chance_does_not_explain() {
+    let lab = Lab::new().await;
+    let turn = turn_ms();
+    let window = |i: u64| {
+        let stacks: Vec<_> = (0..if i < 30 { 4 } else { 24 }).map(|_| row("main;tax::rate_for", 10_101_010)).collect();
+        TestWindow::new("checkout", 1, i + 1, turn - 300_000 + i * 10_000).cpu(&stacks)
+    };
+    lab.push((0..60).map(window)).await;
+    let answer = alert(&lab, "").await;
+    assert_eq!(answer["confidence"], "high", "{}", answer["confidence_why"]);
+}
+
+#[tokio::test]
 async fn baselines_without_data_are_passed_over_and_told() {
     let lab = Lab::new().await;
     lab.push(regression("checkout")).await;
