@@ -2,6 +2,7 @@
 import type {
   AlertAnswer,
   FlameJson,
+  FunctionAnswer,
   GrowthAnswer,
   Mover,
   ProfileType,
@@ -83,6 +84,7 @@ export function answerFor(method: string, url: URL): Answer | null {
         route("GET /healthz", 3_600, 0.2),
       ],
     });
+  if (path === "/api/v1/functions/requests") return json(functionRequests(p.get("function") ?? ""));
   if (path === "/api/v1/events" && method === "POST") return json(deployEvent(), 201);
   if (path === "/api/v1/events") return json({ events: [deployEvent()] });
   if (path === "/alert.json") return json(alert(service));
@@ -166,6 +168,31 @@ function timeline(p: URLSearchParams): Timeline {
   }));
   const unit = type.name === "cpu" ? "cores" : type.kind === "gauge" ? type.unit : `${type.unit}/s`;
   return { step_ms: step, unit, series, events: [deployEvent()] };
+}
+
+function functionRequests(name: string): FunctionAnswer {
+  const trace = (k: number) => ({
+    trace_id: TRACE_ID,
+    route: "POST /checkout",
+    duration_us: 412_000 - k * 20_000,
+    start_ms: Date.now() - 9 * MIN,
+    value: (34 - 5 * k) * 10_101_010,
+    samples: 34 - 5 * k,
+  });
+  const requests = { count: 1200, p50_us: 61_204, p99_us: 380_000 };
+  return {
+    function: name,
+    type: TYPES.cpu!,
+    total: 9e11,
+    samples: 89_100,
+    routes: [
+      { route: "POST /checkout", value: 7e11, share: 0.78, requests },
+      { route: "GET /cart/{id}", value: 1.6e11, share: 0.18, requests: { ...requests, p50_us: 9_000, p99_us: 44_000 } },
+      { route: "", value: 4e10, share: 0.04, requests: null },
+    ],
+    traces: [0, 1, 2].map(trace),
+    looked_at: 12,
+  };
 }
 
 function deployEvent(): TephraEvent {

@@ -2,6 +2,7 @@
 
 pub mod families;
 pub mod filter;
+pub mod function;
 pub mod growth;
 pub mod movers;
 pub mod origin;

@@ -7,6 +7,7 @@ mod caching;
 mod damaged;
 mod filters;
 mod foreign_pages;
+mod functions;
 mod growth;
 mod headers;
 mod imports;

@@ -185,6 +185,31 @@ export interface RequestsAnswer {
   partial?: Partial;
 }
 
+/** Whose requests a function works for. */
+export interface FunctionAnswer {
+  function: string;
+  type: ProfileType;
+  total: number;
+  samples: number;
+  routes: {
+    route: string;
+    value: number;
+    share: number;
+    requests: { count: number; p50_us: number; p99_us: number } | null;
+  }[];
+  /** Of the `looked_at` slowest requests of its first routes. */
+  traces: {
+    trace_id: string;
+    route: string;
+    duration_us: number;
+    start_ms: number;
+    value: number;
+    samples: number;
+  }[];
+  looked_at: number;
+  partial?: Partial;
+}
+
 export interface AlertAnswer {
   service: string;
   type: ProfileType;

@@ -8,6 +8,7 @@ import { setParams, splitList } from "../state/location";
 import { isDark } from "../state/theme";
 import * as fmt from "../ui/format";
 import { breakable, Name } from "../ui/Name";
+import { FunctionRequests } from "./FunctionRequests";
 import type { Model } from "./model";
 import { changeWords, isSignificant } from "./words";
 
@@ -58,6 +59,7 @@ export function Details({ model }: { model: Model }) {
         {familyLabel(family)}
       </p>
       <WhatIf model={model} name={name} />
+      {model.requestsPath.value ? <FunctionRequests path={model.requestsPath.value(name)} /> : null}
       <div class="button-row">
         <button type="button" class="button" onClick={() => model.focusOn(node)} data-testid="focus">
           Focus

@@ -36,15 +36,18 @@ interface Props {
   actions?(model: Model): ComponentChildren;
   /** What relative times of the page are now, for links. */
   fixed?: Record<string, number>;
+  /** How to ask for a function's requests. */
+  requestsPath?(name: string): string;
   /** One more tab that brings its own content. */
   extra?: { name: ViewName; label: string; content: ComponentChildren };
 }
 
-export function Explorer({ profile, loading, actions, fixed, extra }: Props) {
+export function Explorer({ profile, loading, actions, fixed, requestsPath, extra }: Props) {
   const current = useSignal(profile);
   current.value = profile;
   const model = useMemo(() => createModel(current), []);
   model.fixed.value = fixed ?? {};
+  model.requestsPath.value = requestsPath ?? null;
   const canvas = useRef<FlameCanvas | null>(null);
   const menu = useSignal<MenuAt | null>(null);
   const zoomText = useMemo(() => param("z"), []);

@@ -331,6 +331,8 @@ export function createModel(profile: ReadonlySignal<Profile>) {
 
   /** What relative times of the page are now. */
   const fixed = signal<Record<string, number>>({});
+  /** How to ask for a function's requests, where that can be asked. */
+  const requestsPath = signal<((name: string) => string) | null>(null);
   const announce = signal("");
   return {
     profile,
@@ -382,6 +384,7 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     whole,
     own,
     announce,
+    requestsPath,
     fixed,
   };
 }

@@ -185,6 +185,17 @@ export function DiffPage() {
             profile={profile}
             loading={loading}
             fixed={{ ...times("a", sides.a), ...times("b", sides.b) }}
+            requestsPath={(name) =>
+              apiPath("/api/v1/functions/requests", {
+                service: params.get("b.service") ?? service,
+                type: params.get("b.type") ?? type,
+                ...labelsOf(params),
+                ...labelsOf(params, "b."),
+                from: Math.round(sides.b.from),
+                until: Math.round(sides.b.until),
+                function: name,
+              })
+            }
             actions={(model) => (
               <>
                 <ExportMenu name={`${service}-${type}-diff`} model={model} path={path} formats={EXPORTS} />

@@ -158,6 +158,14 @@ export function ServicePage({ service }: { service: string }) {
             profile={profile}
             loading={loading && !isLive()}
             fixed={{ from: range.from, until: range.until }}
+            requestsPath={(name) =>
+              apiPath("/api/v1/functions/requests", {
+                ...common,
+                from: Math.round(range.from),
+                until: Math.round(range.until),
+                function: name,
+              })
+            }
             actions={(model) => (
               <>
                 <ExportMenu name={`${service}-${type}`} model={model} path={flamePath} formats={EXPORTS} />

@@ -4,6 +4,7 @@ mod alerts;
 mod deletions;
 mod events;
 mod flamegraph;
+mod functions;
 mod growth;
 mod metrics;
 mod pins;
@@ -44,6 +45,7 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/api/v1/growth").get(growth::growth_json).heavy(),
         Route::at("/api/v1/traces/{trace_id}").get(traces::trace).delete(deletions::trace).heavy(),
         Route::at("/api/v1/requests").get(traces::requests).heavy(),
+        Route::at("/api/v1/functions/requests").get(functions::requests).heavy(),
         Route::at("/api/v1/events").get(events::list).post(body::JSON, events::create).delete(events::delete),
         Route::at("/api/v1/alerts").post(alerts::PAYLOAD, alerts::webhook),
         Route::at("/alert.json").get(alerts::json).heavy(),
