@@ -352,6 +352,12 @@ function growth(service: string, p: URLSearchParams): GrowthAnswer {
       { kind: "noise", frames: [], text: "The other 61 functions hold what they held before." },
     ],
     growers,
+    lives: [
+      { instance: "checkout-0", from, until: until - 22 * MIN, slope: { per_hour: 9e7, low: 8.2e7, high: 9.8e7 } },
+      { instance: "checkout-1", from: until - 22 * MIN, until, slope: { per_hour: 4.2e8, low: 3.9e8, high: 4.5e8 } },
+    ],
+    restarts: [[until - 22 * MIN, 1]],
+    since_restart: { per_hour: 4.2e8, low: 3.9e8, high: 4.5e8 },
     diff: `/diff?service=${service}&type=${type.name}&${ends}`,
     ...empty,
   };

@@ -163,7 +163,7 @@ fn cut_short(asked: TimeRange, first: &Merged, last: &Merged) -> Option<Sentence
     (share < RECEIVED_MIN).then(|| {
         let share = quantity::percent(share);
         let text =
-            format!("Windows arrived in {share} of this time only: what grew is told from the first to the last one.");
+            format!("There is data for {share} of this time only: what grew is told from its start to its end.");
         Sentence { text, frames: vec![], kind: "quality" }
     })
 }

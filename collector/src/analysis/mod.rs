@@ -4,6 +4,7 @@ pub mod families;
 pub mod filter;
 pub mod function;
 pub mod growth;
+pub mod lives;
 pub mod movers;
 pub mod origin;
 pub mod quantity;

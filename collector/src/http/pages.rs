@@ -3,11 +3,13 @@
 //! Works from files inside the binary. Without a built view every page says how to build it; the API does not care.
 
 use axum::extract::Path;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
 use super::negotiate::{accepts, known_tag};
+use super::previews;
+use crate::base::clock::now_ms;
 use crate::base::ids::hex;
 
 /// What the server itself writes into a page's head, for previews in chats and for browsers without script.
@@ -24,9 +26,9 @@ const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title
     <p>This binary was built without the web view. Build it with <code>cargo xtask web</code>, then build again.</p>\
     <p>The API works: try <a href=\"/api/v1/services\">/api/v1/services</a>.</p></html>";
 
-/// Any page of the view.
-pub async fn page(headers: HeaderMap) -> Response {
-    index(&headers, None)
+/// Any page of the view, with what its address says in its head.
+pub async fn page(uri: Uri, headers: HeaderMap) -> Response {
+    index(&headers, Some(&previews::of(uri.path(), uri.query().unwrap_or_default(), now_ms())))
 }
 
 /// Does somebody's browser ask, who wants something to read? Programs ask for JSON, or for anything.
@@ -53,8 +55,8 @@ pub fn index(headers: &HeaderMap, preview: Option<&Preview>) -> Response {
     let Some(preview) = preview else {
         return with_etag(headers, &hex(&file.sha256), html_headers(), file.content.into_owned());
     };
-    let body = with_preview(&String::from_utf8_lossy(&file.content), preview);
-    (html_headers(), body).into_response()
+    let body = with_preview(&String::from_utf8_lossy(&file.content), preview).into_bytes();
+    with_etag(headers, blake3::hash(&body).to_hex().as_str(), html_headers(), body)
 }
 
 /// Any other file of the view.

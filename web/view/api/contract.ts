@@ -98,6 +98,20 @@ export interface Grower extends Mover {
   points: [number, number][];
 }
 
+/** A change an hour, and where it lies with 95 %. */
+export interface Slope {
+  per_hour: number;
+  low: number;
+  high: number;
+}
+
+export interface Life {
+  instance: string;
+  from: number;
+  until: number;
+  slope: Slope | null;
+}
+
 export interface GrowthAnswer {
   service: string;
   type: ProfileType;
@@ -109,6 +123,12 @@ export interface GrowthAnswer {
   significant: boolean;
   sentences: Sentence[];
   growers: Grower[];
+  /** Processes in the range, by their start. */
+  lives: Life[];
+  /** When processes began: moment and how many. */
+  restarts: [number, number][];
+  /** Of all that run at the end, since the last restart. */
+  since_restart: Slope | null;
   diff: string;
   partial?: Partial;
   empty?: string;

@@ -1,6 +1,6 @@
 /** `/growth`: what a service holds more of at the end of a range than at its start: growers, their course, and the graph. */
 import { apiPath, getFlame, getJson } from "../api/client";
-import type { Grower, GrowthAnswer, TephraEvent, Timeline as TimelineData } from "../api/contract";
+import type { Grower, GrowthAnswer, Life, Slope, TephraEvent, Timeline as TimelineData } from "../api/contract";
 import { useResource } from "../api/resource";
 import { Explorer } from "../explore/Explorer";
 import { chooseFunction } from "../explore/sight";
@@ -90,7 +90,7 @@ export function GrowthPage() {
         ) : (
           <>
             <Timeline
-              data={timeline.state.value.value}
+              data={withRestarts(timeline.state.value.value, answer, service)}
               context={range}
               a={answer ? answer.a : null}
               b={answer ? answer.b : null}
@@ -108,6 +108,12 @@ export function GrowthPage() {
                 <span class="facts-line" data-testid="growth-total">
                   <b class="num">{fmt.signed(answer.delta, answer.unit)}</b> ·{" "}
                   {fmt.signed(answer.per_hour, answer.unit)} an hour{answer.significant ? "" : " · within noise"}
+                  {answer.since_restart ? (
+                    <>
+                      {" "}
+                      · since the restart <b class="num">{slopeWords(answer.since_restart, answer.unit)}</b>
+                    </>
+                  ) : null}
                 </span>
               ) : null}
               {answer ? (
@@ -138,8 +144,9 @@ export function GrowthPage() {
             <GrowerList
               growers={answer.growers}
               unit={answer.unit}
-              events={timeline.state.value.value?.events ?? []}
+              events={withRestarts(timeline.state.value.value, answer, service)?.events ?? []}
             />
+            <LifeTable lives={answer.lives} unit={answer.unit} />
           </div>
         ) : null}
         {flameError ? <Failure error={flameError} retry={flame.retry} /> : null}
@@ -158,6 +165,61 @@ export function GrowthPage() {
         ) : null}
       </section>
     </Shell>
+  );
+}
+
+/** What happened, with the restarts that the windows tell of. */
+function withRestarts(
+  data: TimelineData | null,
+  answer: GrowthAnswer | null,
+  service: string,
+): TimelineData | null {
+  if (!data || !answer) return data;
+  const restarts = answer.restarts.map(
+    ([at, count]): TephraEvent => ({
+      id: `restart ${at}`,
+      at,
+      kind: "restart",
+      service,
+      title: count === 1 ? "restart" : `${count} restarts`,
+      labels: {},
+    }),
+  );
+  return { ...data, events: [...data.events, ...restarts].sort((x, y) => x.at - y.at) };
+}
+
+/** `+400 MiB an hour (+380 MiB to +420 MiB)`. */
+function slopeWords({ per_hour, low, high }: Slope, unit: string): string {
+  return `${fmt.signed(per_hour, unit)} an hour (${fmt.signed(low, unit)} to ${fmt.signed(high, unit)})`;
+}
+
+/** One life says what the headline says. */
+function LifeTable({ lives, unit }: { lives: readonly Life[]; unit: string }) {
+  if (lives.length < 2) return null;
+  return (
+    <details class="lives" data-testid="lives">
+      <summary>{fmt.plural(lives.length, "process", "processes")}, each with its own slope</summary>
+      <table class="plain">
+        <thead>
+          <tr>
+            <th scope="col">Process</th>
+            <th scope="col">There</th>
+            <th scope="col" class="num">
+              Grew, with its 95 % interval
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {lives.map((life) => (
+            <tr key={`${life.instance} ${life.from}`}>
+              <th scope="row">{life.instance}</th>
+              <td>{fmt.range(life.from, life.until)}</td>
+              <td class="num">{life.slope ? slopeWords(life.slope, unit) : "too short to tell"}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </details>
   );
 }
 

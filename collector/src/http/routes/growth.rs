@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use crate::analysis::growth::{self, growth};
+use crate::analysis::lives::lives;
 use crate::base::clock::now_ms;
 use crate::base::range::TimeRange;
 use crate::http::AppState;
@@ -16,11 +17,14 @@ use crate::query::Selection;
 use crate::urls::encode;
 use crate::work::blocking;
 
+/// The label that says which process a window is of.
+const INSTANCE: &str = "instance";
+
 pub(super) async fn growth_json(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     params.default("type", "inuse_space");
     let selection = params.selection(now_ms())?;
-    // The whole, and both of its ends.
-    let engine = state.engine.within(params.timeout(state.engine.timeout())? / 3);
+    // The whole, both of its ends, and its processes.
+    let engine = state.engine.within(params.timeout(state.engine.timeout())? / 4);
     let options = super::flamegraph::options(&mut params)?;
     params.finish()?;
     let answer = async {
@@ -44,6 +48,7 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
         }
         let [first, last] = growth::ends(received);
         let (a, b) = (engine.merge(&of(first)).await?, engine.merge(&of(last)).await?);
+        let processes = lives(&*engine.timeline(&selection, None, Some(INSTANCE)).await?);
         let parts = || [of_all, whole.partial, a.partial, b.partial].into_iter().flatten();
         if let Some(partial) = parts().find(Partial::is_cut) {
             return Err(ApiError::only_part(&partial));
@@ -53,14 +58,20 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
         let service = selection.service.to_string();
         let asked = selection.range();
         let growth = blocking(move || growth(&service, asked, &whole, &a, &b, &symbols, options)).await?;
-        Ok((growth, diff_link(&selection, first, last), damaged))
+        Ok((growth, processes, diff_link(&selection, first, last), damaged))
     };
-    let (growth, diff, damaged) = state.in_turn(answer).await?;
+    let (mut growth, processes, diff, damaged) = state.in_turn(answer).await?;
     let [a, b] = [0, 1].map(|side| growth.view.side(side));
     let empty = [&a, &b].into_iter().all(|side| side.total == 0).then(|| {
         let facts = &growth.view.tree.sides[1].facts;
         facts.empty_because.clone().unwrap_or_else(|| "nothing was live in this range".to_owned())
     });
+    if empty.is_none()
+        && let Some(sentence) = processes.sentence(&growth.view.service, &b.unit)
+    {
+        // Behind the headline, which is about the ends.
+        growth.sentences.insert(growth.sentences.len().min(1), sentence);
+    }
     let mut answer = json!({
         "service": growth.view.service,
         "type": TypeInfo::from(&growth.view.tree.profile_type),
@@ -72,6 +83,9 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
         "significant": growth.significant,
         "sentences": growth.sentences,
         "growers": growth.growers,
+        "lives": processes.lives,
+        "restarts": processes.restarts,
+        "since_restart": processes.since_restart,
         "diff": diff,
     });
     if let Some(damaged) = damaged {

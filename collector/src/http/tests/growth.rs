@@ -116,11 +116,11 @@ async fn growth_is_told_for_the_time_in_which_windows_arrived() {
         assert_eq!(growth["growers"].as_array().unwrap().len(), 1, "nothing is new or gone: {growth}");
         let rate = |growth: &Value| growth["per_hour"].as_f64().unwrap();
         assert!((rate(&growth) / rate(&told) - 1.0).abs() < 0.1, "{} and {}", rate(&growth), rate(&told));
-        let told = format!("Windows arrived in {share} of this time only");
+        let told = format!("There is data for {share} of this time only");
         assert!(growth["sentences"].to_string().contains(&told), "{told}: {}", growth["sentences"]);
     }
     let texts = told["sentences"].to_string();
-    assert!(!texts.contains("Windows arrived"), "nothing to explain: {texts}");
+    assert!(!texts.contains("There is data"), "nothing to explain: {texts}");
 }
 
 /// What could not be read is not what never arrived.
@@ -160,4 +160,27 @@ async fn what_cannot_grow_and_what_is_not_there_is_said_in_words() {
     assert!(empty["empty"].as_str().unwrap().len() > 20, "{empty}");
     let page = lab.get("/growth?service=shop").await;
     assert_ne!(page.status, StatusCode::NOT_FOUND, "the view has a page of that name");
+}
+
+#[tokio::test]
+async fn growth_is_told_per_process_and_since_the_last_restart() {
+    let lab = Lab::new().await;
+    let life = |agent: u8, from: u64, until: u64, per_window: u64| {
+        (from..until).map(move |i| {
+            let live = blocks("main;serve;sessions::new_session", 5 + (i - from) * per_window);
+            TestWindow::new("shop", agent, i + 1, turn_ms() + i * 10_000).inuse(&live)
+        })
+    };
+    lab.push(life(1, 0, 30, 1).chain(life(2, 30, 60, 4))).await;
+    let growth = lab.json(&format!("/api/v1/growth?service=shop&{}", range())).await;
+    let lives = growth["lives"].as_array().unwrap();
+    assert_eq!(lives.len(), 2, "{}", growth["lives"]);
+    assert_eq!(growth["restarts"], json!([[turn_ms() + 300_000, 1]]));
+    // 4 blocks a window are 1 440 an hour.
+    let since = growth["since_restart"]["per_hour"].as_f64().unwrap() / BLOCK as f64;
+    assert!((since - 1_440.0).abs() < 20.0, "{since}");
+    let first = lives[0]["slope"]["per_hour"].as_f64().unwrap() / BLOCK as f64;
+    assert!((first - 360.0).abs() < 20.0, "{first}");
+    let said = growth["sentences"][1]["text"].as_str().unwrap();
+    assert!(said.starts_with("A process began at") && said.contains("an hour (95 %:"), "{said}");
 }
