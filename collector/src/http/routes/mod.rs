@@ -66,7 +66,7 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/growth").get(pages::page),
         Route::at("/trace/{id}").get(pages::page),
         Route::at("/alert").get(alerts::page),
-        Route::at("/p/{pin}").get(pages::page),
+        Route::at("/p/{pin}").get(pins::page),
         Route::at("/status").get(pages::page),
         Route::at("/assets/{*path}").get(pages::asset),
         Route::at("/favicon.svg").get(pages::favicon),

@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tephra_proto::ids::TraceId;
@@ -16,7 +17,9 @@ use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
 use crate::http::error::ApiError;
+use crate::http::pages::{self, Preview};
 use crate::http::params::Params;
+use crate::http::previews;
 use crate::pins::{Frozen, FrozenError, freeze};
 use crate::store::catalog::{NewPin, Pin, PinRange};
 
@@ -24,6 +27,9 @@ use crate::store::catalog::{NewPin, Pin, PinRange};
 const KEPT_MS: u64 = 365 * 86_400_000;
 
 const NOTE_BYTES_MAX: usize = 1_000;
+
+/// Of a note in a page's title.
+const NOTE_CHARS_SHOWN: usize = 120;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +94,23 @@ pub(super) async fn show(
         Some(pin) => Ok(Json(pin_json(&pin, &pin.pin.url))),
         None => Err(unknown(&id)),
     }
+}
+
+/// The page of a pin, with its note in the head. Never fails: the view says what is wrong with a pin.
+pub(super) async fn page(State(state): State<AppState>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let pin = state.store.catalog().pin(&id).await.ok().flatten();
+    let preview = pin.map_or_else(
+        || previews::of("/p/", "", now_ms()),
+        |pin| {
+            let (path, query) = pin.pin.url.split_once('?').unwrap_or((&pin.pin.url, ""));
+            let shown = previews::of(path, query, now_ms());
+            match pin.pin.note.lines().next().filter(|line| !line.is_empty()) {
+                Some(note) => Preview { title: note.chars().take(NOTE_CHARS_SHOWN).collect(), description: shown.title },
+                None => shown,
+            }
+        },
+    );
+    pages::index(&headers, Some(&preview))
 }
 
 async fn ranges_of_trace(state: &AppState, trace_id: TraceId) -> Result<Vec<PinRange>, ApiError> {
