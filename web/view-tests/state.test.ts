@@ -2,9 +2,9 @@
 import { describe, expect, test } from "vitest";
 import type { TraceAnswer } from "../view/api/contract";
 import { swapped } from "../view/pages/DiffPage";
+import { levelIn, splitLink } from "../view/pages/Split";
 import { diffPath, labelsOf, sidesOf } from "../view/pages/selection";
 import { nameSides } from "../view/pages/sides";
-import { levelIn, splitLink } from "../view/pages/Split";
 import { mostOf, ticksBySpan } from "../view/pages/ticks";
 import { href, showing, upgrade } from "../view/state/location";
 import { aroundDeploy, baselineOf, earlier, parseDuration, parseTime, readRange } from "../view/state/time";

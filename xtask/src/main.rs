@@ -43,6 +43,7 @@ cargo xtask <command>
   aarch64                          the agent's lints and unit tests on AArch64, in an emulator
   record                           stacks of AArch64 programs, recorded again for the agent's tests
   sanitize [address|thread|miri]   the heap profiler under tools that see what tests cannot
+  screenshots                      the README's pictures, taken anew of the demo's pages
   dev                              the view with hot reload, against a collector on port 4040
   binaries                         release builds of the collector and both shops; prints their folder";
 
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.split_first() {
         Some((&"demo", rest)) => demo::run(rest),
+        Some((&"screenshots", [])) => demo::screenshots(),
         Some((&"check", [])) => check::run(),
         Some((&"test", [])) => test::run(),
         Some((&"ci", [])) => ci::run(),

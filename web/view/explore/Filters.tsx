@@ -3,7 +3,14 @@ import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { crateOf, plainName } from "../profile/names";
 import { familyQuery } from "../profile/search";
-import { KINDS, parseTransform, readTyped, type Transform, type TransformKind, transformText } from "../profile/transform";
+import {
+  KINDS,
+  parseTransform,
+  readTyped,
+  type Transform,
+  type TransformKind,
+  transformText,
+} from "../profile/transform";
 import { setParams } from "../state/location";
 import * as fmt from "../ui/format";
 import type { Model } from "./model";
@@ -218,7 +225,9 @@ function suggest(model: Model): string[] {
       familyQuery(frames.family(frame)),
       file === "" ? "" : `file:${file}`,
     ];
-    words.forEach((word, k) => costs[k]!.set(word, (costs[k]!.get(word) ?? 0) + selfB[f]!));
+    words.forEach((word, k) => {
+      costs[k]!.set(word, (costs[k]!.get(word) ?? 0) + selfB[f]!);
+    });
   }
   const best = (of: Map<string, number>) => [...of].sort((x, y) => y[1] - x[1]).slice(0, SUGGESTED);
   return costs.flatMap(best).flatMap(([word]) => (/^$|:$/.test(word) ? [] : [word]));

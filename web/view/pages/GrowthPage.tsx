@@ -169,11 +169,7 @@ export function GrowthPage() {
 }
 
 /** What happened, with the restarts that the windows tell of. */
-function withRestarts(
-  data: TimelineData | null,
-  answer: GrowthAnswer | null,
-  service: string,
-): TimelineData | null {
+function withRestarts(data: TimelineData | null, answer: GrowthAnswer | null, service: string): TimelineData | null {
   if (!data || !answer) return data;
   const restarts = answer.restarts.map(
     ([at, count]): TephraEvent => ({

@@ -54,7 +54,8 @@ function wordTest(term: string): Test {
   }
   if (by === "fn") return (frames, frame) => frames.name(frame) === word;
   const wanted = word.trim().toLowerCase();
-  if (by === "crate") return (frames, frame) => crateOf(frames.name(frame), frames.module(frame)).toLowerCase() === wanted;
+  if (by === "crate")
+    return (frames, frame) => crateOf(frames.name(frame), frames.module(frame)).toLowerCase() === wanted;
   if (by === "file") return (frames, frame) => frames.file(frame).toLowerCase().includes(wanted);
   return (frames, frame) => {
     const family = frames.family(frame);
@@ -72,7 +73,11 @@ function splitTerms(text: string): string[] {
       at += blank[0].length;
       continue;
     }
-    const term = /^fn:.*/s.exec(rest) ?? /^\/(?:\\.|[^\\])+?\/(?=\s*(?:,|$))/s.exec(rest) ?? /^\/.*/s.exec(rest) ?? /^[^,]+/.exec(rest)!;
+    const term =
+      /^fn:.*/s.exec(rest) ??
+      /^\/(?:\\.|[^\\])+?\/(?=\s*(?:,|$))/s.exec(rest) ??
+      /^\/.*/s.exec(rest) ??
+      /^[^,]+/.exec(rest)!;
     at += term[0].length;
     terms.push(term[0].trim());
   }

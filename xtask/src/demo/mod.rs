@@ -4,6 +4,7 @@ mod check;
 mod clock;
 mod links;
 mod pages;
+mod screenshots;
 mod story;
 
 use std::net::TcpListener;
@@ -37,6 +38,19 @@ pub(crate) fn run(args: &[&str]) -> Result {
     // Before the builds: installing one can fail too, and then the pages are not looked at, which is said.
     let browser = options.check.then(|| need_chromium().map_err(|why| why.to_string()));
     play(&options, browser, binaries::release()?)
+}
+
+/// Plays the story and takes the pictures of it that the README shows.
+pub(crate) fn screenshots() -> Result {
+    stop::listen();
+    need_port(PORT)?;
+    let browser = need_chromium()?;
+    let mut stage = Stage::open(binaries::release()?, PORT)?;
+    let story = Story::play(&mut stage, PHASE)?;
+    let links = Links::gather(&stage.api, &story)?;
+    let outcome = screenshots::take(&browser, &stage.api.base, &links);
+    step("stopping everything", || stage.close())?;
+    outcome
 }
 
 /// As with `--check`, when all that it needs is there.
