@@ -1,9 +1,11 @@
 // Walks through the view in a real browser: every page, both themes, a phone, the keyboard, hostile names.
 //
 // node visit.mjs <visit.json>: {"base", "chromium", "pages": [{"name", "path", "shows": [text…], "draws": [function…]}],
-// "flames": [{"name", "path", "names"}], "growth": {"path", "leak", "standing"}, "sight": {"service", "diff", "alert", "tower", "own", "thin", "moved"}, "hostile": {"word", "paths"}}.
+// "flames": [{"name", "path", "names"}], "growth": {"path", "leak", "standing"}, "sight": {"service", "diff", "alert", "tower", "own", "thin", "moved", "trace"}, "hostile": {"word", "paths"}}.
 // Prints one line per claim; exits 1 if one does not hold.
 import { createRequire } from "node:module";
+import { accessibleAtAllWidths, states } from "./axe.mjs";
+import { hand } from "./hand.mjs";
 import { claim, failures, frames, goto, must, open, quiet, shows, visit } from "./page.mjs";
 import { sight } from "./sight.mjs";
 import { small } from "./small.mjs";
@@ -43,6 +45,7 @@ async function everyPage(browser, theme) {
       await isThere(tab.page, expected);
       await quiet(tab);
       background.push(await tab.page.evaluate(paper));
+      await accessibleAtAllWidths(tab.page);
       await tab.context.close();
     });
   }
@@ -184,6 +187,8 @@ try {
   await growth(browser);
   await sight(browser);
   await small(browser);
+  await hand(browser);
+  await states(browser);
   await hostile(browser);
 } finally {
   await browser.close();

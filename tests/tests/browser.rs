@@ -94,6 +94,7 @@ fn the_view_works_in_a_browser() {
             "own": "handle_order",
             "thin": "ledger::settle",
             "moved": "tax::rate_for",
+            "trace": format!("/trace/{trace}"),
         },
         "hostile": {
             "word": WORD,
