@@ -15,6 +15,7 @@ import type {
   TraceAnswer,
 } from "../view/api/contract";
 import { encodeFlame } from "./encode.ts";
+import { largeProfile } from "./large.ts";
 import { flameOf, moversOf } from "./profile.ts";
 import { type StackCost, seeded, shopStacks } from "./shop.ts";
 
@@ -62,6 +63,13 @@ export function answerFor(method: string, url: URL): Answer | null {
             : ["checkout-0", "checkout-1"],
     });
   if (path === "/api/v1/timeline") return json(timeline(p));
+  if (path === "/api/v1/flamegraph" && service === "large") {
+    const [from, until] = [ms(p.get("from"), Date.now() - 60 * MIN), ms(p.get("until"), Date.now())];
+    return flame(
+      largeProfile(TYPES.cpu!, (total) => sideOf(TYPES.cpu!, from, until, total)),
+      p,
+    );
+  }
   if (path === "/api/v1/flamegraph") return flame(single(service, p.get("type") ?? "cpu", p), p);
   if (path === "/api/v1/diff") return flame(diff(service, p.get("type") ?? "cpu", p), p);
   if (path === "/api/v1/growth") return json(growth(service, p));

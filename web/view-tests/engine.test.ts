@@ -201,7 +201,7 @@ describe("what if", () => {
   test("the graph is laid out anew: every node has what remains of it, and the whole is the remaining total", () =>
     each(({ tree, frames }) => {
       const basket = [
-        { func: frames.funcByName("f2"), factor: 3 },
+        { func: frames.funcByName("f2"), factor: 4 },
         { func: frames.funcByName("f5"), factor: Number.POSITIVE_INFINITY },
       ];
       const after = sped(tree, frames, basket);

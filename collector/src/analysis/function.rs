@@ -199,10 +199,7 @@ mod tests {
         sketch.add("shop::main;shop::other", 1, 900, 90);
         let (merged, resolutions) = sketch.finish();
         let found = sums(&Tree::of((&merged, &resolutions)), "shop::tax");
-        assert_eq!(
-            found,
-            BTreeMap::from([(0, Cost { value: 50, samples: 5 }), (1, Cost { value: 20, samples: 2 })])
-        );
+        assert_eq!(found, BTreeMap::from([(0, Cost { value: 50, samples: 5 }), (1, Cost { value: 20, samples: 2 })]));
         assert!(sums(&Tree::of((&merged, &resolutions)), "all").is_empty());
     }
 

@@ -162,8 +162,7 @@ fn cut_short(asked: TimeRange, first: &Merged, last: &Merged) -> Option<Sentence
     let share = (last.until_ms - first.from_ms) as f64 / asked.millis().max(1) as f64;
     (share < RECEIVED_MIN).then(|| {
         let share = quantity::percent(share);
-        let text =
-            format!("There is data for {share} of this time only: what grew is told from its start to its end.");
+        let text = format!("There is data for {share} of this time only: what grew is told from its start to its end.");
         Sentence { text, frames: vec![], kind: "quality" }
     })
 }

@@ -69,12 +69,7 @@ pub fn lives(timeline: &Timeline) -> Lives {
         for run in runs(&series.points) {
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
             let fit = Fit::of(&run);
-            let life = Life {
-                instance: series.label.clone(),
-                from: first.0,
-                until: last.0 + step,
-                slope: fit.slope(),
-            };
+            let life = Life { instance: series.label.clone(), from: first.0, until: last.0 + step, slope: fit.slope() };
             all.push((life, fit));
         }
     }
@@ -97,7 +92,8 @@ impl Lives {
     /// What is said of them, if a range holds a restart or cannot tell.
     pub fn sentence(&self, service: &str, unit: &str) -> Option<Sentence> {
         if !self.can_tell {
-            let text = "Windows of this time no longer say which process they are of: restarts within it cannot be told.";
+            let text =
+                "Windows of this time no longer say which process they are of: restarts within it cannot be told.";
             return Some(Sentence { text: text.to_owned(), frames: vec![], kind: "quality" });
         }
         let (at, count) = self.restarts.last()?;
@@ -182,8 +178,7 @@ impl Fit {
         let xx = self.points.iter().map(|p| (hours(p.0) - mean_x).powi(2)).sum::<f64>();
         let xy = self.points.iter().map(|p| (hours(p.0) - mean_x) * (p.1 - mean_y)).sum::<f64>();
         let slope = xy / xx;
-        let left: Vec<f64> =
-            self.points.iter().map(|p| p.1 - mean_y - slope * (hours(p.0) - mean_x)).collect();
+        let left: Vec<f64> = self.points.iter().map(|p| p.1 - mean_y - slope * (hours(p.0) - mean_x)).collect();
         let squares = left.iter().map(|r| r * r).sum::<f64>();
         let lagged = left.windows(2).map(|pair| pair.iter().product::<f64>()).sum::<f64>();
         let correlation = if squares > 0.0 { (lagged / squares).clamp(0.0, 0.95) } else { 0.0 };
@@ -254,7 +249,11 @@ mod tests {
 
     #[test]
     fn processes_of_one_deploy_begin_together_and_their_slopes_add_up() {
-        let line = timeline(vec![("a", grown(0, 20, 0.0, 1.0)), ("b", grown(20, 60, 0.0, 5.0)), ("c", grown(23, 60, 0.0, 7.0))]);
+        let line = timeline(vec![
+            ("a", grown(0, 20, 0.0, 1.0)),
+            ("b", grown(20, 60, 0.0, 5.0)),
+            ("c", grown(23, 60, 0.0, 7.0)),
+        ]);
         let found = lives(&line);
         assert_eq!(found.restarts, [(1_000_000 + 20 * STEP, 2)]);
         assert!((found.since_restart.unwrap().per_hour - 12.0 * 360.0).abs() < 60.0, "{found:?}");

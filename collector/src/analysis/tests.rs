@@ -255,7 +255,8 @@ fn what_chance_explains_is_not_called_new() {
     let view = compare(&a, &b, Basis::Cores);
     let new = texts(&view, "new");
     let is_noise = view.annotations.diff.as_ref().is_some_and(|diff| {
-        let node = view.shown.nodes.iter().position(|n| &*view.shown.frames[n.frame as usize].function == "shop::rare::f");
+        let node =
+            view.shown.nodes.iter().position(|n| &*view.shown.frames[n.frame as usize].function == "shop::rare::f");
         node.is_none_or(|node| diff.q[node] > 500)
     });
     assert!(is_noise || !new.is_empty() || !texts(&view, "cause").is_empty(), "{:?}", view.summary());

@@ -214,7 +214,11 @@ fn judge(answer: &Answer, budget: Budget) -> Verdict {
     for mover in answer.movers.iter().filter(|mover| mover.q <= SIGNIFICANT) {
         if mover.delta > a.value * budget.function {
             let rise = quantity::percent(mover.delta / a.value);
-            reasons.push(format!("{} rose by {rise} of the total, allowed is {}", plain(&mover.name), limit(budget.function)));
+            reasons.push(format!(
+                "{} rose by {rise} of the total, allowed is {}",
+                plain(&mover.name),
+                limit(budget.function)
+            ));
         }
     }
     if reasons.is_empty() { Verdict::Passed } else { Verdict::Regressed(reasons) }

@@ -12,7 +12,7 @@ const NAME_CHARS_MAX: usize = 80;
 const LABELS_MAX: usize = 4;
 
 /// The preview of the page at `path` with these parameters. What cannot be read is left out: the page itself says what is wrong.
-pub fn of(path: &str, query: &str, now_ms: u64) -> Preview {
+pub(super) fn of(path: &str, query: &str, now_ms: u64) -> Preview {
     let pairs = Params::parse(query).map(Params::into_pairs).unwrap_or_default();
     let asked = Asked { pairs: &pairs, now_ms };
     let (first, rest) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));

@@ -203,7 +203,9 @@ mod tests {
 
     #[test]
     fn a_name_of_nothing_but_brackets_is_no_trouble() {
-        for name in ["<".repeat(4096), "<a::".repeat(1000) + &">".repeat(1000), "(".to_owned() + &"[]".repeat(2000) + ")::"] {
+        for name in
+            ["<".repeat(4096), "<a::".repeat(1000) + &">".repeat(1000), "(".to_owned() + &"[]".repeat(2000) + ")::"]
+        {
             assert!(!plain(&name).is_empty());
         }
     }

@@ -33,7 +33,7 @@ pub fn written_out(tree: &Tree, merged: &Merged) -> (Merged, Vec<Resolution>) {
         parent: if i == 0 || node.parent == 0 { Node::ROOT } else { node.parent },
         frame: node.frame,
     });
-    let cells = tree.sides.first().map_or(&[][..], |side| &side.cells);
+    let cells = tree.sides.first().map_or(&[][..], |side| side.cells.as_slice());
     let rows = cells.iter().map(|cell| Row {
         node: cell.node,
         replicate: cell.replicate,

@@ -89,7 +89,7 @@ export function SplitBy({ service, range, value }: Omit<FilterProps, "prefix"> &
       label="Split by"
       testId="by"
       value={value}
-      options={[["", "nothing"] as const, ...names.map((name) => [name, name] as const)]}
+      options={[["", "no label"] as const, ...names.map((name) => [name, name] as const)]}
       onChange={(by) => setParams({ by })}
     />
   );

@@ -76,6 +76,7 @@ export function Timeline(props: Props) {
   const emit = (side: "a" | "b", range: Range) => (side === "a" ? props.onA?.(range) : props.onB(range));
   const single = data?.series.length === 1;
   const ticks = timeTicks(context.from, context.until, Math.max(2, w / 110));
+  const named = withRoom(data?.events ?? [], x);
   const inDays = span > DAYS_SPAN_MS;
   const inSeconds = ticks.length > 1 && ticks[1]! - ticks[0]! < 60e3;
   return (
@@ -144,13 +145,15 @@ export function Timeline(props: Props) {
               <line x1={x(e.at)} x2={x(e.at)} y1={TOP - 4} y2={floor} />
               <path d={markPath(e.kind, x(e.at), TOP - 7, 5)} />
               <rect x={x(e.at) - 12} y={0} width={24} height={24} />
-              <text
-                x={x(e.at) + (x(e.at) < w - EVENT_TEXT_PX ? 9 : -9)}
-                y={TOP - 3}
-                text-anchor={x(e.at) < w - EVENT_TEXT_PX ? "start" : "end"}
-              >
-                {e.title.slice(0, 24)}
-              </text>
+              {named.has(e.id) ? (
+                <text
+                  x={x(e.at) + (x(e.at) < w - EVENT_TEXT_PX ? 9 : -9)}
+                  y={TOP - 3}
+                  text-anchor={x(e.at) < w - EVENT_TEXT_PX ? "start" : "end"}
+                >
+                  {e.title.slice(0, 24)}
+                </text>
+              ) : null}
             </a>
           ))}
         <g class="tl-grid">
@@ -182,6 +185,18 @@ export function Timeline(props: Props) {
       ) : null}
     </div>
   );
+}
+
+/** What is named first where there is room for one name: what people did, before what follows from it. */
+const NAMED_FIRST: readonly TephraEvent["kind"][] = ["deploy", "alert", "note", "restart"];
+
+/** Events whose names do not lie over those of others. */
+function withRoom(events: readonly TephraEvent[], x: (at: number) => number): Set<string> {
+  const rank = (e: TephraEvent) => NAMED_FIRST.indexOf(e.kind);
+  const named: TephraEvent[] = [];
+  for (const e of [...events].sort((p, q) => rank(p) - rank(q) || q.at - p.at))
+    if (named.every((other) => Math.abs(x(other.at) - x(e.at)) > EVENT_TEXT_PX)) named.push(e);
+  return new Set(named.map((e) => e.id));
 }
 
 function Brush({

@@ -48,7 +48,8 @@ pub(super) async fn growth_json(State(state): State<AppState>, mut params: Param
         }
         let [first, last] = growth::ends(received);
         let (a, b) = (engine.merge(&of(first)).await?, engine.merge(&of(last)).await?);
-        let processes = lives(&*engine.timeline(&selection, None, Some(INSTANCE)).await?);
+        let by_instance = engine.timeline(&selection, None, Some(INSTANCE)).await?;
+        let processes = lives(&by_instance);
         let parts = || [of_all, whole.partial, a.partial, b.partial].into_iter().flatten();
         if let Some(partial) = parts().find(Partial::is_cut) {
             return Err(ApiError::only_part(&partial));

@@ -105,7 +105,9 @@ pub(super) async fn page(State(state): State<AppState>, Path(id): Path<String>, 
             let (path, query) = pin.pin.url.split_once('?').unwrap_or((&pin.pin.url, ""));
             let shown = previews::of(path, query, now_ms());
             match pin.pin.note.lines().next().filter(|line| !line.is_empty()) {
-                Some(note) => Preview { title: note.chars().take(NOTE_CHARS_SHOWN).collect(), description: shown.title },
+                Some(note) => {
+                    Preview { title: note.chars().take(NOTE_CHARS_SHOWN).collect(), description: shown.title }
+                }
                 None => shown,
             }
         },

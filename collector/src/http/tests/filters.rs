@@ -31,7 +31,8 @@ async fn every_format_holds_the_stacks_that_are_left() {
     assert_eq!(stacks, ["checkout;receipt::render", "checkout;tax::rate_for"]);
     assert_eq!(lines.iter().map(|line| line.1).sum::<u64>(), total);
     let pprof = pprof::decode(&lab.get(&path("pprof")).await.body).unwrap();
-    let names: Vec<&String> = pprof.payload.strings.iter().filter(|text| ["main", "serve", "search"].contains(&text.as_str())).collect();
+    let names: Vec<&String> =
+        pprof.payload.strings.iter().filter(|text| ["main", "serve", "search"].contains(&text.as_str())).collect();
     assert!(names.is_empty(), "{names:?}");
     let svg = lab.get(&path("svg")).await.text();
     assert!(svg.contains("tax::rate_for") && !svg.contains("catalog"), "{svg}");
@@ -63,7 +64,9 @@ async fn comparisons_are_of_the_stacks_that_are_left() {
 async fn what_is_no_filter_is_refused() {
     let lab = Lab::new().await;
     lab.push(regression("checkout")).await;
-    for (filter, message) in [("lose:x", "\"lose:x\" is not known"), ("keep:/(/", "unclosed group"), ("hide:", "does not say")] {
+    for (filter, message) in
+        [("lose:x", "\"lose:x\" is not known"), ("keep:/(/", "unclosed group"), ("hide:", "does not say")]
+    {
         let got = lab.get(&format!("/api/v1/flamegraph?{}&filter={filter}", range())).await;
         assert_eq!(got.status, StatusCode::BAD_REQUEST, "{filter}");
         assert!(got.json()["message"].as_str().unwrap().contains(message), "{}", got.text());

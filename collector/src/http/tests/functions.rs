@@ -20,16 +20,17 @@ fn windows() -> impl Iterator<Item = TestWindow> {
                 on("main;serve;tax::rate_for", 10_000_000, 3, "/cart"),
                 on("main;serve;other", 90_000_000, 4, "/cart"),
             ])
-            .span(1, "/checkout", start as i64 + 5, 900_000)
-            .span(2, "/checkout", start as i64 + 5, 400_000)
-            .span(3, "/cart", start as i64 + 5, 50_000)
-            .span(4, "/cart", start as i64 + 5, 70_000)
+            .span(1, "/checkout", 5, 900_000)
+            .span(2, "/checkout", 5, 400_000)
+            .span(3, "/cart", 5, 50_000)
+            .span(4, "/cart", 5, 70_000)
     })
 }
 
 async fn asked(lab: &Lab, function: &str) -> Value {
     let (from, until) = (turn_ms(), turn_ms() + 60_000);
-    lab.json(&format!("/api/v1/functions/requests?service=checkout&from={from}&until={until}&function={function}")).await
+    lab.json(&format!("/api/v1/functions/requests?service=checkout&from={from}&until={until}&function={function}"))
+        .await
 }
 
 #[tokio::test]
@@ -47,8 +48,7 @@ async fn routes_come_by_their_share_and_traces_by_what_the_function_cost_in_them
         found["traces"].as_array().unwrap().iter().map(|t| t["trace_id"].as_str().unwrap()).collect();
     assert!(traces.first().is_some_and(|id| id.starts_with("02")), "{found}");
     assert!(traces.iter().all(|id| !id.starts_with("04")), "it cost nothing there: {found}");
-    let costs: Vec<u64> =
-        found["traces"].as_array().unwrap().iter().map(|t| t["value"].as_u64().unwrap()).collect();
+    let costs: Vec<u64> = found["traces"].as_array().unwrap().iter().map(|t| t["value"].as_u64().unwrap()).collect();
     assert!(costs.is_sorted_by(|x, y| x >= y), "{costs:?}");
     while compact::step(&lab.store, now_ms() + 3_600_000, 0, None).await.unwrap() {}
     assert_eq!(asked(&lab, "tax::rate_for").await["routes"], found["routes"], "once it is compacted");
