@@ -55,7 +55,7 @@ function FamilyLegend({ model }: { model: Model }) {
   if (model.colour.value !== "family")
     return <p class="legend">Width is {fmt.typeLabel(model.profile.value.header.type.name)}, callers above callees.</p>;
   // Of everything: what is hidden costs something too.
-  const families = familyShares(model.whole.value, model.frames.value);
+  const families = familyShares(model.upright.value, model.frames.value);
   const query = model.query.value;
   const find = (name: string) => setParams({ q: query === familyQuery(name) ? null : familyQuery(name) });
   return (

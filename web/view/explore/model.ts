@@ -77,6 +77,12 @@ export function createModel(profile: ReadonlySignal<Profile>) {
       ? applyTransforms(whole.value, frames.value, [WITHOUT_FRAMEWORKS])
       : applyTransforms(profile.value.tree, frames.value, ownTransforms.value),
   );
+  /** What costs something by itself in what is shown: before stacks are turned over, where callers come last. */
+  const upright = computed(() => {
+    if (!transforms.value.some((t) => t.kind === "pivot")) return whole.value;
+    const kept = transforms.value.map((t) => (t.kind === "pivot" ? { ...t, kind: "keep" as const } : t));
+    return applyTransforms(profile.value.tree, frames.value, kept);
+  });
   const frameworksText = param("fw");
   /** Are the frames of runtimes and servers that lead to the program's own code shown? */
   const frameworks = computed(() => frameworksText.value === "shown" && !transformList.value.includes(LEGACY_HIDING));
@@ -382,6 +388,7 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     showFrameworks,
     unhideChosen,
     whole,
+    upright,
     own,
     announce,
     requestsPath,

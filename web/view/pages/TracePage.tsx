@@ -7,6 +7,7 @@ import { Explorer } from "../explore/Explorer";
 import { flameFromJson } from "../profile/decode";
 import type { Profile } from "../profile/tree";
 import { here, href, setParams } from "../state/location";
+import { isNarrow } from "../state/screen";
 import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
 import { Shell } from "../ui/Shell";
@@ -148,6 +149,8 @@ function NoSamples({ service }: { service: TracedService }) {
 
 /** More spans than fit a screen are counted, not drawn. */
 const SPANS_MAX = 60;
+/** Of a phone's width. */
+const TICK_ROOM_NARROW = 0.2;
 
 function Waterfall({ trace, chosen }: { trace: TraceAnswer; chosen: string }) {
   const rows = trace.services
@@ -160,7 +163,10 @@ function Waterfall({ trace, chosen }: { trace: TraceAnswer; chosen: string }) {
       </p>
     );
   const ticksOf = new Map(trace.services.map((service) => [service, ticksBySpan(service)]));
-  const axis = axisOf(rows.map(({ span }) => [span.start_ms, span.start_ms + span.duration_us / 1000]));
+  const axis = axisOf(
+    rows.map(({ span }) => [span.start_ms, span.start_ms + span.duration_us / 1000]),
+    isNarrow.value ? TICK_ROOM_NARROW : undefined,
+  );
   const percent = (t: number) => `${axis.x(t) * 100}%`;
   const width = (span: Span) => axis.x(span.start_ms + span.duration_us / 1000) - axis.x(span.start_ms);
   return (
@@ -168,7 +174,7 @@ function Waterfall({ trace, chosen }: { trace: TraceAnswer; chosen: string }) {
       <li class="span-axis" data-testid="trace-axis">
         <span class="span-track">
           {axis.ticks.map(({ x, after }) => (
-            <span key={after} class={`axis-tick${x > 0.94 ? " is-last" : ""}`} style={{ left: `${x * 100}%` }}>
+            <span key={after} class="axis-tick" style={{ left: `${x * 100}%` }}>
               {after === 0 ? fmt.time(rows[0]!.span.start_ms, undefined, true) : `+${fmt.duration(after)}`}
             </span>
           ))}

@@ -24,11 +24,11 @@ const FOLDED_WIDTH = 0.04;
 /** However many gaps are folded, they leave this much. */
 const FOLDED_WIDTH_ALL = 0.4;
 const TICKS_MOST = 6;
-/** Ticks are no nearer to each other, nor to a fold, than this part of the width. */
+/** Ticks are no nearer to each other, nor to the end, than this part of the width. */
 const TICK_ROOM = 0.07;
 
-/** An axis over spans, each from and until when. */
-export function axisOf(spans: readonly (readonly [from: number, until: number])[]): Axis {
+/** An axis over spans, each from and until when; `room` is the part of the width that a tick's text takes. */
+export function axisOf(spans: readonly (readonly [from: number, until: number])[], room = TICK_ROOM): Axis {
   const blocks = merged(spans);
   const open = blocks.reduce((sum, [from, until]) => sum + until - from, 0);
   const isFolded = (gap: number) => gap > FOLD_FROM_SHARE * open;
@@ -55,7 +55,7 @@ export function axisOf(spans: readonly (readonly [from: number, until: number])[
     const part = (at - stretch.from) / (stretch.until - stretch.from);
     return stretch.left + Math.min(1, Math.max(0, part)) * (stretch.right - stretch.left);
   };
-  return { stretches, x, ticks: ticksOf(stretches, drawn) };
+  return { stretches, x, ticks: ticksOf(stretches, drawn, room) };
 }
 
 /** Times in which anything is open, in order; at least a microsecond of it. */
@@ -69,7 +69,7 @@ function merged(spans: readonly (readonly [number, number])[]): [number, number]
   return out;
 }
 
-function ticksOf(stretches: readonly Stretch[], drawn: number): { x: number; after: number }[] {
+function ticksOf(stretches: readonly Stretch[], drawn: number, room: number): { x: number; after: number }[] {
   const start = stretches[0]!.from;
   const rough = drawn / TICKS_MOST;
   const base = 10 ** Math.floor(Math.log10(rough));
@@ -84,7 +84,7 @@ function ticksOf(stretches: readonly Stretch[], drawn: number): { x: number; aft
     for (let after = Math.ceil(first / step + 1e-9) * step; after < s.until - start; after += step) moments.push(after);
     for (const after of moments) {
       const x = s.left + ((after + start - s.from) / (s.until - s.from)) * width;
-      if (ticks.length === 0 || x - ticks.at(-1)!.x >= TICK_ROOM) ticks.push({ x, after });
+      if (ticks.length === 0 || (x - ticks.at(-1)!.x >= room && x <= 1 - room)) ticks.push({ x, after });
     }
   }
   return ticks;
