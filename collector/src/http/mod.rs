@@ -8,7 +8,7 @@
 //! | `route` | one path: what it answers to, and what a request to it may cost |
 //! | [`asker`] | who asked for what cannot be undone, for the log |
 //! | `routes` | one file per thing that can be asked |
-//! | [`pages`], `previews` | the web view, and what is said of its pages to those who only see their address |
+//! | [`pages`], [`previews`] | the web view, and what is said of its pages to those who only see their address |
 //! | [`error`], [`respond`] | what is sent back |
 //! | `negotiate` | what a client has already, and what it takes |
 //! | `revision` | answers that need not be computed again |
@@ -21,7 +21,7 @@ pub mod guard;
 mod negotiate;
 pub mod pages;
 pub mod params;
-mod previews;
+pub mod previews;
 mod refused_hosts;
 pub mod respond;
 mod revision;

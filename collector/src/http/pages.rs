@@ -8,18 +8,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
 use super::negotiate::{accepts, known_tag};
-use super::previews;
+use super::previews::{self, Preview};
 use crate::base::clock::now_ms;
 use crate::base::ids::hex;
-
-/// What the server itself writes into a page's head, for previews in chats and for browsers without script.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Preview {
-    /// The document's title.
-    pub title: String,
-    /// One or two sentences.
-    pub description: String,
-}
 
 const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Tephra</title>\
     <h1>Tephra is running</h1>\

@@ -1,9 +1,17 @@
 //! What a page is about, told by its address alone: its title and description, for chats, tabs and search results. No store is asked.
 
-use super::pages::Preview;
 use super::params::Params;
 use crate::analysis::quantity;
 use crate::base::times::{format_duration, format_utc, parse_duration, parse_time};
+
+/// What the server itself writes into a page's head, for previews in chats and for browsers without script.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// The document's title.
+    pub title: String,
+    /// One or two sentences.
+    pub description: String,
+}
 
 /// Of a name in a title.
 const NAME_CHARS_MAX: usize = 80;
@@ -12,7 +20,7 @@ const NAME_CHARS_MAX: usize = 80;
 const LABELS_MAX: usize = 4;
 
 /// The preview of the page at `path` with these parameters. What cannot be read is left out: the page itself says what is wrong.
-pub(super) fn of(path: &str, query: &str, now_ms: u64) -> Preview {
+pub fn of(path: &str, query: &str, now_ms: u64) -> Preview {
     let pairs = Params::parse(query).map(Params::into_pairs).unwrap_or_default();
     let asked = Asked { pairs: &pairs, now_ms };
     let (first, rest) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));

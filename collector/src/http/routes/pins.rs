@@ -17,9 +17,9 @@ use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
 use crate::http::error::ApiError;
-use crate::http::pages::{self, Preview};
+use crate::http::pages;
 use crate::http::params::Params;
-use crate::http::previews;
+use crate::http::previews::{self, Preview};
 use crate::pins::{Frozen, FrozenError, freeze};
 use crate::store::catalog::{NewPin, Pin, PinRange};
 
