@@ -39,7 +39,8 @@ mod tests {
 
     #[test]
     fn a_halving_keeps_half_of_any_kind_of_ids() {
-        let kinds: [(&str, fn(u64) -> u128); 3] = [
+        type Kind = (&'static str, fn(u64) -> u128);
+        let kinds: [Kind; 3] = [
             ("counted, 64 bits", u128::from),
             ("by time", |n| u128::from(1_800_000_000 + n / 50) << 96 | u128::from(mix(n))),
             ("random in the first half", |n| u128::from(mix(n)) << 64),
