@@ -13,7 +13,7 @@ use crate::notice::Notice;
 use crate::settings::Settings;
 use crate::stats::{Board, Stats, Thread};
 use crate::worker::{self, Command, Commands, Worker};
-use crate::{sampler, spans};
+use crate::{requests, sampler};
 
 /// How long stopping and flushing may keep their caller.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -102,7 +102,7 @@ impl Agent {
         };
         // On an error `commands` is dropped, which ends the agent thread.
         let threads = [sampling, shipping?];
-        spans::record(true);
+        requests::record(true);
         Ok(Self { running: Some(Running { commands, queue, board, threads, ended, process: std::process::id() }) })
     }
 

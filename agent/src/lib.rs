@@ -21,7 +21,8 @@
 //! # What this can never do to your process
 //! - **Slow it down noticeably.** A thread is interrupted about `cpu_hz` times per second of CPU it *uses*; a sleeping
 //!   thread is left alone, but for the rare signal that the kernel hands on to it while another thread starts or ends, when the
-//!   C library blocks signals. No thread of yours ever waits for the agent: not for a lock, not for the network, not for memory.
+//!   C library blocks signals. No thread of yours ever waits for the agent's: not for a lock, not for the network, not for memory.
+//!   Where requests are reported your threads wait for each other only if more than eight of them do so in the same hundred nanoseconds.
 //!   The agent's own threads never take a processor from one of yours that is running: they wait until one is free, or for their turn.
 //!   While the process does next to nothing they sleep: the kernel wakes them when it has used some milliseconds of CPU time, and until
 //!   then they read one clock, once a second.
@@ -88,14 +89,14 @@ mod locate;
 mod notice;
 mod process;
 mod random;
+#[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "only requests report how they ended"))]
+mod requests;
 #[cfg_attr(
     any(not(target_os = "linux"), feature = "pprof-fallback"),
     allow(dead_code, reason = "the fallback knows less of each sample")
 )]
 mod sample;
 mod settings;
-#[cfg_attr(not(feature = "tower"), allow(dead_code, reason = "only requests report how they ended"))]
-mod spans;
 mod stats;
 mod trace_context;
 mod window;
@@ -119,5 +120,6 @@ pub use trace_context::TraceContext;
 #[doc(hidden)]
 pub mod hooks {
     pub use crate::heap::hooks as heap;
+    pub use crate::requests::hooks as requests;
     pub use crate::sampler::hooks as sampler;
 }

@@ -37,6 +37,12 @@ pub struct Stats {
     pub without_labels: u64,
     /// How often a string label could not be kept as it was, because the process has too many: see [`Labels`](crate::Labels).
     pub labels_refused: u64,
+    /// How often fewer traces than the collector asked for were told of in a window, by half each time, because more than 1 024 requests
+    /// would have been told of one by one. All of them are counted nevertheless.
+    pub shares_halved: u64,
+    /// Requests that were not told of one by one although their traces were to be, because there were too many with ids like theirs.
+    /// They are counted like all others.
+    pub spans_left_out: u64,
     /// Threads sampled now.
     pub threads: u64,
     /// Libraries loaded now whose unwind tables are larger than the memory left for them, an eighth of the limit together: stacks

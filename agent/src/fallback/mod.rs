@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -169,7 +170,17 @@ fn with_shared<T>(work: impl FnOnce(&mut Shared) -> T) -> T {
     work(SHARED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
 }
 
+/// The process that sampling was started in; 0: none.
+static STARTED_IN: AtomicU32 = AtomicU32::new(0);
+
+/// Whether this process was forked off one in which sampling had been started.
+pub(crate) fn in_child() -> bool {
+    let started_in = STARTED_IN.load(Ordering::Relaxed);
+    started_in != 0 && started_in != std::process::id()
+}
+
 pub(crate) fn start(config: SamplerConfig) -> Result<(), SamplerError> {
+    STARTED_IN.store(std::process::id(), Ordering::Relaxed);
     let guard = Some(ProfilerGuard::new(config.hz as i32)?);
     RUNNING.set(Some(Running { config, guard, harvested: Instant::now() }));
     Ok(())

@@ -31,6 +31,7 @@ pub(crate) use self::arch::Registers;
 pub(crate) use self::clock::{others_cpu_ns, process_cpu_ns};
 pub(crate) use self::counters::durations::Durations;
 pub(crate) use self::counters::{Counters, read as counters};
+pub(crate) use self::fork::in_child;
 pub(crate) use self::modules::ModuleMap;
 pub(crate) use self::modules::loader::limit_tables;
 pub(crate) use self::own_threads::scheduling::wait_for_turn;

@@ -10,7 +10,7 @@ use tephra_proto::v1;
 use super::stacks::{CUT_ROOT, Frame, StackTable};
 use super::{Link, Live, LiveHeap, Measure, Row, RowKey, Window, link};
 use crate::labels::Labels;
-use crate::spans::{Selected, Status};
+use crate::requests::{Requests, RouteCounts, Selected, Status};
 
 /// What the samples mean, which is the same for all windows of an agent.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,7 @@ impl Encoding {
         &self,
         window: &mut Window,
         live: Option<&LiveHeap>,
-        spans: &[Selected],
+        requests: &Requests,
     ) -> v1::WindowPayload {
         window.stacks.close();
         let mut strings = Strings::default();
@@ -38,7 +38,7 @@ impl Encoding {
         let live = live.map_or_else(Vec::new, |live| live_rows(&window.stacks, live));
         let leaves = window.rows.keys().map(|key| key.stack).chain(live.iter().map(|(stack, _)| *stack));
         let tree = Tree::build(&window.stacks, leaves, &mut strings);
-        let (links, places) = sorted_links(std::mem::take(&mut window.links).values(), spans);
+        let (links, places) = sorted_links(std::mem::take(&mut window.links).values(), &requests.spans);
         let mut rows: Vec<(RowKey, Row)> = std::mem::take(&mut window.rows).into_iter().collect();
         for (key, _) in &mut rows {
             let place = key.link.checked_sub(1).and_then(|id| places.get(id as usize));
@@ -49,7 +49,8 @@ impl Encoding {
         rows.sort_unstable_by_key(|(key, _)| (key.stack, label_sets.place(key.labels), key.link));
         let mut live: Vec<LiveRow> = live.into_iter().map(|(stack, live)| (tree.renumbered(stack), live)).collect();
         live.sort_unstable_by_key(|(stack, _)| *stack);
-        let spans = span_table(window, spans, &links, &mut strings);
+        let spans = span_table(window, &requests.spans, &links, &mut strings);
+        let requests = request_table(&requests.counts, &mut strings);
         v1::WindowPayload {
             modules: tree.modules,
             frames: Some(tree.frames),
@@ -61,7 +62,7 @@ impl Encoding {
             }),
             label_sets: label_sets.table(&mut strings),
             spans: Some(spans),
-            requests: None,
+            requests: Some(requests),
             strings: strings.list,
         }
     }
@@ -305,17 +306,42 @@ fn span_table(window: &Window, spans: &[Selected], links: &[Link], strings: &mut
     for Selected { route, span, weight } in sorted {
         table.link.push(index_of(links, &link(&span.context)));
         table.route.push(strings.add(route));
-        table.start_ms.push(span.start_ms.wrapping_sub(window.slot.start_ms) as i64);
-        table.duration_us.push(span.duration_us);
-        let status = match span.status {
-            Status::Unset => v1::SpanStatus::Unset,
-            Status::Ok => v1::SpanStatus::Ok,
-            Status::Error => v1::SpanStatus::Error,
-        };
-        table.status.push(status.into());
+        // It began before the window ended, unless the clock was set back meanwhile.
+        let start_ms = span.start_ms.min(window.slot.start_ms + u64::from(window.slot.length_ms));
+        table.start_ms.push(start_ms.wrapping_sub(window.slot.start_ms) as i64);
+        table.duration_us.push(span.duration_us());
+        table.status.push(status(span.status).into());
         table.weight.push(*weight);
     }
     table
+}
+
+fn request_table(counts: &[RouteCounts], strings: &mut Strings) -> v1::RequestTable {
+    let mut sorted: Vec<&RouteCounts> = counts.iter().collect();
+    sorted.sort_unstable_by_key(|of| (&of.route, of.status));
+    let mut table = v1::RequestTable::default();
+    for RouteCounts { route, status: ended, counts } in sorted {
+        table.route.push(strings.add(route));
+        table.status.push(status(*ended).into());
+        table.sum_us.push(counts.sum_us);
+        table.max_us.push(counts.max_us);
+        table.bins.push(counts.bins.len() as u32);
+        let mut before = 0;
+        for (bin, count) in &counts.bins {
+            table.bin_step.push(u32::from(bin - before));
+            table.count.push(*count);
+            before = *bin;
+        }
+    }
+    table
+}
+
+fn status(status: Status) -> v1::SpanStatus {
+    match status {
+        Status::Unset => v1::SpanStatus::Unset,
+        Status::Ok => v1::SpanStatus::Ok,
+        Status::Error => v1::SpanStatus::Error,
+    }
 }
 
 /// The string table; position 0 is the empty string.
@@ -348,8 +374,8 @@ mod tests {
     use super::*;
     use crate::clock::Slot;
     use crate::context::{attach_labels, current_labels};
+    use crate::requests::{Counts, Span};
     use crate::sample::{RawSample, SampleKind};
-    use crate::spans::Span;
     use crate::trace_context::TraceContext;
     use crate::window::Live;
 
@@ -406,7 +432,7 @@ mod tests {
         }
         add(&mut window, SampleKind::Cpu { periods: 2 }, &[0x10040, 0x10030], None);
         add(&mut window, CPU, &[0x5, 0x10030], None);
-        let payload = ENCODING.payload(&mut window, None, &[]);
+        let payload = ENCODING.payload(&mut window, None, &Requests::default());
         let [cpu] = &payload.series[..] else { panic!("{:?}", payload.series) };
         let mut read: Vec<_> = cpu.stack.iter().map(|&s| read_stack(&payload, s)).zip(cpu.value.clone()).collect();
         read.sort();
@@ -427,7 +453,7 @@ mod tests {
         for i in 0..500u64 {
             add(&mut window, CPU, &[0x10000 + i * 7 % 400, 0x20000 + i % 13, 0x10000 + i % 3, 0x10fff], None);
         }
-        let payload = ENCODING.payload(&mut window, None, &[]);
+        let payload = ENCODING.payload(&mut window, None, &Requests::default());
         let (stacks, frames) = (payload.stacks.unwrap(), payload.frames.unwrap());
         assert!(stacks.parent.iter().enumerate().all(|(id, &back)| back as usize <= id));
         assert_eq!(stacks.parent.iter().filter(|&&back| back == 0).count(), 1, "all stacks have one root");
@@ -442,7 +468,7 @@ mod tests {
         for context in [Some(a), Some(b), Some(a), None] {
             add(&mut window, CPU, &[0x10020, 0x10030], context);
         }
-        let payload = ENCODING.payload(&mut window, None, &[]);
+        let payload = ENCODING.payload(&mut window, None, &Requests::default());
         let cpu = &payload.series[0];
         let links = payload.links.unwrap();
         let of = |context: TraceContext| {
@@ -459,7 +485,7 @@ mod tests {
         let mut window = window();
         add(&mut window, CPU, &[0x10020], None);
         add(&mut window, CPU, &[0x10020, 0x10030], None);
-        let stacks = ENCODING.payload(&mut window, None, &[]).stacks.unwrap();
+        let stacks = ENCODING.payload(&mut window, None, &Requests::default()).stacks.unwrap();
         assert_eq!(stacks.truncated.len(), 1);
         assert_eq!(stacks.parent[stacks.truncated[0] as usize], 0);
     }
@@ -469,13 +495,13 @@ mod tests {
         let mut first = window();
         add(&mut first, SampleKind::Alloc { bytes: 1_000, weight: 524.8 }, &[0x10020, 0x10030], None);
         let live = LiveHeap::from([(hash(&[0x10020, 0x10030]), Live { bytes: 524_800.0, objects: 524.8, samples: 1 })]);
-        let payload = ENCODING.payload(&mut first, Some(&live), &[]);
+        let payload = ENCODING.payload(&mut first, Some(&live), &Requests::default());
         let names: Vec<_> = payload.series.iter().map(|s| s.r#type.as_ref().unwrap().name.as_str()).collect();
         assert_eq!(names, ["alloc_space", "alloc_objects", "inuse_space", "inuse_objects"]);
         let values: Vec<_> = payload.series.iter().map(|s| s.value[0]).collect();
         assert_eq!(values, [524_800, 525, 524_800, 525]);
         let mut second = first.next(Slot::at(20_000, 10_000), &live, 20_000);
-        let payload = ENCODING.payload(&mut second, Some(&live), &[]);
+        let payload = ENCODING.payload(&mut second, Some(&live), &Requests::default());
         assert_eq!(payload.series.len(), 2, "only what lives is left");
         assert_eq!(read_stack(&payload, payload.series[0].stack[0]), [0x20, 0x30]);
     }
@@ -486,18 +512,18 @@ mod tests {
         add(&mut first, SampleKind::Alloc { bytes: 1_000, weight: 524.8 }, &[0x10020, 0x10030], None);
         let live =
             LiveHeap::from([(hash(&[0x10020, 0x10030]), Live { bytes: 1_574_400.0, objects: 1_574.4, samples: 3 })]);
-        let payload = ENCODING.payload(&mut first, Some(&live), &[]);
+        let payload = ENCODING.payload(&mut first, Some(&live), &Requests::default());
         let of = |payload: &v1::WindowPayload, name: &str| {
             payload.series.iter().find(|series| series.r#type.as_ref().is_some_and(|t| t.name == name)).cloned()
         };
         for name in ["inuse_space", "inuse_objects"] {
             assert_eq!(of(&payload, name).unwrap().samples, [3], "blocks, not {name}");
-            let freed = ENCODING.payload(&mut first, Some(&LiveHeap::new()), &[]);
+            let freed = ENCODING.payload(&mut first, Some(&LiveHeap::new()), &Requests::default());
             assert!(of(&freed, name).unwrap().stack.is_empty(), "nothing is live, and that is told");
-            assert_eq!(of(&ENCODING.payload(&mut first, None, &[]), name), None, "nobody looked");
+            assert_eq!(of(&ENCODING.payload(&mut first, None, &Requests::default()), name), None, "nobody looked");
             let off = Encoding { heap_mean_bytes: 0, ..ENCODING };
             assert_eq!(
-                of(&off.payload(&mut first, Some(&LiveHeap::new()), &[]), name),
+                of(&off.payload(&mut first, Some(&LiveHeap::new()), &Requests::default()), name),
                 None,
                 "the heap is not sampled"
             );
@@ -509,14 +535,58 @@ mod tests {
         let mut window = window();
         let context = TraceContext::root();
         add(&mut window, CPU, &[0x10020, 0x10030], Some(context));
-        let span = Span { context, start_ms: 9_000, duration_us: 1_500_000, status: Status::Error };
-        let spans = [Selected { route: "GET /slow".into(), span, weight: 1.0 }];
-        let payload = ENCODING.payload(&mut window, None, &spans);
+        let span = Span { context, start_ms: 9_000, duration_ns: 1_500_000_000, status: Status::Error };
+        let spans = vec![Selected { route: "GET /slow".into(), span, weight: 1.0 }];
+        let payload = ENCODING.payload(&mut window, None, &Requests { spans, ..Requests::default() });
         let table = payload.spans.unwrap();
         assert_eq!(payload.links.unwrap().trace_ids, context.trace_id);
         assert_eq!((table.link[0], table.start_ms[0], table.duration_us[0]), (0, -1_000, 1_500_000));
         assert_eq!(payload.strings[table.route[0] as usize], "GET /slow");
         assert_eq!(table.status[0], v1::SpanStatus::Error as i32);
+    }
+
+    #[test]
+    fn a_span_begins_before_its_window_ends_even_if_the_clock_was_set_back() {
+        let span = |start_ms| {
+            let span = Span { context: TraceContext::root(), start_ms, duration_ns: 1_000, status: Status::Ok };
+            Selected { route: "r".into(), span, weight: 1.0 }
+        };
+        let spans = vec![span(19_999), span(20_001), span(u64::MAX)];
+        let payload = ENCODING.payload(&mut window(), None, &Requests { spans, ..Requests::default() });
+        assert_eq!(payload.spans.unwrap().start_ms, [9_999, 10_000, 10_000]);
+    }
+
+    #[test]
+    fn requests_are_counted_by_route_and_status_in_this_order() {
+        let of = |route: &str, status, sum_us, bins: &[(u16, u64)]| RouteCounts {
+            route: route.into(),
+            status,
+            counts: Counts { sum_us, max_us: sum_us / 2, bins: bins.to_vec() },
+        };
+        let mut counts = vec![
+            of("/b", Status::Unset, 40, &[(0, 3)]),
+            of("/a", Status::Error, 50, &[(5, 1), (6, 2), (478, 9)]),
+            of("/a", Status::Ok, 60, &[(7, 4)]),
+        ];
+        let table_of = |counts: &[RouteCounts]| {
+            let requests = Requests { counts: counts.to_vec(), ..Requests::default() };
+            let payload = ENCODING.payload(&mut window(), None, &requests);
+            (payload.requests.unwrap(), payload.strings)
+        };
+        let (table, strings) = table_of(&counts);
+        let routes: Vec<&str> = table.route.iter().map(|at| strings[*at as usize].as_str()).collect();
+        assert_eq!((routes, &table.status[..]), (vec!["/a", "/a", "/b"], &[1, 2, 0][..]));
+        assert_eq!((&table.sum_us[..], &table.max_us[..]), (&[60, 50, 40][..], &[30, 25, 20][..]));
+        assert_eq!((&table.bins[..], &table.bin_step[..]), (&[1, 3, 1][..], &[7, 5, 1, 472, 0][..]));
+        assert_eq!(table.count, [4, 1, 2, 9, 3]);
+        counts.reverse();
+        assert_eq!(table_of(&counts), (table, strings), "whatever order they were found in");
+    }
+
+    #[test]
+    fn that_there_were_no_requests_is_told_too() {
+        let payload = ENCODING.payload(&mut window(), None, &Requests::default());
+        assert_eq!(payload.requests, Some(v1::RequestTable::default()));
     }
 
     #[test]
@@ -528,7 +598,7 @@ mod tests {
             add(&mut window, CPU, stack, None);
         }
         add(&mut window, CPU, stack, None);
-        let payload = ENCODING.payload(&mut window, None, &[]);
+        let payload = ENCODING.payload(&mut window, None, &Requests::default());
         let text = |at: &u32| payload.strings[*at as usize].as_str();
         let sets: Vec<Vec<_>> = payload
             .label_sets

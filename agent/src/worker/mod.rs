@@ -21,9 +21,9 @@ use crate::error::StartError;
 use crate::export::{Binaries, Binary, Queue};
 use crate::heap::{self, HeapConfig};
 use crate::notice::Notice;
+use crate::requests;
 use crate::sampler::{self, ModuleMap, SamplerConfig, wakeup};
 use crate::settings::Settings;
-use crate::spans;
 use crate::stats::{Board, Stats};
 use crate::window::{LiveHeap, Window};
 
@@ -54,6 +54,7 @@ pub(crate) struct Worker {
     account: Account,
     cost: Cost,
     sealer: Sealer,
+    requests: requests::Reader,
     board: Arc<Board>,
     /// Threads without timers were mentioned.
     told_of_timers: bool,
@@ -82,6 +83,7 @@ impl Worker {
             cost: Cost::new(settings.cpu_hz, settings.heap_mean_bytes, account.opened_cpu_ns()),
             account,
             sealer: Sealer::new(settings, Arc::clone(queue)),
+            requests: requests::Reader::default(),
             board,
             told_of_timers: false,
         };
@@ -208,14 +210,14 @@ impl Worker {
         let reports_heap = self.samples_heap() && heap::is_in_use();
         let (live_ms, live) = (clock::unix_ms(), if reports_heap { live_heap() } else { LiveHeap::new() });
         self.collect();
-        let spans = spans::take();
+        let requests = self.requests.take();
         let cpu_ns = sampler::process_cpu_ns();
         // A window in which nothing happened is not sent; that nothing is live on a heap that is known is something.
         let tells_of_rest = why == Seal::Whole && (reports_heap || self.has_untold_losses());
-        if self.window.stored() > 0 || !spans.is_empty() || tells_of_rest {
+        if self.window.stored() > 0 || !requests.is_empty() || tells_of_rest {
             let live = (why != Seal::Part && reports_heap).then_some(&live);
             let Self { window, sealer, account, .. } = self;
-            sealer.seal(window, self.cost.hz(), live, spans, cpu_ns, account);
+            sealer.seal(window, self.cost.hz(), live, requests, cpu_ns, account);
         }
         let slot = Slot::at(clock::unix_ms(), self.window_ms);
         self.account.coarsened(self.window.coarsened());
@@ -233,10 +235,13 @@ impl Worker {
 
     /// Writes on the board what can be told now.
     fn show_stats(&self) -> Stats {
+        let cut = self.requests.cut();
         let stats = Stats {
             sampling: self.paused.is_none(),
             cpu_hz: self.cost.hz(),
             windows_sealed: self.sealer.sealed(),
+            shares_halved: cut.shares_halved,
+            spans_left_out: cut.left_out,
             ..self.account.stats(&self.window)
         };
         self.board.write(stats, self.account.lost());
@@ -246,7 +251,7 @@ impl Worker {
 
 /// Stops whatever still runs, when the agent thread ends for whatever reason.
 pub(crate) fn stop() {
-    spans::record(false);
+    requests::record(false);
     sampler::stop();
     heap::stop();
 }

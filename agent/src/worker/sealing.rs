@@ -9,8 +9,8 @@ use tephra_proto::{codec, packing};
 use super::account::Account;
 use crate::export::{Queue, Sealed};
 use crate::notice::Notice;
+use crate::requests::Requests;
 use crate::settings::Settings;
-use crate::spans::Selected;
 use crate::window::{Encoding, LiveHeap, Window};
 use crate::{clock, random};
 
@@ -63,7 +63,7 @@ impl Sealer {
         window: &mut Window,
         hz: u32,
         live: Option<&LiveHeap>,
-        spans: Vec<Selected>,
+        requests: Requests,
         cpu_ns: u64,
         account: &mut Account,
     ) {
@@ -71,8 +71,8 @@ impl Sealer {
         let payload = {
             let encoding =
                 Encoding { cpu_period_ns: 1_000_000_000 / u64::from(hz.max(1)), heap_mean_bytes: self.heap_mean_bytes };
-            let mut columns = encoding.payload(window, live, &spans);
-            drop(spans);
+            let mut columns = encoding.payload(window, live, &requests);
+            drop(requests);
             packing::pack(&mut columns);
             prost::Message::encode_to_vec(&columns)
             // The columns are gone before the bytes are compressed.

@@ -1,7 +1,7 @@
 //! A window as a collector reads it: indices followed, columns put together.
 
 use prost::Message;
-use tephra_proto::v1::{PushHeader, PushRequest, WindowPayload};
+use tephra_proto::v1::{PushHeader, PushRequest, SpanStatus, WindowPayload};
 use tephra_proto::{codec, limits, packing};
 
 /// One window, decoded.
@@ -24,7 +24,75 @@ pub struct Row {
     pub truncated: bool,
 }
 
+/// One request that was told of by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span {
+    pub trace_id: [u8; 16],
+    pub span_id: [u8; 8],
+    pub route: String,
+    /// From the window's start.
+    pub start_ms: i64,
+    pub duration_us: u64,
+    pub status: SpanStatus,
+    pub weight: f32,
+}
+
+/// The requests of one route that ended alike.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Requests {
+    pub route: String,
+    pub status: SpanStatus,
+    pub sum_us: u64,
+    pub max_us: u64,
+    /// Bins and how many are in each.
+    pub bins: Vec<(u32, u64)>,
+}
+
+impl Requests {
+    pub fn count(&self) -> u64 {
+        self.bins.iter().map(|(_, count)| count).sum()
+    }
+}
+
 impl Window {
+    /// The requests that it tells of one by one.
+    pub fn spans(&self) -> Vec<Span> {
+        let (table, links) = (self.payload.spans.as_ref().unwrap(), self.payload.links.as_ref().unwrap());
+        (0..table.link.len())
+            .map(|at| Span {
+                trace_id: links.trace_ids.chunks_exact(16).nth(table.link[at] as usize).unwrap().try_into().unwrap(),
+                span_id: links.span_ids.chunks_exact(8).nth(table.link[at] as usize).unwrap().try_into().unwrap(),
+                route: self.payload.strings[table.route[at] as usize].clone(),
+                start_ms: table.start_ms[at],
+                duration_us: table.duration_us[at],
+                status: SpanStatus::try_from(table.status[at]).unwrap(),
+                weight: table.weight[at],
+            })
+            .collect()
+    }
+
+    /// All requests, by route and status.
+    pub fn requests(&self) -> Vec<Requests> {
+        let table = self.payload.requests.as_ref().unwrap();
+        let mut bins = table.bin_step.iter().zip(&table.count);
+        (0..table.route.len())
+            .map(|at| Requests {
+                route: self.payload.strings[table.route[at] as usize].clone(),
+                status: SpanStatus::try_from(table.status[at]).unwrap(),
+                sum_us: table.sum_us[at],
+                max_us: table.max_us[at],
+                bins: bins
+                    .by_ref()
+                    .take(table.bins[at] as usize)
+                    .scan(0, |bin, (step, count)| {
+                        *bin += step;
+                        Some((*bin, *count))
+                    })
+                    .collect(),
+            })
+            .collect()
+    }
+
     pub fn read(request: &PushRequest) -> Self {
         let declared = request.payload_bytes as usize;
         let payload = codec::decompress_exact(&request.payload, declared, limits::PAYLOAD_BYTES_MAX).unwrap();

@@ -18,7 +18,7 @@ use tower_service::Service;
 use self::methods::Methods;
 use crate::context::Guard;
 use crate::labels::Labels;
-use crate::spans::{self, OpenSpan, Status};
+use crate::requests::{self, OpenSpan, Status};
 use crate::trace_context::TraceContext;
 
 /// Labels the samples taken while a request is served with the request's trace and its `route`, and reports how long it took.
@@ -152,7 +152,7 @@ where
         let context = incoming(request.headers()).map_or_else(TraceContext::root, |caller| caller.child());
         // Names cost something, and while no agent runs nobody reads them.
         let (mut route, mut method) = (None, None);
-        if spans::are_recorded() {
+        if requests::are_recorded() {
             let path = request.uri().path();
             let named = self.layer.named(&request, path);
             if named.is_none() && methods::may_be_one(request.headers(), path) {
@@ -250,7 +250,7 @@ mod tests {
 
     use super::*;
     use crate::context::{current, current_labels};
-    use crate::spans::Selected;
+    use crate::requests::{Reader, Selected};
 
     const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -347,11 +347,11 @@ mod tests {
     fn while_recorded(test: impl FnOnce()) -> Vec<Selected> {
         static TURN: Mutex<()> = Mutex::new(());
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        spans::record(true);
+        requests::record(true);
         test();
-        let spans = spans::take();
-        spans::record(false);
-        spans
+        let reported = Reader::default().take();
+        requests::record(false);
+        reported.spans
     }
 
     #[test]

@@ -1,0 +1,147 @@
+//! Requests that ended: how many there were and how long they took, of all of them; and one by one the slowest of each route and those
+//! of the traces that every service tells of.
+
+mod examples;
+mod histogram;
+#[cfg(feature = "test-hooks")]
+pub mod hooks;
+mod open_span;
+mod route;
+mod shards;
+mod span;
+mod tally;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[cfg(test)]
+pub(crate) use self::histogram::Counts;
+pub(crate) use self::open_span::OpenSpan;
+pub(crate) use self::span::{Selected, Span, Status};
+pub(crate) use self::tally::RouteCounts;
+
+use self::shards::Shards;
+use self::tally::Contents;
+use crate::sampler;
+
+/// So many threads report at once without waiting for each other.
+const SHARDS: usize = 8;
+
+const _: () = assert!(
+    examples::EXAMPLES_MAX <= tephra_proto::limits::WINDOW_SPANS_MAX
+        && route::ROUTES_MAX * span::STATUSES <= tephra_proto::limits::WINDOW_REQUEST_ROWS_MAX,
+    "whatever is kept fits the window"
+);
+
+static RECORDING: AtomicBool = AtomicBool::new(false);
+static REPORTED: Shards = Shards::new();
+
+/// True while an agent wants to hear of requests.
+pub(crate) fn are_recorded() -> bool {
+    RECORDING.load(Ordering::Relaxed)
+}
+
+/// Turns reporting on or off; off forgets what was reported.
+pub(crate) fn record(on: bool) {
+    RECORDING.store(on, Ordering::Relaxed);
+    if on { REPORTED.open() } else { REPORTED.close() }
+}
+
+fn report(route: &str, span: Span) {
+    // In a child, places may have been left busy by threads that are not there.
+    if are_recorded() && !sampler::in_child() {
+        REPORTED.report(route, span);
+    }
+}
+
+/// What a window tells of requests.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    /// Of all of them, in no order.
+    pub(crate) counts: Vec<RouteCounts>,
+    /// Those that are told of one by one, in no order.
+    pub(crate) spans: Vec<Selected>,
+}
+
+impl Requests {
+    /// No requests ended.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.spans.is_empty()
+    }
+}
+
+/// Examples that had to be cut, counted since the agent started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// How often a window's share of traces was halved for it.
+    pub(crate) shares_halved: u64,
+    /// Requests that could not be told of although their traces are.
+    pub(crate) left_out: u64,
+}
+
+/// The agent thread's side: takes what was reported, window by window.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    cut: Cut,
+}
+
+impl Reader {
+    /// Ends the window.
+    pub(crate) fn take(&mut self) -> Requests {
+        self.read(REPORTED.take(0, 0))
+    }
+
+    fn read(&mut self, contents: Contents) -> Requests {
+        self.cut.shares_halved += contents.cut.0;
+        self.cut.left_out += contents.cut.1;
+        let examples = contents.examples.iter().filter_map(|example| {
+            let route = Arc::clone(contents.names.get(usize::from(example.route))?);
+            Some(Selected { route, span: example.span, weight: example.weight })
+        });
+        let spans = examples.collect();
+        Requests { counts: contents.counts, spans }
+    }
+
+    /// Examples that had to be cut so far.
+    pub(crate) fn cut(&self) -> Cut {
+        self.cut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{mix, span};
+    use super::*;
+
+    #[test]
+    fn services_that_are_told_the_same_share_tell_of_the_same_traces() {
+        let share = 3;
+        let service = |routes: u64, slowness: u64| {
+            let shards = Shards::new();
+            shards.open();
+            for n in 0..2_000u64 {
+                shards.report(&format!("/{}", n % routes), span(mix(n), 1_000 + mix(n ^ slowness) % 90_000));
+            }
+            let requests = Reader::default().read(shards.take(share, share));
+            let ids = requests.spans.iter().map(|told| told.span.context.trace_id);
+            ids.filter(|id| tephra_proto::trace_share::holds(tephra_proto::trace_share::hash(id), share))
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        let (one, other) = (service(1, 17), service(5, 23));
+        assert_eq!(one, other);
+        assert!((200..300).contains(&one.len()), "{}", one.len());
+    }
+
+    #[test]
+    fn what_is_cut_adds_up_over_windows() {
+        let (shards, mut reader) = (Shards::new(), Reader::default());
+        shards.open();
+        for _ in 0..2 {
+            (0..1_500).for_each(|n| shards.report("/a", span(mix(n), 1_000)));
+            reader.read(shards.take(0, 0));
+        }
+        assert_eq!(reader.cut(), Cut { shares_halved: 2, left_out: 0 });
+    }
+}
