@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use crate::error::StartError;
 use crate::export::{self, Binaries, Queue};
 use crate::notice::Notice;
+use crate::requests::{self, Asked};
+use crate::sampler;
 use crate::settings::Settings;
 use crate::stats::{Board, Stats, Thread};
 use crate::worker::{self, Command, Commands, Worker};
-use crate::{requests, sampler};
 
 /// How long stopping and flushing may keep their caller.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -58,6 +59,7 @@ impl Agent {
         let queue = Arc::new(Queue::new(settings.queue_bytes));
         let binaries = Arc::new(Binaries::default());
         let board = Arc::new(Board::default());
+        let asked = Arc::new(Asked::default());
         let (alive, ended) = mpsc::channel();
         let (commands, received) = Commands::channel();
         let (started, start) = mpsc::channel();
@@ -65,10 +67,10 @@ impl Agent {
 
         let sampling = {
             let (queue, binaries) = (Arc::clone(&queue), Arc::clone(&binaries));
-            let (board, alive) = (Arc::clone(&board), alive.clone());
+            let (board, asked, alive) = (Arc::clone(&board), Arc::clone(&asked), alive.clone());
             spawn(worker::THREAD_NAME, alive, move || {
                 board.runs_on(Thread::Agent);
-                let work = || match Worker::start(&settings, &queue, binaries, board) {
+                let work = || match Worker::start(&settings, &queue, binaries, board, asked) {
                     Err(why) => drop(started.send(Err(why))),
                     Ok(worker) => {
                         let _ = started.send(Ok(()));
@@ -94,7 +96,7 @@ impl Agent {
             let (queue, board) = (Arc::clone(&queue), Arc::clone(&board));
             spawn(export::THREAD_NAME, alive, move || {
                 board.runs_on(Thread::Ship);
-                if let Err(why) = export::run(endpoint, queue, binaries) {
+                if let Err(why) = export::run(endpoint, queue, binaries, asked) {
                     static FAILED: Notice = Notice::new();
                     FAILED.say(&format!("cannot ship profiles: {why}"));
                 }

@@ -31,7 +31,7 @@
 //! - **Fill its memory.** Every table and queue has a fixed budget, together [`Builder::memory_limit`]. What does not
 //!   fit is dropped, counted by reason, and the counts are shipped, so a profile never under-reports in silence.
 //! - **Take it down with the collector.** A collector that is dead, slow, or answers garbage costs dropped windows. A
-//!   reply can acknowledge, delay and ask for symbols; it cannot change what the agent does to your process.
+//!   reply can acknowledge, delay, ask for symbols, and say which traces to tell of; it cannot change what the agent does to your process.
 //! - **Leak its contents.** Code addresses, sizes, times, trace ids, request routes as your program calls them and the labels you set
 //!   leave the process, and the symbol tables of its binaries; never arguments, memory, environment, or code, and of a request neither
 //!   its path nor its query. An endpoint with a password in it is refused, and no password is ever printed.

@@ -43,6 +43,8 @@ pub struct Stats {
     /// Requests that were not told of one by one although their traces were to be, because there were too many with ids like theirs.
     /// They are counted like all others.
     pub spans_left_out: u64,
+    /// How often an answer of a collector asked for requests in a way that makes no sense. That was brought within its bounds or ignored.
+    pub odd_answers: u64,
     /// Threads sampled now.
     pub threads: u64,
     /// Libraries loaded now whose unwind tables are larger than the memory left for them, an eighth of the limit together: stacks

@@ -1,9 +1,10 @@
-//! What a collector hears of requests: how many there were, to the last one.
+//! What a collector hears of requests: how many there were, to the last one; and examples, the same of every
+//! service. Whatever it asks for, the agent keeps within its bounds.
 #![cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::future::{Future as _, Ready, ready};
 use std::pin::pin;
@@ -11,10 +12,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{Request, Response};
-use support::payload::Window;
+use support::payload::{Span, Window};
 use support::{Collector, alone, wait_for};
 use tephra_agent::Agent;
-use tephra_proto::v1::SpanStatus;
+use tephra_proto::trace_share::{HALVINGS_MAX, hash, holds};
+use tephra_proto::v1::{PushResponse, SpanStatus, TraceShare};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -61,10 +63,19 @@ struct Pair {
 }
 
 impl Pair {
-    fn start() -> Self {
-        let collector = Collector::start();
+    fn start(answer: PushResponse) -> Self {
+        let collector = Collector::answering(move |_, _| Ok(answer.clone()));
         let agent = Agent::builder("shop").endpoint(collector.endpoint()).window(Duration::from_secs(1));
         Self { agent: agent.heap_mean_bytes(0).start().unwrap(), collector }
+    }
+
+    /// Serves requests until two more windows were answered: the open one knows the answer.
+    fn until_heard(&self) {
+        let (mut shop, before) = (shop(), self.agent.stats().windows_delivered);
+        wait_for("two answers", || {
+            serve(&mut shop, "/idle", u64::MAX - 1);
+            self.agent.stats().windows_delivered >= before + 2
+        });
     }
 
     /// How many requests of each route and status were told of.
@@ -75,6 +86,19 @@ impl Pair {
         }
         counted
     }
+
+    fn wait_until_counted(&self, route: &str, requests: u64) {
+        let key = (route.to_owned(), SpanStatus::Ok.into());
+        wait_for("all requests to be told", || self.counted().get(&key).is_some_and(|count| *count >= requests));
+    }
+
+    fn spans(&self) -> Vec<Span> {
+        self.collector.windows().iter().flat_map(Window::spans).collect()
+    }
+}
+
+fn share(halvings: u32, from_unix_ms: u64) -> PushResponse {
+    PushResponse { trace_share: Some(TraceShare { halvings, from_unix_ms }), ..PushResponse::default() }
 }
 
 #[test]
@@ -82,7 +106,7 @@ fn every_request_is_counted_however_many_threads_report_at_once() {
     const THREADS: u64 = 8;
     const EACH: u64 = 20_000;
     let _alone = alone();
-    let pair = Pair::start();
+    let pair = Pair::start(PushResponse::default());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             scope.spawn(move || {
@@ -113,4 +137,54 @@ fn every_request_is_counted_however_many_threads_report_at_once() {
         }
     }
     assert!(pair.agent.stats().shares_halved > 0, "20 000 a second are more than can be told of one by one");
+}
+
+#[test]
+fn services_that_hear_of_the_same_share_tell_of_the_same_traces() {
+    const HALVINGS: u32 = 4;
+    const TRACES: u64 = 2_000;
+    let _alone = alone();
+    let held: BTreeSet<_> = (0..TRACES).map(id).filter(|id| holds(hash(id), HALVINGS)).collect();
+    assert!((80..180).contains(&held.len()), "{}", held.len());
+    // One has a route, the other many, and everything takes a different time.
+    for routes in [1, 5] {
+        let pair = Pair::start(share(HALVINGS, 0));
+        pair.until_heard();
+        let mut shop = shop();
+        for trace in 0..TRACES {
+            serve(&mut shop, &format!("/{}", trace % routes), trace);
+        }
+        pair.wait_until_counted("GET /0", TRACES.div_ceil(routes));
+        pair.wait_until_counted(&format!("GET /{}", routes - 1), TRACES / routes);
+        let spans = pair.spans();
+        let told: BTreeSet<_> = spans.iter().map(|span| span.trace_id).collect();
+        assert!(held.is_subset(&told), "of {} traces {} are missing", held.len(), held.difference(&told).count());
+        let others = (0..TRACES).map(id).filter(|id| told.contains(id) && !held.contains(id)).count();
+        // The slowest of each route, and a few where a window's end left few.
+        assert!(others <= 2 * routes as usize * 10, "{others} of {}", told.len());
+        let weighted: Vec<&Span> = spans.iter().filter(|span| held.contains(&span.trace_id)).collect();
+        assert!(weighted.iter().all(|span| (1.0..=16.0).contains(&span.weight)));
+        assert!(weighted.iter().any(|span| span.weight == 16.0));
+    }
+}
+
+#[test]
+fn an_answer_that_makes_no_sense_is_counted_and_changes_nothing_beyond_its_bounds() {
+    let _alone = alone();
+    let answers: [(PushResponse, f32); 2] =
+        [(share(u32::MAX, 0), (1u64 << HALVINGS_MAX) as f32), (share(5, u64::MAX), 64.0)];
+    for (answer, weight_max) in answers {
+        let pair = Pair::start(answer);
+        pair.until_heard();
+        let mut shop = shop();
+        (0..20_000).for_each(|trace| serve(&mut shop, &format!("/{}", trace % 100), trace));
+        pair.until_heard();
+        let stats = pair.agent.stats();
+        assert!(stats.odd_answers >= 2 && stats.windows_refused == 0, "{stats:?}");
+        for window in pair.collector.windows() {
+            let (spans, requests) = (window.spans(), window.requests());
+            assert!(spans.len() <= 1_024 + 64 * 2 && requests.len() <= 64, "{} {}", spans.len(), requests.len());
+            assert!(spans.iter().all(|span| (1.0..=weight_max).contains(&span.weight)));
+        }
+    }
 }

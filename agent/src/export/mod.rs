@@ -16,6 +16,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 pub(crate) use self::queue::{Lost, Queue, Sealed};
 use crate::notice::Notice;
+use crate::requests::Asked;
 
 pub(crate) const THREAD_NAME: &str = "tephra-ship";
 
@@ -54,7 +55,7 @@ impl Binaries {
 ///
 /// # Errors
 /// When the operating system refuses the runtime its resources.
-pub(crate) fn run(endpoint: Uri, queue: Arc<Queue>, binaries: Arc<Binaries>) -> std::io::Result<()> {
+pub(crate) fn run(endpoint: Uri, queue: Arc<Queue>, binaries: Arc<Binaries>, asked: Arc<Asked>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -66,7 +67,7 @@ pub(crate) fn run(endpoint: Uri, queue: Arc<Queue>, binaries: Arc<Binaries>) -> 
     runtime.block_on(async {
         let channel = connect(endpoint.clone());
         let symbols = symbols::spawn(channel.clone(), binaries);
-        let mut shipping = tokio::spawn(push::ship(channel, endpoint, Arc::clone(&queue), symbols));
+        let mut shipping = tokio::spawn(push::ship(channel, endpoint, Arc::clone(&queue), symbols, asked));
         queue.closed().await;
         match tokio::time::timeout(LAST_WORDS, &mut shipping).await {
             Ok(Err(failed)) if failed.is_panic() => {

@@ -14,7 +14,9 @@ use super::backoff::Backoff;
 use super::queue::{Queue, Sealed};
 use super::symbols::Symbols;
 use super::{REPLY_BYTES_MAX, TIMEOUT};
+use crate::clock;
 use crate::notice::Notice;
+use crate::requests::Asked;
 
 /// The collector may ask for a pause; this much of one is granted.
 const PAUSE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
@@ -36,11 +38,12 @@ enum Outcome {
     Strange(Status),
 }
 
-/// Sends everything that comes through `queue`, until it is closed.
-pub(super) async fn ship(channel: Channel, endpoint: Uri, queue: Arc<Queue>, symbols: Symbols) {
+/// Sends everything that comes through `queue`, until it is closed, and hands on what is `asked` in return.
+pub(super) async fn ship(channel: Channel, endpoint: Uri, queue: Arc<Queue>, symbols: Symbols, asked: Arc<Asked>) {
     let mut client = ProfileServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
     while let Some(window) = queue.next().await {
         let Some(reply) = deliver(&mut client, &endpoint, &queue, &window).await else { continue };
+        asked.hear(&reply, clock::unix_ms());
         symbols.wanted(reply.wanted_build_ids);
         if reply.retry_after_ms > 0 {
             wait(&queue, clamp(Duration::from_millis(reply.retry_after_ms.into()))).await;

@@ -1,6 +1,7 @@
 //! Requests that ended: how many there were and how long they took, of all of them; and one by one the slowest of each route and those
 //! of the traces that every service tells of.
 
+mod asked;
 mod examples;
 mod histogram;
 #[cfg(feature = "test-hooks")]
@@ -16,6 +17,7 @@ mod testing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub(crate) use self::asked::Asked;
 #[cfg(test)]
 pub(crate) use self::histogram::Counts;
 pub(crate) use self::open_span::OpenSpan;
@@ -24,6 +26,7 @@ pub(crate) use self::tally::RouteCounts;
 
 use self::shards::Shards;
 use self::tally::Contents;
+use crate::clock::Slot;
 use crate::sampler;
 
 /// So many threads report at once without waiting for each other.
@@ -84,13 +87,21 @@ pub(crate) struct Cut {
 /// The agent thread's side: takes what was reported, window by window.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
+    asked: Arc<Asked>,
     cut: Cut,
 }
 
 impl Reader {
-    /// Ends the window.
-    pub(crate) fn take(&mut self) -> Requests {
-        self.read(REPORTED.take(0, 0))
+    /// Does what collectors ask.
+    pub(crate) fn new(asked: Arc<Asked>) -> Self {
+        Self { asked, ..Self::default() }
+    }
+
+    /// Ends the `window`; the next one starts at `next_ms`.
+    pub(crate) fn take(&mut self, window: Slot, next_ms: u64) -> Requests {
+        // In this order: the share of the earlier window is forgotten with that of the later.
+        let (halvings, next) = (self.asked.halvings(window.start_ms), self.asked.halvings(next_ms));
+        self.read(REPORTED.take(halvings, next))
     }
 
     fn read(&mut self, contents: Contents) -> Requests {
@@ -107,6 +118,11 @@ impl Reader {
     /// Examples that had to be cut so far.
     pub(crate) fn cut(&self) -> Cut {
         self.cut
+    }
+
+    /// How often a collector asked for what makes no sense.
+    pub(crate) fn odd_answers(&self) -> u64 {
+        self.asked.odd()
     }
 }
 

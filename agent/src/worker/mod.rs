@@ -21,7 +21,7 @@ use crate::error::StartError;
 use crate::export::{Binaries, Binary, Queue};
 use crate::heap::{self, HeapConfig};
 use crate::notice::Notice;
-use crate::requests;
+use crate::requests::{self, Asked};
 use crate::sampler::{self, ModuleMap, SamplerConfig, wakeup};
 use crate::settings::Settings;
 use crate::stats::{Board, Stats};
@@ -67,6 +67,7 @@ impl Worker {
         queue: &Arc<Queue>,
         binaries: Arc<Binaries>,
         board: Arc<Board>,
+        asked: Arc<Asked>,
     ) -> Result<Self, StartError> {
         let account = Account::open();
         sampler::limit_tables(settings.tables_bytes);
@@ -83,7 +84,7 @@ impl Worker {
             cost: Cost::new(settings.cpu_hz, settings.heap_mean_bytes, account.opened_cpu_ns()),
             account,
             sealer: Sealer::new(settings, Arc::clone(queue)),
-            requests: requests::Reader::default(),
+            requests: requests::Reader::new(asked),
             board,
             told_of_timers: false,
         };
@@ -210,7 +211,8 @@ impl Worker {
         let reports_heap = self.samples_heap() && heap::is_in_use();
         let (live_ms, live) = (clock::unix_ms(), if reports_heap { live_heap() } else { LiveHeap::new() });
         self.collect();
-        let requests = self.requests.take();
+        let (slot, now_ms) = (self.window.slot(), clock::unix_ms());
+        let requests = self.requests.take(slot, Slot::at(now_ms, self.window_ms).start_ms);
         let cpu_ns = sampler::process_cpu_ns();
         // A window in which nothing happened is not sent; that nothing is live on a heap that is known is something.
         let tells_of_rest = why == Seal::Whole && (reports_heap || self.has_untold_losses());
@@ -242,6 +244,7 @@ impl Worker {
             windows_sealed: self.sealer.sealed(),
             shares_halved: cut.shares_halved,
             spans_left_out: cut.left_out,
+            odd_answers: self.requests.odd_answers(),
             ..self.account.stats(&self.window)
         };
         self.board.write(stats, self.account.lost());

@@ -249,6 +249,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
+    use crate::clock::Slot;
     use crate::context::{current, current_labels};
     use crate::requests::{Reader, Selected};
 
@@ -349,7 +350,7 @@ mod tests {
         let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         requests::record(true);
         test();
-        let reported = Reader::default().take();
+        let reported = Reader::default().take(Slot::at(0, 1), 0);
         requests::record(false);
         reported.spans
     }
