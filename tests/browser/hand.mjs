@@ -30,10 +30,11 @@ async function filters(browser, options) {
     await page.locator(`[data-filter="keep:${moved}"]`).waitFor();
   });
   await claim(`${where}: filters apply one after the other, are changed by a click, and undone`, async () => {
+    const depth = async () => Number(await frames(page, moved).first().getAttribute("data-depth"));
+    const before = await depth();
     await type(`hide:fn:${own}`);
     await frames(page, own).first().waitFor({ state: "detached" });
-    const top = frames(page, moved).first();
-    must((await top.getAttribute("data-depth")) === "1", `${moved} is at depth ${await top.getAttribute("data-depth")}`);
+    must((await depth()) === before - 1, `${moved} is at depth ${await depth()}, ${before} before`);
     await page.locator(`[data-filter="keep:${moved}"] .chip-text`).click();
     await page.locator("[data-testid=filter-box] input").fill(thin);
     await page.keyboard.press("Enter");

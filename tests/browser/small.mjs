@@ -30,7 +30,7 @@ async function links(browser) {
   });
   await claim("downloads have names, and what is shown can be had as it is shown", async () => {
     await page.locator("[data-testid=export] summary").click();
-    const name = await page.locator("[data-testid=export] [data-format=json]").getAttribute("download");
+    const name = await page.locator("[data-testid=export] [data-group=all][data-format=json]").getAttribute("download");
     must(/^checkout-cpu\.json$/.test(name), `the JSON is called ${name}`);
     const shown = page.locator("[data-testid=export] [data-group=shown][data-format=folded]");
     const [download] = await Promise.all([page.waitForEvent("download"), shown.click()]);

@@ -191,10 +191,23 @@ export interface TraceAnswer {
   partial?: Partial;
 }
 
+/** How many requests took how long, in steps of time. */
+export interface HeatmapAnswer {
+  from: number;
+  step_ms: number;
+  bins_per_doubling: number;
+  covered_ms: number[];
+  /** For each step bins that hold something, each followed by its requests. Bin b begins at 2^(b / bins_per_doubling) µs. */
+  columns: number[][];
+  errors: number[];
+  partial?: Partial;
+}
+
 export interface RequestsAnswer {
   routes: {
     route: string;
     count: number;
+    per_second: number;
     error_share: number;
     p50_us: number;
     p90_us: number;

@@ -7,12 +7,11 @@ import { parseTime } from "../state/time";
 import { zone } from "../state/zone";
 import { Popover } from "../ui/Popover";
 import { say } from "../ui/toast";
-import { refresh } from "./selection";
 
 /** The collector refuses longer ones. */
 const TITLE_MAX = 400;
 
-export function NoteButton({ service, at }: { service: string; at: number }) {
+export function NoteButton({ service, at, onAdded }: { service: string; at: number; onAdded: () => void }) {
   const error = useSignal("");
   const form = useRef<HTMLFormElement>(null);
   const save = () => {
@@ -27,7 +26,7 @@ export function NoteButton({ service, at }: { service: string; at: number }) {
           form.current?.reset();
           form.current?.closest("details")?.removeAttribute("open");
           say("Marked on the timeline");
-          refresh();
+          onAdded();
         },
         (cause: Error) => {
           error.value = cause.message;

@@ -8,6 +8,7 @@ import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
 import { Empty, Failure, Loading } from "../ui/States";
 import { Bar } from "../ui/VirtualRows";
+import { LatencyMap } from "./LatencyMap";
 
 const SLOWEST_SHOWN = 5;
 
@@ -31,6 +32,7 @@ export function Requests({ service, range }: { service: string; range: Range }) 
   return (
     <div class="scroll-x">
       <PartialNote partial={value.partial} />
+      <LatencyMap service={service} range={range} />
       <table class="plain" data-testid="requests">
         <thead>
           <tr>

@@ -89,7 +89,7 @@ export function ServicePage({ service }: { service: string }) {
               onChange={(from) => setParams({ from, until: null, "tl.from": null, "tl.until": null, z: null })}
             />
             <span class="hide-narrow">
-              <NoteButton service={service} at={narrowed ? range.from : range.until} />
+              <NoteButton service={service} at={narrowed ? range.from : range.until} onAdded={timeline.retry} />
             </span>
             <LiveButton range={range} fixed={narrowed || !isFollowing(params)} />
             <button type="button" class="button hide-narrow" onClick={refresh} data-testid="refresh">
