@@ -9,7 +9,7 @@ use crate::analysis::requests::{Route, routes};
 use crate::analysis::{self, Findings};
 use crate::base::range::TimeRange;
 use crate::profile::model::{Merged, Partial};
-use crate::query::{QueryEngine, QueryError, Selection};
+use crate::query::{QueryEngine, QueryError, RequestsAsked, Selection};
 use crate::store::Store;
 use crate::store::catalog::{CatalogError, Event, EventKind};
 use crate::symbols::Symbols;
@@ -143,9 +143,15 @@ impl Asked<'_> {
     }
 
     async fn routes(&self, range: TimeRange) -> Result<Vec<Route>, QueryError> {
-        let (spans, partial) = self.engine.spans(&self.link.service, range, &self.link.labels).await?;
+        let AlertLink { service, labels, .. } = self.link;
+        let asked = RequestsAsked { service: service.clone(), range, labels: labels.clone(), step_ms: None };
+        let over = self.engine.requests(&asked).await?;
         // Percentiles of a part say nothing about the whole.
-        Ok(if partial.is_none() { routes(&spans) } else { Vec::new() })
+        if over.partial.is_some() {
+            return Ok(Vec::new());
+        }
+        let (spans, _) = self.engine.spans(service, range, labels).await?;
+        Ok(routes(over.in_all(), &spans, over.covered_seconds()))
     }
 
     async fn levels_around(&self) -> Result<Levels, QueryError> {

@@ -65,7 +65,7 @@ pub(super) struct Args {
     #[arg(long, env = "TEPHRA_RETENTION_10S", value_name = "DURATION", default_value = "7d", value_parser = retention)]
     retention_10s: Duration,
     /// How long traces and spans are kept
-    #[arg(long, env = "TEPHRA_RETENTION_TRACES", value_name = "DURATION", default_value = "14d", value_parser = retention)]
+    #[arg(long, env = "TEPHRA_RETENTION_TRACES", value_name = "DURATION", default_value = "3d", value_parser = retention)]
     retention_traces: Duration,
     /// How long windows are collected before they are written together and acked [default: 250ms; with --bucket 5s]
     #[arg(long, env = "TEPHRA_FLUSH", value_name = "DURATION", value_parser = flush)]

@@ -42,6 +42,7 @@ impl Accepted {
                 })
                 .collect(),
             spans: window.spans.len() as u32,
+            requests: window.requests.iter().map(|requests| requests.durations.count()).sum(),
             agent_id: checked.id.agent_id.to_vec(),
             boot_id: checked.id.boot_id,
             sequence: checked.id.sequence,

@@ -8,6 +8,7 @@
 //! | [`decoders`] | a few threads that inflate, decode and check |
 //! | [`cardinality`] | bounds what strangers may invent: services, series, agents, types |
 //! | [`importer`] | who signs what comes in other formats |
+//! | [`trace_shares`], [`slow_traces`] | what answers announce: which share of all traces is told of, and which slow ones are wanted whole |
 //! | [`accept`] | what the store needs of a checked window |
 //! | [`batcher`] | the one writer: many windows, one segment, one transaction, then all acks |
 //! | [`metrics`] | what was stored, refused and why |
@@ -22,10 +23,12 @@ pub mod grpc;
 mod importer;
 mod metrics;
 mod relabel;
+mod slow_traces;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod trace_shares;
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -35,7 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use tephra_proto::ids::BuildId;
-use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX};
+use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX, WINDOW_MS};
 use tephra_proto::{codec, v1};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
@@ -53,6 +56,8 @@ use batcher::{Batcher, Job, POISONED, Poison};
 use cardinality::{Cardinality, Filed, Series};
 use decoders::Decoders;
 use importer::Importer;
+use slow_traces::SlowTraces;
+use trace_shares::TraceShares;
 
 /// Says which of these modules' symbols the collector has no use for yet, and which it wants.
 pub type WantedBuilds = Arc<dyn Fn(&[Module]) -> Vec<BuildId> + Send + Sync>;
@@ -139,6 +144,8 @@ struct Shared {
     poison: Poison,
     wanted: WantedBuilds,
     importer: Arc<Importer>,
+    trace_shares: TraceShares,
+    slow_traces: SlowTraces,
 }
 
 impl fmt::Debug for Ingest {
@@ -172,9 +179,12 @@ impl Ingest {
             poison,
             wanted,
             importer,
+            trace_shares: TraceShares::default(),
+            slow_traces: SlowTraces::default(),
         };
         let shared = Arc::new(shared);
         tokio::spawn(settle(Arc::downgrade(&shared)));
+        tokio::spawn(announce(Arc::downgrade(&shared)));
         Self { shared, jobs }
     }
 
@@ -198,7 +208,9 @@ impl Ingest {
             duplicate: ack.duplicate,
             wanted_build_ids: wanted.iter().map(|id| id.as_bytes().to_vec()).collect(),
             server_unix_ms: now_ms(),
-            ..v1::PushResponse::default()
+            retry_after_ms: 0,
+            trace_share: self.shared.trace_shares.announced(),
+            slow_traces: self.shared.slow_traces.names(now_ms()),
         })
     }
 
@@ -428,6 +440,8 @@ impl Shared {
             self.metrics.overflowed();
             cardinality::move_to_overflow(&mut header, &mut window.header);
         }
+        self.trace_shares.count(&window);
+        self.slow_traces.note(&window, now_ms());
         let mut wanted = (self.wanted)(&accept::used_modules(&window));
         wanted.truncate(WANTED_MAX);
         let window = Accepted::new(header, payload, payload_bytes, &window);
@@ -446,5 +460,19 @@ async fn settle(shared: Weak<Shared>) {
         tokio::time::sleep(SETTLE_EVERY).await;
         let Some(shared) = shared.upgrade() else { return };
         shared.cardinality.settle(now_ms());
+    }
+}
+
+/// How often it is announced which share of all traces is told of: once a window.
+const ANNOUNCE_EVERY: Duration = Duration::from_millis(WINDOW_MS as u64);
+
+/// Announces, as long as there is somebody to tell.
+async fn announce(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(ANNOUNCE_EVERY).await;
+        let Some(alive) = shared.upgrade() else { return };
+        if let Err(error) = alive.trace_shares.round(alive.store.catalog(), now_ms()).await {
+            tracing::debug!(%error, "the share of traces could not be announced: the last one stays");
+        }
     }
 }

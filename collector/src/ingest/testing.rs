@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use prost::Message;
 use tephra_proto::{codec, v1};
 
+use crate::profile::durations::Durations;
+
 /// One sample row of a test window.
 #[derive(Debug, Clone)]
 pub(crate) struct TestRow {
@@ -133,6 +135,26 @@ impl TestWindow {
         spans.duration_us.push(duration_us);
         spans.status.push(v1::SpanStatus::Ok.into());
         spans.weight.push(1.0);
+        self
+    }
+
+    /// Requests that ended, by how long they took in µs: a histogram as an agent sends it.
+    pub(crate) fn requests(mut self, route: &str, status: v1::SpanStatus, durations_us: &[u64]) -> Self {
+        let mut durations = Durations::default();
+        durations_us.iter().for_each(|us| durations.record(*us, 1));
+        let route = self.string(route);
+        let table = self.payload.requests.get_or_insert_default();
+        table.route.push(route);
+        table.status.push(status.into());
+        table.sum_us.push(durations.sum_us());
+        table.max_us.push(durations.max_us());
+        table.bins.push(durations.bins().len() as u32);
+        let mut before = 0;
+        for (bin, count) in durations.bins() {
+            table.bin_step.push(u32::from(bin - before));
+            table.count.push(*count);
+            before = *bin;
+        }
         self
     }
 

@@ -3,9 +3,11 @@
 //! Pure: no I/O, no clock, and no allocation that was not first checked against the limits. Refuses rather than repairs.
 //! What is in the store is decoded by the same code: a disk is not more trustworthy than a network.
 
+mod columns;
 mod header;
 mod prescan;
 mod rejection;
+mod requests;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -17,8 +19,9 @@ use tephra_proto::{codec, packing, v1};
 pub(crate) use header::COUNT_MAX;
 pub use header::{Header, Lateness, WindowId, check, check_header};
 pub use rejection::Rejection;
+pub(crate) use requests::of_spans;
 
-use super::model::{Frame, Link, Module, Node, ProfileType, SpanSummary};
+use super::model::{Frame, Link, Module, Node, ProfileType, RouteDurations, SpanSummary};
 use crate::base::labels::Labels;
 
 /// One window of one instance, checked.
@@ -36,8 +39,10 @@ pub struct Window {
     pub series: Vec<Series>,
     /// Trace contexts.
     pub links: Vec<Link>,
-    /// Entry spans.
+    /// Entry spans: examples of the requests.
     pub spans: Vec<SpanSummary>,
+    /// All requests that ended, each route and status once.
+    pub requests: Vec<RouteDurations>,
 }
 
 /// All samples of one type that were taken under the same labels.
@@ -97,6 +102,7 @@ impl Window {
             + self.nodes.len() * size_of::<Node>()
             + self.links.len() * size_of::<Link>()
             + self.spans.len() * size_of::<SpanSummary>()
+            + self.requests.iter().map(|one| 64 + 16 * one.durations.bins().len()).sum::<usize>()
             + self.modules.len() * size_of::<Module>()
     }
 }

@@ -3,6 +3,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`model`], [`address`], [`decode`] | the vocabulary, and windows from the wire in its terms |
+//! | [`durations`] | how long requests took, as counts that add up |
 //! | [`meaning`] | what the numbers of a type mean, for every door and every answer |
 //! | [`span`], [`pieces`] | when an imported profile was taken, and windows of a long one |
 //! | `union` | many prefix trees as one, by content |
@@ -17,6 +18,7 @@ pub mod address;
 pub mod decode;
 pub mod demangle;
 pub mod diff;
+pub mod durations;
 pub mod fit;
 pub mod flame;
 pub mod fold;

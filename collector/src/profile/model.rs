@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tephra_proto::ids::{BuildId, SpanId, TraceId};
 
+use super::durations::Durations;
+
 /// What a series measures: one of the types pprof names, with its unit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProfileType {
@@ -264,12 +266,23 @@ pub struct SpanSummary {
     pub duration_us: u64,
     /// How it ended.
     pub status: SpanStatus,
-    /// How many spans of its route this one stands for (≥ 1).
+    /// How many spans of its route this one stands for (≥ 1); 0: none, it only completes its trace.
     pub weight: f32,
 }
 
+/// All requests of a route that ended alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteDurations {
+    /// Such as `GET /checkout`.
+    pub route: Arc<str>,
+    /// How they ended.
+    pub status: SpanStatus,
+    /// How long they took.
+    pub durations: Durations,
+}
+
 /// How a span ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SpanStatus {
     /// Not said.
     Unset,

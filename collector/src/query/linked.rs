@@ -146,6 +146,8 @@ impl Share {
             series: series.collect(),
             links,
             spans,
+            // They are no trace's.
+            requests: Vec::new(),
         }
     }
 }

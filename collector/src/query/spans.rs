@@ -17,7 +17,7 @@ use crate::store::columnar::Table;
 use crate::store::compact::levels::TRACES;
 
 /// The label that agents give samples and spans alike.
-const ROUTE: &str = "route";
+pub(super) const ROUTE: &str = "route";
 
 impl QueryEngine {
     /// Entry spans of a service whose window starts in the range, by start; only of instances with these labels. Partial as

@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
     COUNTERS,
     SYMBOL_FAILURES,
     DAMAGE,
+    TRACE_SHARES,
 ];
 
 const FIRST: &[&str] = &[
@@ -233,4 +234,16 @@ const DAMAGE: &[&str] = &[
         PRIMARY KEY (segment, at_byte)
     )",
     "CREATE INDEX damaged_windows_by_service ON damaged_windows (service, start_ms)",
+];
+
+const TRACE_SHARES: &[&str] = &[
+    // Requests of the last minutes, by window and service.
+    "CREATE TABLE request_counts (
+        window_ms BIGINT NOT NULL,
+        service TEXT NOT NULL,
+        requests BIGINT NOT NULL,
+        PRIMARY KEY (window_ms, service)
+    )",
+    // Which share of all traces agents were told to tell of, 1 / 2^halvings, and from which window on.
+    "CREATE TABLE trace_shares (from_ms BIGINT PRIMARY KEY, halvings BIGINT NOT NULL)",
 ];

@@ -12,7 +12,7 @@ use super::cache::Cache;
 use super::catalog::StoredObject;
 use super::place::{self, Opened, Place};
 use super::{Options, Store, StoreError, kept, orphans, start};
-use crate::base::clock;
+use crate::base::clock::{self, now_ms};
 use crate::conditions::Conditions;
 
 impl Store {
@@ -62,6 +62,7 @@ impl Store {
     async fn start(place: Place, options: Options, opened: Opened, lock: File) -> Result<Self, StoreError> {
         let cache = options.cache_bytes;
         let id = opened.catalog.store_id().await?;
+        opened.catalog.note_requests_since(now_ms()).await?;
         let store = Self {
             place,
             id,

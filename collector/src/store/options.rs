@@ -44,7 +44,7 @@ pub struct Keep {
 
 impl Default for Keep {
     fn default() -> Self {
-        Self { windows: 7 * DAY, minutes: 14 * DAY, ten_minutes: 30 * DAY, traces: 14 * DAY }
+        Self { windows: 7 * DAY, minutes: 14 * DAY, ten_minutes: 30 * DAY, traces: 3 * DAY }
     }
 }
 

@@ -103,6 +103,9 @@ pub struct WindowInfo {
     /// Its number.
     #[prost(uint64, tag = "12")]
     pub sequence: u64,
+    /// Requests that ended in it.
+    #[prost(uint64, tag = "13")]
+    pub requests: u64,
 }
 
 impl WindowInfo {

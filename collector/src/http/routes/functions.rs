@@ -13,7 +13,7 @@ use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
 use crate::profile::report::{PartialInfo, TypeInfo};
-use crate::query::Selection;
+use crate::query::{RequestsAsked, Selection};
 use crate::work::blocking;
 
 /// As long as names are stored.
@@ -34,12 +34,15 @@ pub(super) async fn requests(State(state): State<AppState>, mut params: Params) 
     let answer = async {
         let prepared = engine.prepare(&selection).await?;
         let labelled = engine.merge_by_labels(&prepared).await?;
+        let Selection { service, labels, .. } = selection.clone();
+        let asked = RequestsAsked { service, range: selection.range(), labels, step_ms: None };
+        let over = engine.requests(&asked).await?;
         let (spans, of_spans) = engine.spans(&selection.service, selection.range(), &selection.labels).await?;
-        let partial = labelled.merged.partial.or(of_spans);
+        let partial = labelled.merged.partial.or(of_spans).or(over.partial);
         let profile_type = TypeInfo::from(&labelled.merged.profile_type);
         let (symbols, name) = (state.symbols.clone(), function.clone());
         let (all, shares, found) = blocking(move || {
-            let routes = routes(&spans);
+            let routes = routes(over.in_all(), &spans, over.covered_seconds());
             let (all, shares) = routes_of(&labelled, &name, &symbols, &routes);
             let found = candidates(&shares, &routes);
             (all, shares, found)

@@ -9,6 +9,7 @@ mod growth;
 mod metrics;
 mod pins;
 mod profiles;
+mod requests;
 mod retention;
 mod services;
 mod status;
@@ -44,7 +45,8 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/api/v1/diff").get(flamegraph::diff).heavy(),
         Route::at("/api/v1/growth").get(growth::growth_json).heavy(),
         Route::at("/api/v1/traces/{trace_id}").get(traces::trace).delete(deletions::trace).heavy(),
-        Route::at("/api/v1/requests").get(traces::requests).heavy(),
+        Route::at("/api/v1/requests").get(requests::requests).heavy(),
+        Route::at("/api/v1/requests/heatmap").get(requests::heatmap).heavy(),
         Route::at("/api/v1/functions/requests").get(functions::requests).heavy(),
         Route::at("/api/v1/events").get(events::list).post(body::JSON, events::create).delete(events::delete),
         Route::at("/api/v1/alerts").post(alerts::PAYLOAD, alerts::webhook),

@@ -1,15 +1,13 @@
-//! One trace across services, and the requests of one service.
+//! One trace across services.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Value, json};
 use tephra_proto::ids::TraceId;
 
-use crate::analysis::requests::{routes, status_name};
+use crate::analysis::requests::status_name;
 use crate::analysis::{self, ViewOptions};
-use crate::base::clock::now_ms;
 use crate::base::times::format_duration;
 use crate::http::AppState;
 use crate::http::error::ApiError;
@@ -20,8 +18,6 @@ use crate::profile::report::{PartialInfo, TypeInfo};
 use crate::query::TraceService;
 use crate::symbols::Symbols;
 use crate::work::blocking;
-
-const ROUTE_BYTES_MAX: usize = 1_024;
 
 pub(super) async fn trace(
     State(state): State<AppState>,
@@ -95,28 +91,4 @@ fn span_json(span: &SpanSummary) -> Value {
         "duration_us": span.duration_us,
         "status": status_name(span.status),
     })
-}
-
-pub(super) async fn requests(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
-    let (service, range, labels) = (params.service()?, params.range(now_ms())?, params.labels()?);
-    let route = params.take("route")?;
-    let engine = state.engine.within(params.timeout(state.engine.timeout())?);
-    params.finish()?;
-    if let Some(route) = route.as_ref().filter(|route| route.len() > ROUTE_BYTES_MAX) {
-        let message = format!("the route has {} bytes, limit {ROUTE_BYTES_MAX}", route.len());
-        return Err(ApiError::invalid(message, "copy it from the answer without route="));
-    }
-    let answer = async {
-        let (mut spans, partial) = engine.spans(&service, range, &labels).await?;
-        let answer = blocking(move || {
-            spans.retain(|span| route.as_ref().is_none_or(|route| *route == *span.route));
-            let mut answer = json!({ "routes": routes(&spans) });
-            if let Some(partial) = partial {
-                answer["partial"] = json!(PartialInfo::from(partial));
-            }
-            answer
-        });
-        Ok(answer.await?)
-    };
-    Ok(Json(state.in_turn(answer).await?))
 }

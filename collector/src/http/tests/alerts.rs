@@ -33,7 +33,7 @@ async fn the_answer_names_the_function_the_deploy_and_the_requests() {
     let texts: Vec<&str> =
         answer["sentences"].as_array().unwrap().iter().map(|s| s["text"].as_str().unwrap()).collect();
     assert!(texts.iter().any(|t| t.contains("with the deploy \"v2\"")), "{texts:?}");
-    assert!(texts.iter().any(|t| t.contains("requests to /checkout took 400 ms or longer, 90 ms before")), "{texts:?}");
+    assert!(texts.iter().any(|t| t.contains("requests to /checkout took 396 ms or longer, 90 ms before")), "{texts:?}");
     assert_eq!(answer["traces"][0]["route"], "/checkout");
     assert_eq!(answer["traces"][0]["duration_us"], 400_059);
     let diff = answer["links"]["diff"].as_str().unwrap();

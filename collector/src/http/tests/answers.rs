@@ -185,7 +185,7 @@ async fn a_trace_is_found_across_services() {
     assert_eq!(service["spans"][0]["route"], "/pay");
     let nothing = lab.get(&format!("/api/v1/traces/{}", "08".repeat(16))).await;
     assert_eq!(nothing.status, StatusCode::NOT_FOUND);
-    assert!(nothing.json()["hint"].as_str().unwrap().contains("kept for 2w"), "{}", nothing.text());
+    assert!(nothing.json()["hint"].as_str().unwrap().contains("kept for 3d"), "{}", nothing.text());
     let requests =
         lab.json(&format!("/api/v1/requests?service=gateway&from={start}&until={}&route=/pay", start + 10_000)).await;
     assert_eq!(requests["routes"][0]["slowest"][0]["trace_id"], id);

@@ -5,16 +5,17 @@
 
 use std::sync::Arc;
 
+use tephra_proto::durations::BINS;
 use tephra_proto::limits::{
-    WINDOW_FRAMES_MAX, WINDOW_LABEL_SETS_MAX, WINDOW_LINKS_MAX, WINDOW_MODULES_MAX, WINDOW_SAMPLES_MAX,
-    WINDOW_SERIES_MAX, WINDOW_SPANS_MAX, WINDOW_STACK_NODES_MAX, WINDOW_STRINGS_MAX,
+    WINDOW_FRAMES_MAX, WINDOW_LABEL_SETS_MAX, WINDOW_LINKS_MAX, WINDOW_MODULES_MAX, WINDOW_REQUEST_ROWS_MAX,
+    WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX, WINDOW_SPANS_MAX, WINDOW_STACK_NODES_MAX, WINDOW_STRINGS_MAX,
 };
 use tephra_proto::v1;
 
 use super::rejection::Rejection;
 use super::{Series, SeriesRow};
 use crate::base::labels::Labels;
-use crate::profile::model::{Frame, Link, Module, Node, SpanSummary};
+use crate::profile::model::{Frame, Link, Module, Node, RouteDurations, SpanSummary};
 
 /// Refuses a payload whose tables would exceed the limits. Answers how many bytes of memory they will take at most.
 pub(super) fn check_counts(payload: &[u8]) -> Result<usize, Rejection> {
@@ -42,6 +43,7 @@ pub(super) fn check_counts(payload: &[u8]) -> Result<usize, Rejection> {
                 columns(set, None, &mut seen.labels)?;
             }
             (8, Value::Bytes(table)) => columns(table, Some(SPAN_WEIGHT), &mut seen.spans)?,
+            (9, Value::Bytes(table)) => columns(table, None, &mut seen.requests)?,
             _ => {}
         }
     }
@@ -62,6 +64,7 @@ struct Seen {
     label_sets: usize,
     labels: Columns,
     spans: Columns,
+    requests: Columns,
 }
 
 /// Entries per column number, over all occurrences of the table.
@@ -89,7 +92,9 @@ impl Seen {
             (self.link_bytes / 8, GROWTH * 8 + size_of::<Link>()),
             (self.label_sets, GROWTH * size_of::<v1::LabelSet>() + size_of::<Labels>() + 64),
             (longest(&self.labels), GROWTH * 8 + 2 * size_of::<Arc<str>>()),
-            (longest(&self.spans), GROWTH * 32 + size_of::<SpanSummary>()),
+            // Those that say nothing of their requests are counted from their spans.
+            (longest(&self.spans), GROWTH * 32 + size_of::<SpanSummary>() + 64),
+            (longest(&self.requests), GROWTH * 16 + size_of::<RouteDurations>() + 16),
         ];
         per.into_iter().map(|(count, bytes)| count * bytes).sum()
     }
@@ -106,6 +111,7 @@ impl Seen {
             ("label sets", self.label_sets, WINDOW_LABEL_SETS_MAX),
             ("sample labels", longest(&self.labels), WINDOW_SAMPLES_MAX),
             ("spans", longest(&self.spans), WINDOW_SPANS_MAX),
+            ("bins of requests", longest(&self.requests), WINDOW_REQUEST_ROWS_MAX * usize::from(BINS)),
         ];
         for (what, count, limit) in counts {
             if count > limit {

@@ -176,6 +176,24 @@ pub enum Rejection {
         /// What was sent, as text.
         value: String,
     },
+    /// A histogram of requests that no requests have.
+    #[error("the requests {at} have {what} {value}, which no durations have")]
+    BadRequests {
+        /// 0-based position in the table.
+        at: usize,
+        /// Which of their numbers.
+        what: &'static str,
+        /// What was sent.
+        value: u64,
+    },
+    /// Two histograms of the same route and status.
+    #[error("the requests {at} are a second histogram of {route:?}, ended alike")]
+    RepeatedRoute {
+        /// 0-based position in the table.
+        at: usize,
+        /// The route.
+        route: String,
+    },
     /// Two series of the same type.
     #[error("the window has two series of type {profile_type:?}")]
     RepeatedType {
@@ -208,13 +226,16 @@ impl Rejection {
             Self::TooLarge { .. } | Self::TooMuchMemory { .. } | Self::LongString { .. } => "size",
             Self::TooMany { .. } | Self::TooDeep { .. } => "count",
             Self::Codec(_) => "codec",
-            Self::Malformed { .. } | Self::Ragged { .. } | Self::RepeatedType { .. } => "malformed",
+            Self::Malformed { .. } | Self::Ragged { .. } | Self::RepeatedType { .. } | Self::RepeatedRoute { .. } => {
+                "malformed"
+            }
             Self::Dangling { .. } => "index",
             Self::TooMuch { .. }
             | Self::BadAddress { .. }
             | Self::ZeroTrace { .. }
             | Self::UnknownEnum { .. }
-            | Self::BadSpan { .. } => "value",
+            | Self::BadSpan { .. }
+            | Self::BadRequests { .. } => "value",
             Self::StaleSequence { .. } => "stale",
         }
     }

@@ -1,21 +1,21 @@
 //! The tables of a decoded payload: every index checked, every column as long as its siblings, every sum in range.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
+use tephra_proto::durations::DURATION_US_MAX;
 use tephra_proto::ids::{BuildId, SpanId, TraceId};
 use tephra_proto::label::{check_name, check_value};
-use tephra_proto::limits::{
-    SAMPLE_LABELS_MAX, STACK_DEPTH_MAX, STRING_BYTES_MAX, WINDOW_LATE_MS_MAX, WINDOW_LINKS_MAX, WINDOW_MS_MAX,
-    WINDOW_SAMPLES_MAX,
-};
+use tephra_proto::limits::{SAMPLE_LABELS_MAX, STACK_DEPTH_MAX, WINDOW_LINKS_MAX, WINDOW_MS_MAX, WINDOW_SAMPLES_MAX};
+use tephra_proto::trace_share::HALVINGS_MAX;
 use tephra_proto::v1;
 
+use super::columns::{Strings, lookup, read_status, same_length};
 use super::header::{COUNT_MAX, Header};
 use super::rejection::Rejection;
+use super::requests;
 use super::{Series, SeriesRow, Window};
 use crate::base::labels::{INSTANCE, Labels};
-use crate::profile::model::{Frame, Kind, Link, Module, Node, ProfileType, SpanStatus, SpanSummary};
+use crate::profile::model::{Frame, Kind, Link, Module, Node, ProfileType, SpanSummary};
 
 pub(super) fn read(header: Header, wire: v1::WindowPayload) -> Result<Window, Rejection> {
     let strings = Strings::read(wire.strings)?;
@@ -42,38 +42,11 @@ pub(super) fn read(header: Header, wire: v1::WindowPayload) -> Result<Window, Re
         series.extend(read);
     }
     let spans = read_spans(&wire.spans.unwrap_or_default(), &links, &strings, &header)?;
-    Ok(Window { header, modules, frames, nodes: tree.nodes, series, links, spans })
-}
-
-struct Strings(Vec<Arc<str>>);
-
-impl Strings {
-    fn read(wire: Vec<String>) -> Result<Self, Rejection> {
-        let mut strings = Vec::with_capacity(wire.len().max(1));
-        for (at, text) in wire.into_iter().enumerate() {
-            let limit = if at == 0 { 0 } else { STRING_BYTES_MAX };
-            if text.len() > limit {
-                return Err(Rejection::LongString { at, bytes: text.len(), limit });
-            }
-            strings.push(Arc::from(text));
-        }
-        if strings.is_empty() {
-            strings.push(Arc::from(""));
-        }
-        Ok(Self(strings))
-    }
-
-    fn get(&self, what: &'static str, at: usize, index: u32) -> Result<&Arc<str>, Rejection> {
-        lookup(&self.0, what, at, index)
-    }
-}
-
-fn lookup<'a, T>(table: &'a [T], what: &'static str, at: usize, index: u32) -> Result<&'a T, Rejection> {
-    table.get(index as usize).ok_or(Rejection::Dangling { what, at, index: index.into(), len: table.len() })
-}
-
-fn same_length(what: &'static str, found: usize, expected: usize) -> Result<(), Rejection> {
-    if found == expected { Ok(()) } else { Err(Rejection::Ragged { what, found, expected }) }
+    let requests = match wire.requests {
+        Some(table) => requests::read(&table, &strings, &header)?,
+        None => requests::of_spans(&spans),
+    };
+    Ok(Window { header, modules, frames, nodes: tree.nodes, series, links, spans, requests })
 }
 
 fn read_modules(wire: &[v1::Module], strings: &Strings) -> Result<Vec<Module>, Rejection> {
@@ -345,18 +318,14 @@ fn read_spans(
         let bad = |what, value: String| Rejection::BadSpan { at, what, value };
         let start_ms = header.start_ms.checked_add_signed(*start).filter(|_| *start <= i64::from(WINDOW_MS_MAX));
         let start_ms = start_ms.ok_or_else(|| bad("start in ms", start.to_string()))?;
-        if *duration > SPAN_DURATION_US_MAX {
+        if *duration > DURATION_US_MAX {
             return Err(bad("duration in µs", duration.to_string()));
         }
-        if !(weight.is_finite() && (1.0..=1e9).contains(weight)) {
+        // 0: it stands for no request, and is there because its trace was asked for.
+        if !(*weight == 0.0 || (1.0..=WEIGHT_MAX).contains(weight)) {
             return Err(bad("weight", weight.to_string()));
         }
-        let status = match v1::SpanStatus::try_from(*status) {
-            Ok(v1::SpanStatus::Unset) => SpanStatus::Unset,
-            Ok(v1::SpanStatus::Ok) => SpanStatus::Ok,
-            Ok(v1::SpanStatus::Error) => SpanStatus::Error,
-            Err(_) => return Err(Rejection::UnknownEnum { what: "status of span", at, value: *status }),
-        };
+        let status = read_status("status of span", at, *status)?;
         spans.push(SpanSummary {
             link: *lookup(links, "link of span", at, *link)?,
             route: strings.get("route of span", at, *route)?.clone(),
@@ -369,5 +338,5 @@ fn read_spans(
     Ok(spans)
 }
 
-/// One week: far longer than any request, short enough that sums of many never overflow.
-const SPAN_DURATION_US_MAX: u64 = 7 * WINDOW_LATE_MS_MAX * 1_000;
+/// A share that was halved as often as can be.
+const WEIGHT_MAX: f32 = (1u64 << HALVINGS_MAX) as f32;

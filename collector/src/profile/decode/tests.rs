@@ -10,7 +10,7 @@ use tephra_proto::{codec, packing, v1};
 
 use super::*;
 use crate::ingest::testing::{TestWindow, row, traced};
-use crate::profile::model::Node;
+use crate::profile::model::{Node, SpanStatus};
 
 const NOW: u64 = 1_700_000_000_000;
 
@@ -201,7 +201,7 @@ fn hostile_windows_are_refused_by_name() {
         ("index", "route of span 0 points to 40", |w| w.payload.spans.as_mut().unwrap().route[0] = 40),
         ("malformed", "weights of spans", |w| w.payload.spans.as_mut().unwrap().weight.clear()),
         ("value", "span 0 has weight NaN", |w| w.payload.spans.as_mut().unwrap().weight[0] = f32::NAN),
-        ("value", "span 0 has weight 0", |w| w.payload.spans.as_mut().unwrap().weight[0] = 0.0),
+        ("value", "span 0 has weight 0.5", |w| w.payload.spans.as_mut().unwrap().weight[0] = 0.5),
         ("value", "span 0 has duration", |w| w.payload.spans.as_mut().unwrap().duration_us[0] = u64::MAX),
         ("value", "span 0 has start", |w| w.payload.spans.as_mut().unwrap().start_ms[0] = i64::MIN),
         ("value", "status of span 0 is 12", |w| w.payload.spans.as_mut().unwrap().status[0] = 12),
@@ -214,6 +214,74 @@ fn hostile_windows_are_refused_by_name() {
         assert_eq!(rejection.reason(), *reason, "{rejection}");
         assert!(Rejection::REASONS.contains(reason));
     }
+}
+
+#[test]
+fn requests_are_counted_by_route_and_outcome() {
+    let window = window().requests("GET /", v1::SpanStatus::Ok, &[1_000, 1_000, 70_000]).requests(
+        "GET /",
+        v1::SpanStatus::Error,
+        &[3],
+    );
+    let read = read(&window).unwrap();
+    let told = read.requests.iter().map(|told| {
+        let durations = &told.durations;
+        (&*told.route, told.status, durations.count(), durations.sum_us(), durations.max_us())
+    });
+    let expected = [("GET /", SpanStatus::Ok, 3, 72_000, 70_000), ("GET /", SpanStatus::Error, 1, 3, 3)];
+    assert_eq!(told.collect::<Vec<_>>(), expected, "and not by the span that is there as an example");
+}
+
+#[test]
+fn spans_stand_for_the_requests_of_agents_that_do_not_count_them() {
+    let mut window = window().span(8, "GET /", 0, 2_000).span(9, "POST /", 0, 5_000);
+    window.payload.spans.as_mut().unwrap().weight = vec![2.5, 2.5, 7.0];
+    let read = read(&window).unwrap();
+    let told = read.requests.iter().map(|told| (&*told.route, told.durations.count(), told.durations.max_us()));
+    assert_eq!(told.collect::<Vec<_>>(), [("GET /", 5, 2_000), ("POST /", 7, 5_000)]);
+}
+
+#[test]
+fn histograms_that_lie_are_refused_with_what_is_wrong() {
+    type Spoil = fn(&mut v1::RequestTable);
+    let cases: &[(&str, &str, Spoil)] = &[
+        ("index", "route of requests 0 points to 90", |t| t.route[0] = 90),
+        ("value", "status of requests 0 is 9", |t| t.status[0] = 9),
+        ("malformed", "a second histogram of \"/a\"", |t| {
+            t.route[1] = t.route[0];
+            t.status[1] = t.status[0];
+        }),
+        ("malformed", "statuses of requests has 1 entries", |t| t.status.truncate(1)),
+        ("malformed", "sums of requests", |t| t.sum_us.clear()),
+        ("malformed", "maxima of requests", |t| t.max_us.clear()),
+        ("malformed", "bin counts of requests", |t| t.bins.push(1)),
+        ("malformed", "bins of requests has 3 entries", |t| t.bins[0] = u32::MAX),
+        ("malformed", "counts of requests", |t| t.count.truncate(1)),
+        ("value", "a number of bins of 0", |t| t.bins = vec![0, 3]),
+        ("value", "bin 479", |t| t.bin_step[1] = 479 - t.bin_step[0]),
+        ("value", "bin 4294967295", |t| t.bin_step[0] = u32::MAX),
+        ("value", "bin 106", |t| t.bin_step[1] = 0),
+        ("value", "nothing in bin 106", |t| t.count[0] = 0),
+        ("value", "a count of 18446744073709551615", |t| t.count[0] = u64::MAX),
+        ("value", "a count, with those before, of", |t| t.count[2] = 1_000_000_001),
+        ("value", "a longest duration in µs of 1000000", |t| t.max_us[0] = 1_000_000),
+        ("value", "a longest duration in µs of 18446744073709551615", |t| t.max_us[0] = u64::MAX),
+        ("value", "durations in µs that add up to 18446744073709551615", |t| t.sum_us[0] = u64::MAX),
+    ];
+    for (reason, message, spoil) in cases {
+        let mut window =
+            window().requests("/a", v1::SpanStatus::Ok, &[100, 70_000]).requests("/b", v1::SpanStatus::Ok, &[5]);
+        read(&window).unwrap();
+        spoil(window.payload.requests.as_mut().unwrap());
+        let rejection = read(&window).expect_err(message);
+        assert!(rejection.to_string().contains(message), "{message:?} in {rejection}");
+        assert_eq!(rejection.reason(), *reason, "{rejection}");
+    }
+    let flood = v1::RequestTable { route: (0..1_025).collect(), ..v1::RequestTable::default() };
+    let mut window = window();
+    window.payload.requests = Some(flood);
+    let rejection = read(&window).unwrap_err();
+    assert!(rejection.to_string().contains("1025 histograms of requests, limit 1024"), "{rejection}");
 }
 
 #[test]

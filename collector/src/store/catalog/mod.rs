@@ -21,6 +21,7 @@ mod register;
 mod segments;
 mod senders;
 mod symbols;
+mod trace_shares;
 mod written;
 
 use sqlx::{Any, AnyPool, Row, Transaction};
@@ -45,6 +46,7 @@ pub(crate) use segments::FOOTER;
 pub use segments::{CatalogTotals, SegmentRow, ServicePart, StoredObject};
 pub use senders::{SentAgent, SentName};
 pub use symbols::{FailedSymbols, SharedSymbols, SymbolRow};
+pub(crate) use trace_shares::RequestCount;
 
 use super::migrations::MIGRATIONS;
 use crate::base::clock::now_ms;
@@ -167,6 +169,32 @@ impl Catalog {
             .await?;
         let row = sqlx::query("SELECT value FROM settings WHERE name = 'store_id'").fetch_one(&self.write).await?;
         Ok(row.try_get("value")?)
+    }
+
+    /// From when on, unix milliseconds, whatever is compacted says how many requests ended: since this store was first opened by a
+    /// release that counts them. Before it, spans stand for requests.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn requests_since(&self) -> Result<u64, CatalogError> {
+        let known = sqlx::query("SELECT value FROM settings WHERE name = 'requests_since_ms'");
+        let row = known.fetch_optional(&self.read).await?;
+        let value: Option<String> = row.map(|row| row.try_get("value")).transpose()?;
+        Ok(value.and_then(|value| value.parse().ok()).unwrap_or(u64::MAX))
+    }
+
+    /// Remembers that this release opened the store, the first time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn note_requests_since(&self, now_ms: u64) -> Result<(), CatalogError> {
+        sqlx::query(
+            "INSERT INTO settings (name, value) VALUES ('requests_since_ms', $1) ON CONFLICT (name) DO NOTHING",
+        )
+        .bind(now_ms.to_string())
+        .execute(&self.write)
+        .await?;
+        Ok(())
     }
 
     /// Closes all connections; what was committed is already safe.

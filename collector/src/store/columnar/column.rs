@@ -37,6 +37,8 @@ macro_rules! holds {
 holds! {
     /// UTF-8.
     Text: ByteArrayType, "binary", " (UTF8)";
+    /// Bytes whose meaning the table says.
+    Bytes: ByteArrayType, "binary", "";
     /// Unix milliseconds.
     Time: Int64Type, "int64", " (TIMESTAMP(MILLIS,true))";
     /// A number of 32 bits: ids, lengths, counts.

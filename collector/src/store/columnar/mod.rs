@@ -31,7 +31,8 @@ pub(crate) use part::Part;
 pub(crate) use segment::Segment;
 pub(crate) use table::{Problem, TableFile};
 pub(crate) use tables::{
-    PartRow, PartSeries, PartSpan, PartTotal, PartTrace, PartWindow, SampleColumns, Table, TotalSums, WindowSums,
+    PartRequests, PartRow, PartSeries, PartSpan, PartTotal, PartTrace, PartWindow, RequestSums, SampleColumns, Table,
+    TotalSums, WindowSums,
 };
 pub(crate) use write::SegmentWriter;
 

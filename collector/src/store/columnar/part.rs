@@ -1,6 +1,6 @@
 //! One service's share of a segment, in memory.
 
-use super::tables::{PartRow, PartSeries, PartSpan, PartTotal, PartTrace, PartWindow};
+use super::tables::{PartRequests, PartRow, PartSeries, PartSpan, PartTotal, PartTrace, PartWindow};
 use crate::profile::model::{Frame, Module, Node};
 
 /// One service's samples and all that they refer to. Indices are local to the part.
@@ -26,4 +26,6 @@ pub(crate) struct Part {
     pub(crate) traces: Vec<PartTrace>,
     /// Entry spans, sorted by trace id.
     pub(crate) spans: Vec<PartSpan>,
+    /// Requests, by window, instance, labels, route and status.
+    pub(crate) requests: Vec<PartRequests>,
 }

@@ -10,7 +10,9 @@ use super::dictionary::Dictionary;
 use super::part::Part;
 use super::rows::Rows;
 use super::table::{Problem, TableFile};
-use super::tables::{self, PartSpan, PartTotal, PartTrace, PartWindow, SampleColumns, SampleGroup, Table};
+use super::tables::{
+    self, PartRequests, PartSpan, PartTotal, PartTrace, PartWindow, SampleColumns, SampleGroup, Table,
+};
 use crate::base::range::TimeRange;
 use crate::store::bulk::Bulk;
 
@@ -131,6 +133,7 @@ impl Segment {
         for rows in self.rows(bulk, Table::Spans, part) {
             tables::read_spans(&rows, &mut whole.spans)?;
         }
+        whole.requests = self.requests(bulk, part, TimeRange::ALL)?;
         let Dictionary { modules, frames, nodes, series, .. } = dictionary;
         Ok(Part { modules, frames, nodes, series, ..whole })
     }
@@ -145,6 +148,15 @@ impl Segment {
         }
         spans.retain(|span| range.contains(span.window_ms));
         Ok(spans)
+    }
+
+    /// Requests of a part in windows that start in `range`.
+    pub(crate) fn requests(&self, bulk: &dyn Bulk, part: usize, range: TimeRange) -> Result<Vec<PartRequests>> {
+        let mut requests = Vec::new();
+        for rows in self.rows(bulk, Table::Requests, part) {
+            tables::read_requests(&rows, range, &mut requests)?;
+        }
+        Ok(requests)
     }
 
     /// Where rows of a trace lie in a part: row groups and rows of the traces table, and of the spans table. Reads one page

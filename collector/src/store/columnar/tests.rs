@@ -7,7 +7,8 @@ use tephra_proto::ids::{BuildId, SpanId, TraceId};
 use super::text::{labels_from_text, labels_to_text, types_from_text, types_to_text};
 use super::*;
 use crate::base::labels::Labels;
-use crate::profile::model::{Frame, Kind, Link, Module, Node, ProfileType, SpanStatus, SpanSummary};
+use crate::profile::durations::Durations;
+use crate::profile::model::{Frame, Kind, Link, Module, Node, ProfileType, RouteDurations, SpanStatus, SpanSummary};
 use crate::store::bulk::{Bulk, Folder};
 use crate::store::catalog::TableObject;
 
@@ -78,7 +79,29 @@ fn part(service: &str) -> Part {
             types: vec![profile_type("cpu", Kind::Counter), profile_type("inuse", Kind::Gauge)].into(),
         }],
         traces: vec![trace(3, 1), trace(3, 2), trace(200, 1)],
-        spans: vec![PartSpan { span, window_ms: 10_000, window_len_ms: 10_000, instance, labels }],
+        spans: vec![PartSpan {
+            span,
+            window_ms: 10_000,
+            window_len_ms: 10_000,
+            instance: instance.clone(),
+            labels: labels.clone(),
+        }],
+        requests: [
+            (SpanStatus::Ok, vec![(0, 1), (106, u64::from(u32::MAX)), (478, 2)]),
+            (SpanStatus::Error, vec![(20, 1)]),
+        ]
+        .map(|(status, bins)| {
+            let longest = tephra_proto::durations::longest_us(bins[bins.len() - 1].0) as u64;
+            let durations = Durations::from_bins(bins, longest, longest).unwrap();
+            PartRequests {
+                window_ms: 10_000,
+                window_len_ms: 10_000,
+                instance: instance.clone(),
+                labels: labels.clone(),
+                requests: RouteDurations { route: "GET /x".into(), status, durations },
+            }
+        })
+        .into(),
     }
 }
 

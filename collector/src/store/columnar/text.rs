@@ -1,7 +1,7 @@
-//! Labels and types as texts in columns.
+//! Labels, types and statuses as texts in columns.
 
 use crate::base::labels::Labels;
-use crate::profile::model::{Kind, ProfileType};
+use crate::profile::model::{Kind, ProfileType, SpanStatus};
 
 /// Pairs as one text: `name=value` by name, separated by `,`; `\`, `,` and `=` inside are escaped by `\`.
 pub(super) fn labels_to_text<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
@@ -83,5 +83,23 @@ pub(super) fn kind_from_text(name: &str) -> Option<Kind> {
         "counter" => Some(Kind::Counter),
         "gauge" => Some(Kind::Gauge),
         _ => None,
+    }
+}
+
+/// A status.
+pub(super) fn status_to_text(status: SpanStatus) -> &'static str {
+    match status {
+        SpanStatus::Unset => "unset",
+        SpanStatus::Ok => "ok",
+        SpanStatus::Error => "error",
+    }
+}
+
+/// Reads what [`status_to_text`] wrote; what a later release may write is no outcome.
+pub(super) fn status_from_text(text: &str) -> SpanStatus {
+    match text {
+        "ok" => SpanStatus::Ok,
+        "error" => SpanStatus::Error,
+        _ => SpanStatus::Unset,
     }
 }

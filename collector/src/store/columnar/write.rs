@@ -30,6 +30,7 @@ impl SegmentWriter {
         tables::write_frames(files, service, first, &part.frames, &part.modules)?;
         tables::write_traces(files, service, first, &part.traces)?;
         tables::write_spans(files, service, &part.spans)?;
+        tables::write_requests(files, service, &part.requests)?;
         self.next.node += part.nodes.len() as i32;
         self.next.frame += part.frames.len() as i32;
         self.next.series += part.series.len() as i32;

@@ -11,7 +11,9 @@ use crate::base::labels::Labels;
 use crate::profile::decode::Window;
 use crate::profile::model::{Frame, Kind, Module, Node, ProfileType};
 use crate::profile::union::{Moved, Union};
-use crate::store::columnar::{Part, PartRow, PartSeries, PartSpan, PartTrace, PartWindow, TotalSums, WindowSums};
+use crate::store::columnar::{
+    Part, PartRequests, PartRow, PartSeries, PartSpan, PartTrace, PartWindow, RequestSums, TotalSums, WindowSums,
+};
 
 /// What becomes of windows on their way to a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,7 @@ pub(crate) struct PartBuilder {
     series: FxHashMap<PartSeries, u32>,
     totals: TotalSums,
     windows: WindowSums,
+    requests: RequestSums,
     summed_rows: usize,
 }
 
@@ -77,6 +80,7 @@ impl PartBuilder {
             series: FxHashMap::default(),
             totals: TotalSums::default(),
             windows: WindowSums::default(),
+            requests: RequestSums::default(),
             summed_rows: 0,
         }
     }
@@ -103,6 +107,7 @@ impl PartBuilder {
             + self.part.spans.capacity() * (size_of::<PartSpan>() + 32)
             + self.totals.len() * 96
             + self.windows.len() * 256
+            + self.requests.bytes()
     }
 
     /// Adds a window as an agent sent it.
@@ -136,7 +141,12 @@ impl PartBuilder {
             }
         }
         match self.rollup {
-            Rollup::Level(_) => self.add_received(PartWindow::of(window)),
+            Rollup::Level(_) => {
+                self.add_received(PartWindow::of(window));
+                for requests in PartRequests::all_of(window, &instance) {
+                    self.add_requests(requests);
+                }
+            }
             Rollup::Traces => self.part.spans.extend(PartSpan::all_of(window, &instance)),
         }
     }
@@ -167,6 +177,9 @@ impl PartBuilder {
         }
         if all {
             self.part.spans.append(&mut part.spans);
+            for requests in part.requests.drain(..) {
+                self.add_requests(requests);
+            }
         }
         all
     }
@@ -187,6 +200,7 @@ impl PartBuilder {
         part.totals = self.totals.into_rows(&series);
         PartTrace::sort(&mut part.traces);
         PartSpan::sort(&mut part.spans);
+        part.requests = self.requests.into_rows();
         part
     }
 
@@ -221,6 +235,14 @@ impl PartBuilder {
     fn add_received(&mut self, mut window: PartWindow) {
         (window.window_ms, window.window_len_ms) = self.rollup.place(window.window_ms, window.window_len_ms);
         self.windows.add(window);
+    }
+
+    fn add_requests(&mut self, mut requests: PartRequests) {
+        (requests.window_ms, requests.window_len_ms) = self.rollup.place(requests.window_ms, requests.window_len_ms);
+        if self.rollup.folds_instances() {
+            requests.instance = Arc::from("");
+        }
+        self.requests.add(requests);
     }
 
     /// Puts frames, nodes and series in the order of their content: neighbours in the tables are alike, so they compress, and

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use tephra_proto::ids::{ServiceName, TraceId};
+use tephra_proto::v1;
 
 use super::*;
 use crate::base::clock::now_ms;
@@ -12,7 +13,7 @@ use crate::base::range::TimeRange;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestRow, TestWindow, row, traced};
 use crate::profile::model::{Frame, Merged, Node, SpanSummary};
-use crate::query::{QueryEngine, QueryLimits, Selection};
+use crate::query::{QueryEngine, QueryLimits, RequestsAsked, Selection};
 use crate::store::Options;
 use crate::store::testing::{TestPlace, options};
 
@@ -52,7 +53,11 @@ fn window((agent, slot, rows, with_trace): &Pushed, sequence: u64, base_ms: u64)
         .inuse(&live);
     match trace {
         Some(trace) => window.span(trace, "GET /x", 5, 1_000 + *slot),
-        None => window,
+        None => {
+            let (fast, slow) = (1_000 + 17 * *slot, 90_000 + 400 * *slot);
+            let failed = v1::SpanStatus::Error;
+            window.requests("GET /x", v1::SpanStatus::Ok, &[fast, fast, slow]).requests("GET /y", failed, &[slow])
+        }
     }
 }
 
@@ -64,6 +69,7 @@ struct Answers {
     overview: String,
     traces: Vec<String>,
     spans: Vec<SpanSummary>,
+    requests: Vec<String>,
 }
 
 /// A merged profile, whatever its replicates.
@@ -162,7 +168,19 @@ async fn answers(store: &Arc<Store>, base_ms: u64, exact_types: &[&str]) -> Answ
         }));
     }
     let (spans, _) = engine.spans(&shop, range, &[("version".to_owned(), "v1".to_owned())]).await.unwrap();
-    Answers { merged, timelines, overview, traces, spans }
+    let mut requests = Vec::new();
+    for (from_ms, until_ms) in ranges {
+        for labels in [vec![], vec![("version".to_owned(), "v1".to_owned())]] {
+            let range = TimeRange { from_ms, until_ms };
+            let asked = RequestsAsked { service: shop.clone(), range, labels, step_ms: None };
+            let over = engine.requests(&asked).await.unwrap();
+            requests.push(format!("{:?} {:?}", over.routes, over.covered_ms));
+        }
+    }
+    // An hour is a whole number of the windows of every level that answers for it.
+    let asked = RequestsAsked { service: shop.clone(), range, labels: vec![], step_ms: Some(HOUR) };
+    requests.push(format!("{:?}", engine.requests(&asked).await.unwrap().routes));
+    Answers { merged, timelines, overview, traces, spans, requests }
 }
 
 fn trace(n: u8) -> TraceId {
@@ -360,11 +378,19 @@ async fn total(store: &Arc<Store>, service: &str, from_ms: u64, until_ms: u64) -
 
 /// Bytes of all objects, the dropped ones excepted.
 async fn holds(store: &Arc<Store>, text: &str) -> bool {
+    !holders(store, text).await.is_empty()
+}
+
+/// Names of the tables that hold some text.
+async fn holders(store: &Arc<Store>, text: &str) -> Vec<String> {
     let live = store.catalog().levels_in(TimeRange::ALL, false).await.unwrap();
-    let mut objects: Vec<String> = live.iter().flat_map(|row| &row.tables).map(|table| table.object.clone()).collect();
-    objects.extend(live.iter().filter(|row| row.segment.level == 0).map(|row| row.segment.id.clone()));
+    let tables = live.iter().flat_map(|row| &row.tables).map(|table| (table.name.clone(), table.object.clone()));
+    let arrived = live.iter().filter(|row| row.segment.level == 0);
+    let mut objects: Vec<(String, String)> = tables.collect();
+    objects.extend(arrived.map(|row| ("windows as they arrived".to_owned(), row.segment.id.clone())));
     let read = |object: &String| store.bulk().get_range(object, 0, usize::MAX >> 1).unwrap();
-    objects.iter().any(|object| read(object).windows(text.len()).any(|bytes| bytes == text.as_bytes()))
+    objects.retain(|(_, object)| read(object).windows(text.len()).any(|bytes| bytes == text.as_bytes()));
+    objects.into_iter().map(|(name, _)| name).collect()
 }
 
 #[tokio::test]
@@ -445,9 +471,17 @@ async fn what_is_deleted_is_gone_at_once_and_its_bytes_soon() {
         compact_all(&store, now_ms() + 40 * HOUR).await;
         assert_eq!(total(&store, "shop", base_ms, base_ms + HOUR).await, 5, "the sums stay");
         assert!(holds(&store, "shop").await && holds(&store, "host-1").await);
-        for gone in ["other", "host-3", "GET /x"] {
-            assert!(!holds(&store, gone).await, "{gone}, compacted first: {compacted_first}");
+        // The route is in the sums too; the id of the trace was in its spans and samples.
+        let trace_bytes = "\u{3}".repeat(16);
+        for gone in ["other", "host-3", &trace_bytes] {
+            let mut holders = holders(&store, gone).await;
+            // The id of the other service's agent is the same bytes as the trace's.
+            holders.retain(|table| table != "footer" || gone != trace_bytes);
+            assert!(holders.is_empty(), "{gone:?} in {holders:?}, compacted first: {compacted_first}");
         }
+        let asked = RequestsAsked { service: shop, range, labels: vec![], step_ms: None };
+        let over = engine.requests(&asked).await.unwrap();
+        assert_eq!(over.in_all().map(|(route, _)| route.to_owned()).collect::<Vec<_>>(), ["GET /x"]);
         assert!(engine.trace(trace(3)).await.unwrap().is_none());
     }
 }

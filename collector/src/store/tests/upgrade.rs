@@ -8,11 +8,12 @@ use std::sync::Arc;
 use sqlx::{AssertSqlSafe, Executor};
 use tephra_proto::ids::{ServiceName, TraceId};
 
+use crate::analysis::requests::together;
 use crate::base::clock::now_ms;
 use crate::base::range::TimeRange;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, row, traced};
-use crate::query::{QueryEngine, QueryLimits, Selection};
+use crate::query::{QueryEngine, QueryLimits, RequestsAsked, Selection};
 use crate::store::catalog::Horizons;
 use crate::store::migrations::MIGRATIONS;
 use crate::store::testing::options;
@@ -65,6 +66,14 @@ async fn check(store: &Arc<Store>, base_ms: u64) {
     let trace = engine.trace(TraceId::parse(&"09".repeat(16)).unwrap()).await.unwrap().unwrap();
     let service = &trace.services[0];
     assert_eq!((service.samples.len(), service.spans.len(), service.types[0].total()), (10, 10, 15));
+    let (shop, range) = (ServiceName::parse("shop").unwrap(), TimeRange { from_ms: all.0, until_ms: all.1 });
+    for (labels, requests) in [(vec![], 10), (vec![("version".to_owned(), "v1".to_owned())], 6)] {
+        let asked = RequestsAsked { service: shop.clone(), range, labels, step_ms: None };
+        let over = engine.requests(&asked).await.unwrap();
+        let told: Vec<_> = over.in_all().map(|(route, by)| (route.to_owned(), together(&by))).collect();
+        let [(route, durations)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((route.as_str(), durations.count(), durations.max_us()), ("GET /pay", requests, 7_000));
+    }
 }
 
 /// Where fixtures lie: `catalog.sqlite.gz`, and the objects.

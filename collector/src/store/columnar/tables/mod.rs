@@ -2,6 +2,7 @@
 //! has what they mean. Ids count from 0 within the segment.
 
 mod frames;
+mod requests;
 mod samples;
 mod series;
 mod spans;
@@ -16,6 +17,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::schema::types::TypePtr;
 
 use super::column::{Column, Definition, Text};
+pub(crate) use requests::{PartRequests, RequestSums};
 pub(crate) use samples::{PartRow, SampleColumns, SampleGroup};
 pub(crate) use series::PartSeries;
 pub(crate) use spans::PartSpan;
@@ -23,6 +25,7 @@ pub(crate) use totals::{PartTotal, TotalSums};
 pub(crate) use traces::PartTrace;
 pub(crate) use windows::{PartWindow, WindowSums};
 pub(super) use {frames::read as read_frames, frames::write as write_frames};
+pub(super) use {requests::read as read_requests, requests::write as write_requests};
 pub(super) use {
     samples::read as read_samples, samples::read_columns, samples::sample_group, samples::write as write_samples,
 };
@@ -53,6 +56,8 @@ pub(crate) enum Table {
     Traces,
     /// Entry spans, sorted by trace id.
     Spans,
+    /// How many requests ended, how, and how long they took, by window and route.
+    Requests,
 }
 
 /// The ids in a segment that the next part's own, which count from 0, are added to.
@@ -72,7 +77,7 @@ const NO_ORDER: &str = "ids do not run on";
 
 impl Table {
     /// All tables.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Samples,
         Self::Totals,
         Self::Windows,
@@ -81,6 +86,7 @@ impl Table {
         Self::Frames,
         Self::Traces,
         Self::Spans,
+        Self::Requests,
     ];
 
     pub(super) fn definition(self) -> &'static Definition {
@@ -93,6 +99,7 @@ impl Table {
             Self::Frames => &frames::TABLE,
             Self::Traces => &traces::TABLE,
             Self::Spans => &spans::TABLE,
+            Self::Requests => &requests::TABLE,
         }
     }
 
@@ -103,7 +110,7 @@ impl Table {
 
     /// The Parquet schema.
     pub(super) fn schema(self) -> TypePtr {
-        static SCHEMAS: OnceLock<[TypePtr; 8]> = OnceLock::new();
+        static SCHEMAS: OnceLock<[TypePtr; 9]> = OnceLock::new();
         let all = SCHEMAS.get_or_init(|| Self::ALL.map(|table| table.definition().schema()));
         all[self as usize].clone()
     }

@@ -9,14 +9,14 @@ use super::{SERVICE, Table};
 use crate::base::labels::Labels;
 use crate::base::range::TimeRange;
 use crate::profile::decode::Window;
-use crate::profile::model::{SpanStatus, SpanSummary};
+use crate::profile::model::SpanSummary;
 use crate::store::columnar::column::{
     Bytes8, Bytes16, Coding, Column, Definition, Float, Int32, Int64, SMALL_PAGE, Text, Time,
 };
 use crate::store::columnar::files::{Files, ROW_GROUP_ROWS};
 use crate::store::columnar::rows::Rows;
 use crate::store::columnar::table::Problem;
-use crate::store::columnar::text::{labels_from_text, labels_to_text};
+use crate::store::columnar::text::{labels_from_text, labels_to_text, status_from_text, status_to_text};
 
 /// An entry span, and who sent it in which window.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,22 +105,6 @@ pub(in crate::store::columnar) fn write(
         })?;
     }
     Ok(())
-}
-
-fn status_to_text(status: SpanStatus) -> &'static str {
-    match status {
-        SpanStatus::Unset => "unset",
-        SpanStatus::Ok => "ok",
-        SpanStatus::Error => "error",
-    }
-}
-
-fn status_from_text(text: &str) -> SpanStatus {
-    match text {
-        "ok" => SpanStatus::Ok,
-        "error" => SpanStatus::Error,
-        _ => SpanStatus::Unset,
-    }
 }
 
 /// Which of the rows are a trace's.
