@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) use self::asked::Asked;
 #[cfg(test)]
 pub(crate) use self::histogram::Counts;
+#[cfg(feature = "tower")]
 pub(crate) use self::open_span::OpenSpan;
 pub(crate) use self::span::{Selected, Span, Status};
 pub(crate) use self::tally::RouteCounts;
