@@ -52,10 +52,10 @@ impl Durations {
         if count > COUNT_MAX {
             return Err(BadDurations::Count(count));
         }
-        // Whole microseconds: what they were cut from may have been just below the next one.
+        // Whole microseconds: whoever counted may have rounded up or down, and so into a bin beside.
         let last = before.unwrap_or(0);
         let ns = |us: u64| us.saturating_mul(1_000);
-        let is_last = bin(ns(max_us)) <= last && last <= bin(ns(max_us.saturating_add(1)));
+        let is_last = bin(ns(max_us.saturating_sub(1))) <= last && last <= bin(ns(max_us.saturating_add(1)));
         if !is_last || (bins.is_empty() && max_us > 0) {
             return Err(BadDurations::Max(max_us));
         }
@@ -184,6 +184,14 @@ mod tests {
     }
 
     #[test]
+    fn a_longest_duration_may_be_rounded_into_the_bin_beside() {
+        // 5.6 µs, which an agent tells as 6, are two bins below 6.
+        assert!(Durations::from_bins(vec![(bin(5_600), 1)], 6, 6).is_ok());
+        assert!(Durations::from_bins(vec![(bin(5_999), 1)], 5, 5).is_ok());
+        assert_eq!(Durations::from_bins(vec![(bin(5_600), 1)], 8, 8), Err(BadDurations::Max(8)));
+    }
+
+    #[test]
     fn nothing_has_no_percentile() {
         let none = Durations::default();
         assert_eq!((none.count(), none.quantile_us(0.5), none.max_us()), (0, 0, 0));
@@ -219,6 +227,22 @@ mod tests {
         fn what_was_counted_is_read_back(durations in prop::collection::vec(0u64..604_800_000_000, 0..50)) {
             let all = of(&durations);
             prop_assert_eq!(Durations::from_bins(all.bins().to_vec(), all.sum_us(), all.max_us()), Ok(all));
+        }
+
+        /// Bins are chosen by nanoseconds, and sum and maximum are whole microseconds, however they were rounded.
+        #[test]
+        fn what_an_agent_counts_is_read(
+            durations_ns in (0u32..41).prop_flat_map(|bits| prop::collection::vec(0u64..2 << bits, 1..5)),
+            rounding in 0u64..1_000,
+        ) {
+            let us = |ns: &u64| (ns + rounding) / 1_000;
+            let mut bins = std::collections::BTreeMap::<u16, u64>::new();
+            for ns in &durations_ns {
+                *bins.entry(bin(*ns)).or_default() += 1;
+            }
+            let (sum_us, max_us) = (durations_ns.iter().map(us).sum(), durations_ns.iter().map(us).max().unwrap());
+            let read = Durations::from_bins(bins.into_iter().collect(), sum_us, max_us);
+            prop_assert_eq!(read.map(|read| read.count()), Ok(durations_ns.len() as u64));
         }
 
         #[test]
