@@ -2,7 +2,7 @@
 //! other half of a slow trace would be missing.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tephra_proto::limits::SLOW_TRACES_MAX;
 
@@ -17,9 +17,21 @@ const ROUTES_MAX: usize = 4_096;
 /// How long a trace is named. Agents remember for 30 s what ended, and send once in ten.
 const NAMED_MS: u64 = 40_000;
 
+/// For how long the same traces are named: answers are many, and agents send once in ten seconds.
+const CHOSEN_MS: u64 = 1_000;
+
 /// The slowest traces that windows told of lately.
 #[derive(Debug, Default)]
-pub(super) struct SlowTraces(Mutex<HashMap<(String, String), Vec<Slow>>>);
+pub(super) struct SlowTraces(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// By service and route.
+    routes: HashMap<(Arc<str>, Arc<str>), Vec<Slow>>,
+    /// What answers name, 16 bytes each, and until when, unix milliseconds.
+    named: Vec<u8>,
+    named_until_ms: u64,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Slow {
@@ -35,10 +47,11 @@ impl SlowTraces {
         if window.spans.is_empty() {
             return;
         }
-        let mut routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let service: Arc<str> = window.header.service.as_str().into();
+        let Inner { routes, .. } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What stands for no request was asked for: it would be named for ever.
         for span in window.spans.iter().filter(|span| span.weight > 0.0) {
-            let key = (window.header.service.as_str().to_owned(), span.route.to_string());
+            let key = (service.clone(), span.route.clone());
             if routes.len() >= ROUTES_MAX && !routes.contains_key(&key) {
                 continue;
             }
@@ -54,15 +67,26 @@ impl SlowTraces {
         }
     }
 
-    /// Ids of up to 64 of them, 16 bytes each: the slowest of every route, then the second, and so on.
+    /// Ids of up to 64 of them, 16 bytes each: the slowest of every route, then the second, and so on. Chosen anew once a second.
     pub(super) fn names(&self, now_ms: u64) -> Vec<u8> {
-        let mut routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        routes.retain(|_, of_route| {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back starts anew.
+        if !(inner.named_until_ms.saturating_sub(CHOSEN_MS)..inner.named_until_ms).contains(&now_ms) {
+            inner.named = inner.choose(now_ms);
+            inner.named_until_ms = now_ms.saturating_add(CHOSEN_MS);
+        }
+        inner.named.clone()
+    }
+}
+
+impl Inner {
+    fn choose(&mut self, now_ms: u64) -> Vec<u8> {
+        self.routes.retain(|_, of_route| {
             of_route.retain(|slow| now_ms.saturating_sub(slow.at_ms) < NAMED_MS);
             !of_route.is_empty()
         });
         let mut all: Vec<(usize, Slow)> =
-            routes.values().flat_map(|of_route| of_route.iter().copied().enumerate()).collect();
+            self.routes.values().flat_map(|of_route| of_route.iter().copied().enumerate()).collect();
         all.sort_by_key(|(rank, slow)| (*rank, std::cmp::Reverse(slow.duration_us), slow.trace_id));
         let mut named: Vec<[u8; 16]> = Vec::with_capacity(SLOW_TRACES_MAX);
         for (_, slow) in all {
@@ -116,6 +140,18 @@ mod tests {
         told.spans[0].weight = 0.0;
         slow.note(&told, NOW);
         assert!(named(&slow, NOW).is_empty());
+    }
+
+    #[test]
+    fn answers_of_one_second_name_the_same() {
+        let slow = SlowTraces::default();
+        slow.note(&window("shop", &[(1, "/a", 100)]), NOW);
+        assert_eq!(named(&slow, NOW), [1]);
+        slow.note(&window("shop", &[(2, "/b", 900)]), NOW + 1);
+        assert_eq!(named(&slow, NOW + CHOSEN_MS - 1), [1]);
+        assert_eq!(named(&slow, NOW + CHOSEN_MS), [2, 1]);
+        slow.note(&window("shop", &[(3, "/c", 2_000)]), NOW + CHOSEN_MS);
+        assert_eq!(named(&slow, NOW + 5), [3, 2, 1], "the clock was set back");
     }
 
     #[test]
