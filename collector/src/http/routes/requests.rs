@@ -48,7 +48,8 @@ pub(super) async fn requests(State(state): State<AppState>, mut params: Params) 
                 }
                 answer["step_ms"] = over.step_ms.into();
             }
-            if let Some(partial) = over.partial.or(cut) {
+            // That not all examples were looked at says nothing of the counts.
+            if let Some(partial) = over.partial.or(cut.filter(|cut| !cut.is_cut())) {
                 answer["partial"] = json!(PartialInfo::from(partial));
             }
             answer
