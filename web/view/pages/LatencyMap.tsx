@@ -1,9 +1,10 @@
 /** A map of how long requests took when: what percentiles hide, two kinds of requests or a tail that came at noon, is seen here. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { apiPath, getJson } from "../api/client";
 import type { HeatmapAnswer } from "../api/contract";
 import { useResource } from "../api/resource";
 import { param } from "../state/location";
+import { theme } from "../state/theme";
 import type { Range } from "../state/time";
 import * as fmt from "../ui/format";
 import { type LatencyMap as Cells, durationTicks, latencyMap, rowBounds, strength } from "./latency";
@@ -16,7 +17,7 @@ export function LatencyMap({ service, range }: { service: string; range: Range }
   const path = apiPath("/api/v1/requests/heatmap", { service, from, until, route: route || undefined });
   const asked = useResource(path, (p, signal) => getJson<HeatmapAnswer>(p, signal));
   const answer = asked.state.value.value;
-  const map = answer ? latencyMap(answer) : null;
+  const map = useMemo(() => (answer ? latencyMap(answer) : null), [answer]);
   // Beside a table that says what went wrong, or that there is nothing.
   if (!answer || !map) return null;
   return (
@@ -35,7 +36,7 @@ function Drawn({ answer, map }: { answer: HeatmapAnswer; map: Cells }) {
   useEffect(() => {
     const context = canvas.current?.getContext("2d");
     if (context && canvas.current) draw(context, getComputedStyle(canvas.current).color, map);
-  });
+  }, [map, theme.value]);
   const end = answer.from + map.columns * answer.step_ms;
   const [low] = rowBounds(map, 0);
   const [, high] = rowBounds(map, map.rows - 1);
