@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::requests::{Route, SlowRequest};
+use crate::base::labels::ROUTE;
 use crate::profile::model::{Labelled, Merged};
 use crate::profile::tree::Tree;
 use crate::symbols::Symbols;
-
-/// The label that agents give samples and spans alike.
-const ROUTE: &str = "route";
 
 /// Routes in an answer.
 const ROUTES_MAX: usize = 20;
@@ -38,7 +36,7 @@ pub struct RouteShare {
 /// The requests of a route as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Requests {
-    /// Estimated number.
+    /// Number of requests that ended.
     pub count: u64,
     /// Median duration in microseconds.
     pub p50_us: u64,

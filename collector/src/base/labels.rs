@@ -9,6 +9,9 @@ pub type Label = (Arc<str>, Arc<str>);
 /// Which process: every window has it, in a field of its own, and it is selected like a label.
 pub const INSTANCE: &str = "instance";
 
+/// Which requests: agents give it to samples and to requests alike.
+pub const ROUTE: &str = "route";
+
 /// Labels of a window, a series or a sample, by name. Cheap to clone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Arc<[Label]>);

@@ -13,7 +13,7 @@ use super::engine::check_range;
 use super::fit::newest_that_fits;
 use super::gather::{Gathered, Received, Wanted, gather};
 use super::slices::coverage;
-use super::spans::ROUTE;
+use super::spans::chosen_by;
 use super::{QueryEngine, QueryError};
 use crate::base::labels::{INSTANCE, Matcher};
 use crate::base::range::TimeRange;
@@ -123,11 +123,7 @@ impl QueryEngine {
         self.run(deadline, move |store, limits, cancel| {
             let RequestsAsked { service, range, labels, .. } = &asked;
             let pieces = asked.wish(*range).cover(*range, &horizons);
-            let (routes, labels): (Vec<_>, Vec<_>) = labels
-                .iter()
-                .filter(|(name, _)| name == ROUTE || !of_samples.contains(name))
-                .cloned()
-                .partition(|(name, _)| name == ROUTE && of_samples.contains(name));
+            let (routes, labels) = chosen_by(labels, &of_samples);
             let wanted = Wanted {
                 service: Some(service.as_str()),
                 labels: &labels,

@@ -1,5 +1,7 @@
 //! Entry spans of a service.
 
+use std::collections::BTreeSet;
+
 use tephra_proto::ids::ServiceName;
 use tokio::time::Instant;
 
@@ -9,15 +11,21 @@ use super::engine::check_range;
 use super::fit::newest_that_fits;
 use super::gather::{Wanted, gather};
 use super::{QueryEngine, QueryError};
-use crate::base::labels::Matcher;
+use crate::base::labels::{Matcher, ROUTE};
 use crate::base::range::TimeRange;
 use crate::profile::model::{Partial, SpanSummary};
 use crate::store::StoreError;
 use crate::store::columnar::Table;
 use crate::store::compact::levels::TRACES;
 
-/// The label that agents give samples and spans alike.
-pub(super) const ROUTE: &str = "route";
+/// Pairs of names and values.
+type Pairs = Vec<(String, String)>;
+
+/// Labels that choose routes, and those that choose instances. Of the labels that samples have, requests have one: their route.
+pub(super) fn chosen_by(labels: &[(String, String)], of_samples: &BTreeSet<String>) -> (Pairs, Pairs) {
+    let known = labels.iter().filter(|(name, _)| name == ROUTE || !of_samples.contains(name));
+    known.cloned().partition(|(name, _)| name == ROUTE && of_samples.contains(name))
+}
 
 impl QueryEngine {
     /// Entry spans of a service whose window starts in the range, by start; only of instances with these labels. Partial as
@@ -51,12 +59,7 @@ impl QueryEngine {
         let deleted = self.store.catalog().deleted_traces().await.map_err(StoreError::from)?;
         let of_samples = self.sample_labels(service).await?;
         let service = service.as_str().to_owned();
-        // Of the labels that samples have, a span has one: its route.
-        let (routes, labels): (Vec<_>, Vec<_>) = labels
-            .iter()
-            .filter(|(name, _)| name == ROUTE || !of_samples.contains(name))
-            .cloned()
-            .partition(|(name, _)| name == ROUTE && of_samples.contains(name));
+        let (routes, labels) = chosen_by(labels, &of_samples);
         let on_route =
             move |span: &SpanSummary| routes.is_empty() || routes.iter().any(|(_, route)| **route == *span.route);
         self.run(deadline, move |store, limits, cancel| {

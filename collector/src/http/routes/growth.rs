@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::analysis::growth::{self, growth};
 use crate::analysis::lives::lives;
 use crate::base::clock::now_ms;
+use crate::base::labels::INSTANCE;
 use crate::base::range::TimeRange;
 use crate::http::AppState;
 use crate::http::error::ApiError;
@@ -16,9 +17,6 @@ use crate::profile::report::{PartialInfo, TypeInfo};
 use crate::query::Selection;
 use crate::urls::encode;
 use crate::work::blocking;
-
-/// The label that says which process a window is of.
-const INSTANCE: &str = "instance";
 
 pub(super) async fn growth_json(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
     params.default("type", "inuse_space");
