@@ -23,7 +23,7 @@ export function LatencyMap({ service, range }: { service: string; range: Range }
   return (
     <figure class="latency" data-testid="latency">
       <figcaption>
-        How long {route ? `requests to ${route}` : "requests"} took, over time: the darker, the more
+        How long {route ? `requests to ${route}` : "requests"} took, over time: the stronger the colour, the more
       </figcaption>
       <Drawn answer={answer} map={map} />
     </figure>
