@@ -237,7 +237,10 @@ fn a_slow_leak_is_sampled_as_densely_beside_a_flood_of_another_size_of_which_few
     drop(agent);
     let windows = collector.windows();
     let flood: Vec<Row> = windows.iter().flat_map(|window| rows_of(window, "alloc_objects", "scratch")).collect();
-    assert!((sum(&flood) as f64 / made as f64 - 1.0).abs() < 0.1, "{} told of {made} allocations", sum(&flood));
+    // The thinner the flood is sampled, the more each sample stands for, and the further off their sum may be.
+    let deviation = flood.iter().map(|row| (row.value as f64).powi(2) / row.samples as f64).sum::<f64>().sqrt();
+    let told = sum(&flood);
+    assert!((told as f64 - made as f64).abs() < 5.0 * deviation, "{told} ± {deviation:.0} told of {made} allocations");
     drop(leaked);
 }
 
