@@ -176,20 +176,10 @@ fn slower(before: &[Route], now: &[Route]) -> Option<Sentence> {
     let text = format!(
         "1 in 100 requests to {} took {} or longer, {} before.",
         one_line(&route.route),
-        duration(route.p99_us),
-        duration(earlier.p99_us)
+        quantity::duration(route.p99_us),
+        quantity::duration(earlier.p99_us)
     );
     Some(Sentence { text, frames: vec![], kind: "requests" })
-}
-
-/// `430 µs`, `12 ms`, `1.3 s`.
-fn duration(us: u64) -> String {
-    match us {
-        0..1_000 => format!("{us} µs"),
-        1_000..10_000 => format!("{:.1} ms", us as f64 / 1e3),
-        10_000..1_000_000 => format!("{:.0} ms", us as f64 / 1e3),
-        _ => format!("{:.1} s", us as f64 / 1e6),
-    }
 }
 
 fn one_line(text: &str) -> String {

@@ -141,17 +141,23 @@ impl Families {
         frames.iter().map(classify).collect()
     }
 
-    /// The value of each family on one side: a sample belongs to the classified frame nearest to its leaf, unless that is a
-    /// carrier.
-    pub fn shares(&self, tree: &Tree, family_of_frame: &[u16], side: usize) -> Vec<u64> {
+    /// The family that each node's own value belongs to: that of the classified frame nearest to it, unless that is a carrier.
+    pub fn of_nodes(&self, tree: &Tree, family_of_frame: &[u16]) -> Vec<u16> {
         let mut owner = vec![0u16; tree.nodes.len()];
-        let mut values = vec![0u64; self.names.len()];
         let inherited = |family: u16| if CARRIERS.contains(&self.name(family)) { 0 } else { family };
         for (i, node) in tree.nodes.iter().enumerate() {
             let own = family_of_frame.get(node.frame as usize).copied().unwrap_or(0);
             owner[i] = if own > 0 || i == 0 { own } else { inherited(owner[node.parent as usize]) };
-            if let Some(value) = values.get_mut(usize::from(owner[i])) {
-                *value = value.saturating_add(tree.sides[side].own[i]);
+        }
+        owner
+    }
+
+    /// The value of each family on one side.
+    pub fn shares(&self, tree: &Tree, family_of_frame: &[u16], side: usize) -> Vec<u64> {
+        let mut values = vec![0u64; self.names.len()];
+        for (owner, own) in self.of_nodes(tree, family_of_frame).into_iter().zip(&tree.sides[side].own) {
+            if let Some(value) = values.get_mut(usize::from(owner)) {
+                *value = value.saturating_add(*own);
             }
         }
         values

@@ -9,6 +9,7 @@ pub mod movers;
 pub mod origin;
 pub mod quantity;
 pub mod requests;
+pub mod slow;
 pub mod summary;
 pub mod view;
 

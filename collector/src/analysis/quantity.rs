@@ -47,6 +47,16 @@ pub fn percent(share: f64) -> String {
     format!("{} %", significant_percent(share * 100.0))
 }
 
+/// Microseconds: `430 µs`, `12 ms`, `1.3 s`.
+pub fn duration(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..10_000 => format!("{:.1} ms", us as f64 / 1e3),
+        10_000..1_000_000 => format!("{:.0} ms", us as f64 / 1e3),
+        _ => format!("{:.1} s", us as f64 / 1e6),
+    }
+}
+
 fn significant_percent(percent: f64) -> String {
     match percent {
         p if p >= 9.95 => format!("{p:.0}"),

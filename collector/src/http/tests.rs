@@ -14,6 +14,7 @@ mod imports;
 mod kept;
 mod round_trip;
 mod same_answers;
+mod slow_requests;
 mod uploads;
 mod walk;
 

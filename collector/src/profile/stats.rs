@@ -1,4 +1,4 @@
-//! The three tests behind "this changed": Welch over replicates, exact binomial on counts, and the false-discovery rate.
+//! The four tests behind "this changed": Welch over replicates, exact binomial on counts, Fisher's on shares, and the false-discovery rate.
 
 /// Replicates of one quantity: what Welch's test needs of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,6 +59,29 @@ pub fn binomial_two_sided(k: u64, n: u64, p: f64) -> f64 {
     let upper = at_least(k);
     let lower = if k == n { 1.0 } else { 1.0 - at_least(k + 1) };
     (2.0 * upper.min(lower)).clamp(0.0, 1.0)
+}
+
+/// Two-sided p-value of "the shares `having[0]` of `of[0]` and `having[1]` of `of[1]` differ", by Fisher's exact test: the probability of
+/// all tables with these margins that are no likelier than this one. 1 where there is nothing to compare.
+pub fn fisher_two_sided(having: [u64; 2], of: [u64; 2]) -> f64 {
+    let [a, b] = having.map(|n| n as f64);
+    let [n, m] = of.map(|n| n as f64);
+    if n == 0.0 || m == 0.0 || a > n || b > m {
+        return 1.0;
+    }
+    let ln_choose = |n: f64, k: f64| ln_gamma(n + 1.0) - ln_gamma(k + 1.0) - ln_gamma(n - k + 1.0);
+    let both = a + b;
+    let ln_probability = |a: f64| ln_choose(n, a) + ln_choose(m, both - a) - ln_choose(n + m, both);
+    let limit = ln_probability(a) + 1e-7;
+    let (mut sum, mut k) = (0.0, (both - m).max(0.0));
+    while k <= both.min(n) {
+        let ln = ln_probability(k);
+        if ln <= limit {
+            sum += ln.exp();
+        }
+        k += 1.0;
+    }
+    sum.clamp(0.0, 1.0)
 }
 
 /// Benjamini–Hochberg: for each p-value the smallest false-discovery rate at which it would be called a finding, among

@@ -48,6 +48,28 @@ pub(super) fn windows(
     Ok(windows)
 }
 
+/// Windows of a service that hold samples of some traces, whose ids ascend, with nothing but these.
+pub(super) fn samples_of(
+    store: &Store,
+    row: &LevelSegment,
+    traces: &[TraceId],
+    service: &str,
+    cancel: &Cancel,
+) -> Result<Vec<Window>, QueryError> {
+    let mut windows = Vec::new();
+    let tables = [Table::Traces, Table::Series, Table::Stacks, Table::Frames];
+    let Some(segment) = store.columnar(row, &tables)? else { return Ok(windows) };
+    let id = &row.segment.id;
+    for part in segment.parts_of(service) {
+        cancel.check()?;
+        let Some(dictionary) = store.dictionary(id, &segment, part, true)? else { break };
+        let read = segment.samples_of(store.bulk().as_ref(), part, traces, &dictionary);
+        let Some(rows) = store.checked(id, read)? else { break };
+        windows.extend(rebuild(service, &dictionary, rows, Vec::new()));
+    }
+    Ok(windows)
+}
+
 /// Ids of compacted segments that hold something of a trace.
 pub(super) fn holders(
     store: &Store,

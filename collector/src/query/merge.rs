@@ -13,7 +13,7 @@ use super::sums::Sums;
 use super::{QueryError, QueryLimits};
 use crate::base::labels::Matcher;
 use crate::base::range::TimeRange;
-use crate::profile::decode::{Series, Window};
+use crate::profile::decode::{Series, SeriesRow, Window};
 use crate::profile::model::{Cost, Frame, Kind, Merged, Module, ProfileType, Row};
 use crate::profile::stats;
 use crate::profile::union::{Moved, Union};
@@ -128,6 +128,26 @@ impl Merger {
                 let node = self.stacks.node(&window.frames, &window.nodes, row.node, &mut moved);
                 self.sums.add(node, part, u128::from(row.value) * weight, u128::from(row.samples) * weight);
             }
+        }
+        self.check_size()
+    }
+
+    /// Adds the rows of some series of a window to the replicates that `replicate` says; a counter's.
+    pub(super) fn add_rows(
+        &mut self,
+        window: &Window,
+        series: &Series,
+        replicate: impl Fn(&SeriesRow) -> Option<u16>,
+    ) -> Result<(), QueryError> {
+        let mut moved = Moved::new(window.frames.len(), window.nodes.len());
+        for row in &series.rows {
+            if let Some(replicate) = replicate(row) {
+                let node = self.stacks.node(&window.frames, &window.nodes, row.node, &mut moved);
+                self.sums.add(node, replicate, u128::from(row.value), u128::from(row.samples));
+            }
+        }
+        for module in &window.modules {
+            self.name_module(module.build_id, &module.name);
         }
         self.check_size()
     }

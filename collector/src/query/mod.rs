@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`selection`], [`answers`] | what can be asked, and what is answered |
 //! | [`engine`] | what every question shares: its time, its thread, its errors |
-//! | [`merged`], [`timeline`], [`overview`], [`trace`], [`requests`], [`spans`], [`names`] | the questions, one a file |
+//! | [`merged`], [`timeline`], [`overview`], [`trace`], [`requests`], [`request_costs`], [`spans`], [`names`] | the questions, one a file |
 //! | [`prepare`] | what the catalog knows of a selection, listed once: answer and revision are made of it |
 //! | [`cover`] | which level answers for which part of the range |
 //! | [`gather`], [`measure`], [`plan`] | which windows and parts may hold it, their sums, and what of them a selection needs |
@@ -38,6 +38,7 @@ mod overview;
 mod plan;
 mod prepare;
 mod reach;
+mod request_costs;
 mod requests;
 mod scan;
 mod selection;
@@ -54,6 +55,8 @@ pub use answers::{
 };
 pub use engine::QueryEngine;
 pub use prepare::Prepared;
+pub use request_costs::{RequestCosts, RequestSides};
 pub use requests::{RequestsAsked, RequestsOver};
 pub use selection::{QueryError, QueryLimits, Selection};
+pub use spans::EntrySpan;
 pub use timeline::REST_LABEL;

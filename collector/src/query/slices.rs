@@ -86,6 +86,12 @@ impl Slices {
         Self { from_ms, width_ms, replicates, covered_ms, received: received(range, spans) }
     }
 
+    /// Groups of requests instead of time: what is told per second of slices is told per request of these.
+    pub(super) fn of_requests(range: TimeRange, groups: &[u64]) -> Self {
+        let covered_ms = groups.iter().map(|requests| requests * 1_000).collect();
+        Self { from_ms: range.from_ms, width_ms: 1, replicates: Vec::new(), covered_ms, received: range }
+    }
+
     /// From the first to the last instant of the range in which something was received; all of it where nothing was.
     pub(super) fn received(&self) -> TimeRange {
         self.received

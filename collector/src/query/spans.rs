@@ -1,6 +1,7 @@
 //! Entry spans of a service.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tephra_proto::ids::ServiceName;
 use tokio::time::Instant;
@@ -11,11 +12,11 @@ use super::engine::check_range;
 use super::fit::newest_that_fits;
 use super::gather::{Wanted, gather};
 use super::{QueryEngine, QueryError};
-use crate::base::labels::{Matcher, ROUTE};
+use crate::base::labels::{Labels, Matcher, ROUTE};
 use crate::base::range::TimeRange;
 use crate::profile::model::{Partial, SpanSummary};
 use crate::store::StoreError;
-use crate::store::columnar::Table;
+use crate::store::columnar::{PartSpan, Table};
 use crate::store::compact::levels::TRACES;
 
 /// Pairs of names and values.
@@ -25,6 +26,17 @@ type Pairs = Vec<(String, String)>;
 pub(super) fn chosen_by(labels: &[(String, String)], of_samples: &BTreeSet<String>) -> (Pairs, Pairs) {
     let known = labels.iter().filter(|(name, _)| name == ROUTE || !of_samples.contains(name));
     known.cloned().partition(|(name, _)| name == ROUTE && of_samples.contains(name))
+}
+
+/// An entry span, and which process sent it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntrySpan {
+    /// The span.
+    pub span: SpanSummary,
+    /// Which process.
+    pub instance: Arc<str>,
+    /// Its resource labels.
+    pub labels: Labels,
 }
 
 impl QueryEngine {
@@ -39,9 +51,23 @@ impl QueryEngine {
         range: TimeRange,
         labels: &[(String, String)],
     ) -> Result<(Vec<SpanSummary>, Option<Partial>), QueryError> {
+        let (spans, partial) = self.entry_spans(service, range, labels).await?;
+        Ok((spans.into_iter().map(|entry| entry.span).collect(), partial))
+    }
+
+    /// [`QueryEngine::spans`] with the processes that sent them.
+    ///
+    /// # Errors
+    /// As [`QueryEngine::spans`].
+    pub async fn entry_spans(
+        &self,
+        service: &ServiceName,
+        range: TimeRange,
+        labels: &[(String, String)],
+    ) -> Result<(Vec<EntrySpan>, Option<Partial>), QueryError> {
         check_range(range)?;
         self.know(service).await?;
-        let holds = |spans: &Vec<SpanSummary>| !spans.is_empty();
+        let holds = |spans: &Vec<EntrySpan>| !spans.is_empty();
         let ask = |range, by| self.spans_all(service, range, labels, by);
         let (spans, partial) = newest_that_fits(range, self.deadline(), holds, ask).await?;
         let looked = Looked { service: Some(service.as_str()), range, profiles: None, traces: true };
@@ -54,7 +80,7 @@ impl QueryEngine {
         range: TimeRange,
         labels: &[(String, String)],
         deadline: Instant,
-    ) -> Result<Vec<SpanSummary>, QueryError> {
+    ) -> Result<Vec<EntrySpan>, QueryError> {
         let segments = self.segments_of(service, range).await?;
         let deleted = self.store.catalog().deleted_traces().await.map_err(StoreError::from)?;
         let of_samples = self.sample_labels(service).await?;
@@ -77,7 +103,12 @@ impl QueryEngine {
             for pick in gathered.picks.iter().filter(|pick| pick.info().spans > 0) {
                 cancel.check()?;
                 let Some(window) = store.window(&pick.segment, pick.info())? else { continue };
-                spans.extend(window.spans.iter().filter(|span| on_route(span)).cloned());
+                let instance: Arc<str> = window.header.instance.as_str().into();
+                spans.extend(window.spans.iter().filter(|span| on_route(span)).map(|span| EntrySpan {
+                    span: span.clone(),
+                    instance: instance.clone(),
+                    labels: window.header.labels.clone(),
+                }));
                 if spans.len() > limits.spans_max {
                     return Err(too_many());
                 }
@@ -89,17 +120,21 @@ impl QueryEngine {
                 for part in segment.parts_of(&service) {
                     let read = segment.spans(store.bulk().as_ref(), part, range);
                     let Some(read) = store.checked(&row.segment.id, read)? else { break };
-                    let matching = read
-                        .into_iter()
-                        .filter(|span| matcher.matches(|name| span.labels.get_of(&span.instance, name)));
-                    spans.extend(matching.map(|span| span.span).filter(&on_route));
+                    let matching = read.into_iter().filter(|row| {
+                        on_route(&row.span) && matcher.matches(|name| row.labels.get_of(&row.instance, name))
+                    });
+                    spans.extend(matching.map(|PartSpan { span, instance, labels, .. }| EntrySpan {
+                        span,
+                        instance,
+                        labels,
+                    }));
                     if spans.len() > limits.spans_max {
                         return Err(too_many());
                     }
                 }
             }
-            spans.retain(|span| !deleted.contains(&span.link.trace_id));
-            spans.sort_by_key(|span| (span.start_ms, span.link));
+            spans.retain(|entry| !deleted.contains(&entry.span.link.trace_id));
+            spans.sort_by_key(|entry| (entry.span.start_ms, entry.span.link));
             Ok(spans)
         })
         .await

@@ -12,6 +12,7 @@ mod profiles;
 mod requests;
 mod retention;
 mod services;
+mod slow_requests;
 mod status;
 mod symbols;
 mod timeline;
@@ -46,6 +47,7 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/api/v1/growth").get(growth::growth_json).heavy(),
         Route::at("/api/v1/traces/{trace_id}").get(traces::trace).delete(deletions::trace).heavy(),
         Route::at("/api/v1/requests").get(requests::requests).heavy(),
+        Route::at("/api/v1/requests/compare").get(slow_requests::compare).heavy(),
         Route::at("/api/v1/requests/heatmap").get(requests::heatmap).heavy(),
         Route::at("/api/v1/functions/requests").get(functions::requests).heavy(),
         Route::at("/api/v1/events").get(events::list).post(body::JSON, events::create).delete(events::delete),

@@ -105,7 +105,7 @@ fn asked(params: &mut Params) -> Result<RequestsAsked, ApiError> {
     Ok(RequestsAsked { service, range, labels, step_ms })
 }
 
-fn route(params: &mut Params) -> Result<Option<String>, ApiError> {
+pub(super) fn route(params: &mut Params) -> Result<Option<String>, ApiError> {
     let route = params.take("route")?;
     if let Some(route) = route.as_ref().filter(|route| route.len() > ROUTE_BYTES_MAX) {
         let message = format!("the route has {} bytes, limit {ROUTE_BYTES_MAX}", route.len());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tephra_proto::ids::TraceId;
 
+use super::column::SMALL_PAGE;
 use super::dictionary::Dictionary;
 use super::part::Part;
 use super::rows::Rows;
@@ -172,6 +173,32 @@ impl Segment {
         found.traces.retain(|(_, rows)| !rows.is_empty());
         found.spans.retain(|(_, rows)| !rows.is_empty());
         Ok(found)
+    }
+
+    /// Samples of some traces, whose ids ascend. All rows are read where looking each trace up would read as many pages.
+    pub(crate) fn samples_of(
+        &self,
+        bulk: &dyn Bulk,
+        part: usize,
+        traces: &[TraceId],
+        dictionary: &Dictionary,
+    ) -> Result<Vec<PartTrace>> {
+        let mut samples = Vec::new();
+        for rows in self.rows(bulk, Table::Traces, part) {
+            if traces.len() * SMALL_PAGE >= rows.count()? {
+                let mut all = Vec::new();
+                tables::read_traces(&rows, dictionary, &mut all)?;
+                samples.extend(all.into_iter().filter(|row| traces.binary_search(&row.link.trace_id).is_ok()));
+                continue;
+            }
+            for trace in traces {
+                let found = tables::find_traces(&rows, *trace)?;
+                if !found.is_empty() {
+                    tables::read_traces(&rows.only(found), dictionary, &mut samples)?;
+                }
+            }
+        }
+        Ok(samples)
     }
 
     /// Reads what [`Segment::find_trace`] found.

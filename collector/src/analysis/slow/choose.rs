@@ -1,0 +1,172 @@
+//! Which requests are compared: how many there are is counted in histograms, and examples of them are drawn from the spans.
+
+use std::collections::HashSet;
+
+use tephra_proto::durations::{bin, longest_us, typical_us};
+use tephra_proto::trace_share;
+
+use super::{REQUESTS_MAX, Side};
+use crate::base::range::TimeRange;
+use crate::profile::durations::Durations;
+use crate::profile::model::SpanSummary;
+use crate::query::{EntrySpan, RequestSides};
+
+/// What somebody wants to know about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Selector {
+    /// The slowest of the route in so many per cent, against those around its median.
+    Slowest {
+        /// Per cent.
+        percent: f64,
+    },
+    /// Those that took from so long until less than so long and ended in a stretch of time, against all others.
+    Inside {
+        /// Microseconds.
+        min_us: u64,
+        /// Microseconds; `None`: however long.
+        max_us: Option<u64>,
+        /// Unix milliseconds.
+        range: TimeRange,
+    },
+}
+
+/// What was chosen.
+#[derive(Debug, Clone)]
+pub struct Chosen {
+    /// The others and the chosen.
+    pub sides: [Side; 2],
+    /// Examples of them.
+    pub requests: RequestSides,
+}
+
+/// From a quarter to three quarters of all requests, by duration: those around the median.
+const AROUND_MEDIAN: [f64; 2] = [0.25, 0.75];
+
+/// Durations from so long until less than so long, in microseconds, and the stretch of time.
+type Bounds = (u64, Option<u64>, TimeRange);
+
+/// Chooses among the requests to a route: `all` counts those of the range, `within` those of the selector's own stretch of time.
+pub fn choose(
+    selector: Selector,
+    range: TimeRange,
+    route: &str,
+    (all, within): (&Durations, &Durations),
+    spans: Vec<EntrySpan>,
+) -> Chosen {
+    let (others, chosen, is_rest): (Bounds, Bounds, bool) = match selector {
+        Selector::Slowest { percent } => {
+            let slow_us = slowest_from(all, percent / 100.0);
+            let [low, high] = AROUND_MEDIAN.map(|share| bin_of_quantile(all, share));
+            let (low_us, high_us) = (above_bin(low), above_bin(high + 1).min(slow_us));
+            ((low_us.min(high_us), Some(high_us), range), (slow_us, None, range), false)
+        }
+        Selector::Inside { min_us, max_us, range: inside } => ((0, None, range), (min_us, max_us, inside), true),
+    };
+    let counted = count(within, chosen);
+    let counted_others = match is_rest {
+        true => {
+            let (count_all, sum_all) = count(all, others);
+            (count_all.saturating_sub(counted.0), (sum_all - counted.1).max(0.0))
+        }
+        false => count(all, others),
+    };
+    let is_chosen = |span: &SpanSummary| is_within(span, chosen);
+    let is_other = |span: &SpanSummary| is_within(span, others) && !is_chosen(span);
+    let of_route = |entry: &EntrySpan| *entry.span.route == *route;
+    let sides = [draw(&spans, |entry| of_route(entry) && is_other(&entry.span)), {
+        draw(&spans, |entry| of_route(entry) && is_chosen(&entry.span))
+    }];
+    let side = |(min_us, max_us, time): Bounds, (requests, sum_us): (u64, f64), examples: usize| Side {
+        min_us,
+        max_us,
+        from_ms: time.from_ms,
+        until_ms: time.until_ms,
+        requests,
+        examples,
+        mean_us: (sum_us / requests.max(1) as f64).round() as u64,
+    };
+    Chosen {
+        sides: [side(others, counted_others, sides[0].len()), side(chosen, counted, sides[1].len())],
+        requests: RequestSides { all: spans, sides },
+    }
+}
+
+/// The duration from which on requests are the slowest share of all: a bound of a bin, of the two around the share the nearer one.
+fn slowest_from(all: &Durations, share: f64) -> u64 {
+    let wanted = all.count() as f64 * share;
+    let mut above = 0.0;
+    let mut from = bin_of_quantile(all, 1.0);
+    for (bin, requests) in all.bins().iter().rev() {
+        let with = above + *requests as f64;
+        // By how many times too many or too few.
+        let is_nearer = above == 0.0 || with / wanted <= wanted / above;
+        if !is_nearer {
+            break;
+        }
+        (above, from) = (with, *bin);
+        if above >= wanted {
+            break;
+        }
+    }
+    above_bin(from)
+}
+
+/// The bin in which a share of the requests is reached.
+fn bin_of_quantile(durations: &Durations, share: f64) -> u16 {
+    let wanted = (durations.count() as f64 * share).ceil().max(1.0) as u64;
+    let mut seen = 0u64;
+    let reached = durations.bins().iter().find(|(_, requests)| {
+        seen = seen.saturating_add(*requests);
+        seen >= wanted
+    });
+    reached.or(durations.bins().last()).map_or(0, |(bin, _)| *bin)
+}
+
+/// Whatever is in a bin or above it took longer than this, in microseconds.
+fn above_bin(bin: u16) -> u64 {
+    bin.checked_sub(1).map_or(0, |below| longest_us(below).floor() as u64)
+}
+
+/// Requests and the sum of their durations: a bin belongs to where what stands for it lies.
+fn count(durations: &Durations, (min_us, max_us, _): Bounds) -> (u64, f64) {
+    let inside = durations.bins().iter().filter(|(bin, _)| lies_within(typical_us(*bin), min_us, max_us));
+    inside.fold((0, 0.0), |(count, sum), (bin, n)| (count + n, sum + typical_us(*bin) * *n as f64))
+}
+
+fn lies_within(us: f64, min_us: u64, max_us: Option<u64>) -> bool {
+    us >= min_us as f64 && max_us.is_none_or(|max| us < max as f64)
+}
+
+/// By the same rule as requests are counted.
+fn is_within(span: &SpanSummary, (min_us, max_us, range): Bounds) -> bool {
+    let typical = typical_us(bin(span.duration_us.saturating_mul(1_000)));
+    lies_within(typical, min_us, max_us) && range.contains(span.start_ms.saturating_add(span.duration_us / 1_000))
+}
+
+/// At most [`REQUESTS_MAX`] of the spans that are wanted, the likelier the more requests they stand for (Efraimidis and Spirakis, "Weighted
+/// random sampling with a reservoir", 2006), with the hash of their trace as the random number: the same question has the same answer.
+fn draw(spans: &[EntrySpan], wanted: impl Fn(&EntrySpan) -> bool) -> Vec<usize> {
+    let mut seen = HashSet::new();
+    let mut keys: Vec<(f64, usize)> = Vec::new();
+    for (at, entry) in spans.iter().enumerate() {
+        let EntrySpan { span, .. } = entry;
+        // Those that stand for none were asked for because something else about them was slow.
+        if span.weight <= 0.0 || !wanted(entry) || !seen.insert(span.link) {
+            continue;
+        }
+        keys.push((exponential(span) / f64::from(span.weight), at));
+    }
+    keys.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    keys.truncate(REQUESTS_MAX);
+    keys.into_iter().map(|(_, at)| at).collect()
+}
+
+/// An exponentially distributed number, by trace and span. Not by the trace's hash alone: only small ones are kept.
+fn exponential(span: &SpanSummary) -> f64 {
+    let mut mixed = [0; 16];
+    let span_id = span.link.span_id.map_or(0, |id| u64::from_be_bytes(id.to_bytes()));
+    mixed[..8].copy_from_slice(&trace_share::hash(&span.link.trace_id.to_bytes()).to_be_bytes());
+    mixed[8..].copy_from_slice(&span_id.to_be_bytes());
+    let uniform = ((trace_share::hash(&mixed) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    -uniform.ln()
+}

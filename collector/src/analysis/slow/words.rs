@@ -1,0 +1,128 @@
+//! Says in plain words why the chosen requests are slow. Fixed templates, so that the same numbers always read the same.
+
+use super::{Cost, Difference, LabelShare, Part, REQUESTS_MIN, Selector, Side};
+use crate::analysis::quantity;
+
+/// With less of the time that they took longer explained by CPU, the rest is told too: they waited.
+const EXPLAINED: f64 = 0.8;
+
+/// With less than this it explains nothing.
+const EXPLAINS: f64 = 0.2;
+
+/// Labels that get a sentence.
+const LABELS_SAID: usize = 2;
+
+pub(super) struct Scene<'a> {
+    pub(super) route: &'a str,
+    pub(super) selector: Selector,
+    pub(super) chosen: Side,
+    pub(super) others: Side,
+    /// Whether there are enough examples.
+    pub(super) enough: bool,
+}
+
+impl Scene<'_> {
+    pub(super) fn sentences(&self, costs: &[Cost], labels: &[LabelShare]) -> Vec<String> {
+        if !self.enough {
+            return vec![self.too_few()];
+        }
+        let cpu = costs.iter().find(|cost| cost.profile_type == "cpu");
+        let space = costs.iter().find(|cost| cost.profile_type == "alloc_space");
+        let mut out = vec![self.headline()];
+        out.push(self.cpu(cpu));
+        // Of a label with two values, the other one's share follows.
+        let more = labels.iter().filter(|label| label.significant && label.chosen_share > label.others_share);
+        out.extend(more.take(LABELS_SAID).map(label));
+        out.extend(space.filter(|cost| cost.whole.significant && cost.whole.more() > 0.0).map(allocated));
+        out
+    }
+
+    fn too_few(&self) -> String {
+        let (chosen, others) = (self.chosen.examples, self.others.examples);
+        format!(
+            "There are too few examples to compare: {chosen} of the chosen requests to {} and {others} of the others; at least \
+             {REQUESTS_MIN} of each are needed. Choose a longer range or more requests.",
+            self.route
+        )
+    }
+
+    /// By how much they took longer, in microseconds.
+    fn longer_us(&self) -> f64 {
+        self.chosen.mean_us as f64 - self.others.mean_us as f64
+    }
+
+    fn headline(&self) -> String {
+        let who = match self.selector {
+            Selector::Slowest { percent } => {
+                format!("The slowest {} of requests to {}", quantity::percent(percent / 100.0), self.route)
+            }
+            Selector::Inside { .. } => format!("The chosen requests to {}", self.route),
+        };
+        let against = match self.selector {
+            Selector::Slowest { .. } => "those around the median",
+            Selector::Inside { .. } => "the others",
+        };
+        let longer = self.longer_us();
+        let how = if longer >= 0.0 { "longer" } else { "less" };
+        format!(
+            "{who} took {} {how} than {against}: {} against {} on average.",
+            quantity::duration(longer.abs() as u64),
+            quantity::duration(self.chosen.mean_us),
+            quantity::duration(self.others.mean_us)
+        )
+    }
+
+    fn cpu(&self, cpu: Option<&Cost>) -> String {
+        let longer_us = self.longer_us();
+        let used = cpu.map(|cost| &cost.whole);
+        let more_us = used.filter(|cpu| cpu.significant).map_or(0.0, |cpu| cpu.more() / 1e3);
+        let waited = quantity::duration((longer_us - more_us).max(0.0) as u64);
+        if more_us <= 0.0 || more_us < EXPLAINS * longer_us {
+            let figures = used.map_or(String::new(), |cpu| {
+                let [chosen, others] =
+                    [cpu.chosen_per_request, cpu.others_per_request].map(|ns| quantity::duration((ns / 1e3) as u64));
+                format!(" ({chosen} against {others})")
+            });
+            let no_more = if more_us > 0.0 { "hardly more" } else { "no more" };
+            return match longer_us > 0.0 {
+                true => format!("They used {no_more} CPU than others{figures}: they waited {waited} longer."),
+                false => format!("They used {no_more} CPU than others{figures}."),
+            };
+        }
+        let mut said = format!("They used {} more CPU each", quantity::duration(more_us as u64));
+        if longer_us > 0.0 {
+            said += &match more_us / longer_us {
+                share if share >= EXPLAINED => ", which explains it".to_owned(),
+                share => format!(", {} of the difference, and waited {waited} longer", quantity::percent(share)),
+            };
+        }
+        let by = cpu.and_then(|cost| most_of(cost, |ns| quantity::duration((ns / 1e3) as u64)));
+        said + &by.unwrap_or_default() + "."
+    }
+}
+
+/// The function that most of a difference is in, or else the family.
+fn most_of(cost: &Cost, amount: impl Fn(f64) -> String) -> Option<String> {
+    let grew = |part: &&Part| part.difference.significant && part.difference.more() > 0.0;
+    let told = |more: &Difference| amount(more.more().min(cost.whole.more()));
+    if let Some(function) = cost.functions.iter().find(grew) {
+        let family = match function.family.as_str() {
+            "unknown" => String::new(),
+            family => format!(" ({family})"),
+        };
+        return Some(format!(": {} of it in {}{family}", told(&function.difference), function.name));
+    }
+    let family = cost.families.iter().find(grew)?;
+    Some(format!(": {} of it for {}", told(&family.difference), family.name))
+}
+
+fn label(label: &LabelShare) -> String {
+    let [chosen, others] = [label.chosen_share, label.others_share].map(quantity::percent);
+    format!("{chosen} of them have {}={}, against {others} of the others.", label.name, label.value)
+}
+
+fn allocated(cost: &Cost) -> String {
+    let amount = |bytes: f64| quantity::amount(bytes, "bytes");
+    let by = most_of(cost, amount).unwrap_or_default();
+    format!("They allocated {} more each{by}.", amount(cost.whole.more()))
+}
