@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::answer::{AnswerError, TypeChange};
 use super::baseline::{Candidate, DEPLOY_REACH_MS, Moment, Passed, candidates};
 use super::link::{AlertLink, Vs};
+use super::slower::{Slower, slower};
 use crate::analysis::requests::{Route, routes};
+use crate::analysis::slow::{ExplainError, Question, Selector, explain};
 use crate::analysis::{self, Findings};
 use crate::base::range::TimeRange;
 use crate::profile::model::{Merged, Partial};
@@ -47,9 +49,10 @@ pub(super) struct Evidence {
     pub(super) deploy: Option<Event>,
     /// The alert itself, where it was posted.
     pub(super) alert: Option<Event>,
-    /// Requests in the baseline and in the window.
-    pub(super) routes_before: Vec<Route>,
+    /// Requests in the window.
     pub(super) routes_now: Vec<Route>,
+    /// Which of them got slower.
+    pub(super) slower: Option<Slower>,
     /// The type over time, from one window before; empty where it is not known as a whole, or has nothing to be compared with.
     pub(super) levels: Levels,
     /// How the other types changed, largest change first.
@@ -72,11 +75,16 @@ impl Evidence {
         let (service, symbols) = (link.service.to_string(), symbols.clone());
         let found = blocking(move || analysis::findings(&service, &before, &now, &symbols)).await?;
         let comparable = found.is_comparable();
+        let routes_now = asked.routes(chosen.current).await?;
+        let mut slower = slower(&asked.routes(chosen.baseline).await?, &routes_now);
+        if let Some(slower) = slower.as_mut().filter(|_| comparable) {
+            slower.why = asked.why_slow(chosen.current, &slower.route, &sources.symbols).await?;
+        }
         Ok(Self {
             deploy: explaining(deploys, &chosen, link),
             alert: alerts.into_iter().rfind(|alert| alert.event.at_ms >= link.from_ms()),
-            routes_before: asked.routes(chosen.baseline).await?,
-            routes_now: asked.routes(chosen.current).await?,
+            routes_now,
+            slower,
             levels: if comparable { asked.levels_around().await? } else { Vec::new() },
             types: if comparable { asked.other_types(&chosen).await? } else { Vec::new() },
             chosen,
@@ -152,6 +160,24 @@ impl Asked<'_> {
         }
         let (spans, _) = self.engine.spans(service, range, labels).await?;
         Ok(routes(over.in_all(), &spans, over.covered_seconds()))
+    }
+
+    /// What is known of why the slowest requests to a route are slow: nothing where nothing tells them apart.
+    async fn why_slow(&self, range: TimeRange, route: &str, symbols: &Symbols) -> Result<Vec<String>, AnswerError> {
+        let AlertLink { service, labels, .. } = self.link;
+        let question = Question {
+            service: service.clone(),
+            range,
+            labels: labels.clone(),
+            route: route.to_owned(),
+            selector: Selector::Slowest { percent: 1.0 },
+        };
+        let (explained, _) = match explain(self.engine, symbols, question).await {
+            Ok(explained) => explained,
+            Err(ExplainError::Query(error)) => return Err(error.into()),
+            Err(ExplainError::Work(error)) => return Err(error.into()),
+        };
+        Ok(if explained.finds_something() { explained.sentences } else { Vec::new() })
     }
 
     async fn levels_around(&self) -> Result<Levels, QueryError> {

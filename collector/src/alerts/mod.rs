@@ -6,7 +6,7 @@
 //! | [`baseline`] | what to compare with, and why |
 //! | [`answering`] | answers from memory, or when its turn comes |
 //! | `evidence` | all that is looked up for an answer |
-//! | `words`, `onset` | what was found, as an answer in words; since when |
+//! | `words`, `onset`, `slower` | what was found, as an answer in words; since when; which requests it hurts |
 //! | [`answer`] | the answer, as machines get it |
 
 pub mod answer;
@@ -15,4 +15,5 @@ pub mod baseline;
 mod evidence;
 pub mod link;
 mod onset;
+mod slower;
 mod words;

@@ -5,6 +5,7 @@ use super::baseline::{Candidate, Passed};
 use super::evidence::Evidence;
 use super::link::{AlertLink, Vs};
 use super::onset::{Onset, onset};
+use super::slower::Slower;
 use crate::analysis::Findings;
 use crate::analysis::movers::SIGNIFICANT;
 use crate::analysis::quantity;
@@ -26,18 +27,12 @@ const SAMPLES_ENOUGH_FOR_CERTAIN: u64 = 100;
 /// False-discovery rate from which down chance does not explain a change: it would be written as 0.00 %.
 const CERTAIN: f64 = 0.000_05;
 
-/// A change of a percentile below this is not worth a sentence.
-const SLOWER_MIN: f64 = 1.25;
-
-/// Requests of a route on each side before its percentiles are told.
-const REQUESTS_MIN: u64 = 20;
-
 /// A deploy this long before a change explains it.
 const DEPLOY_EXPLAINS_MS: u64 = 10 * 60_000;
 
 /// Says what was found.
 pub(super) fn answer(link: &AlertLink, evidence: Evidence) -> Answer {
-    let Evidence { chosen, tried, found, deploy, alert, routes_before, routes_now, levels, types } = evidence;
+    let Evidence { chosen, tried, found, deploy, alert, slower, routes_now, levels, types } = evidence;
     let headline = headline(link, &found);
     let (confidence, confidence_why) = confidence(&found, chosen.doubt.as_deref());
     let why = why(link.vs, &chosen, &tried);
@@ -46,7 +41,7 @@ pub(super) fn answer(link: &AlertLink, evidence: Evidence) -> Answer {
         sentences.extend(found.summary.into_iter().filter(|sentence| sentence.kind != "headline"));
         let causes = sentences.iter().take_while(|sentence| sentence.kind == "cause").count();
         let since = onset(&levels).map(|onset| since(onset, deploy.as_ref()));
-        let details = since.into_iter().chain(slower(&routes_before, &routes_now));
+        let details = since.into_iter().chain(slower.iter().flat_map(requests));
         sentences.splice(causes..causes, details);
     }
     Answer {
@@ -162,24 +157,16 @@ fn since(onset: Onset, deploy: Option<&Event>) -> Sentence {
     Sentence { text, frames: vec![], kind: "since" }
 }
 
-/// Which requests got slower: the route whose 99th percentile rose most, if one did.
-fn slower(before: &[Route], now: &[Route]) -> Option<Sentence> {
-    let mut worst: Option<(&Route, &Route, f64)> = None;
-    for route in now.iter().filter(|route| route.count >= REQUESTS_MIN) {
-        let Some(earlier) = before.iter().find(|b| b.route == route.route && b.count >= REQUESTS_MIN) else { continue };
-        let ratio = route.p99_us as f64 / earlier.p99_us.max(1) as f64;
-        if ratio >= SLOWER_MIN && worst.is_none_or(|(_, _, most)| ratio > most) {
-            worst = Some((earlier, route, ratio));
-        }
-    }
-    let (earlier, route, _) = worst?;
+/// Which requests got slower, and why the slowest of them are slow.
+fn requests(slower: &Slower) -> Vec<Sentence> {
     let text = format!(
         "1 in 100 requests to {} took {} or longer, {} before.",
-        one_line(&route.route),
-        quantity::duration(route.p99_us),
-        quantity::duration(earlier.p99_us)
+        one_line(&slower.route),
+        quantity::duration(slower.now_us),
+        quantity::duration(slower.before_us)
     );
-    Some(Sentence { text, frames: vec![], kind: "requests" })
+    let why = slower.why.iter().map(|why| Sentence { text: why.clone(), frames: vec![], kind: "slow" });
+    std::iter::once(Sentence { text, frames: vec![], kind: "requests" }).chain(why).collect()
 }
 
 fn one_line(text: &str) -> String {

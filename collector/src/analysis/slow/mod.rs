@@ -5,6 +5,7 @@
 //! Fisher's exact test on requests. Every false-discovery rate is multiplied by the number of lists of tests, so that something is found
 //! between two halves of the same requests at most once in a hundred comparisons.
 
+mod ask;
 mod choose;
 mod costs;
 mod labels;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use crate::query::RequestCosts;
 use crate::symbols::Symbols;
+pub use ask::{ExplainError, Question, explain};
 pub use choose::{Chosen, Selector, choose};
 
 /// Requests of a side that are looked at.

@@ -1,23 +1,16 @@
 //! Why some requests of a route are slow: chosen by how long they took, or by a part of the map, against the others.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use crate::analysis::requests::together;
-use crate::analysis::slow::{Explained, Selector, choose};
+use crate::analysis::slow::{ExplainError, Question, Selector, explain};
 use crate::base::clock::now_ms;
-use crate::base::labels::ROUTE;
 use crate::base::range::TimeRange;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
-use crate::profile::durations::Durations;
 use crate::profile::report::PartialInfo;
-use crate::query::{RequestsAsked, RequestsOver};
-use crate::work::blocking;
 
 /// In per cent, the smallest and the largest share of the slowest.
 const SLOWEST_PERCENT: (f64, f64) = (0.01, 50.0);
@@ -31,39 +24,21 @@ pub(super) async fn compare(State(state): State<AppState>, mut params: Params) -
     let Some(route) = route else {
         return Err(ApiError::invalid("the route is missing", "add route=, as /api/v1/requests names it"));
     };
-    // All routes of a trace tell which of its requests a sample was taken in.
-    let labels: Vec<_> = labels.into_iter().filter(|(name, _)| name != ROUTE).collect();
     let answer = async {
-        let asked = |range| RequestsAsked { service: service.clone(), range, labels: labels.clone(), step_ms: None };
-        let over = engine.requests(&asked(range)).await?;
-        let all = of_route(&over, &route);
-        let within = match selector {
-            Selector::Inside { range: inside, .. } if inside != range => {
-                of_route(&engine.requests(&asked(inside)).await?, &route)
-            }
-            _ => all.clone(),
-        };
-        let (spans, of_spans) = engine.entry_spans(&service, range, &labels).await?;
-        let name = route.clone();
-        let chosen = blocking(move || choose(selector, range, &name, (&all, &within), spans)).await?;
-        let costs = engine.request_costs(&service, range, Arc::new(chosen.requests.clone())).await?;
-        let (name, symbols) = (route.clone(), state.symbols.clone());
-        let explained = blocking(move || Explained::of(&name, selector, &chosen, &costs, &symbols)).await?;
+        let name = service.to_string();
+        let question = Question { service, range, labels, route: route.clone(), selector };
+        let (explained, partial) = explain(&engine, &state.symbols, question).await?;
         let mut answer = json!(explained);
-        answer["service"] = json!(service.as_str());
+        answer["service"] = json!(name);
         answer["route"] = json!(route);
         answer["from_ms"] = json!(range.from_ms);
         answer["until_ms"] = json!(range.until_ms);
-        if let Some(partial) = over.partial.or(of_spans) {
+        if let Some(partial) = partial {
             answer["partial"] = json!(PartialInfo::from(partial));
         }
         Ok(answer)
     };
     Ok(Json(state.in_turn(answer).await?))
-}
-
-fn of_route(over: &RequestsOver, route: &str) -> Durations {
-    together(&over.by_status(route))
 }
 
 fn selector(params: &mut Params, range: TimeRange) -> Result<Selector, ApiError> {
@@ -96,6 +71,15 @@ fn selector(params: &mut Params, range: TimeRange) -> Result<Selector, ApiError>
                 return Err(ApiError::invalid(message, "choose a part of the range"));
             }
             Ok(Selector::Inside { min_us, max_us, range: inside })
+        }
+    }
+}
+
+impl From<ExplainError> for ApiError {
+    fn from(error: ExplainError) -> Self {
+        match error {
+            ExplainError::Query(error) => error.into(),
+            ExplainError::Work(error) => error.into(),
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tephra_proto::v1::SpanStatus;
 
 use super::{Lab, turn_ms};
 use crate::base::clock::now_ms;
-use crate::ingest::testing::{TestWindow, traced};
+use crate::ingest::testing::{TestWindow, row, traced};
 use crate::store::compact;
 
 const TICK: u64 = 10_101_010;
@@ -96,4 +97,23 @@ async fn what_cannot_be_compared_is_refused_by_name() {
     }
     let nobody = lab.json(&path("").replace("orders", "nothing")).await;
     assert_eq!(nobody["chosen"]["requests"], 0, "{nobody}");
+}
+
+#[tokio::test]
+async fn an_alert_on_a_percentile_says_why_the_slowest_are_slow() {
+    let lab = Lab::new().await;
+    let before = (0..30u64).map(|i| {
+        let start = turn_ms() - 300_000 + i * 10_000;
+        let window = TestWindow::new("checkout", 9, i + 1, start).cpu(&[row("main;serve;orders::place", 16 * TICK)]);
+        window.requests("POST /orders", SpanStatus::Ok, &[20_000; 8])
+    });
+    lab.push(before.chain(windows())).await;
+    let at = turn_ms() + 300_000;
+    let answer = lab.json(&format!("/alert.json?service=checkout&at={at}&w=5m&vs=prev")).await;
+    let sentences = answer["sentences"].as_array().unwrap();
+    let slower = sentences.iter().position(|sentence| sentence["kind"] == "requests").expect("which got slower");
+    let why: Vec<&str> =
+        sentences[slower + 1..].iter().map_while(|s| s["text"].as_str().filter(|_| s["kind"] == "slow")).collect();
+    assert!(why.iter().any(|said| said.contains("of it in audit::recheck")), "{answer}");
+    assert!(why.iter().any(|said| said.contains("have tenant=umbrella")), "{answer}");
 }
