@@ -10,15 +10,28 @@ use crate::clock::eventually;
 use crate::process::{Running, free_port};
 use crate::sink::Sink;
 
-/// Requests per second between bursts.
-const RATE: &str = "300";
+/// A load of the shop.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Requests per second between bursts.
+    pub rate: u32,
+    /// How often the share of traces that its agents tell of is halved.
+    pub halvings: u32,
+}
+
+impl Load {
+    /// Both services busy.
+    pub const HEAVY: Self = Self { rate: 300, halvings: 0 };
+    /// A small service, of which as many traces are told as a collector would ask for: 64 to 128 requests a window.
+    pub const LIGHT: Self = Self { rate: 40, halvings: 2 };
+}
 
 /// What the agents of a shop under load send within that time.
 ///
 /// # Panics
 /// When the shop does not open or does not end.
-pub fn shop(watch: Duration) -> Vec<PushRequest> {
-    let sink = Sink::start();
+pub fn shop(watch: Duration, under: Load) -> Vec<PushRequest> {
+    let sink = Sink::announcing(under.halvings);
     let (gateway_port, checkout_port) = (free_port(), free_port());
     let service = |program: &str, port: u16| {
         let mut command = Command::new(binaries::shop("v2", program));
@@ -30,7 +43,7 @@ pub fn shop(watch: Duration) -> Vec<PushRequest> {
     };
     let shop = [service("shop-checkout", checkout_port), service("shop-gateway", gateway_port)];
     let mut load = Command::new(binaries::shop("v2", "shop-load"));
-    load.args(["--target", &format!("http://127.0.0.1:{gateway_port}"), "--rate", RATE]);
+    load.args(["--target", &format!("http://127.0.0.1:{gateway_port}"), "--rate", &under.rate.to_string()]);
     let load = Running::start(&mut load);
     std::thread::sleep(watch);
     drop(load);

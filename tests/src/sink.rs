@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tephra_proto::v1::profile_service_server::{ProfileService, ProfileServiceServer};
-use tephra_proto::v1::{PushRequest, PushResponse};
+use tephra_proto::v1::{PushRequest, PushResponse, TraceShare};
 use tokio::runtime::Runtime;
 use tonic::{Request, Response, Status};
 
@@ -16,13 +16,18 @@ pub struct Sink {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Kept(Arc<Mutex<Vec<PushRequest>>>);
+struct Kept {
+    windows: Arc<Mutex<Vec<PushRequest>>>,
+    /// How often the share of traces that are told of is halved.
+    halvings: u32,
+}
 
 #[tonic::async_trait]
 impl ProfileService for Kept {
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(request.into_inner());
-        Ok(Response::new(PushResponse::default()))
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner).push(request.into_inner());
+        let trace_share = Some(TraceShare { halvings: self.halvings, from_unix_ms: 0 });
+        Ok(Response::new(PushResponse { trace_share, ..PushResponse::default() }))
     }
 }
 
@@ -32,7 +37,15 @@ impl Sink {
     /// # Panics
     /// When there is none.
     pub fn start() -> Self {
-        let windows = Kept::default();
+        Self::announcing(0)
+    }
+
+    /// The same, with a share of traces that agents are to tell of: 2^−halvings.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    pub fn announcing(halvings: u32) -> Self {
+        let windows = Kept { halvings, ..Kept::default() };
         let port = crate::process::free_port();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
@@ -49,6 +62,6 @@ impl Sink {
 
     /// Everything received so far.
     pub fn windows(&self) -> Vec<PushRequest> {
-        self.windows.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.windows.windows.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

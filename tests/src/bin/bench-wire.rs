@@ -20,7 +20,7 @@ const WATCH: Duration = Duration::from_secs(55);
 
 fn main() {
     let mut report = Report::default();
-    let windows = recorded::shop(WATCH);
+    let windows = recorded::shop(WATCH, recorded::Load::HEAVY);
     let collector = Collector::start();
     for program in ["shop-checkout", "shop-gateway"] {
         let mut upload = Command::new(binaries::collector());

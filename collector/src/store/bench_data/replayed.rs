@@ -153,7 +153,10 @@ impl Recorded {
             link.span_id = SpanId::from_bytes((random.next() | 1).to_be_bytes());
         };
         window.links.iter_mut().for_each(&mut fresh);
-        window.spans.iter_mut().for_each(|span| fresh(&mut span.link));
+        for span in &mut window.spans {
+            fresh(&mut span.link);
+            span.start_ms = (span.start_ms + start_ms).saturating_sub(recorded.header.start_ms);
+        }
         Some(window)
     }
 }

@@ -1,6 +1,6 @@
 //! Measures the store: through the doors of a real collector, and on stores as large as months of ingest leave behind.
 //!
-//! Without arguments everything is measured; `ingest`, `acks`, `http`, `large`, `memory` and `shop` name parts of it. `large=FOLDER` leaves the
+//! Without arguments everything is measured; `ingest`, `acks`, `http`, `large`, `memory`, `shop` and `rest` name parts of it. `large=FOLDER` leaves the
 //! large store in a folder, and asks the one that is there already; `shop=HOURS` replays less than a day, `acks=MINUTES` sends for longer
 //! than three, and `http=MINUTES` for longer than one.
 
@@ -11,6 +11,7 @@ mod ingest;
 mod large;
 mod memory;
 mod pprof;
+mod rest;
 mod shop;
 
 use tephra_tests::bench::Report;
@@ -55,6 +56,9 @@ fn main() {
     }
     if let Some(hours) = named.iter().find_map(|name| name.strip_prefix("shop=")) {
         shop::measure(&mut report, hours.parse().expect("a number of hours"));
+    }
+    if wanted("rest") {
+        rest::measure(&mut report);
     }
     report.print();
 }

@@ -16,6 +16,8 @@ use tephra_tests::clock::now_ms;
 use tephra_tests::collector::Collector;
 use tephra_tests::{binaries, recorded};
 
+use crate::ask::ask;
+
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
 const INSTANCES: u32 = 100;
@@ -24,7 +26,7 @@ const WATCH: Duration = Duration::from_secs(125);
 
 /// Replays so many hours of a day; what they weigh at the finest levels grows with them, and is counted for all of it.
 pub(crate) fn measure(report: &mut Report, hours: u64) {
-    let windows = recorded::shop(WATCH);
+    let windows = recorded::shop(WATCH, recorded::Load::HEAVY);
     report.note("shop: windows recorded", windows.len() as f64, "");
     let services = Recorded::read(&windows).expect("agents send valid windows");
     let data = tempfile::tempdir().expect("a temporary folder");
@@ -79,9 +81,23 @@ pub(crate) fn measure(report: &mut Report, hours: u64) {
         store.catalog().close().await;
         written
     });
+    // The hour whose traces were written.
+    ask_of_requests(report, data.path(), &format!("an hour of {INSTANCES} instances"), start, start + HOUR);
     report.note("shop: windows replayed", written.windows as f64, "");
     report.note("shop: samples in them", written.samples as f64, "");
     report.note("shop: rows with a trace, in the first hour", written.traced as f64, "");
+}
+
+/// What questions about requests cost: the map of durations of all routes, and why the slowest of one are slow.
+pub(crate) fn ask_of_requests(report: &mut Report, data: &Path, of: &str, from: u64, until: u64) {
+    let collector = Collector::start_on(data);
+    let asked = format!("service=shop-gateway&from={from}&until={until}");
+    let map = format!("/api/v1/requests/heatmap?{asked}");
+    ask(&collector, &map, 5).report(report, &format!("map of durations, {of}"), 500.0);
+    let bytes = collector.api.get(&map).body.len() as f64;
+    report.at_most(&format!("map of durations, {of}"), bytes / 1e3, "kB", 300.0);
+    let why = format!("/api/v1/requests/compare?{asked}&route=POST%20/orders");
+    ask(&collector, &why, 5).report(report, &format!("why the slowest are slow, {of}"), 500.0);
 }
 
 /// What a collector keeps of the names of both services.
@@ -96,7 +112,7 @@ fn symbols_bytes() -> f64 {
     folder_bytes(&data.path().join("symbols"))
 }
 
-fn folder_bytes(folder: &Path) -> f64 {
+pub(crate) fn folder_bytes(folder: &Path) -> f64 {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries
         .map(|path| if path.is_dir() { folder_bytes(&path) } else { path.metadata().expect("a file").len() as f64 })
