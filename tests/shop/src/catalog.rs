@@ -54,6 +54,11 @@ impl Catalog {
         Self { products: (0..count).map(product).collect() }
     }
 
+    /// All of them, by number.
+    pub fn products(&self) -> &[Product] {
+        &self.products
+    }
+
     /// Looks a product up. Numbers wrap, so that every number names one.
     pub fn product(&self, id: u32) -> &Product {
         &self.products[id as usize % self.products.len()]

@@ -2,7 +2,7 @@
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -12,6 +12,17 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Anything that can go wrong on the way.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// How it went.
+    pub status: StatusCode,
+    /// What is said about it.
+    pub headers: HeaderMap,
+    /// What was asked for.
+    pub body: Bytes,
+}
 
 /// A client of one other service.
 #[derive(Debug, Clone)]
@@ -27,7 +38,7 @@ impl Client {
         Self { base: base.trim_end_matches('/').to_owned(), http }
     }
 
-    /// Sends a body, or asks if there is none, in the name of `traceparent`.
+    /// Sends a body, or asks if there is none, with those headers that have a value.
     ///
     /// # Errors
     /// When the other side cannot be reached or its answer is too large.
@@ -35,20 +46,22 @@ impl Client {
         &self,
         path: &str,
         body: Option<Vec<u8>>,
-        traceparent: Option<&str>,
-    ) -> Result<(StatusCode, Bytes), Error> {
+        headers: &[(&str, Option<&str>)],
+    ) -> Result<Answer, Error> {
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if body.is_some() {
             request = request.header("content-type", "application/json");
         }
-        if let Some(traceparent) = traceparent {
-            request = request.header("traceparent", traceparent);
+        for (name, value) in headers {
+            if let Some(value) = value {
+                request = request.header(*name, *value);
+            }
         }
         let answer = self.http.request(request.body(Full::new(Bytes::from(body.unwrap_or_default())))?).await?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await?.to_bytes();
-        Ok((status, body))
+        let (parts, body) = answer.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 }
 

@@ -1,14 +1,16 @@
 //! The people: an open loop, so that a slow shop gets no mercy, with bursts, bounded in rate and in number.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::cart::{Cart, Line};
 use crate::client::Client;
-use crate::tax;
+use crate::{service, tax, tenant};
 
 /// People who wait at once; beyond that they go away.
 const WAITING_MAX: usize = 256;
@@ -31,19 +33,31 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// What became of the requests of one route.
-#[derive(Debug, Default, Clone)]
+/// What became of the requests of one route, to the last one.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Answered with success, how long each took.
-    pub took: Vec<Duration>,
-    /// Refused, failed or never sent.
-    pub failed: usize,
+    /// Requests that were sent. Those that got no answer may have reached the shop or not.
+    pub sent: u64,
+    /// Of those, the ones that got an answer, with success or not.
+    pub answered: u64,
+    /// Of those, the ones without success.
+    pub failed: u64,
+    /// Never sent: too many waited already.
+    pub turned_away: u64,
+    /// How long each of the answered took for whoever waited, in nanoseconds.
+    pub took_ns: Vec<u64>,
+    /// How long each of the answered took by the shop's own clock, in nanoseconds.
+    pub served_ns: Vec<u64>,
 }
 
-/// Sends requests until the plan's time is over, and says what became of them.
-pub async fn run(plan: &Plan) -> BTreeMap<&'static str, Outcome> {
+/// What the shop calls its routes, each with what became of its requests.
+pub type Outcomes = BTreeMap<&'static str, Outcome>;
+
+/// Sends requests until the plan's time is over or `stop` ends, and says what became of them.
+pub async fn run(plan: &Plan, stop: impl Future<Output = ()>) -> Outcomes {
+    let mut stop = pin!(stop);
     let client = Client::new(&plan.target);
-    let outcomes = Arc::new(Mutex::new(BTreeMap::<&'static str, Outcome>::new()));
+    let outcomes = Arc::new(Mutex::new(Outcomes::new()));
     let waiting = Arc::new(Semaphore::new(WAITING_MAX));
     let mut random = Random(plan.seed | 1);
     let start = Instant::now();
@@ -52,19 +66,25 @@ pub async fn run(plan: &Plan) -> BTreeMap<&'static str, Outcome> {
         let in_burst = due.as_millis() % BURST_EVERY.as_millis() < BURST_LASTS.as_millis();
         let rate = if in_burst { plan.rate * BURST_FACTOR } else { plan.rate };
         due += Duration::from_secs_f64(-(1.0 - random.unit()).ln() / rate);
-        tokio::time::sleep_until((start + due).into()).await;
-        let request = Request::draw(&mut random);
-        let route = request.route;
-        let (client, outcomes) = (client.clone(), Arc::clone(&outcomes));
+        tokio::select! {
+            () = tokio::time::sleep_until((start + due).into()) => (),
+            () = &mut stop => break,
+        }
+        let Request { route, path, body, traceparent, tenant } = Request::draw(&mut random);
         let Ok(place) = Arc::clone(&waiting).try_acquire_owned() else {
-            record(&outcomes, route, None);
+            on(&outcomes, route, |outcome| outcome.turned_away += 1);
             continue;
         };
+        on(&outcomes, route, |outcome| outcome.sent += 1);
+        let (client, outcomes) = (client.clone(), Arc::clone(&outcomes));
         tokio::spawn(async move {
             let sent = Instant::now();
-            let answer = client.send(&request.path, request.body, Some(&request.traceparent)).await;
-            let good = matches!(answer, Ok((status, _)) if status.is_success());
-            record(&outcomes, route, good.then(|| sent.elapsed()));
+            let headers = [("traceparent", Some(traceparent.as_str())), (tenant::HEADER, Some(tenant))];
+            if let Ok(answer) = client.send(&path, body, &headers).await {
+                let took_ns = u64::try_from(sent.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                let served_ns = service::served_ns(&answer.headers);
+                on(&outcomes, route, |outcome| outcome.answer(answer.status.is_success(), took_ns, served_ns));
+            }
             drop(place);
         });
     }
@@ -76,14 +96,19 @@ pub async fn run(plan: &Plan) -> BTreeMap<&'static str, Outcome> {
 /// A load that never ends must not grow for ever.
 const TIMES_MAX: usize = 100_000;
 
-fn record(outcomes: &Mutex<BTreeMap<&'static str, Outcome>>, route: &'static str, took: Option<Duration>) {
-    let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-    let outcome = outcomes.entry(route).or_default();
-    match took {
-        Some(took) if outcome.took.len() < TIMES_MAX => outcome.took.push(took),
-        Some(_) => (),
-        None => outcome.failed += 1,
+impl Outcome {
+    fn answer(&mut self, is_good: bool, took_ns: u64, served_ns: Option<u64>) {
+        self.answered += 1;
+        self.failed += u64::from(!is_good);
+        if self.took_ns.len() < TIMES_MAX {
+            self.took_ns.push(took_ns);
+            self.served_ns.extend(served_ns);
+        }
     }
+}
+
+fn on(outcomes: &Mutex<Outcomes>, route: &'static str, change: impl FnOnce(&mut Outcome)) {
+    change(outcomes.lock().unwrap_or_else(PoisonError::into_inner).entry(route).or_default());
 }
 
 struct Request {
@@ -91,6 +116,7 @@ struct Request {
     path: String,
     body: Option<Vec<u8>>,
     traceparent: String,
+    tenant: &'static str,
 }
 
 impl Request {
@@ -98,19 +124,19 @@ impl Request {
         let traceparent = format!("00-{:016x}{:016x}-{:016x}-01", random.next() | 1, random.next(), random.next() | 1);
         let customer = random.below(20_000);
         let (route, path, lines) = match random.below(1_000) {
-            0..400 => ("/products", format!("/products/{}?customer={customer}", random.below(2_000)), 0),
+            0..400 => ("GET /products/{id}", format!("/products/{}?customer={customer}", random.below(2_000)), 0),
             400..550 => {
                 let word = ["kettle", "alpine+rope", "quiet+radio+map", "iron"][random.below(4) as usize];
-                ("/search", format!("/search?customer={customer}&q={word}"), 0)
+                ("GET /search", format!("/search?customer={customer}&q={word}"), 0)
             }
-            550..555 => ("/report", "/report".to_owned(), 0),
-            555..700 => ("/quote", "/quote".to_owned(), 4 + random.below(20)),
+            550..555 => ("GET /report", "/report".to_owned(), 0),
+            555..700 => ("POST /quote", "/quote".to_owned(), 4 + random.below(20)),
             // A wholesaler, now and then.
-            700..710 => ("/checkout", "/checkout".to_owned(), 250 + random.below(150)),
-            _ => ("/checkout", "/checkout".to_owned(), 4 + random.below(36)),
+            700..710 => ("POST /checkout", "/checkout".to_owned(), 250 + random.below(150)),
+            _ => ("POST /checkout", "/checkout".to_owned(), 4 + random.below(36)),
         };
         let body = (lines > 0).then(|| serde_json::to_vec(&cart(random, customer, lines)).unwrap_or_default());
-        Self { route, path, body, traceparent }
+        Self { route, path, body, traceparent, tenant: tenant::of_customer(customer) }
     }
 }
 

@@ -1,10 +1,11 @@
 //! What both services do alike: start the agent, listen, stop when asked.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::MatchedPath;
-use axum::http::StatusCode;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,9 +13,13 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::client::Error;
+use crate::tenant;
 
 /// Which release this is.
 pub const VERSION: &str = if cfg!(feature = "v2") { "v2" } else { "v1" };
+
+/// The header that says how long the service took for its answer, in nanoseconds.
+const SERVED_NS: &str = "x-served-ns";
 
 /// Profiles this process as `service`, and lets spans label its samples. `TEPHRA_ENDPOINT` says where the collector is
 /// (by default on this machine), `SHOP_WINDOW_MS` how long a window lasts, `SHOP_HEAP_MEAN_BYTES` how far apart samples of the heap
@@ -43,21 +48,45 @@ pub fn profile(service: &str) -> Result<tephra_agent::Agent, Error> {
 pub async fn serve(app: Router, default_listen: &str) -> Result<(), Error> {
     let listen = std::env::var("SHOP_LISTEN").unwrap_or_else(|_| default_listen.to_owned());
     let listener = TcpListener::bind(&listen).await.map_err(|e| format!("cannot listen on {listen}: {e}"))?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => (),
-            _ = tokio::signal::ctrl_c() => (),
-        }
-    };
-    let routes = tephra_agent::tower_layer().route_by(|request| Some(request.get::<MatchedPath>()?.as_str()));
-    let app = app.layer(routes);
+    let stop = asked_to_stop()?;
+    let routes = tephra_agent::tower_layer()
+        .route_by(|request| Some(request.get::<MatchedPath>()?.as_str()))
+        .label_by("tenant", |headers, _| tenant::of(headers));
+    let app = app.layer(routes).layer(middleware::from_fn(say_how_long));
     println!("shop {VERSION} on http://{}", listener.local_addr()?);
     // Open connections would hold up a graceful end; a demo need not wait for them.
     tokio::select! {
         served = axum::serve(listener, app) => Ok(served?),
         () = stop => Ok(()),
     }
+}
+
+/// Ends when this process should: on SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// When the operating system does not let us listen for them.
+pub fn asked_to_stop() -> Result<impl Future<Output = ()>, Error> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => (),
+            _ = tokio::signal::ctrl_c() => (),
+        }
+    })
+}
+
+/// A clock of the shop's own, around the agent's layer: whoever asks can compare what the profiler tells with it.
+async fn say_how_long(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let mut answer = next.run(request).await;
+    let served_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    answer.headers_mut().insert(SERVED_NS, HeaderValue::from(served_ns));
+    answer
+}
+
+/// How long the service says that it took for an answer with these headers, in nanoseconds.
+pub fn served_ns(headers: &HeaderMap) -> Option<u64> {
+    headers.get(SERVED_NS)?.to_str().ok()?.parse().ok()
 }
 
 /// What a handler answers when it cannot do what was asked.

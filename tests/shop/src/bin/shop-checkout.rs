@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
 use shop::archive::Archive;
+use shop::audit::Audit;
 use shop::cart::{Cart, Confirmation, LINES_MAX, Quote};
 use shop::catalog::Catalog;
 use shop::service::Refusal;
 use shop::tax::{TaxOffice, TaxRules};
-use shop::{client, fingerprint, receipt, service, tax};
+use shop::{client, fingerprint, receipt, service, tax, tenant};
 
 #[global_allocator]
 static ALLOC: tephra_agent::ProfAlloc = tephra_agent::ProfAlloc::system();
@@ -20,13 +22,15 @@ struct Checkout {
     catalog: Catalog,
     taxes: Box<dyn TaxOffice>,
     archive: Archive,
+    audit: Audit,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 4)]
 async fn main() -> Result<(), client::Error> {
     let _agent = service::profile("checkout")?;
-    let checkout =
-        Checkout { catalog: Catalog::generate(3_000), taxes: Box::new(TaxRules::load()), archive: Archive::default() };
+    let catalog = Catalog::generate(3_000);
+    let audit = Audit::of(&catalog);
+    let checkout = Checkout { catalog, taxes: Box::new(TaxRules::load()), archive: Archive::default(), audit };
     let app = Router::new()
         .route("/quote", post(quote))
         .route("/orders", post(order))
@@ -42,8 +46,16 @@ async fn quote(State(checkout): State<Arc<Checkout>>, body: Bytes) -> Result<Jso
 }
 
 #[tracing::instrument(name = "order", skip_all)]
-async fn order(State(checkout): State<Arc<Checkout>>, body: Bytes) -> Result<Json<Confirmation>, Refusal> {
+async fn order(
+    State(checkout): State<Arc<Checkout>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Confirmation>, Refusal> {
     let cart = read_cart(&body)?;
+    if checkout.audit.is_due(tenant::of(&headers)) && !checkout.audit.holds(&checkout.catalog) {
+        let why = "the price lists are not those that were agreed".to_owned();
+        return Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, why));
+    }
     let order = fingerprint::of(&body);
     let quote = tax::quote(&cart, &checkout.catalog, checkout.taxes.as_ref());
     let shipping_cents = tax::shipping_cents(&cart, checkout.taxes.as_ref());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use shop::catalog::{Catalog, Product};
 use shop::client::{self, Client};
 use shop::service::{self, Refusal};
 use shop::sessions::Sessions;
-use shop::{archive, fingerprint};
+use shop::{archive, fingerprint, tenant};
 
 #[global_allocator]
 static ALLOC: tephra_agent::ProfAlloc = tephra_agent::ProfAlloc::system();
@@ -74,28 +75,32 @@ async fn report(State(gateway): State<Arc<Gateway>>) -> Vec<u8> {
 }
 
 #[tracing::instrument(name = "quote", skip_all)]
-async fn quote(State(gateway): State<Arc<Gateway>>, body: Bytes) -> Result<Vec<u8>, Refusal> {
-    forward(&gateway, "/quote", &body).await
+async fn quote(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, body: Bytes) -> Result<Vec<u8>, Refusal> {
+    forward(&gateway, "/quote", &headers, &body).await
 }
 
 #[tracing::instrument(name = "checkout", skip_all)]
-async fn checkout_cart(State(gateway): State<Arc<Gateway>>, body: Bytes) -> Result<Json<Confirmation>, Refusal> {
-    let answer = forward(&gateway, "/orders", &body).await?;
+async fn checkout_cart(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Confirmation>, Refusal> {
+    let answer = forward(&gateway, "/orders", &headers, &body).await?;
     let mut confirmation: Confirmation = serde_json::from_slice(&answer).map_err(Refusal::upstream)?;
     // Whoever shows this receipt later must be able to prove that it is this one.
     confirmation.order = fingerprint::of(confirmation.receipt.as_bytes());
     Ok(Json(confirmation))
 }
 
-async fn forward(gateway: &Gateway, path: &str, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+async fn forward(gateway: &Gateway, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<Vec<u8>, Refusal> {
     let cart: Cart = serde_json::from_slice(body).map_err(Refusal::invalid)?;
     gateway.sessions.remember(&cart.customer, path);
     let cart = serde_json::to_vec(&cart).map_err(Refusal::invalid)?;
     let traceparent = client::outgoing_traceparent();
-    let sent = gateway.checkout.send(path, Some(cart), traceparent.as_deref()).await;
-    let (status, answer) = sent.map_err(Refusal::upstream)?;
-    if !status.is_success() {
-        return Err(Refusal(status, String::from_utf8_lossy(&answer).into_owned()));
+    let passed_on = [("traceparent", traceparent.as_deref()), (tenant::HEADER, tenant::of(headers))];
+    let answer = gateway.checkout.send(path, Some(cart), &passed_on).await.map_err(Refusal::upstream)?;
+    if !answer.status.is_success() {
+        return Err(Refusal(answer.status, String::from_utf8_lossy(&answer.body).into_owned()));
     }
-    Ok(answer.into())
+    Ok(answer.body.into())
 }
