@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::Result;
 use crate::api::Api;
 use crate::demo::story::Story;
+use crate::demo::tail;
 
 /// Paths of pages, below the collector's address.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct Links {
     pub(crate) allocations: String,
     pub(crate) growth: String,
     pub(crate) trace: String,
+    /// Why the slowest orders are slow.
+    pub(crate) why: String,
     pub(crate) alert: String,
     /// The slow orders, of which `trace` shows one.
     pub(crate) slow: SlowOrders,
@@ -40,7 +43,8 @@ pub(crate) struct SlowOrder {
 }
 
 impl SlowOrder {
-    /// True when both services tell of it. Each chooses by itself which requests it tells of, so not every slow one has both halves.
+    /// True when both services tell of it. Each chooses by itself which requests it tells of; what else is wanted it learns with the answer to a
+    /// window, and tells with a later one.
     pub(crate) fn is_whole(&self) -> bool {
         self.samples.iter().all(Option::is_some)
     }
@@ -63,6 +67,7 @@ impl Links {
             allocations: diff_query("/diff?", story, "alloc_space"),
             growth: growth_query("/growth?", story),
             trace: format!("/trace/{}", slow.shown().trace_id),
+            why: tail::page(story),
             alert: story.alert.clone(),
             slow,
         })
@@ -75,6 +80,7 @@ impl Links {
         println!("\nThen see for yourself what it says:\n");
         println!("  v1 → v2       {base}{}", self.diff);
         println!("  a slow trace  {base}{}", self.trace);
+        println!("  the slow 1 %  {base}{}", self.why);
         println!("  flame graph   {base}{}", self.service);
         println!("  by memory     {base}{}", self.allocations);
         println!("  what grew     {base}{}", self.growth);
@@ -98,7 +104,7 @@ pub(crate) fn diff_query(page: &str, story: &Story, profile_type: &str) -> Strin
 
 impl SlowOrders {
     /// The slowest orders of v2, and the slowest of them that both services tell of and whose work was sampled.
-    fn find(api: &Api, story: &Story) -> Result<Self> {
+    pub(crate) fn find(api: &Api, story: &Story) -> Result<Self> {
         let mut all = Vec::new();
         let (from, until) = story.after;
         for from in (from..until).step_by(WINDOW_MS) {
@@ -112,6 +118,11 @@ impl SlowOrders {
             .or_else(|| all.iter().position(SlowOrder::is_whole))
             .unwrap_or(0);
         if all.is_empty() { Err("the gateway told about no order".into()) } else { Ok(Self { all, shown }) }
+    }
+
+    /// Of how many both services tell.
+    pub(crate) fn whole(&self) -> usize {
+        self.all.iter().filter(|order| order.is_whole()).count()
     }
 
     /// The one worth showing.

@@ -2,10 +2,12 @@
 
 mod check;
 mod clock;
+mod counts;
 mod links;
 mod pages;
 mod screenshots;
 mod story;
+mod tail;
 
 use std::net::TcpListener;
 use std::path::PathBuf;

@@ -5,10 +5,11 @@ use std::process::Command;
 
 use crate::Result;
 use crate::demo::links::Links;
+use crate::demo::tail;
 use crate::tools::run_quietly;
 
 /// What each page must show: a claim, its path, and words on it.
-pub(crate) fn expectations(links: &Links) -> [(&'static str, &str, &'static [&'static str]); 7] {
+pub(crate) fn expectations(links: &Links) -> [(&'static str, &str, &'static [&'static str]); 8] {
     [
         ("the overview lists both services", &links.overview, &["gateway", "checkout"]),
         ("the service page opens", &links.service, &["checkout", "cpu"]),
@@ -16,6 +17,7 @@ pub(crate) fn expectations(links: &Links) -> [(&'static str, &str, &'static [&'s
         ("the diff page of allocations names the wasteful one", &links.allocations, &["receipt::render"]),
         ("the page of what grew names the leak", &links.growth, &["sessions::"]),
         ("the trace page shows both services", &links.trace, &["gateway", "checkout"]),
+        ("the page of the slowest 1 % names function and tenant", &links.why, tail::NAMED),
         ("the alert page says it in words", &links.alert, &["rate_for"]),
     ]
 }

@@ -86,8 +86,21 @@ impl Stage {
         let mut load = Command::new(self.binaries.shop(version, "shop-load"));
         load.arg("--target").arg(format!("http://127.0.0.1:{gateway_port}"));
         load.args(["--rate", &RATE.to_string(), "--seed"]).arg(seed.to_string());
+        load.arg("--tally").arg(self.tally());
         self.load = Some(Running::start(&format!("load-{version}"), &mut load, self.scratch.path())?);
         Ok(())
+    }
+
+    /// Sends the people away once they have their answers, and returns what they know of their requests.
+    fn end_load(&mut self) -> Result<Value> {
+        self.load.take().map_or(Ok(()), Running::stop)?;
+        let file = self.tally();
+        let tally = std::fs::read(&file).map_err(|why| format!("cannot read {}: {why}", file.display()))?;
+        Ok(serde_json::from_slice(&tally)?)
+    }
+
+    fn tally(&self) -> PathBuf {
+        self.scratch.path().join("tally.json")
     }
 
     fn shop_command(&self, version: &str, program: &str, port: u16) -> Command {
@@ -151,6 +164,8 @@ impl Stage {
 pub(crate) struct Story {
     /// When v1 was under load.
     pub(crate) before: (u64, u64),
+    /// What v1's people know of their requests, to the last one: by route, as `shop-load` writes it.
+    pub(crate) sent_before: Value,
     /// When v2 was.
     pub(crate) after: (u64, u64),
     /// The page that the alert leads to, as a path.
@@ -163,6 +178,7 @@ impl Story {
         let seconds = phase.as_secs();
         let before =
             step(&format!("shop v1 under load for {seconds} s"), || release(stage, "v1", 7, phase, requests_lacking))?;
+        let sent_before = stage.end_load()?;
         let deploy = json!({
             "kind": "deploy", "service": "checkout", "title": "checkout v2", "labels": {"version": "v2"},
             "at": now_ms(),
@@ -177,7 +193,7 @@ impl Story {
             let link = answer.pointer("/alerts/0/link").and_then(Value::as_str);
             link.map(str::to_owned).ok_or_else(|| format!("the alert's answer has no link: {answer}").into())
         })?;
-        Ok(Self { before, after, alert })
+        Ok(Self { before, sent_before, after, alert })
     }
 }
 
