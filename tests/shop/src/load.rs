@@ -46,8 +46,8 @@ pub struct Outcome {
     pub turned_away: u64,
     /// How long each of the answered took for whoever waited, in nanoseconds.
     pub took_ns: Vec<u64>,
-    /// How long each of the answered took by the shop's own clock, in nanoseconds.
-    pub served_ns: Vec<u64>,
+    /// How long each of the answered took by the shop's own clocks, in nanoseconds: inside of the agent's layer, and around it.
+    pub served_ns: Vec<[u64; 2]>,
 }
 
 /// What the shop calls its routes, each with what became of its requests.
@@ -97,7 +97,7 @@ pub async fn run(plan: &Plan, stop: impl Future<Output = ()>) -> Outcomes {
 const TIMES_MAX: usize = 100_000;
 
 impl Outcome {
-    fn answer(&mut self, is_good: bool, took_ns: u64, served_ns: Option<u64>) {
+    fn answer(&mut self, is_good: bool, took_ns: u64, served_ns: Option<[u64; 2]>) {
         self.answered += 1;
         self.failed += u64::from(!is_good);
         if self.took_ns.len() < TIMES_MAX {
@@ -169,5 +169,50 @@ impl Random {
     /// In [0, 1).
     fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use axum::Router;
+    use axum::http::{HeaderMap, StatusCode};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_people_know_of_every_request_that_was_served() {
+        let [served, of_umbrella] = [Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0))];
+        let counts = (Arc::clone(&served), Arc::clone(&of_umbrella));
+        // Every third one is refused.
+        let answer = move |headers: HeaderMap| async move {
+            let number = counts.0.fetch_add(1, Ordering::Relaxed);
+            let tenant = tenant::of(&headers).unwrap_or_else(|| panic!("no tenant in {headers:?}"));
+            counts.1.fetch_add(u64::from(tenant == tenant::UMBRELLA), Ordering::Relaxed);
+            if number % 3 == 2 { StatusCode::BAD_GATEWAY } else { StatusCode::OK }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = format!("http://{}", listener.local_addr().unwrap());
+        let app = service::timed(service::timed(Router::new().fallback(answer)));
+        tokio::spawn(async { axum::serve(listener, app).await });
+
+        let plan = Plan { target, rate: 1_000.0, lasts: None, seed: 7 };
+        let enough = async {
+            while served.load(Ordering::Relaxed) < 300 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let outcomes = run(&plan, enough).await;
+        let sum = |of: fn(&Outcome) -> u64| outcomes.values().map(of).sum::<u64>();
+        let all = served.load(Ordering::Relaxed);
+        assert_eq!([sum(|o| o.sent), sum(|o| o.answered), sum(|o| o.failed)], [all, all, all / 3], "{outcomes:?}");
+        for (route, Outcome { answered, took_ns, served_ns, .. }) in &outcomes {
+            assert_eq!([took_ns.len() as u64, served_ns.len() as u64], [*answered; 2], "{route}");
+            let mut times = served_ns.iter().zip(took_ns);
+            assert!(times.all(|([inside, around], took)| inside <= around && around <= took), "{route}");
+        }
+        let umbrella = of_umbrella.load(Ordering::Relaxed) as f64 / all as f64;
+        assert!((0.1..0.3).contains(&umbrella), "{umbrella} of the requests are one tenant's, who should have a fifth");
     }
 }

@@ -18,7 +18,7 @@ use crate::tenant;
 /// Which release this is.
 pub const VERSION: &str = if cfg!(feature = "v2") { "v2" } else { "v1" };
 
-/// The header that says how long the service took for its answer, in nanoseconds.
+/// The header that says how long the service took for its answer, in nanoseconds: once for each [`timed`], the innermost first.
 const SERVED_NS: &str = "x-served-ns";
 
 /// Profiles this process as `service`, and lets spans label its samples. `TEPHRA_ENDPOINT` says where the collector is
@@ -52,7 +52,8 @@ pub async fn serve(app: Router, default_listen: &str) -> Result<(), Error> {
     let routes = tephra_agent::tower_layer()
         .route_by(|request| Some(request.get::<MatchedPath>()?.as_str()))
         .label_by("tenant", |headers, _| tenant::of(headers));
-    let app = app.layer(routes).layer(middleware::from_fn(say_how_long));
+    // Whatever the agent's layer measures lies between the two.
+    let app = timed(timed(app).layer(routes));
     println!("shop {VERSION} on http://{}", listener.local_addr()?);
     // Open connections would hold up a graceful end; a demo need not wait for them.
     tokio::select! {
@@ -75,18 +76,23 @@ pub fn asked_to_stop() -> Result<impl Future<Output = ()>, Error> {
     })
 }
 
-/// A clock of the shop's own, around the agent's layer: whoever asks can compare what the profiler tells with it.
+/// Says in each answer how long it took, by a clock of the shop's own: what a profiler tells can be compared with it.
+pub fn timed(app: Router) -> Router {
+    app.layer(middleware::from_fn(say_how_long))
+}
+
 async fn say_how_long(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let mut answer = next.run(request).await;
     let served_ns = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    answer.headers_mut().insert(SERVED_NS, HeaderValue::from(served_ns));
+    answer.headers_mut().append(SERVED_NS, HeaderValue::from(served_ns));
     answer
 }
 
-/// How long the service says that it took for an answer with these headers, in nanoseconds.
-pub fn served_ns(headers: &HeaderMap) -> Option<u64> {
-    headers.get(SERVED_NS)?.to_str().ok()?.parse().ok()
+/// How long the service says that it took for an answer with these headers, in nanoseconds: inside of the agent's layer, and around it.
+pub fn served_ns(headers: &HeaderMap) -> Option<[u64; 2]> {
+    let mut times = headers.get_all(SERVED_NS).iter().filter_map(|time| time.to_str().ok()?.parse().ok());
+    Some([times.next()?, times.next()?])
 }
 
 /// What a handler answers when it cannot do what was asked.

@@ -1,4 +1,4 @@
-//! The planted tail: both releases audit one in a hundred orders, all of them one tenant's, and the collector must say so by itself.
+//! The planted tail: both releases audit about one in a hundred orders, all of them one tenant's, and the collector must say so by itself.
 
 use serde_json::Value;
 
