@@ -11,10 +11,17 @@ import { type LatencyMap as Cells, durationTicks, latencyMap, rowBounds, strengt
 
 const us = (n: number) => fmt.duration(Number((n / 1000).toPrecision(2)));
 
-export function LatencyMap({ service, range }: { service: string; range: Range }) {
+interface Props {
+  service: string;
+  range: Range;
+  /** Other labels than the route, which narrow the requests. */
+  labels: Record<string, string[]>;
+}
+
+export function LatencyMap({ service, range, labels }: Props) {
   const route = param("label.route").value;
   const [from, until] = [Math.round(range.from), Math.round(range.until)];
-  const path = apiPath("/api/v1/requests/heatmap", { service, from, until, route: route || undefined });
+  const path = apiPath("/api/v1/requests/heatmap", { service, from, until, ...labels, route });
   const asked = useResource(path, (p, signal) => getJson<HeatmapAnswer>(p, signal));
   const answer = asked.state.value.value;
   const map = useMemo(() => (answer ? latencyMap(answer) : null), [answer]);

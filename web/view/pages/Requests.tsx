@@ -2,18 +2,22 @@
 import { apiPath, getJson } from "../api/client";
 import type { RequestsAnswer } from "../api/contract";
 import { useResource } from "../api/resource";
-import { setParams } from "../state/location";
+import { here, setParams } from "../state/location";
 import type { Range } from "../state/time";
 import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
 import { Empty, Failure, Loading } from "../ui/States";
 import { Bar } from "../ui/VirtualRows";
 import { LatencyMap } from "./LatencyMap";
+import { labelsOf } from "./selection";
 
 const SLOWEST_SHOWN = 5;
 
 export function Requests({ service, range }: { service: string; range: Range }) {
-  const path = apiPath("/api/v1/requests", { service, from: Math.round(range.from), until: Math.round(range.until) });
+  // All routes stay in the table when one of them is chosen.
+  const { "label.route": _, ...labels } = labelsOf(here.value.params);
+  const time = { from: Math.round(range.from), until: Math.round(range.until) };
+  const path = apiPath("/api/v1/requests", { service, ...time, ...labels });
   const requests = useResource(path, (p, signal) => getJson<RequestsAnswer>(p, signal));
   const { value, error } = requests.state.value;
   if (error) return <Failure error={error} retry={requests.retry} />;
@@ -32,7 +36,7 @@ export function Requests({ service, range }: { service: string; range: Range }) 
   return (
     <div class="scroll-x">
       <PartialNote partial={value.partial} />
-      <LatencyMap service={service} range={range} />
+      <LatencyMap service={service} range={range} labels={labels} />
       <table class="plain" data-testid="requests">
         <thead>
           <tr>
