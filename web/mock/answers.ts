@@ -14,6 +14,7 @@ import type {
   Timeline,
   TraceAnswer,
 } from "../view/api/contract";
+import { compare } from "./compare.ts";
 import { encodeFlame } from "./encode.ts";
 import { largeProfile } from "./large.ts";
 import { flameOf, moversOf } from "./profile.ts";
@@ -85,6 +86,7 @@ export function answerFor(method: string, url: URL): Answer | null {
           404,
         );
   if (path === "/api/v1/requests/heatmap") return json(heatmap(ms(p.get("from"), Date.now() - 60 * MIN)));
+  if (path === "/api/v1/requests/compare") return json(compare(service, p));
   if (path === "/api/v1/requests")
     return json({
       routes: [

@@ -218,6 +218,71 @@ export interface RequestsAnswer {
   partial?: Partial;
 }
 
+/** Requests on one side of a comparison. */
+export interface RequestsSide {
+  min_us: number | null;
+  max_us: number | null;
+  from_ms: number;
+  until_ms: number;
+  /** All of them; `examples` are those whose samples were looked at. */
+  requests: number;
+  examples: number;
+  mean_us: number;
+}
+
+/** What a request costs in one function or family. */
+export interface RequestCost {
+  name: string;
+  chosen_per_request: number;
+  others_per_request: number;
+  q: number;
+}
+
+export interface FunctionCost extends RequestCost {
+  full_name: string;
+  family: string;
+}
+
+/** What requests cost in one profile type. */
+export interface TypeCost {
+  type: string;
+  unit: string;
+  chosen_per_request: number;
+  others_per_request: number;
+  q: number;
+  significant: boolean;
+  functions: FunctionCost[];
+  families: RequestCost[];
+}
+
+export interface LabelShare {
+  name: string;
+  value: string;
+  chosen_share: number;
+  others_share: number;
+  chosen_requests: number;
+  others_requests: number;
+  q: number;
+  significant: boolean;
+}
+
+/** Why some requests of a route are slower than others. */
+export interface CompareAnswer {
+  service: string;
+  route: string;
+  from_ms: number;
+  until_ms: number;
+  chosen: RequestsSide;
+  others: RequestsSide;
+  /** Plain text, most important first. */
+  sentences: string[];
+  /** Empty where a side has too few examples, as `labels` is. */
+  costs: TypeCost[];
+  labels: LabelShare[];
+  evidence: { test: string; false_discovery_rate: number; requests_per_side_max: number };
+  partial: Partial | null;
+}
+
 /** Whose requests a function works for. */
 export interface FunctionAnswer {
   function: string;

@@ -2,6 +2,7 @@
 import { apiPath, getJson } from "../api/client";
 import type { RequestsAnswer } from "../api/contract";
 import { useResource } from "../api/resource";
+import { chosenParams, SLOWEST } from "../state/chosen";
 import { here, setParams } from "../state/location";
 import type { Range } from "../state/time";
 import * as fmt from "../ui/format";
@@ -34,64 +35,76 @@ export function Requests({ service, range }: { service: string; range: Range }) 
   const all = value.routes.reduce((sum, r) => sum + r.count, 0) || 1;
   const us = (n: number) => fmt.duration(n / 1000);
   return (
-    <div class="scroll-x">
+    <>
       <PartialNote partial={value.partial} />
-      <LatencyMap service={service} range={range} labels={labels} />
-      <table class="plain" data-testid="requests">
-        <thead>
-          <tr>
-            <th scope="col">Route</th>
-            {["Requests", "% of all", "Errors", "p50", "p90", "p99", "Slowest"].map((h) => (
-              <th scope="col" class="num" key={h}>
-                {h}
-              </th>
-            ))}
-            <th scope="col">Slowest traces</th>
-          </tr>
-        </thead>
-        <tbody>
-          {value.routes.map((r) => (
-            <tr key={r.route}>
-              <th scope="row">
-                {r.route === "" ? (
-                  "no route"
-                ) : (
-                  <button
-                    type="button"
-                    class="link"
-                    title="What is sampled in these requests"
-                    onClick={() => setParams({ "label.route": r.route, z: null })}
-                  >
-                    {r.route}
-                  </button>
-                )}
-              </th>
-              <td class="num">{fmt.count(r.count)}</td>
-              <td class="num share">
-                <Bar share={r.count / all} />
-                <span>{fmt.percent(r.count / all)}</span>
-              </td>
-              <td class="num">{r.error_share > 0 ? fmt.percent(r.error_share) : "–"}</td>
-              <td class="num">{us(r.p50_us)}</td>
-              <td class="num">{us(r.p90_us)}</td>
-              <td class="num strong">{us(r.p99_us)}</td>
-              <td class="num">{us(r.max_us)}</td>
-              <td>
-                {r.slowest.slice(0, SLOWEST_SHOWN).map((t) => (
-                  <a
-                    class="trace-link"
-                    key={t.trace_id}
-                    href={`/trace/${t.trace_id}`}
-                    title={`${t.trace_id}, ${t.status}`}
-                  >
-                    {us(t.duration_us)}
-                  </a>
-                ))}
-              </td>
+      <LatencyMap service={service} range={range} labels={labels} routes={value.routes.map((r) => r.route)} />
+      <div class="scroll-x">
+        <table class="plain" data-testid="requests">
+          <thead>
+            <tr>
+              <th scope="col">Route</th>
+              {["Requests", "% of all", "Errors", "p50", "p90", "p99", "Slowest"].map((h) => (
+                <th scope="col" class="num" key={h}>
+                  {h}
+                </th>
+              ))}
+              <th scope="col">Slowest traces</th>
             </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+          </thead>
+          <tbody>
+            {value.routes.map((r) => (
+              <tr key={r.route}>
+                <th scope="row">
+                  {r.route === "" ? (
+                    "no route"
+                  ) : (
+                    <button
+                      type="button"
+                      class="link"
+                      title="What is sampled in these requests"
+                      onClick={() => setParams({ "label.route": r.route, z: null })}
+                    >
+                      {r.route}
+                    </button>
+                  )}
+                  {r.route === "" ? null : (
+                    <button
+                      type="button"
+                      class="link why-link"
+                      aria-label={`Why slow requests to ${r.route} are slow`}
+                      onClick={() => setParams({ ...chosenParams(SLOWEST), route: r.route })}
+                    >
+                      why slow?
+                    </button>
+                  )}
+                </th>
+                <td class="num">{fmt.count(r.count)}</td>
+                <td class="num share">
+                  <Bar share={r.count / all} />
+                  <span>{fmt.percent(r.count / all)}</span>
+                </td>
+                <td class="num">{r.error_share > 0 ? fmt.percent(r.error_share) : "–"}</td>
+                <td class="num">{us(r.p50_us)}</td>
+                <td class="num">{us(r.p90_us)}</td>
+                <td class="num strong">{us(r.p99_us)}</td>
+                <td class="num">{us(r.max_us)}</td>
+                <td>
+                  {r.slowest.slice(0, SLOWEST_SHOWN).map((t) => (
+                    <a
+                      class="trace-link"
+                      key={t.trace_id}
+                      href={`/trace/${t.trace_id}`}
+                      title={`${t.trace_id}, ${t.status}`}
+                    >
+                      {us(t.duration_us)}
+                    </a>
+                  ))}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </>
   );
 }
