@@ -75,7 +75,7 @@ function Answer({ answer, names, flame }: { answer: CompareAnswer; names: SideNa
   return (
     <>
       <PartialNote partial={answer.partial ?? undefined} />
-      <div class="why-answer">
+      <div class={costs.length > 0 ? "why-answer" : ""}>
         <div class="why-words">
           <ul class="why-sentences" data-testid="why-sentences">
             {answer.sentences.map((sentence) => (
