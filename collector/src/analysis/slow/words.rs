@@ -28,8 +28,7 @@ impl Scene<'_> {
         }
         let cpu = costs.iter().find(|cost| cost.profile_type == "cpu");
         let space = costs.iter().find(|cost| cost.profile_type == "alloc_space");
-        let mut out = vec![self.headline()];
-        out.push(self.cpu(cpu));
+        let mut out = vec![self.headline(cpu)];
         // Of a label with two values, the other one's share follows.
         let more = labels.iter().filter(|label| label.significant && label.chosen_share > label.others_share);
         out.extend(more.take(LABELS_SAID).map(label));
@@ -51,53 +50,47 @@ impl Scene<'_> {
         self.chosen.mean_us as f64 - self.others.mean_us as f64
     }
 
-    fn headline(&self) -> String {
-        let who = match self.selector {
+    /// By how much they took longer, and what they did meanwhile.
+    fn headline(&self, cpu: Option<&Cost>) -> String {
+        let (who, against) = match self.selector {
             Selector::Slowest { percent } => {
-                format!("The slowest {} of requests to {}", quantity::percent(percent / 100.0), self.route)
+                (format!("The slowest {percent} % of requests to {}", self.route), "those around the median")
             }
-            Selector::Inside { .. } => format!("The chosen requests to {}", self.route),
+            Selector::Inside { .. } => (format!("The chosen requests to {}", self.route), "the others"),
         };
-        let against = match self.selector {
-            Selector::Slowest { .. } => "those around the median",
-            Selector::Inside { .. } => "the others",
-        };
-        let longer = self.longer_us();
-        let how = if longer >= 0.0 { "longer" } else { "less" };
-        format!(
-            "{who} took {} {how} than {against}: {} against {} on average.",
-            quantity::duration(longer.abs() as u64),
+        let longer_us = self.longer_us();
+        let how = if longer_us >= 0.0 { "longer" } else { "less" };
+        let said = format!(
+            "{who} took {} {how} than {against} ({} against {})",
+            quantity::duration(longer_us.abs() as u64),
             quantity::duration(self.chosen.mean_us),
             quantity::duration(self.others.mean_us)
-        )
+        );
+        said + &self.cpu(cpu) + "."
     }
 
     fn cpu(&self, cpu: Option<&Cost>) -> String {
         let longer_us = self.longer_us();
-        let used = cpu.map(|cost| &cost.whole);
-        let more_us = used.filter(|cpu| cpu.significant).map_or(0.0, |cpu| cpu.more() / 1e3);
-        let waited = quantity::duration((longer_us - more_us).max(0.0) as u64);
-        if more_us <= 0.0 || more_us < EXPLAINS * longer_us {
-            let figures = used.map_or(String::new(), |cpu| {
-                let [chosen, others] =
-                    [cpu.chosen_per_request, cpu.others_per_request].map(|ns| quantity::duration((ns / 1e3) as u64));
-                format!(" ({chosen} against {others})")
+        let cpu_time = |ns: f64| quantity::duration((ns / 1e3) as u64);
+        let more = cpu.map_or(0.0, |cost| if cost.whole.significant { cost.whole.more() } else { 0.0 });
+        let (explains, waited_us) = (more / 1e3 / longer_us, longer_us - more / 1e3);
+        if longer_us <= 0.0 {
+            return if more < 0.0 { format!(": they used {} less CPU each", cpu_time(-more)) } else { String::new() };
+        }
+        if explains < EXPLAINS {
+            let figures = cpu.map_or(String::new(), |cost| {
+                let Difference { chosen_per_request, others_per_request, .. } = cost.whole;
+                format!(" ({} against {})", cpu_time(chosen_per_request), cpu_time(others_per_request))
             });
-            let no_more = if more_us > 0.0 { "hardly more" } else { "no more" };
-            return match longer_us > 0.0 {
-                true => format!("They used {no_more} CPU than others{figures}: they waited {waited} longer."),
-                false => format!("They used {no_more} CPU than others{figures}."),
-            };
+            let no_more = if more > 0.0 { "hardly more" } else { "no more" };
+            return format!(", and used {no_more} CPU{figures}: they waited");
         }
-        let mut said = format!("They used {} more CPU each", quantity::duration(more_us as u64));
-        if longer_us > 0.0 {
-            said += &match more_us / longer_us {
-                share if share >= EXPLAINED => ", which explains it".to_owned(),
-                share => format!(", {} of the difference, and waited {waited} longer", quantity::percent(share)),
-            };
-        }
-        let by = cpu.and_then(|cost| most_of(cost, |ns| quantity::duration((ns / 1e3) as u64)));
-        said + &by.unwrap_or_default() + "."
+        let by = cpu.and_then(|cost| most_of(cost, cpu_time)).unwrap_or_default();
+        let waited = match explains < EXPLAINED {
+            true => format!(", and {} of waiting", quantity::duration(waited_us as u64)),
+            false => String::new(),
+        };
+        format!(": {} more CPU each{by}{waited}", cpu_time(more))
     }
 }
 
@@ -110,15 +103,15 @@ fn most_of(cost: &Cost, amount: impl Fn(f64) -> String) -> Option<String> {
             "unknown" => String::new(),
             family => format!(" ({family})"),
         };
-        return Some(format!(": {} of it in {}{family}", told(&function.difference), function.name));
+        return Some(format!(", {} of it in {}{family}", told(&function.difference), function.name));
     }
     let family = cost.families.iter().find(grew)?;
-    Some(format!(": {} of it for {}", told(&family.difference), family.name))
+    Some(format!(", {} of it for {}", told(&family.difference), family.name))
 }
 
 fn label(label: &LabelShare) -> String {
     let [chosen, others] = [label.chosen_share, label.others_share].map(quantity::percent);
-    format!("{chosen} of them have {}={}, against {others} of the others.", label.name, label.value)
+    format!("Of them {chosen} have {}={}, of the others {others}.", label.name, label.value)
 }
 
 fn allocated(cost: &Cost) -> String {
