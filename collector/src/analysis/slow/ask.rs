@@ -1,7 +1,5 @@
 //! Asks the store all that an explanation needs.
 
-use std::sync::Arc;
-
 use tephra_proto::ids::ServiceName;
 
 use super::{Explained, Selector, choose};
@@ -64,7 +62,7 @@ pub async fn explain(
     let (spans, of_spans) = engine.entry_spans(&service, range, &labels).await?;
     let name = route.clone();
     let chosen = blocking(move || choose(selector, range, &name, (&all, &within), spans)).await?;
-    let costs = engine.request_costs(&service, range, Arc::new(chosen.requests.clone())).await?;
+    let costs = engine.request_costs(&service, range, chosen.requests.clone()).await?;
     let symbols = symbols.clone();
     let explained = blocking(move || Explained::of(&route, selector, &chosen, &costs, &symbols)).await?;
     Ok((explained, over.partial.or(of_spans)))

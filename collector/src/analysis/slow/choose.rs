@@ -1,8 +1,10 @@
 //! Which requests are compared: how many there are is counted in histograms, and examples of them are drawn from the spans.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use tephra_proto::durations::{bin, longest_us, typical_us};
+use tephra_proto::ids::TraceId;
 use tephra_proto::trace_share;
 
 use super::{REQUESTS_MAX, Side};
@@ -36,7 +38,7 @@ pub struct Chosen {
     /// The others and the chosen.
     pub sides: [Side; 2],
     /// Examples of them.
-    pub requests: RequestSides,
+    pub requests: Arc<RequestSides>,
 }
 
 /// From a quarter to three quarters of all requests, by duration: those around the median.
@@ -87,8 +89,24 @@ pub fn choose(
     };
     Chosen {
         sides: [side(others, counted_others, sides[0].len()), side(chosen, counted, sides[1].len())],
-        requests: RequestSides { all: spans, sides },
+        requests: only_of_chosen(spans, sides).into(),
     }
+}
+
+/// The chosen requests and what else their traces asked of the service; all others are let go.
+fn only_of_chosen(spans: Vec<EntrySpan>, sides: [Vec<usize>; 2]) -> RequestSides {
+    let traces: HashSet<TraceId> =
+        sides.iter().flatten().filter_map(|at| spans.get(*at)).map(|entry| entry.span.link.trace_id).collect();
+    let mut places = vec![0; spans.len()];
+    let mut all = Vec::new();
+    for (entry, place) in spans.into_iter().zip(&mut places) {
+        if traces.contains(&entry.span.link.trace_id) {
+            *place = all.len();
+            all.push(entry);
+        }
+    }
+    let sides = sides.map(|side| side.into_iter().filter_map(|at| places.get(at).copied()).collect());
+    RequestSides { all, sides }
 }
 
 /// The duration from which on requests are the slowest share of all: a bound of a bin, of the two around the share the nearer one.

@@ -1,6 +1,6 @@
 //! Simulated requests, with and without a reason to be slow: what is found is there, and what is not there is not found.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,14 +87,17 @@ fn simulated(seed: u64, tail: Tail) -> Vec<Request> {
 
 /// What the store would say they cost.
 fn costs_of(requests: &[Request], sides: &RequestSides) -> RequestCosts {
+    // By what tells them apart: those that were chosen have other places.
+    let known: HashMap<Link, &Request> = requests.iter().map(|request| (request.span.span.link, request)).collect();
+    let request = |at: usize| known[&sides.all[at].span.link];
     let of_side = |side: usize| -> Merged {
         let chosen = &sides.sides[side];
         let groups = chosen.len().min(REPLICATES_MAX);
         let mut sketch = Sketch::cpu(groups as u16);
         let mut seconds = vec![0.0; groups];
-        for (at, request) in chosen.iter().enumerate() {
+        for (at, chosen) in chosen.iter().enumerate() {
             seconds[at % groups] += 1.0;
-            for (function, samples) in requests[*request].samples.iter().filter(|(_, samples)| *samples > 0) {
+            for (function, samples) in request(*chosen).samples.iter().filter(|(_, samples)| *samples > 0) {
                 let stack = format!("shop::main;shop::orders::place;{function}");
                 sketch.add(&stack, (at % groups) as u16, samples * TICK_NS, *samples);
             }
@@ -103,8 +106,8 @@ fn costs_of(requests: &[Request], sides: &RequestSides) -> RequestCosts {
         Merged { covered_seconds: chosen.len() as f64, replicate_seconds: seconds, ..merged }
     };
     let labels = [0, 1].map(|side: usize| {
-        let labels = |request: &usize| {
-            let request = &requests[*request];
+        let labels = |chosen: &usize| {
+            let request = request(*chosen);
             let is_sampled = request.samples.iter().any(|(_, samples)| *samples > 0);
             is_sampled.then(|| BTreeSet::from([("tenant".into(), request.tenant.into())]))
         };
@@ -153,7 +156,7 @@ fn two_halves_of_the_same_requests_differ_in_nothing() {
             examples: sides[at].len(),
             mean_us: 1,
         };
-        let chosen = Chosen { sides: [side(0), side(1)], requests: RequestSides { all, sides: sides.clone() } };
+        let chosen = Chosen { sides: [side(0), side(1)], requests: RequestSides { all, sides: sides.clone() }.into() };
         let costs = costs_of(&requests, &chosen.requests);
         Explained::of(ROUTE, Selector::Slowest { percent: 1.0 }, &chosen, &costs, &symbols).finds_something()
     });
@@ -212,7 +215,7 @@ fn a_selection_is_compared_with_all_the_others_and_counts_add_up() {
     let chosen = choose(inside, TEN_MINUTES, ROUTE, (&all, &all), spans.clone());
     assert_eq!(chosen.sides.iter().map(|side| side.requests).sum::<u64>(), 4_800);
     let mean = |side: usize| {
-        let of_side = chosen.requests.sides[side].iter().map(|at| spans[*at].span.duration_us);
+        let of_side = chosen.requests.sides[side].iter().map(|at| chosen.requests.all[*at].span.duration_us);
         of_side.sum::<u64>() / chosen.requests.sides[side].len() as u64
     };
     assert!((20_000..50_000).contains(&mean(1)) && (20_000..50_000).contains(&chosen.sides[1].mean_us));
@@ -234,7 +237,7 @@ fn of_many_requests_as_many_are_drawn_as_are_looked_at_and_by_their_weight() {
     let chosen = choose(inside, TEN_MINUTES, ROUTE, (&all, &all), spans.clone());
     let drawn = &chosen.requests.sides[1];
     assert_eq!(drawn.len(), REQUESTS_MAX);
-    let heavy = drawn.iter().filter(|at| spans[**at].span.weight > 1.0).count();
+    let heavy = drawn.iter().filter(|at| chosen.requests.all[**at].span.weight > 1.0).count();
     // 9 in 10 as long as few of all are drawn: 1 900 ± 150 of 2 000 out of 19 200.
     assert!((1_700..=1_880).contains(&heavy), "{heavy}");
 }

@@ -81,6 +81,7 @@ pub(crate) fn measure(report: &mut Report, hours: u64) {
         store.catalog().close().await;
         written
     });
+    ask_map(report, data.path(), &format!("{hours} h of {INSTANCES} instances"), start, start + hours * HOUR, 500.0);
     // The hour whose traces were written.
     ask_of_requests(report, data.path(), &format!("an hour of {INSTANCES} instances"), start, start + HOUR);
     report.note("shop: windows replayed", written.windows as f64, "");
@@ -90,14 +91,20 @@ pub(crate) fn measure(report: &mut Report, hours: u64) {
 
 /// What questions about requests cost: the map of durations of all routes, and why the slowest of one are slow.
 pub(crate) fn ask_of_requests(report: &mut Report, data: &Path, of: &str, from: u64, until: u64) {
+    let asked = ask_map(report, data, of, from, until, 200.0);
+    let why = format!("/api/v1/requests/compare?{asked}&route=POST%20/checkout");
+    ask(&Collector::start_on(data), &why, 5).report(report, &format!("why the slowest are slow, {of}"), 500.0);
+}
+
+/// The map alone; answers what was asked.
+fn ask_map(report: &mut Report, data: &Path, of: &str, from: u64, until: u64, goal_ms: f64) -> String {
     let collector = Collector::start_on(data);
-    let asked = format!("service=shop-gateway&from={from}&until={until}");
+    let asked = format!("service=gateway&from={from}&until={until}");
     let map = format!("/api/v1/requests/heatmap?{asked}");
-    ask(&collector, &map, 5).report(report, &format!("map of durations, {of}"), 500.0);
+    ask(&collector, &map, 5).report(report, &format!("map of durations, {of}"), goal_ms);
     let bytes = collector.api.get(&map).body.len() as f64;
     report.at_most(&format!("map of durations, {of}"), bytes / 1e3, "kB", 300.0);
-    let why = format!("/api/v1/requests/compare?{asked}&route=POST%20/orders");
-    ask(&collector, &why, 5).report(report, &format!("why the slowest are slow, {of}"), 500.0);
+    asked
 }
 
 /// What a collector keeps of the names of both services.
