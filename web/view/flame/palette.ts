@@ -79,8 +79,16 @@ const FAMILIES: Family[] = [
 /** The program's own code, for the most part: what is looked at first. */
 const UNKNOWN: Family = { match: /./, label: "Own & other code", tag: "··", hue: 66, strength: 1.75, lift: 0.045 };
 
+/** There are few names, and many frames that have them. */
+const byName = new Map<string, Family>();
+
 export function familyOf(name: string): Family {
-  return FAMILIES.find((f) => f.match.test(name)) ?? UNKNOWN;
+  let family = byName.get(name);
+  if (!family) {
+    family = FAMILIES.find((f) => f.match.test(name)) ?? UNKNOWN;
+    byName.set(name, family);
+  }
+  return family;
 }
 
 /** Text for people: our label where the family is known, else the server's word. */

@@ -11,16 +11,29 @@ export const UNCLASSIFIED = "unknown";
  */
 export function familyShares(tree: Tree, frames: Frames): [string, number][] {
   const { carriers } = frames;
-  const sums = new Map<string, number>();
-  const owner: string[] = [UNCLASSIFIED];
+  // Numbers instead of names: this is done for each node of a large tree.
+  const names: string[] = [UNCLASSIFIED];
+  const idOfName = new Map([[UNCLASSIFIED, 0]]);
+  const familyOfFrame = new Uint16Array(frames.count);
+  for (let f = 0; f < frames.count; f++) {
+    const name = frames.family(f);
+    const id = idOfName.get(name) ?? names.push(name) - 1;
+    idOfName.set(name, id);
+    familyOfFrame[f] = id;
+  }
+  const carries = names.map((name) => carriers.has(name));
+  const sums = new Float64Array(names.length);
+  const owner = new Uint16Array(tree.rows);
   for (let i = 1; i < tree.count; i++) {
-    const own = frames.family(tree.frame[i]!);
-    const above = owner[tree.depth[i]! - 1]!;
-    const family = own !== UNCLASSIFIED ? own : carriers.has(above) ? UNCLASSIFIED : above;
-    owner[tree.depth[i]!] = family;
-    if (tree.selfB[i]! <= 0) continue;
-    sums.set(family, (sums.get(family) ?? 0) + tree.selfB[i]!);
+    const depth = tree.depth[i]!;
+    const above = owner[depth - 1]!;
+    const family = familyOfFrame[tree.frame[i]!]! || (carries[above] ? 0 : above);
+    owner[depth] = family;
+    if (tree.selfB[i]! > 0) sums[family]! += tree.selfB[i]!;
   }
   const total = tree.totalB[0] || 1;
-  return [...sums].map(([f, v]): [string, number] => [f, v / total]).sort((x, y) => y[1] - x[1]);
+  return names
+    .map((name, id): [string, number] => [name, sums[id]! / total])
+    .filter(([, share]) => share > 0)
+    .sort((x, y) => y[1] - x[1]);
 }
