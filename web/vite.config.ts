@@ -13,7 +13,7 @@ export default defineConfig(
     root: "view",
     publicDir: "public",
     oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
-    plugins: [mocked ? (await import("./mock/plugin.ts")).mockCollector() : null, brotliTwins()],
+    plugins: [mocked ? (await import("./mock/plugin.ts")).mockCollector() : null, flameWorker(), brotliTwins()],
     build: {
       outDir: mode === "bench" ? "../node_modules/.bench-dist" : "../dist",
       emptyOutDir: true,
@@ -29,6 +29,28 @@ export default defineConfig(
     test: { root: ".", include: ["view-tests/**/*.test.ts"] },
   }),
 );
+
+/**
+ * `virtual:flame-worker` is the address of the worker. It is a chunk of the same build and no build of its own, as Vite's workers
+ * are, so that page and worker share the engine's code.
+ */
+function flameWorker(): Plugin {
+  const id = "virtual:flame-worker";
+  let serving = true;
+  return {
+    name: "flame-worker",
+    configResolved: (config) => {
+      serving = config.command === "serve";
+    },
+    resolveId: (source) => (source === id ? `\0${id}` : null),
+    load(source) {
+      if (source !== `\0${id}`) return null;
+      if (serving) return 'export default "/profile/worker.ts"';
+      const chunk = this.emitFile({ type: "chunk", id: join(import.meta.dirname, "view/profile/worker.ts") });
+      return `export default import.meta.ROLLUP_FILE_URL_${chunk}`;
+    },
+  };
+}
 
 /** Writes `<file>.br` beside each text file, at the highest quality: it is done once and served for ever. */
 function brotliTwins(): Plugin {

@@ -5,7 +5,7 @@ import { answerFor } from "./answers.ts";
 
 /** What the collector sends with every page, so that a violation shows up here first. */
 const CSP =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 export function mockCollector(): Plugin {
   const handle = (strict: boolean) => (req: IncomingMessage, res: ServerResponse, next: () => void) => {

@@ -1,6 +1,7 @@
 /** Asks the collector. Every failure becomes an [`ApiError`] that says what failed, what to do, and how to repeat it. */
-import { decodeFlame, FlameError } from "../profile/decode";
+import { FlameError } from "../profile/decode";
 import type { Profile } from "../profile/tree";
+import { readFlame, readSoon } from "./reader";
 
 export class ApiError extends Error {
   constructor(
@@ -54,10 +55,11 @@ export async function postJson<T>(path: string, body: unknown): Promise<T> {
 }
 
 export async function getFlame(path: string, signal?: AbortSignal): Promise<Profile> {
+  void readSoon();
   const answer = await ask(path, { signal, headers: { accept: "application/vnd.tephra.flame" } });
   const bytes = await answer.arrayBuffer();
   try {
-    return decodeFlame(bytes);
+    return await readFlame(bytes);
   } catch (cause) {
     if (!(cause instanceof FlameError)) throw cause;
     throw new ApiError(

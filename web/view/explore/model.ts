@@ -8,7 +8,8 @@ import { layOut } from "../flame/layout";
 import type { ColourMode } from "../flame/palette";
 import { byWeight } from "../profile/build";
 import { estimateQ, scaleOf, selfWeights, type WidthMode } from "../profile/diff";
-import { bottomUp, calleesOf, callersOf } from "../profile/invert";
+import { calleesOf, callersOf } from "../profile/invert";
+import { bottomUpOf, ownOf, sortedOf } from "../profile/known";
 import { compileSearch, findMatches, widestFirst } from "../profile/search";
 import { functionTable } from "../profile/table";
 import {
@@ -74,7 +75,7 @@ export function createModel(profile: ReadonlySignal<Profile>) {
   });
   const own = computed(() =>
     isWithoutFrameworks(ownTransforms.value.at(-1)!)
-      ? applyTransforms(whole.value, frames.value, [WITHOUT_FRAMEWORKS])
+      ? ownOf(whole.value, frames.value)
       : applyTransforms(profile.value.tree, frames.value, ownTransforms.value),
   );
   /** What costs something by itself in what is shown: before stacks are turned over, where callers come last. */
@@ -112,10 +113,11 @@ export function createModel(profile: ReadonlySignal<Profile>) {
   );
   const orderText = param("order");
   const sorted = computed(() => (orderText.value === "" ? !diff.value : orderText.value === "weight"));
-  const oriented = computed(() => (view.value === "bottomup" ? bottomUp(relaid.value, frames.value) : relaid.value));
+  const oriented = computed(() => (view.value === "bottomup" ? bottomUpOf(relaid.value, frames.value) : relaid.value));
   const shown = computed<Tree>(() => {
     const tree = oriented.value;
     if (!sorted.value || view.value === "bottomup") return tree;
+    if (tree.selfA === tree.selfB) return sortedOf(tree);
     const weights = selfWeights(tree, scale.value, width.value).slice();
     for (let i = tree.count - 1; i > 0; i--) weights[tree.parent[i]!]! += weights[i]!;
     return byWeight(tree, weights);

@@ -7,6 +7,13 @@ export const FLAG_TRUNCATED = 4;
 export const FLAG_MERGED = 8;
 export const FLAG_ROOT = 16;
 
+/** What is worked out of a header's frames once. */
+export interface FrameIndex {
+  func: Uint32Array;
+  frameOfFunc: Uint32Array;
+  hashes: Uint32Array;
+}
+
 export class Frames {
   readonly count: number;
   /** Function id of each frame: frames with the same module and name are one function, whatever their line. */
@@ -16,11 +23,21 @@ export class Frames {
   private readonly hashes: Uint32Array;
   private readonly tuples: FrameTuple[];
 
-  constructor(private readonly header: FlameHeader) {
+  constructor(
+    private readonly header: FlameHeader,
+    index?: FrameIndex,
+  ) {
     this.tuples = header.frames;
     this.count = this.tuples.length;
-    this.func = new Uint32Array(this.count);
-    this.hashes = new Uint32Array(this.count);
+    const { func, frameOfFunc, hashes } = index ?? this.sameFunctions();
+    this.func = func;
+    this.frameOfFunc = frameOfFunc;
+    this.hashes = hashes;
+  }
+
+  private sameFunctions(): FrameIndex {
+    const func = new Uint32Array(this.count);
+    const hashes = new Uint32Array(this.count);
     const ids = new Map<string, number>();
     const first: number[] = [];
     for (let i = 0; i < this.count; i++) {
@@ -30,11 +47,16 @@ export class Frames {
         id = first.length;
         ids.set(key, id);
         first.push(i);
-        this.hashes[i] = hashString(key);
-      } else this.hashes[i] = this.hashes[first[id]!]!;
-      this.func[i] = id;
+        hashes[i] = hashString(key);
+      } else hashes[i] = hashes[first[id]!]!;
+      func[i] = id;
     }
-    this.frameOfFunc = Uint32Array.from(first);
+    return { func, frameOfFunc: Uint32Array.from(first), hashes };
+  }
+
+  /** For another [`Frames`] over the same header. */
+  get index(): FrameIndex {
+    return { func: this.func, frameOfFunc: this.frameOfFunc, hashes: this.hashes };
   }
 
   get funcCount(): number {
