@@ -14,8 +14,11 @@ const PER_ROUTE: usize = 4;
 /// Routes of all services.
 const ROUTES_MAX: usize = 4_096;
 
-/// How long a trace is named. Agents remember for 30 s what ended, and send once in ten.
+/// How long a trace may be named. Agents remember for 30 s what ended, and send once in ten.
 const NAMED_MS: u64 = 40_000;
+
+/// For how long it is named at least, whatever slower ones come: until each agent has heard of it, even if one answer was lost.
+const HEARD_MS: u64 = 20_000;
 
 /// For how long the same traces are named: answers are many, and agents send once in ten seconds.
 const CHOSEN_MS: u64 = 1_000;
@@ -28,9 +31,11 @@ pub(super) struct SlowTraces(Mutex<Inner>);
 struct Inner {
     /// By service and route.
     routes: HashMap<(Arc<str>, Arc<str>), Vec<Slow>>,
-    /// What answers name, 16 bytes each, and until when, unix milliseconds.
-    named: Vec<u8>,
-    named_until_ms: u64,
+    /// What is named, and since when, unix milliseconds.
+    named: Vec<([u8; 16], u64)>,
+    /// The same as answers say it, 16 bytes each, and until when.
+    answer: Vec<u8>,
+    answer_until_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,20 +72,23 @@ impl SlowTraces {
         }
     }
 
-    /// Ids of up to 64 of them, 16 bytes each: the slowest of every route, then the second, and so on. Chosen anew once a second.
+    /// Ids of up to 64 of them, 16 bytes each: those that not all have heard of yet; then the slowest of every route, the second, and so
+    /// on. Chosen anew once a second.
     pub(super) fn names(&self, now_ms: u64) -> Vec<u8> {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock that was set back starts anew.
-        if !(inner.named_until_ms.saturating_sub(CHOSEN_MS)..inner.named_until_ms).contains(&now_ms) {
-            inner.named = inner.choose(now_ms);
-            inner.named_until_ms = now_ms.saturating_add(CHOSEN_MS);
+        if !(inner.answer_until_ms.saturating_sub(CHOSEN_MS)..inner.answer_until_ms).contains(&now_ms) {
+            inner.choose(now_ms);
+            inner.answer = inner.named.iter().flat_map(|(trace_id, _)| *trace_id).collect();
+            inner.answer_until_ms = now_ms.saturating_add(CHOSEN_MS);
         }
-        inner.named.clone()
+        inner.answer.clone()
     }
 }
 
 impl Inner {
-    fn choose(&mut self, now_ms: u64) -> Vec<u8> {
+    fn choose(&mut self, now_ms: u64) {
+        self.named.retain(|(_, since_ms)| (*since_ms..since_ms.saturating_add(HEARD_MS)).contains(&now_ms));
         self.routes.retain(|_, of_route| {
             of_route.retain(|slow| now_ms.saturating_sub(slow.at_ms) < NAMED_MS);
             !of_route.is_empty()
@@ -88,16 +96,14 @@ impl Inner {
         let mut all: Vec<(usize, Slow)> =
             self.routes.values().flat_map(|of_route| of_route.iter().copied().enumerate()).collect();
         all.sort_by_key(|(rank, slow)| (*rank, std::cmp::Reverse(slow.duration_us), slow.trace_id));
-        let mut named: Vec<[u8; 16]> = Vec::with_capacity(SLOW_TRACES_MAX);
         for (_, slow) in all {
-            if named.len() == SLOW_TRACES_MAX {
+            if self.named.len() >= SLOW_TRACES_MAX {
                 break;
             }
-            if !named.contains(&slow.trace_id) {
-                named.push(slow.trace_id);
+            if !self.named.iter().any(|(trace_id, _)| *trace_id == slow.trace_id) {
+                self.named.push((slow.trace_id, now_ms));
             }
         }
-        named.concat()
     }
 }
 
@@ -149,9 +155,41 @@ mod tests {
         assert_eq!(named(&slow, NOW), [1]);
         slow.note(&window("shop", &[(2, "/b", 900)]), NOW + 1);
         assert_eq!(named(&slow, NOW + CHOSEN_MS - 1), [1]);
-        assert_eq!(named(&slow, NOW + CHOSEN_MS), [2, 1]);
+        assert_eq!(named(&slow, NOW + CHOSEN_MS), [1, 2]);
         slow.note(&window("shop", &[(3, "/c", 2_000)]), NOW + CHOSEN_MS);
-        assert_eq!(named(&slow, NOW + 5), [3, 2, 1], "the clock was set back");
+        assert_eq!(named(&slow, NOW + 5), [1, 3, 2], "the clock was set back");
+    }
+
+    #[test]
+    fn what_is_named_is_named_until_all_agents_have_heard_of_it() {
+        let slow = SlowTraces::default();
+        slow.note(&window("shop", &[(1, "/a", 100)]), NOW);
+        assert_eq!(named(&slow, NOW), [1]);
+        let slower = [(2, "/a", 200), (3, "/a", 300), (4, "/a", 400), (5, "/a", 500)];
+        slow.note(&window("shop", &slower), NOW + 10_000);
+        assert_eq!(named(&slow, NOW + 10_000), [1, 5, 4, 3, 2]);
+        assert_eq!(named(&slow, NOW + HEARD_MS - 1), [1, 5, 4, 3, 2]);
+        assert_eq!(named(&slow, NOW + HEARD_MS + CHOSEN_MS), [5, 4, 3, 2]);
+    }
+
+    #[test]
+    fn there_is_room_for_slower_ones_once_all_agents_have_heard_of_the_others() {
+        let slow = SlowTraces::default();
+        let note = |traces: std::ops::Range<u8>, at_ms| {
+            for trace in traces {
+                slow.note(&window("shop", &[(trace, &format!("/{trace}"), u64::from(trace))]), NOW + at_ms);
+            }
+        };
+        let named = |at_ms| {
+            let mut named = named(&slow, NOW + at_ms);
+            named.sort_unstable();
+            named
+        };
+        note(10..74, 0);
+        assert_eq!(named(0), (10..74).collect::<Vec<u8>>());
+        note(110..174, 10_000);
+        assert_eq!(named(10_000), (10..74).collect::<Vec<u8>>());
+        assert_eq!(named(HEARD_MS), (110..174).collect::<Vec<u8>>());
     }
 
     #[test]
