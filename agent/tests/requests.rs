@@ -1,5 +1,5 @@
-//! What a collector hears of requests: how many there were, to the last one; and examples, the same of every
-//! service. Whatever it asks for, the agent keeps within its bounds.
+//! What a collector hears of requests: how many there were, to the last one; examples, the same of every service; and on demand what
+//! completes a slow trace. Whatever it asks for, the agent keeps within its bounds.
 #![cfg(all(target_os = "linux", not(feature = "pprof-fallback")))]
 
 mod support;
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::future::{Future as _, Ready, ready};
 use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -56,17 +57,20 @@ fn serve(shop: &mut impl Service<Request<()>>, path: &str, trace: u64) {
     assert!(served.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
 }
 
-/// A collector, and an agent that ships to it each second.
+/// A collector whose answer can be changed, and an agent that ships to it each second.
 struct Pair {
     collector: Collector,
+    answer: Arc<Mutex<PushResponse>>,
     agent: Agent,
 }
 
 impl Pair {
     fn start(answer: PushResponse) -> Self {
-        let collector = Collector::answering(move |_, _| Ok(answer.clone()));
+        let answer = Arc::new(Mutex::new(answer));
+        let answered = Arc::clone(&answer);
+        let collector = Collector::answering(move |_, _| Ok(answered.lock().unwrap().clone()));
         let agent = Agent::builder("shop").endpoint(collector.endpoint()).window(Duration::from_secs(1));
-        Self { agent: agent.heap_mean_bytes(0).start().unwrap(), collector }
+        Self { agent: agent.heap_mean_bytes(0).start().unwrap(), collector, answer }
     }
 
     /// Serves requests until two more windows were answered: the open one knows the answer.
@@ -169,10 +173,48 @@ fn services_that_hear_of_the_same_share_tell_of_the_same_traces() {
 }
 
 #[test]
+fn a_slow_trace_that_is_named_is_told_of_by_whoever_still_knows_it() {
+    const TRACES: u64 = 300;
+    let _alone = alone();
+    let pair = Pair::start(share(HALVINGS_MAX, 0));
+    pair.until_heard();
+    let mut shop = shop();
+    for trace in 0..TRACES {
+        serve(&mut shop, "/orders", trace);
+    }
+    pair.wait_until_counted("GET /orders", TRACES);
+    let told: BTreeSet<_> = pair.spans().iter().map(|span| span.trace_id).collect();
+    let untold: Vec<_> = (0..TRACES).map(id).filter(|id| !told.contains(id)).collect();
+    assert!(untold.len() > 200, "{} of {TRACES}", untold.len());
+    let example = (0..TRACES).map(id).find(|id| told.contains(id)).unwrap();
+    // Two that it knows, one that it told of, and one that it never heard of.
+    let named = [untold[3], untold[4], example, id(TRACES)];
+    pair.answer.lock().unwrap().slow_traces = named.concat();
+    let asked_for = || -> Vec<Span> { pair.spans().into_iter().filter(|span| span.weight == 0.0).collect() };
+    pair.until_heard();
+    wait_for("the slow traces", || {
+        serve(&mut shop, "/idle", u64::MAX - 1);
+        !asked_for().is_empty()
+    });
+    // They are named in every answer, and told of once.
+    pair.until_heard();
+    let mut found: Vec<_> = asked_for().into_iter().map(|span| (span.trace_id, span.route, span.status)).collect();
+    found.sort();
+    let mut expected = [untold[3], untold[4]].map(|id| (id, "GET /orders".to_owned(), SpanStatus::Ok));
+    expected.sort();
+    assert_eq!(found, expected);
+    assert!(asked_for().iter().all(|span| span.start_ms < 0), "they began before the window that tells of them");
+    assert_eq!(pair.spans().iter().filter(|span| span.trace_id == example).count(), 1);
+    assert_eq!(pair.agent.stats().odd_answers, 0);
+}
+
+#[test]
 fn an_answer_that_makes_no_sense_is_counted_and_changes_nothing_beyond_its_bounds() {
     let _alone = alone();
-    let answers: [(PushResponse, f32); 2] =
-        [(share(u32::MAX, 0), (1u64 << HALVINGS_MAX) as f32), (share(5, u64::MAX), 64.0)];
+    let answers: [(PushResponse, f32); 2] = [
+        (PushResponse { slow_traces: vec![7; 65 * 16], ..share(u32::MAX, 0) }, (1u64 << HALVINGS_MAX) as f32),
+        (PushResponse { slow_traces: vec![7; 100_001], ..share(5, u64::MAX) }, 64.0),
+    ];
     for (answer, weight_max) in answers {
         let pair = Pair::start(answer);
         pair.until_heard();
@@ -180,7 +222,7 @@ fn an_answer_that_makes_no_sense_is_counted_and_changes_nothing_beyond_its_bound
         (0..20_000).for_each(|trace| serve(&mut shop, &format!("/{}", trace % 100), trace));
         pair.until_heard();
         let stats = pair.agent.stats();
-        assert!(stats.odd_answers >= 2 && stats.windows_refused == 0, "{stats:?}");
+        assert!(stats.odd_answers >= 2 * 2 && stats.windows_refused == 0, "{stats:?}");
         for window in pair.collector.windows() {
             let (spans, requests) = (window.spans(), window.requests());
             assert!(spans.len() <= 1_024 + 64 * 2 && requests.len() <= 64, "{} {}", spans.len(), requests.len());

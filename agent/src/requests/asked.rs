@@ -1,10 +1,10 @@
-//! What collectors ask to be told of requests, as they answer windows: which share of all traces.
+//! What collectors ask to be told of requests, as they answer windows: which share of all traces, and what is known of slow ones.
 //!
 //! An answer comes from outside: whatever makes no sense is brought within its bounds or ignored, and counted.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tephra_proto::limits::WINDOW_AHEAD_MS_MAX;
+use tephra_proto::limits::{SLOW_TRACES_MAX, WINDOW_AHEAD_MS_MAX};
 use tephra_proto::trace_share::HALVINGS_MAX;
 use tephra_proto::v1::{PushResponse, TraceShare};
 
@@ -24,6 +24,8 @@ struct Inner {
     current: Share,
     /// What was announced for later, by time: collectors announce a share for each window, some windows ahead.
     next: Vec<Share>,
+    /// Slow traces that the latest answer named, until a window tells of them.
+    slow: Vec<[u8; 16]>,
     odd: u64,
 }
 
@@ -33,9 +35,11 @@ const NEXT_MAX: usize = 8;
 impl Asked {
     /// Hears what a collector answered.
     pub(crate) fn hear(&self, answer: &PushResponse, now_ms: u64) {
+        let mut inner = self.lock();
         if let Some(share) = answer.trace_share {
-            self.lock().announce(share, now_ms);
+            inner.announce(share, now_ms);
         }
+        inner.name(&answer.slow_traces);
     }
 
     /// How often the share of traces is halved in a window that starts then. To be asked for windows in their order.
@@ -45,6 +49,11 @@ impl Asked {
         let last = inner.next.drain(..due).next_back();
         inner.current = last.unwrap_or(inner.current);
         inner.current.halvings
+    }
+
+    /// Slow traces that were named since the last call, at most [`SLOW_TRACES_MAX`].
+    pub(super) fn take_slow(&self) -> Vec<[u8; 16]> {
+        std::mem::take(&mut self.lock().slow)
     }
 
     /// How often a collector asked for what makes no sense.
@@ -76,6 +85,16 @@ impl Inner {
         }
         self.next.truncate(NEXT_MAX);
     }
+
+    /// Collectors name a trace in all answers of more than half a minute, so the latest answer is enough.
+    fn name(&mut self, slow: &[u8]) {
+        let (ids, rest) = slow.as_chunks::<16>();
+        self.odd += u64::from(ids.len() > SLOW_TRACES_MAX || !rest.is_empty());
+        // Where bytes are missing, nobody knows which of them are ids.
+        if !ids.is_empty() && rest.is_empty() {
+            self.slow = ids.iter().take(SLOW_TRACES_MAX).copied().collect();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +106,14 @@ mod tests {
     fn announce(asked: &Asked, halvings: u32, from_unix_ms: u64) {
         let trace_share = Some(TraceShare { halvings, from_unix_ms });
         asked.hear(&PushResponse { trace_share, ..PushResponse::default() }, NOW);
+    }
+
+    fn name(asked: &Asked, slow_traces: Vec<u8>) {
+        asked.hear(&PushResponse { slow_traces, ..PushResponse::default() }, NOW);
+    }
+
+    fn ids(numbers: std::ops::Range<u128>) -> Vec<u8> {
+        numbers.flat_map(u128::to_be_bytes).collect()
     }
 
     #[test]
@@ -161,5 +188,24 @@ mod tests {
         let asked = Asked::default();
         announce(&asked, u32::MAX, NOW + WINDOW_AHEAD_MS_MAX);
         assert_eq!((asked.halvings(NOW + WINDOW_AHEAD_MS_MAX), asked.odd()), (HALVINGS_MAX, 1));
+        for bytes in [1, 15, 17, 64 * 16 + 1] {
+            name(&asked, vec![1; bytes]);
+        }
+        assert_eq!((asked.take_slow(), asked.odd()), (vec![], 5));
+        name(&asked, ids(0..64));
+        assert_eq!((asked.take_slow().len(), asked.odd()), (64, 5));
+        name(&asked, ids(0..10_000));
+        assert_eq!((asked.take_slow(), asked.odd()), ((0..64).map(u128::to_be_bytes).collect(), 6));
+    }
+
+    #[test]
+    fn slow_traces_of_the_latest_answer_that_named_some_wait_for_one_window() {
+        let asked = Asked::default();
+        assert!(asked.take_slow().is_empty());
+        name(&asked, ids(1..3));
+        name(&asked, ids(2..5));
+        name(&asked, Vec::new());
+        assert_eq!(asked.take_slow(), [2u128, 3, 4].map(u128::to_be_bytes));
+        assert_eq!((asked.take_slow(), asked.odd()), (vec![], 0));
     }
 }

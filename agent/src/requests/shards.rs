@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::SHARDS;
+use super::memory::Latest;
 use super::span::{DURATION_NS_MAX, Span};
 use super::tally::{Contents, Known, Tally};
 use crate::random;
@@ -23,6 +24,14 @@ pub(super) struct Shards {
 struct Shard {
     window: Arc<Tally>,
     known: Known,
+    latest: Latest,
+}
+
+/// What was reported in one window.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    pub(super) contents: Contents,
+    pub(super) latest: Vec<Latest>,
 }
 
 impl Shards {
@@ -64,14 +73,15 @@ impl Shards {
     }
 
     /// Ends the window, of whose traces those are told of that hold after `halvings`, and begins one with `next`.
-    pub(super) fn take(&self, halvings: u32, next: u32) -> Contents {
+    pub(super) fn take(&self, halvings: u32, next: u32) -> Taken {
         let mut window = lock(&self.window);
         if window.is_none() {
-            return Contents::default();
+            return Taken::default();
         }
-        let ended = self.exchange(&mut window, Some(Tally::new(next)));
+        let (ended, latest) = self.exchange(&mut window, Some(Tally::new(next)));
         // No place refers to it any more, so nobody adds to it.
-        ended.and_then(Arc::into_inner).map(|tally| tally.finish(halvings)).unwrap_or_default()
+        let contents = ended.and_then(Arc::into_inner).map(|tally| tally.finish(halvings));
+        Taken { contents: contents.unwrap_or_default(), latest }
     }
 
     fn replace(&self, tally: Option<Tally>) {
@@ -79,25 +89,28 @@ impl Shards {
     }
 
     /// Puts an empty window in the place of the one before, which is returned.
-    fn exchange(&self, window: &mut Option<Arc<Tally>>, tally: Option<Tally>) -> Option<Arc<Tally>> {
+    fn exchange(&self, window: &mut Option<Arc<Tally>>, tally: Option<Tally>) -> (Option<Arc<Tally>>, Vec<Latest>) {
         let tally = tally.map(Arc::new);
         let ended = std::mem::replace(window, tally.clone());
+        let mut latest = Vec::with_capacity(SHARDS);
         for place in &self.places {
             let empty = tally.as_ref().map(|tally| Shard::new(Arc::clone(tally)));
             // What was there is dropped after the place was given back.
-            drop(std::mem::replace(&mut *lock(place), empty));
+            let shard = std::mem::replace(&mut *lock(place), empty);
+            latest.extend(shard.map(|shard| shard.latest));
         }
-        ended
+        (ended, latest)
     }
 }
 
 impl Shard {
     fn new(window: Arc<Tally>) -> Self {
-        Self { window, known: Known::default() }
+        Self { window, known: Known::default(), latest: Latest::default() }
     }
 
     fn add(&mut self, route: &str, span: &Span) {
-        self.window.add(&mut self.known, route, span);
+        let number = self.window.add(&mut self.known, route, span);
+        self.latest.add(number, span);
     }
 }
 
@@ -112,8 +125,8 @@ mod tests {
     use super::*;
     use crate::requests::testing::{mix, span};
 
-    fn counted(taken: &Contents) -> u64 {
-        taken.counts.iter().flat_map(|row| &row.counts.bins).map(|(_, count)| count).sum()
+    fn counted(taken: &Taken) -> u64 {
+        taken.contents.counts.iter().flat_map(|row| &row.counts.bins).map(|(_, count)| count).sum()
     }
 
     #[test]
@@ -138,7 +151,7 @@ mod tests {
                 let ended = done.load(Ordering::Acquire) == THREADS;
                 let taken = shards.take(0, 0);
                 total += counted(&taken);
-                for row in &taken.counts {
+                for row in &taken.contents.counts {
                     *by_status.entry(row.route.to_string()).or_default() +=
                         row.counts.bins.iter().map(|(_, count)| count).sum::<u64>();
                 }
@@ -188,7 +201,7 @@ mod tests {
         shards.report("/a", span(1, 1_000));
         shards.close();
         shards.report("/a", span(1, 1_000));
-        assert_eq!(counted(&shards.take(0, 0)), 0);
+        assert_eq!((counted(&shards.take(0, 0)), shards.take(0, 0).latest.len()), (0, 0));
         shards.open();
         assert_eq!(counted(&shards.take(0, 0)), 0, "what was there before is forgotten");
     }
@@ -198,7 +211,7 @@ mod tests {
         let shards = Shards::new();
         shards.open();
         let report = || (0..1_000).for_each(|n| shards.report("/a", span(mix(n), 1_000)));
-        let weights = |taken: Contents| taken.examples.last().map(|example| example.weight);
+        let weights = |taken: Taken| taken.contents.examples.last().map(|example| example.weight);
         report();
         assert_eq!(weights(shards.take(0, 3)), Some(1.0));
         report();
@@ -214,7 +227,7 @@ mod tests {
         shards.report("/a", span(1, u64::MAX));
         let taken = shards.take(0, 0);
         let week = tephra_proto::durations::DURATION_US_MAX;
-        assert_eq!(taken.counts[0].counts.max_us, week);
-        assert_eq!(taken.examples[0].span.duration_us(), week);
+        assert_eq!(taken.contents.counts[0].counts.max_us, week);
+        assert_eq!(taken.contents.examples[0].span.duration_us(), week);
     }
 }

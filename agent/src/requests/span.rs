@@ -42,5 +42,6 @@ impl Span {
 pub(crate) struct Selected {
     pub(crate) route: Arc<str>,
     pub(crate) span: Span,
+    /// 0: of none, for its trace was asked for.
     pub(crate) weight: f32,
 }

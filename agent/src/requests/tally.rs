@@ -55,8 +55,8 @@ impl Tally {
         Self { routes: Mutex::default(), examples: Mutex::new(Examples::new(halvings)) }
     }
 
-    /// Takes a request that ended.
-    pub(super) fn add(&self, known: &mut Known, route: &str, span: &Span) {
+    /// Takes a request that ended, and returns the number of its route.
+    pub(super) fn add(&self, known: &mut Known, route: &str, span: &Span) -> u8 {
         let learned;
         let route = match known.routes.get(route) {
             Some(route) => route,
@@ -69,6 +69,7 @@ impl Tally {
         if route.may_tell_of(span) {
             lock(&self.examples).offer(route, *span);
         }
+        route.number
     }
 
     fn learn(&self, known: &mut Known, name: &str) -> Arc<Route> {

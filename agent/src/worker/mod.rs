@@ -212,7 +212,7 @@ impl Worker {
         let (live_ms, live) = (clock::unix_ms(), if reports_heap { live_heap() } else { LiveHeap::new() });
         self.collect();
         let (slot, now_ms) = (self.window.slot(), clock::unix_ms());
-        let requests = self.requests.take(slot, Slot::at(now_ms, self.window_ms).start_ms);
+        let requests = self.requests.take(slot, now_ms);
         let cpu_ns = sampler::process_cpu_ns();
         // A window in which nothing happened is not sent; that nothing is live on a heap that is known is something.
         let tells_of_rest = why == Seal::Whole && (reports_heap || self.has_untold_losses());

@@ -57,7 +57,7 @@ impl Sealer {
     }
 
     /// Queues a window that was sampled at `hz`, with the heap that is `live` at its end if it is to tell of it, and the requests that
-    /// ended in it. The process had used `cpu_ns` of CPU time by then. Takes what it sends out of the window.
+    /// ended in it or were asked for. The process had used `cpu_ns` of CPU time by then. Takes what it sends out of the window.
     pub(super) fn seal(
         &mut self,
         window: &mut Window,
