@@ -3,9 +3,11 @@
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
+use tephra_proto::v1::SpanStatus;
 
 use super::{Lab, regression, turn_ms};
 use crate::ingest::testing::{TestWindow, recent_ms, row, traced};
+use crate::store::compact;
 
 fn before_and_after() -> (String, String, String) {
     let turn = turn_ms();
@@ -192,6 +194,39 @@ async fn a_trace_is_found_across_services() {
     let none =
         lab.json(&format!("/api/v1/requests?service=gateway&from={start}&until={}&route=/x", start + 10_000)).await;
     assert_eq!(none["routes"], json!([]));
+}
+
+#[tokio::test]
+async fn a_service_completes_a_slow_trace_long_after_its_part_has_ended() {
+    let lab = Lab::new().await;
+    let start = recent_ms();
+    let slow = TestWindow::new("gateway", 1, 1, start)
+        .requests("/pay", SpanStatus::Ok, &[9_000_000])
+        .span(7, "/pay", -1, 9_000_000);
+    let answer = lab.ingest.push(slow.request()).await.unwrap();
+    assert_eq!(answer.slow_traces, [7; 16], "it is asked for");
+    let counted = TestWindow::new("checkout", 2, 1, start).requests("/tax", SpanStatus::Ok, &[4_000; 3]);
+    let mut asked = TestWindow::new("checkout", 2, 2, start + 50_000).requests("/tax", SpanStatus::Ok, &[2_000]);
+    asked = asked.span(7, "/tax", -40_004, 4_000);
+    asked.payload.spans.as_mut().unwrap().weight = vec![0.0];
+    lab.push([counted, asked]).await;
+    let (trace, range) =
+        (format!("/api/v1/traces/{}", "07".repeat(16)), format!("from={start}&until={}", start + 60_000));
+    let requests = lab.json(&format!("/api/v1/requests?service=checkout&{range}")).await;
+    let route = &requests["routes"][0];
+    assert_eq!((&route["count"], &route["max_us"]), (&json!(4), &json!(4_000)), "it was counted when it ended");
+    assert_eq!(route["slowest"][0]["trace_id"], "07".repeat(16));
+    let whole = || async {
+        let trace = lab.json(&trace).await;
+        let services = trace["services"].as_array().unwrap().iter();
+        services
+            .map(|of| json!([of["service"], of["spans"][0]["route"], of["spans"][0]["start_ms"]]))
+            .collect::<Vec<_>>()
+    };
+    let expected = [json!(["checkout", "/tax", start + 9_996]), json!(["gateway", "/pay", start - 1])];
+    assert_eq!(whole().await, expected);
+    while compact::step(&lab.store, start + 48 * 3_600_000, 0, None).await.unwrap() {}
+    assert_eq!(whole().await, expected, "and after windows became coarser");
 }
 
 #[tokio::test]

@@ -316,6 +316,8 @@ fn read_spans(
         columns.zip(wire.status.iter().zip(&wire.weight)).enumerate()
     {
         let bad = |what, value: String| Rejection::BadSpan { at, what, value };
+        // None is too early: it may have taken a week, or have ended 40 s before the window that tells of it because it was asked for,
+        // and clocks are set while requests last.
         let start_ms = header.start_ms.checked_add_signed(*start).filter(|_| *start <= i64::from(WINDOW_MS_MAX));
         let start_ms = start_ms.ok_or_else(|| bad("start in ms", start.to_string()))?;
         if *duration > DURATION_US_MAX {

@@ -241,6 +241,26 @@ fn spans_stand_for_the_requests_of_agents_that_do_not_count_them() {
     assert_eq!(told.collect::<Vec<_>>(), [("GET /", 5, 2_000), ("POST /", 7, 5_000)]);
 }
 
+/// Agents remember what ended up to 40 s before a window, and long requests began long before that.
+#[test]
+fn spans_that_complete_a_slow_trace_ended_before_their_window_and_count_for_nothing() {
+    let mut window = window().span(8, "GET /late", -40_001, 1_000).span(9, "GET /long", -3_640_000, 3_600_000_000);
+    window.payload.spans.as_mut().unwrap().weight = vec![1.0, 0.0, 0.0];
+    let uncounted = read(&window).unwrap();
+    let spans = uncounted.spans.iter().map(|span| (&*span.route, span.start_ms, span.weight));
+    let expected = [("GET /", NOW - 5, 1.0), ("GET /late", NOW - 40_001, 0.0), ("GET /long", NOW - 3_640_000, 0.0)];
+    assert_eq!(spans.collect::<Vec<_>>(), expected);
+    assert_eq!(uncounted.requests.iter().map(|told| &*told.route).collect::<Vec<_>>(), ["GET /"]);
+    let counted = read(&window.requests("GET /", v1::SpanStatus::Ok, &[1_000, 2_000])).unwrap();
+    assert_eq!((counted.spans.len(), counted.requests.len(), counted.requests[0].durations.count()), (3, 1, 2));
+    // Not before there was time.
+    let mut window = self::window();
+    window.payload.spans.as_mut().unwrap().start_ms[0] = -(NOW as i64);
+    assert_eq!(read(&window).unwrap().spans[0].start_ms, 0);
+    window.payload.spans.as_mut().unwrap().start_ms[0] -= 1;
+    assert!(read(&window).unwrap_err().to_string().contains("span 0 has start"));
+}
+
 #[test]
 fn histograms_that_lie_are_refused_with_what_is_wrong() {
     type Spoil = fn(&mut v1::RequestTable);
