@@ -61,6 +61,12 @@ export async function states(browser) {
         await page.locator(`[data-testid=tab-${view}][aria-selected=true]`).waitFor();
         await accessibleAtAllWidths(page);
       });
+    await claim(`axe, ${colorScheme}: why slow requests are slow`, async () => {
+      await goto(page, `${visit.sight.service}&view=requests&route=%2Forders&why=1`);
+      const said = await page.locator("[data-testid=why-sentences]").innerText();
+      must(said.includes("too few examples"), said);
+      await accessibleAtAllWidths(page);
+    });
     await context.close();
   }
 }
