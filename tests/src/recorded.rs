@@ -22,8 +22,8 @@ pub struct Load {
 impl Load {
     /// Both services busy.
     pub const HEAVY: Self = Self { rate: 300, halvings: 0 };
-    /// A small service, of which as many traces are told as a collector would ask for: 64 to 128 requests a window.
-    pub const LIGHT: Self = Self { rate: 40, halvings: 2 };
+    /// A small service, of which as many traces are told as a collector would ask for: 54 to 108 requests a window, and the slowest.
+    pub const LIGHT: Self = Self { rate: 40, halvings: 3 };
 }
 
 /// What the agents of a shop under load send within that time.

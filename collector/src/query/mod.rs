@@ -11,7 +11,7 @@
 //! | [`gather`], [`measure`], [`plan`] | which windows and parts may hold it, their sums, and what of them a selection needs |
 //! | [`linked`] | windows of single traces, from compacted segments |
 //! | [`slices`] | replicates and covered time |
-//! | [`scan`], [`columns`] | opens windows and parts on several threads |
+//! | [`scan`], [`columns`], [`side_by_side`] | opens windows and parts on several threads |
 //! | [`merge`], [`sums`] | the exact sum of prefix trees, and the canonical order of the answer |
 //! | [`label_sets`] | the same told apart by the labels of samples, for exports |
 //! | [`fit`] | what does not fit the limits is answered for the newest part of the range that does |
@@ -42,6 +42,7 @@ mod request_costs;
 mod requests;
 mod scan;
 mod selection;
+mod side_by_side;
 mod slices;
 mod spans;
 mod sums;

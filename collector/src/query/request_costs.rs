@@ -12,6 +12,7 @@ use super::cover::Piece;
 use super::gather::{Wanted, gather};
 use super::linked;
 use super::merge::{Merger, Parts, Sources};
+use super::side_by_side::side_by_side;
 use super::slices::Slices;
 use super::spans::EntrySpan;
 use super::{QueryEngine, QueryError, QueryLimits};
@@ -32,7 +33,7 @@ const TICK_MS: u64 = 20;
 /// Requests whose costs are asked for, by side.
 #[derive(Debug, Clone, Default)]
 pub struct RequestSides {
-    /// All entry spans that are known: a sample of a trace that came twice belongs to the request that ran when it was taken.
+    /// Entry spans, and others of their traces: a sample of a trace that came twice belongs to the request that ran when it was taken.
     pub all: Vec<EntrySpan>,
     /// Which of them are on each side, by position, in an order that has nothing to do with what they cost.
     pub sides: [Vec<usize>; 2],
@@ -69,14 +70,17 @@ impl QueryEngine {
             let mut sums = Sums::new(&asked, limits);
             let traces = asked.traces();
             sums.add_arrived(store, &segments, &service, reach, cancel)?;
-            for row in segments.iter().filter(|row| row.segment.level == TRACES) {
-                let wanted = traces_within(&traces, row);
-                if wanted.is_empty() {
-                    continue;
-                }
-                for window in linked::samples_of(store, row, &wanted, &service, cancel)? {
-                    sums.add(&window)?;
-                }
+            let compacted: Vec<(&LevelSegment, Vec<TraceId>)> = segments
+                .iter()
+                .filter(|row| row.segment.level == TRACES)
+                .map(|row| (row, traces_within(&traces, row)))
+                .filter(|(_, wanted)| !wanted.is_empty())
+                .collect();
+            let read = |(row, wanted): &(&LevelSegment, Vec<TraceId>)| {
+                linked::samples_of(store, row, wanted, &service, cancel)
+            };
+            for window in side_by_side(limits.threads, &compacted, read)?.iter().flatten() {
+                sums.add(window)?;
             }
             sums.finish(range)
         })
@@ -190,10 +194,13 @@ impl<'a> Sums<'a> {
             return Ok(());
         }
         let place = |row: &SeriesRow| {
-            let at_ms = window.header.start_ms + u64::from(row.time_ms.unwrap_or(0));
             let requests = of_link.get(row.link? as usize).copied().flatten()?;
-            let ran = requests.iter().find(|ran| ran.during.contains(at_ms)).or_else(|| requests.first())?;
-            ran.place
+            let ran = match row.time_ms {
+                Some(ms) => requests.iter().find(|ran| ran.during.contains(window.header.start_ms + u64::from(ms))),
+                // Nobody knows when: then it is the first one's.
+                None => requests.first(),
+            };
+            ran?.place
         };
         for series in window.series.iter().filter(|series| series.profile_type.kind == Kind::Counter) {
             let labels = series.all_labels(&window.header);

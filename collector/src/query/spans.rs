@@ -11,11 +11,13 @@ use super::damage::Looked;
 use super::engine::check_range;
 use super::fit::newest_that_fits;
 use super::gather::{Wanted, gather};
+use super::side_by_side::side_by_side;
 use super::{QueryEngine, QueryError};
 use crate::base::labels::{Labels, Matcher, ROUTE};
 use crate::base::range::TimeRange;
 use crate::profile::model::{Partial, SpanSummary};
 use crate::store::StoreError;
+use crate::store::catalog::LevelSegment;
 use crate::store::columnar::{PartSpan, Table};
 use crate::store::compact::levels::TRACES;
 
@@ -51,11 +53,11 @@ impl QueryEngine {
         range: TimeRange,
         labels: &[(String, String)],
     ) -> Result<(Vec<SpanSummary>, Option<Partial>), QueryError> {
-        let (spans, partial) = self.entry_spans(service, range, labels).await?;
+        let (spans, partial) = self.entry_spans(service, range, labels, None).await?;
         Ok((spans.into_iter().map(|entry| entry.span).collect(), partial))
     }
 
-    /// [`QueryEngine::spans`] with the processes that sent them.
+    /// [`QueryEngine::spans`] with the processes that sent them; of one route alone where one is given.
     ///
     /// # Errors
     /// As [`QueryEngine::spans`].
@@ -64,11 +66,12 @@ impl QueryEngine {
         service: &ServiceName,
         range: TimeRange,
         labels: &[(String, String)],
+        route: Option<&str>,
     ) -> Result<(Vec<EntrySpan>, Option<Partial>), QueryError> {
         check_range(range)?;
         self.know(service).await?;
         let holds = |spans: &Vec<EntrySpan>| !spans.is_empty();
-        let ask = |range, by| self.spans_all(service, range, labels, by);
+        let ask = |range, by| self.spans_all(service, range, labels, route, by);
         let (spans, partial) = newest_that_fits(range, self.deadline(), holds, ask).await?;
         let looked = Looked { service: Some(service.as_str()), range, profiles: None, traces: true };
         Ok((spans, self.with_damage(partial, looked).await?))
@@ -79,6 +82,7 @@ impl QueryEngine {
         service: &ServiceName,
         range: TimeRange,
         labels: &[(String, String)],
+        route: Option<&str>,
         deadline: Instant,
     ) -> Result<Vec<EntrySpan>, QueryError> {
         let segments = self.segments_of(service, range).await?;
@@ -86,8 +90,11 @@ impl QueryEngine {
         let of_samples = self.sample_labels(service).await?;
         let service = service.as_str().to_owned();
         let (routes, labels) = chosen_by(labels, &of_samples);
-        let on_route =
-            move |span: &SpanSummary| routes.is_empty() || routes.iter().any(|(_, route)| **route == *span.route);
+        let only = route.map(str::to_owned);
+        let on_route = move |span: &SpanSummary| {
+            let chosen = routes.is_empty() || routes.iter().any(|(_, route)| **route == *span.route);
+            chosen && only.as_ref().is_none_or(|only| **only == *span.route)
+        };
         self.run(deadline, move |store, limits, cancel| {
             let mut spans = Vec::new();
             let too_many = || QueryError::TooLarge { what: "spans", limit: limits.spans_max as u64 };
@@ -114,9 +121,10 @@ impl QueryEngine {
                 }
             }
             let matcher = Matcher::new(&labels);
-            for row in &traces {
+            let of_segment = |row: &LevelSegment| {
                 cancel.check()?;
-                let Some(segment) = store.columnar(row, &[Table::Spans])? else { continue };
+                let mut spans = Vec::new();
+                let Some(segment) = store.columnar(row, &[Table::Spans])? else { return Ok(spans) };
                 for part in segment.parts_of(&service) {
                     let read = segment.spans(store.bulk().as_ref(), part, range);
                     let Some(read) = store.checked(&row.segment.id, read)? else { break };
@@ -131,6 +139,14 @@ impl QueryEngine {
                     if spans.len() > limits.spans_max {
                         return Err(too_many());
                     }
+                }
+                Ok(spans)
+            };
+            // A few at a time: of too many, not all are read before that is known.
+            for some in traces.chunks(2 * limits.threads.max(1)) {
+                spans.extend(side_by_side(limits.threads, some, of_segment)?.into_iter().flatten());
+                if spans.len() > limits.spans_max {
+                    return Err(too_many());
                 }
             }
             spans.retain(|entry| !deleted.contains(&entry.span.link.trace_id));

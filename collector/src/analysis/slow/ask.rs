@@ -48,7 +48,7 @@ pub async fn explain(
     question: Question,
 ) -> Result<(Explained, Option<Partial>), ExplainError> {
     let Question { service, range, labels, route, selector } = question;
-    // All routes of a trace tell which of its requests a sample was taken in.
+    // The route is asked for by itself: whether samples have it or not.
     let labels: Vec<_> = labels.into_iter().filter(|(name, _)| name != ROUTE).collect();
     let asked = |range| RequestsAsked { service: service.clone(), range, labels: labels.clone(), step_ms: None };
     let over = engine.requests(&asked(range)).await?;
@@ -59,7 +59,7 @@ pub async fn explain(
         }
         _ => all.clone(),
     };
-    let (spans, of_spans) = engine.entry_spans(&service, range, &labels).await?;
+    let (spans, of_spans) = engine.entry_spans(&service, range, &labels, Some(&route)).await?;
     let name = route.clone();
     let chosen = blocking(move || choose(selector, range, &name, (&all, &within), spans)).await?;
     let costs = engine.request_costs(&service, range, chosen.requests.clone()).await?;

@@ -14,12 +14,15 @@ use tephra_collector::store::{Options, Store, compact};
 use tephra_tests::bench::Report;
 use tephra_tests::clock::now_ms;
 use tephra_tests::collector::Collector;
+use tephra_tests::push::Pusher;
+use tephra_tests::synthetic::{Agent, Window, aligned};
 use tephra_tests::{binaries, recorded};
 
 use crate::ask::ask;
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
+const MINUTE: u64 = 60_000;
 const INSTANCES: u32 = 100;
 /// The longer, the more of its rare stacks are seen.
 const WATCH: Duration = Duration::from_secs(125);
@@ -99,6 +102,10 @@ pub(crate) fn ask_of_requests(report: &mut Report, data: &Path, of: &str, from: 
 /// The map alone; answers what was asked.
 fn ask_map(report: &mut Report, data: &Path, of: &str, from: u64, until: u64, goal_ms: f64) -> String {
     let collector = Collector::start_on(data);
+    // Nothing was ever pushed: the catalog knows a service by its first window.
+    let window = Window::new().cpu(&["main"], 1);
+    let at = aligned(now_ms(), MINUTE);
+    Pusher::new(&collector.endpoint()).push(Agent::new("gateway", 1).seal(at, &window)).expect("an ack");
     let asked = format!("service=gateway&from={from}&until={until}");
     let map = format!("/api/v1/requests/heatmap?{asked}");
     ask(&collector, &map, 5).report(report, &format!("map of durations, {of}"), goal_ms);
