@@ -59,6 +59,10 @@ pub(crate) fn measure(report: &mut Report) {
         store.catalog().close().await;
         let catalog = std::fs::metadata(data.path().join("catalog.sqlite")).map_or(0.0, |file| file.len() as f64);
         report.at_most("at rest: profiles of all levels, per instance and day", profiles / services / 1e6, "MB", 10.0);
+        for (level, name) in [(1, "10 s"), (2, "1 min"), (3, "10 min"), (4, "1 h"), (5, "1 d")] {
+            let of_level = bytes(&|row, table| row.segment.level == level && table != "requests");
+            report.note(&format!("at rest: of it in windows of {name}"), of_level / services / 1e6, "MB");
+        }
         let counts = (histograms + catalog) / services / 1e6;
         report.at_most("at rest: histograms and catalog, per instance and day", counts, "MB", 4.0);
         report.note("at rest: of it histograms", histograms / services / 1e6, "MB");
