@@ -86,7 +86,7 @@ impl Inner {
         self.next.truncate(NEXT_MAX);
     }
 
-    /// Collectors name a trace in all answers of more than half a minute, so the latest answer is enough.
+    /// Collectors name a trace in all answers of 20 s, so the latest answer is enough.
     fn name(&mut self, slow: &[u8]) {
         let (ids, rest) = slow.as_chunks::<16>();
         self.odd += u64::from(ids.len() > SLOW_TRACES_MAX || !rest.is_empty());

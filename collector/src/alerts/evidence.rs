@@ -7,7 +7,7 @@ use super::baseline::{Candidate, DEPLOY_REACH_MS, Moment, Passed, candidates};
 use super::link::{AlertLink, Vs};
 use super::slower::{Slower, slower};
 use crate::analysis::requests::{Route, routes};
-use crate::analysis::slow::{ExplainError, Question, Selector, explain};
+use crate::analysis::slow::{ExplainError, Explained, Question, Selector, explain};
 use crate::analysis::{self, Findings};
 use crate::base::range::TimeRange;
 use crate::profile::model::{Merged, Partial};
@@ -172,12 +172,7 @@ impl Asked<'_> {
             route: route.to_owned(),
             selector: Selector::Slowest { percent: 1.0 },
         };
-        let (explained, _) = match explain(self.engine, symbols, question).await {
-            Ok(explained) => explained,
-            Err(ExplainError::Query(error)) => return Err(error.into()),
-            Err(ExplainError::Work(error)) => return Err(error.into()),
-        };
-        Ok(if explained.finds_something() { explained.sentences } else { Vec::new() })
+        reasons(explain(self.engine, symbols, question).await)
     }
 
     async fn levels_around(&self) -> Result<Levels, QueryError> {
@@ -216,6 +211,18 @@ impl Asked<'_> {
     }
 }
 
+/// What is worth telling of an explanation. Where there was too much to look at, the link still answers what it is about; of a part of the
+/// requests nobody can say what the slowest of all are.
+fn reasons(explained: Result<(Explained, Option<Partial>), ExplainError>) -> Result<Vec<String>, AnswerError> {
+    match explained {
+        Ok((explained, None)) if explained.finds_something() => Ok(explained.sentences),
+        Ok(_) => Ok(Vec::new()),
+        Err(ExplainError::Query(error)) if error.is_of_limit() => Ok(Vec::new()),
+        Err(ExplainError::Query(error)) => Err(error.into()),
+        Err(ExplainError::Work(error)) => Err(error.into()),
+    }
+}
+
 fn moments(events: &[Event]) -> Vec<Moment> {
     events.iter().map(|event| Moment { at_ms: event.event.at_ms, title: event.event.title.clone() }).collect()
 }
@@ -231,4 +238,18 @@ fn explaining(deploys: Vec<Event>, chosen: &Candidate, link: &AlertLink) -> Opti
 fn mean(levels: &[(u64, Option<f64>)]) -> Option<f64> {
     let values: Vec<f64> = levels.iter().filter_map(|(_, value)| *value).collect();
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_to_explain_costs_a_sentence_and_what_fails_costs_the_answer() {
+        let too_large = QueryError::TooLarge { what: "spans", limit: 7 };
+        for error in [QueryError::OutOfTime, too_large, QueryError::TooManyWindows { found: 9, limit: 7 }] {
+            assert!(reasons(Err(error.into())).is_ok_and(|reasons| reasons.is_empty()));
+        }
+        assert!(matches!(reasons(Err(QueryError::Cancelled.into())), Err(AnswerError::Query(QueryError::Cancelled))));
+    }
 }

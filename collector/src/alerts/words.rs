@@ -11,6 +11,7 @@ use crate::analysis::movers::SIGNIFICANT;
 use crate::analysis::quantity;
 use crate::analysis::requests::Route;
 use crate::base::times::format_utc;
+use crate::profile::names::one_line;
 use crate::profile::report::Sentence;
 use crate::profile::said::plain;
 use crate::store::catalog::Event;
@@ -167,10 +168,6 @@ fn requests(slower: &Slower) -> Vec<Sentence> {
     );
     let why = slower.why.iter().map(|why| Sentence { text: why.clone(), frames: vec![], kind: "slow" });
     std::iter::once(Sentence { text, frames: vec![], kind: "requests" }).chain(why).collect()
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().filter(|c| tephra_proto::label::is_printable(*c)).take(100).collect()
 }
 
 /// The slowest requests of the window, at most two of a route.

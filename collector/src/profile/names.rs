@@ -130,6 +130,11 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// The beginning of what somebody called something, for a sentence: a hundred printable characters.
+pub fn one_line(text: &str) -> String {
+    text.chars().filter(|c| is_printable(*c)).take(100).collect()
+}
+
 /// A source path as people know it: the standard library from its crate on, dependencies from `name-version` on, the
 /// service's own files from `src/` (and the folder above it) on.
 pub fn file(path: &str) -> String {

@@ -16,7 +16,7 @@ use super::side_by_side::side_by_side;
 use super::slices::Slices;
 use super::spans::EntrySpan;
 use super::{QueryEngine, QueryError, QueryLimits};
-use crate::base::labels::Label;
+use crate::base::labels::{Label, ROUTE};
 use crate::base::range::TimeRange;
 use crate::profile::decode::{SeriesRow, Window};
 use crate::profile::model::{Kind, Merged, ProfileType, REPLICATES_MAX};
@@ -30,10 +30,10 @@ const WINDOW_MS_MAX: u64 = 60_000;
 /// By so much clocks of samples and of spans may differ: one tick of a sampler, rounded.
 const TICK_MS: u64 = 20;
 
-/// Requests whose costs are asked for, by side.
+/// Requests to one route whose costs are asked for, by side.
 #[derive(Debug, Clone, Default)]
 pub struct RequestSides {
-    /// Entry spans, and others of their traces: a sample of a trace that came twice belongs to the request that ran when it was taken.
+    /// All of their traces: a sample of a trace that came twice belongs to the request that ran when it was taken.
     pub all: Vec<EntrySpan>,
     /// Which of them are on each side, by position, in an order that has nothing to do with what they cost.
     pub sides: [Vec<usize>; 2],
@@ -135,6 +135,8 @@ struct Ran {
 struct Sums<'a> {
     limits: &'a QueryLimits,
     requests: FxHashMap<TraceId, Vec<Ran>>,
+    /// Theirs: what their traces asked of other routes is no cost of theirs.
+    route: Option<Arc<str>>,
     /// How many groups each side has, and how many requests each of them.
     groups: [Vec<u64>; 2],
     types: BTreeMap<(String, String), (ProfileType, [Merger; 2])>,
@@ -161,7 +163,8 @@ impl<'a> Sums<'a> {
             (0..groups).map(|group| (requests - group).div_ceil(groups) as u64).collect()
         });
         let labels = [0, 1].map(|side: usize| vec![None; asked.sides[side].len()]);
-        Self { limits, requests, groups, types: BTreeMap::new(), labels }
+        let route = asked.all.first().map(|entry| entry.span.route.clone());
+        Self { limits, requests, route, groups, types: BTreeMap::new(), labels }
     }
 
     /// Adds the windows that were not compacted yet.
@@ -204,6 +207,9 @@ impl<'a> Sums<'a> {
         };
         for series in window.series.iter().filter(|series| series.profile_type.kind == Kind::Counter) {
             let labels = series.all_labels(&window.header);
+            if labels.get(ROUTE).is_some_and(|route| self.route.as_deref() != Some(route)) {
+                continue;
+            }
             let mut found = false;
             for (side, at) in series.rows.iter().filter_map(place) {
                 found = true;

@@ -161,6 +161,11 @@ impl From<StoreError> for QueryError {
 }
 
 impl QueryError {
+    /// True where there was too much to look at, or too little time for it.
+    pub fn is_of_limit(&self) -> bool {
+        self.limit().is_some()
+    }
+
     /// The limit that was hit, where a shorter range would not have hit it.
     pub(super) fn limit(&self) -> Option<PartialReason> {
         match self {

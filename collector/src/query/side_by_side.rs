@@ -21,13 +21,12 @@ pub(super) fn side_by_side<T: Sync, R: Send>(
     }
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
     let work = || -> Result<(), QueryError> {
-        while let Some((at, item)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, items.get(at)?)))
-        {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else { return Ok(()) };
             let result = read(item).inspect_err(|_| next.store(items.len(), Ordering::Relaxed))?;
             done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
         }
-        Ok(())
     };
     thread::scope(|scope| {
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();

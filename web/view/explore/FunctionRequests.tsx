@@ -3,9 +3,9 @@ import { signal } from "@preact/signals";
 import { getJson } from "../api/client";
 import type { FunctionAnswer } from "../api/contract";
 import { useResource } from "../api/resource";
-import { setParams } from "../state/location";
 import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
+import { RouteButton } from "../ui/RouteButton";
 import { Bar } from "../ui/VirtualRows";
 
 /** Asked once, it is answered for every function that is selected. */
@@ -60,18 +60,7 @@ function Found({ path }: { path: string }) {
           {value.routes.slice(0, ROUTES_SHOWN).map((r) => (
             <tr key={r.route}>
               <th scope="row">
-                {r.route === "" ? (
-                  <span class="quiet">no route</span>
-                ) : (
-                  <button
-                    type="button"
-                    class="link"
-                    title="What is sampled in these requests"
-                    onClick={() => setParams({ "label.route": r.route, z: null })}
-                  >
-                    {r.route}
-                  </button>
-                )}
+                <RouteButton route={r.route} />
               </th>
               <td class="share">
                 <Bar share={r.share} />

@@ -7,6 +7,7 @@ import { here, setParams } from "../state/location";
 import type { Range } from "../state/time";
 import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
+import { RouteButton } from "../ui/RouteButton";
 import { Empty, Failure, Loading } from "../ui/States";
 import { Bar } from "../ui/VirtualRows";
 import { LatencyMap } from "./LatencyMap";
@@ -55,18 +56,7 @@ export function Requests({ service, range }: { service: string; range: Range }) 
             {value.routes.map((r) => (
               <tr key={r.route}>
                 <th scope="row">
-                  {r.route === "" ? (
-                    "no route"
-                  ) : (
-                    <button
-                      type="button"
-                      class="link"
-                      title="What is sampled in these requests"
-                      onClick={() => setParams({ "label.route": r.route, z: null })}
-                    >
-                      {r.route}
-                    </button>
-                  )}
+                  <RouteButton route={r.route} />
                   {r.route === "" ? null : (
                     <button
                       type="button"

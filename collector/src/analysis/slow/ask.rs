@@ -60,8 +60,7 @@ pub async fn explain(
         _ => all.clone(),
     };
     let (spans, of_spans) = engine.entry_spans(&service, range, &labels, Some(&route)).await?;
-    let name = route.clone();
-    let chosen = blocking(move || choose(selector, range, &name, (&all, &within), spans)).await?;
+    let chosen = blocking(move || choose(selector, range, (&all, &within), spans)).await?;
     let costs = engine.request_costs(&service, range, chosen.requests.clone()).await?;
     let symbols = symbols.clone();
     let explained = blocking(move || Explained::of(&route, selector, &chosen, &costs, &symbols)).await?;

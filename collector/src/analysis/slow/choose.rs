@@ -47,11 +47,11 @@ const AROUND_MEDIAN: [f64; 2] = [0.25, 0.75];
 /// Durations from so long until less than so long, in microseconds, and the stretch of time.
 type Bounds = (u64, Option<u64>, TimeRange);
 
-/// Chooses among the requests to a route: `all` counts those of the range, `within` those of the selector's own stretch of time.
+/// Chooses among the requests to a route, of which `spans` are examples: `all` counts those of the range, `within` those of the selector's own
+/// stretch of time.
 pub fn choose(
     selector: Selector,
     range: TimeRange,
-    route: &str,
     (all, within): (&Durations, &Durations),
     spans: Vec<EntrySpan>,
 ) -> Chosen {
@@ -74,10 +74,7 @@ pub fn choose(
     };
     let is_chosen = |span: &SpanSummary| is_within(span, chosen);
     let is_other = |span: &SpanSummary| is_within(span, others) && !is_chosen(span);
-    let of_route = |entry: &EntrySpan| *entry.span.route == *route;
-    let sides = [draw(&spans, |entry| of_route(entry) && is_other(&entry.span)), {
-        draw(&spans, |entry| of_route(entry) && is_chosen(&entry.span))
-    }];
+    let sides = [draw(&spans, is_other), draw(&spans, is_chosen)];
     let side = |(min_us, max_us, time): Bounds, (requests, sum_us): (u64, f64), examples: usize| Side {
         min_us,
         max_us,
@@ -93,7 +90,7 @@ pub fn choose(
     }
 }
 
-/// The chosen requests and what else their traces asked of the service; all others are let go.
+/// The chosen requests and what else their traces asked of the route; all others are let go.
 fn only_of_chosen(spans: Vec<EntrySpan>, sides: [Vec<usize>; 2]) -> RequestSides {
     let traces: HashSet<TraceId> =
         sides.iter().flatten().filter_map(|at| spans.get(*at)).map(|entry| entry.span.link.trace_id).collect();
@@ -163,13 +160,12 @@ fn is_within(span: &SpanSummary, (min_us, max_us, range): Bounds) -> bool {
 
 /// At most [`REQUESTS_MAX`] of the spans that are wanted, the likelier the more requests they stand for (Efraimidis and Spirakis, "Weighted
 /// random sampling with a reservoir", 2006), with the hash of their trace as the random number: the same question has the same answer.
-fn draw(spans: &[EntrySpan], wanted: impl Fn(&EntrySpan) -> bool) -> Vec<usize> {
+fn draw(spans: &[EntrySpan], wanted: impl Fn(&SpanSummary) -> bool) -> Vec<usize> {
     let mut seen = HashSet::new();
     let mut keys: Vec<(f64, usize)> = Vec::new();
-    for (at, entry) in spans.iter().enumerate() {
-        let EntrySpan { span, .. } = entry;
+    for (at, EntrySpan { span, .. }) in spans.iter().enumerate() {
         // Those that stand for none were asked for because something else about them was slow.
-        if span.weight <= 0.0 || !wanted(entry) || !seen.insert(span.link) {
+        if span.weight <= 0.0 || !wanted(span) || !seen.insert(span.link) {
             continue;
         }
         keys.push((exponential(span) / f64::from(span.weight), at));

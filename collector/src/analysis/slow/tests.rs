@@ -132,7 +132,7 @@ fn slowest(requests: &[Request], symbols: &Symbols) -> Explained {
     let selector = Selector::Slowest { percent: 1.0 };
     let all = durations_of(requests);
     let spans = requests.iter().map(|request| request.span.clone()).collect();
-    let chosen = choose(selector, TEN_MINUTES, ROUTE, (&all, &all), spans);
+    let chosen = choose(selector, TEN_MINUTES, (&all, &all), spans);
     Explained::of(ROUTE, selector, &chosen, &costs_of(requests, &chosen.requests), symbols)
 }
 
@@ -212,15 +212,13 @@ fn a_selection_is_compared_with_all_the_others_and_counts_add_up() {
     let all = durations_of(&requests);
     let spans: Vec<EntrySpan> = requests.iter().map(|request| request.span.clone()).collect();
     let inside = Selector::Inside { min_us: 20_000, max_us: Some(50_000), range: TEN_MINUTES };
-    let chosen = choose(inside, TEN_MINUTES, ROUTE, (&all, &all), spans.clone());
+    let chosen = choose(inside, TEN_MINUTES, (&all, &all), spans);
     assert_eq!(chosen.sides.iter().map(|side| side.requests).sum::<u64>(), 4_800);
     let mean = |side: usize| {
         let of_side = chosen.requests.sides[side].iter().map(|at| chosen.requests.all[*at].span.duration_us);
         of_side.sum::<u64>() / chosen.requests.sides[side].len() as u64
     };
     assert!((20_000..50_000).contains(&mean(1)) && (20_000..50_000).contains(&chosen.sides[1].mean_us));
-    let of_another = choose(inside, TEN_MINUTES, "GET /", (&all, &all), spans);
-    assert!(of_another.requests.sides.iter().all(Vec::is_empty));
 }
 
 #[test]
@@ -234,10 +232,10 @@ fn of_many_requests_as_many_are_drawn_as_are_looked_at_and_by_their_weight() {
     let mut all = Durations::default();
     spans.iter().for_each(|entry| all.record(entry.span.duration_us, 1));
     let inside = Selector::Inside { min_us: 0, max_us: None, range: TEN_MINUTES };
-    let chosen = choose(inside, TEN_MINUTES, ROUTE, (&all, &all), spans.clone());
+    let chosen = choose(inside, TEN_MINUTES, (&all, &all), spans);
     let drawn = &chosen.requests.sides[1];
     assert_eq!(drawn.len(), REQUESTS_MAX);
     let heavy = drawn.iter().filter(|at| chosen.requests.all[**at].span.weight > 1.0).count();
-    // 9 in 10 as long as few of all are drawn: 1 900 ± 150 of 2 000 out of 19 200.
+    // Of 9 600 each, 1 − e^(−9t) of the heavy and 1 − e^(−t) of the others, which are 2 000 at t = 0.0228: 1 783 ± 14 heavy ones.
     assert!((1_700..=1_880).contains(&heavy), "{heavy}");
 }

@@ -2,6 +2,7 @@
 
 use super::{Cost, Difference, LabelShare, Part, REQUESTS_MIN, Selector, Side};
 use crate::analysis::quantity;
+use crate::profile::names::one_line;
 
 /// With less of the time that they took longer explained by CPU, the rest is told too: they waited.
 const EXPLAINED: f64 = 0.8;
@@ -36,12 +37,16 @@ impl Scene<'_> {
         out
     }
 
+    fn route(&self) -> String {
+        one_line(self.route)
+    }
+
     fn too_few(&self) -> String {
         let (chosen, others) = (self.chosen.examples, self.others.examples);
         format!(
             "There are too few examples to compare: {chosen} of the chosen requests to {} and {others} of the others; at least \
              {REQUESTS_MIN} of each are needed. Choose a longer range or more requests.",
-            self.route
+            self.route()
         )
     }
 
@@ -54,9 +59,9 @@ impl Scene<'_> {
     fn headline(&self, cpu: Option<&Cost>) -> String {
         let (who, against) = match self.selector {
             Selector::Slowest { percent } => {
-                (format!("The slowest {percent} % of requests to {}", self.route), "those around the median")
+                (format!("The slowest {percent} % of requests to {}", self.route()), "those around the median")
             }
-            Selector::Inside { .. } => (format!("The chosen requests to {}", self.route), "the others"),
+            Selector::Inside { .. } => (format!("The chosen requests to {}", self.route()), "the others"),
         };
         let longer_us = self.longer_us();
         let how = if longer_us >= 0.0 { "longer" } else { "less" };
@@ -111,7 +116,7 @@ fn most_of(cost: &Cost, amount: impl Fn(f64) -> String) -> Option<String> {
 
 fn label(label: &LabelShare) -> String {
     let [chosen, others] = [label.chosen_share, label.others_share].map(quantity::percent);
-    format!("Of them {chosen} have {}={}, of the others {others}.", label.name, label.value)
+    format!("Of them {chosen} have {}={}, of the others {others}.", label.name, one_line(&label.value))
 }
 
 fn allocated(cost: &Cost) -> String {

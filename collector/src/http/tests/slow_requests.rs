@@ -15,7 +15,7 @@ const TICK: u64 = 10_101_010;
 fn windows() -> impl Iterator<Item = TestWindow> {
     (0..30u64).map(|i| {
         let mut window = TestWindow::new("checkout", 1 + (i % 2) as u8, i + 1, turn_ms() + i * 10_000);
-        let mut rows = Vec::new();
+        let (mut rows, mut beside) = (Vec::new(), Vec::new());
         for trace in (i * 8..(i + 1) * 8).map(|at| at as u8 + 1) {
             let is_slow = trace % 20 == 0;
             let tenant = if is_slow { "umbrella" } else { ["acme", "hooli", "globex"][usize::from(trace % 3)] };
@@ -23,12 +23,15 @@ fn windows() -> impl Iterator<Item = TestWindow> {
                 rows.extend((0..samples).map(|_| traced(stack, TICK, trace).label("tenant", tenant)));
             };
             burn("main;serve;orders::place", 1 + u64::from(trace % 3));
+            // What its trace asked of another route meanwhile is no cost of an order.
+            beside.push(traced("main;serve;stock::count", 50 * TICK, trace).label("route", "GET /stock"));
             if is_slow {
                 burn("main;serve;orders::place;audit::recheck", 20);
             }
             let duration_us = if is_slow { 240_000 } else { 20_000 + u64::from(trace) * 10 };
             window = window.span(trace, "POST /orders", 3, duration_us);
         }
+        rows.append(&mut beside);
         window.cpu(&rows)
     })
 }
