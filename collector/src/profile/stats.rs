@@ -1,4 +1,4 @@
-//! The four tests behind "this changed": Welch over replicates, exact binomial on counts, Fisher's on shares, and the false-discovery rate.
+//! The tests behind "this changed": Welch over replicates, exact binomial on counts, Fisher's on shares, and the false-discovery rate.
 
 /// Replicates of one quantity: what Welch's test needs of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,7 +69,6 @@ pub fn fisher_two_sided(having: [u64; 2], of: [u64; 2]) -> f64 {
     if n == 0.0 || m == 0.0 || a > n || b > m {
         return 1.0;
     }
-    let ln_choose = |n: f64, k: f64| ln_gamma(n + 1.0) - ln_gamma(k + 1.0) - ln_gamma(n - k + 1.0);
     let both = a + b;
     let ln_probability = |a: f64| ln_choose(n, a) + ln_choose(m, both - a) - ln_choose(n + m, both);
     let limit = ln_probability(a) + 1e-7;
@@ -82,6 +81,33 @@ pub fn fisher_two_sided(having: [u64; 2], of: [u64; 2]) -> f64 {
         k += 1.0;
     }
     sum.clamp(0.0, 1.0)
+}
+
+/// One-sided p-value of "the share `having[1]` of `of[1]` is larger than `having[0]` of `of[0]`", by Fisher's exact test: the probability that of as
+/// many in all at least `having[1]` fall on the second side. 1 where there is nothing to compare.
+pub fn fisher_more(having: [u64; 2], of: [u64; 2]) -> f64 {
+    if (0..2).any(|side| of[side] == 0 || having[side] > of[side]) {
+        return 1.0;
+    }
+    let [n, m] = of.map(|n| n as f64);
+    let both = (having[0] + having[1]) as f64;
+    let ln_all = ln_choose(n + m, both);
+    let (mut sum, mut k) = (0.0, having[1] as f64);
+    while k <= both.min(m) {
+        let term = (ln_choose(n, both - k) + ln_choose(m, k) - ln_all).exp();
+        sum += term;
+        // Past the most likely number they only become smaller.
+        if term < sum * 1e-17 && k > both * m / (n + m) {
+            break;
+        }
+        k += 1.0;
+    }
+    sum.clamp(0.0, 1.0)
+}
+
+/// The logarithm of "k of n", for 0 ≤ k ≤ n.
+fn ln_choose(n: f64, k: f64) -> f64 {
+    ln_gamma(n + 1.0) - ln_gamma(k + 1.0) - ln_gamma(n - k + 1.0)
 }
 
 /// Benjamini–Hochberg: for each p-value the smallest false-discovery rate at which it would be called a finding, among
@@ -221,6 +247,17 @@ mod tests {
         let k = n / 2 + (n as f64).sqrt() as u64;
         let p = binomial_two_sided(k, n, 0.5);
         assert!((p - 0.0455).abs() < 0.0002, "{p}");
+    }
+
+    #[test]
+    fn one_sided_fisher_agrees_with_counting() {
+        // Of 10 things 3 are marked and 3 are drawn.
+        close(fisher_more([0, 3], [7, 3]), 1.0 / 120.0);
+        close(fisher_more([2, 1], [7, 3]), 1.0 - 35.0 / 120.0);
+        close(fisher_more([3, 0], [7, 3]), 1.0);
+        close(fisher_more([0, 14], [1_191, 24]), fisher_two_sided([0, 14], [1_191, 24]));
+        assert_eq!(fisher_more([1, 0], [0, 9]), 1.0, "there is no other side");
+        assert_eq!(fisher_more([0, 10], [9, 9]), 1.0, "nonsense");
     }
 
     #[test]

@@ -12,9 +12,6 @@ use crate::profile::tree::Tree;
 use crate::query::RequestCosts;
 use crate::symbols::Symbols;
 
-/// A second of such a profile is a request.
-const PER_REQUEST: Basis = Basis::Cores;
-
 /// Types in the order in which they are told.
 const FIRST: [&str; 3] = ["cpu", "alloc_space", "alloc_objects"];
 
@@ -31,10 +28,10 @@ fn cost([others, chosen]: &[Merged; 2], symbols: &Symbols, lists: usize) -> Cost
     let tree = Tree::pair((others, &resolved[0]), (chosen, &resolved[1]));
     let families = Families::reviewed();
     let family_of_frame = families.classify(&tree.frames);
-    let comparison = Comparison::new(&tree, PER_REQUEST);
+    let comparison = Comparison::new(&tree, Basis::Request);
     // Values in the unit of the type, not in the one that rates are shown in.
     let factor = meaning::over_time(&tree.profile_type).factor;
-    let functions = movers(&tree, PER_REQUEST, |frame| families.name(family_of_frame[frame as usize]));
+    let functions = movers(&tree, Basis::Request, |frame| families.name(family_of_frame[frame as usize]));
     let functions = functions.into_iter().map(|mover| Part {
         name: plain(&mover.name),
         difference: Difference::new(mover.b / factor, mover.a / factor, mover.q, lists),

@@ -1,8 +1,9 @@
 //! Why some requests are slow: chosen ones against others of their route, by what they cost and by their labels.
 //!
 //! Requests are the replicates. Of each side at most [`REQUESTS_MAX`] are drawn, by how many each example stands for; what they cost is
-//! summed in up to 64 groups of requests a side, and tested as profiles are between slices of time (Welch's test on the groups), labels by
-//! Fisher's exact test on requests. Every false-discovery rate is multiplied by the number of lists of tests, so that something is found
+//! summed in up to 64 groups of requests a side, and tested as profiles are between slices of time (Welch's test on the groups), and by how many
+//! requests cost anything at all (Fisher's exact test), of which the better counts half: what only some of a few slow requests do has a spread
+//! that Welch's test does not see through. Labels are tested by Fisher's exact test on requests. Every false-discovery rate is multiplied by the number of lists of tests, so that something is found
 //! between two halves of the same requests at most once in a hundred comparisons.
 
 mod ask;
@@ -142,8 +143,8 @@ pub struct Evidence {
     pub requests_per_side_max: usize,
 }
 
-const TEST: &str = "Requests are the replicates. Costs: Welch's test over up to 64 groups of requests a side; labels: Fisher's exact \
-                    test. False-discovery rates are by Benjamini and Hochberg within a list, times the number of lists.";
+const TEST: &str = "Requests are the replicates. Costs: Welch's test over up to 64 groups of requests a side, and Fisher's exact test on \
+                    how many requests have any, twice the smaller p-value; labels: Fisher's exact test. False-discovery rates are by Benjamini and Hochberg within a list, times the number of lists.";
 
 impl Explained {
     /// Explains a choice by what its requests cost. Looks up symbols, so it blocks.

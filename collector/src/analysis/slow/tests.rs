@@ -39,6 +39,8 @@ enum Tail {
     Burns,
     /// One in a hundred waits 200 ms.
     Waits,
+    /// Half as many burn as long, and as many wait: a busy machine.
+    BurnsAmongOthers,
 }
 
 /// Ten minutes of eight requests a second, each with a weight as an agent gives it: of one in eight traces it tells by their hash, and of
@@ -49,7 +51,14 @@ fn simulated(seed: u64, tail: Tail) -> Vec<Request> {
         .map(|at| {
             let tenant = TENANTS[(random.next() % 5) as usize];
             let is_slow = at % 100 == seed % 100;
-            let tenant = if is_slow && tail == Tail::Burns { "umbrella" } else { tenant };
+            let (burns_ms, waits_ms) = match tail {
+                Tail::Burns if is_slow => (90.0, 0.0),
+                Tail::Waits if is_slow => (0.0, 400.0),
+                Tail::BurnsAmongOthers if is_slow && at / 100 % 2 == 0 => (100.0, 0.0),
+                Tail::BurnsAmongOthers if is_slow => (0.0, 100.0),
+                _ => (0.0, 0.0),
+            };
+            let tenant = if burns_ms > 0.0 { "umbrella" } else { tenant };
             // Some requests do five times as much as most.
             let size = -random.unit().ln();
             let mut samples: Vec<(&str, u64)> = ["shop::cart::total", "shop::tax::rate_for", "shop::receipt::render"]
@@ -57,11 +66,11 @@ fn simulated(seed: u64, tail: Tail) -> Vec<Request> {
                 .map(|function| (function, random.poisson(0.5 * size)))
                 .collect();
             let mut cpu_ms = 15.0 * size;
-            if is_slow && tail == Tail::Burns {
-                samples.push(("shop::audit::recheck", random.poisson(9.0)));
-                cpu_ms += 90.0;
+            if burns_ms > 0.0 {
+                samples.push(("shop::audit::recheck", random.poisson(burns_ms / 10.0)));
+                cpu_ms += burns_ms;
             }
-            let waited_ms = -4.0 * random.unit().ln() + if is_slow && tail == Tail::Waits { 400.0 } else { 0.0 };
+            let waited_ms = -4.0 * random.unit().ln() + waits_ms;
             let id = u128::from(random.next()) << 64 | u128::from(random.next());
             let span_id = SpanId::from_bytes((at + 1).to_be_bytes()).unwrap();
             let span = SpanSummary {
@@ -174,6 +183,24 @@ fn a_tail_that_burns_is_found_with_its_function_and_its_tenant() {
         is_named && tenant.is_some_and(|label| (&*label.name, &*label.value) == ("tenant", "umbrella"))
     });
     assert!(found.count() >= 95);
+}
+
+/// Five minutes, whose slowest 1 % are 24 requests: at most half of them are slow for this reason, and a large service has many functions to test.
+#[test]
+fn what_only_half_of_a_few_slow_requests_do_is_found() {
+    let symbols = no_symbols();
+    let functions: Vec<&'static str> = (0..150).map(|at| &*format!("shop::helper_{at}::run").leak()).collect();
+    let found = (0..100).filter(|seed| {
+        let mut requests = simulated(*seed, Tail::BurnsAmongOthers);
+        requests.truncate(2_400);
+        for (at, request) in requests.iter_mut().enumerate().filter(|(at, _)| at % 7 == 0) {
+            request.samples.push((functions[at % functions.len()], 1));
+        }
+        let explained = slowest(&requests, &symbols);
+        let mut functions = explained.costs[0].functions.iter();
+        functions.any(|found| found.name == "audit::recheck" && found.difference.significant)
+    });
+    assert_eq!(found.count(), 100);
 }
 
 #[test]
