@@ -12,6 +12,7 @@
 //! | [`alerts`] | alert links: which windows to compare, and the answer in words |
 //! | [`backup`] | a whole store in a folder, taken while collectors run; and the way back |
 //! | [`analysis`] | movers, significance, families, sentences |
+//! | [`access`] | who may do what: tokens, roles, and what a request brings to say who sent it |
 //! | [`query`] | selection → segments → one merged profile, with work limits |
 //! | [`store`], [`symbols`] | bulk objects and the SQL catalog; build id → functions, files, lines |
 //! | [`profile`] | the pure model: no I/O, no clock, no async |
@@ -23,6 +24,7 @@
 // Tests make files, and look at clocks, as they like: they are no part of the other build, which this is about.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod access;
 pub mod alerts;
 pub mod analysis;
 pub mod backup;

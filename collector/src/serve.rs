@@ -18,10 +18,13 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 
+use crate::access::{Access, AccessOptions};
 use crate::base::clock::now_ms;
 use crate::conditions::Severity;
 use crate::ingest::{Ingest, IngestLimits, WantedBuilds};
 use crate::query::{QueryEngine, QueryLimits};
+use crate::store::access::AccessCatalog;
+use crate::store::catalog::CatalogError;
 use crate::store::place::Place;
 use crate::store::{Options, Store, StoreError, compact, retain, writes};
 use crate::symbols::{self, SymbolLimits, Symbols, Worker, share};
@@ -44,6 +47,8 @@ pub struct ServeOptions {
     pub shutdown_delay: Duration,
     /// Permissions that new files and folders lack.
     pub umask: u32,
+    /// Who is asked who they are.
+    pub access: AccessOptions,
 }
 
 /// How much one collector may use.
@@ -66,6 +71,9 @@ pub enum ServeError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The access catalog.
+    #[error("the access catalog cannot be used: {0}")]
+    Access(CatalogError),
     /// The folder of symbols.
     #[error("symbols in {}: {source}", data.display())]
     Symbols {
@@ -105,6 +113,8 @@ pub struct Collector {
     pub symbols: Symbols,
     /// How many may be connected.
     pub connections: ConnectionLimits,
+    /// Who may do what.
+    pub access: Access,
     /// When it started, unix milliseconds.
     pub started_ms: u64,
 }
@@ -133,7 +143,8 @@ impl Collector {
         let ingest = Ingest::start_with(store.clone(), wanted, limits.ingest);
         let query = QueryEngine::new(store.clone(), limits.query);
         let connections = limits.connections;
-        Ok(Self { store, query, ingest, symbols, connections, started_ms: now_ms() })
+        let access = Access::default();
+        Ok(Self { store, query, ingest, symbols, connections, access, started_ms: now_ms() })
     }
 }
 
@@ -174,8 +185,10 @@ pub async fn serve(
     let limits = Limits { connections: wanted.within(descriptors), ..options.limits };
     let listener = listen(options.listen).await?;
     let worker = Worker::this_program().map_err(system("cannot find this program's own file"))?;
-    let collector = Collector::open_with(options.place, options.store, worker, limits).await?;
+    let mut collector = Collector::open_with(options.place.clone(), options.store, worker, limits).await?;
     let conditions = collector.store.conditions().clone();
+    let catalog = AccessCatalog::beside(&options.place, collector.store.catalog()).await.map_err(ServeError::Access)?;
+    collector.access = Access::open(options.access, catalog, &conditions).await.map_err(ServeError::Access)?;
     let connections = collector.connections.all;
     let few = (connections < wanted.all).then(|| {
         format!(
@@ -213,6 +226,7 @@ pub async fn run(collector: &Collector, listener: TcpListener, router: Router, s
     let writing = tokio::spawn(writes::run(collector.store.clone()));
     let sharing = tokio::spawn(share::run(collector.symbols.clone()));
     let forgetting = tokio::spawn(symbols::retain::run(collector.symbols.clone(), collector.store.clone()));
+    let access = tokio::spawn(collector.access.clone().keep_current(collector.store.conditions().clone()));
     let edge = (collector.connections, collector.store.conditions().clone());
     connections::serve(listener, router, edge, stop, DRAIN).await;
     retention.abort();
@@ -220,6 +234,7 @@ pub async fn run(collector: &Collector, listener: TcpListener, router: Router, s
     writing.abort();
     sharing.abort();
     forgetting.abort();
+    access.abort();
     collector.store.catalog().close().await;
 }
 

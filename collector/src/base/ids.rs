@@ -9,6 +9,24 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The way back; `None` where it is not hexadecimal.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16).and_then(|n| u8::try_from(n).ok())).collect();
+    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
+    Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+/// Random bytes that nobody can guess.
+///
+/// # Errors
+/// When the operating system gives none.
+pub fn secret_bytes<const N: usize>() -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(std::io::Error::from)?;
+    Ok(bytes)
+}
+
 /// 16 bytes that nobody has drawn before: for names, not for secrets.
 pub fn unique_bytes() -> [u8; 16] {
     static DRAWN: AtomicU64 = AtomicU64::new(0);

@@ -1,13 +1,20 @@
 //! The collector's API, as the tools use it: plain HTTP, bounded answers, errors that say what to do.
 
 use std::fs::File;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
 use tephra_proto::address::printable;
 
+use crate::access::token::Token;
+use crate::store::access::token_in;
 use crate::urls::encode;
+
+/// The token that the collector asks for. No option: command lines are seen by everybody.
+const TOKEN: &str = "TEPHRA_TOKEN";
 
 /// A large pprof export.
 const ANSWER_BYTES_MAX: u64 = 512 << 20;
@@ -30,6 +37,9 @@ pub(super) struct Server {
         default_value = "http://127.0.0.1:4040"
     )]
     server: Address,
+    /// File with the token that the collector asks for; or the token itself in TEPHRA_TOKEN. Sent over plain http to this machine alone
+    #[arg(long, env = "TEPHRA_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// A URL that is never shown with the password it may hold.
@@ -57,6 +67,9 @@ pub(super) enum ClientError {
     /// No connection, or no answer in time.
     #[error("the collector at {server} does not answer ({problem}): is `tephra serve` running there?")]
     Unreachable { server: String, problem: String },
+    /// There is a token, and it cannot be sent.
+    #[error("{0}")]
+    Token(String),
     /// It answered with a refusal.
     #[error("the collector refuses: {message} ({hint})")]
     Refused { message: String, hint: String },
@@ -77,13 +90,13 @@ impl Server {
 
     /// Asks for the bytes of `path`.
     pub(super) fn get(&self, path: &str) -> Result<Vec<u8>, ClientError> {
-        let request = self.agent()?.get(format!("{}{path}", self.url()));
+        let request = self.authorized(self.agent()?.get(format!("{}{path}", self.url())))?;
         self.read(request.call())
     }
 
     /// Asks for the bytes of `path`; `true` beside them when some of what was stored is damaged and not in them.
     pub(super) fn get_part(&self, path: &str) -> Result<(Vec<u8>, bool), ClientError> {
-        let request = self.agent()?.get(format!("{}{path}", self.url()));
+        let request = self.authorized(self.agent()?.get(format!("{}{path}", self.url())))?;
         let answer = request.call();
         let partial = answer.as_ref().ok().and_then(|answer| answer.headers().get("tephra-partial"));
         let is_damaged = partial.is_some_and(|reason| reason == "damaged");
@@ -97,20 +110,22 @@ impl Server {
 
     /// Posts bytes, answers JSON.
     pub(super) fn post(&self, path: &str, content: &[u8]) -> Result<Value, ClientError> {
-        let request = self.agent()?.post(format!("{}{path}", self.url())).content_type("application/octet-stream");
+        let request = self.authorized(self.agent()?.post(format!("{}{path}", self.url())))?;
+        let request = request.content_type("application/octet-stream");
         serde_json::from_slice(&self.read(request.send(content))?).map_err(|_| self.not_understood())
     }
 
     /// Deletes, answers JSON.
     pub(super) fn delete(&self, path: &str) -> Result<Value, ClientError> {
-        let request = self.agent()?.delete(format!("{}{path}", self.url()));
+        let request = self.authorized(self.agent()?.delete(format!("{}{path}", self.url())))?;
         serde_json::from_slice(&self.read(request.call())?).map_err(|_| self.not_understood())
     }
 
     /// Posts a file, answers JSON. Gives it the time that a large one takes.
     pub(super) fn post_file(&self, path: &str, file: File) -> Result<Value, ClientError> {
         let bytes = file.metadata().map(|m| m.len()).unwrap_or_default();
-        let request = self.agent()?.post(format!("{}{path}", self.url())).content_type("application/octet-stream");
+        let request = self.authorized(self.agent()?.post(format!("{}{path}", self.url())))?;
+        let request = request.content_type("application/octet-stream");
         let request = request.header("content-length", bytes).config().timeout_global(Some(FILE_TIMEOUT)).build();
         serde_json::from_slice(&self.read(request.send(file))?).map_err(|_| self.not_understood())
     }
@@ -129,6 +144,46 @@ impl Server {
         }
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
         Ok(config.build().into())
+    }
+
+    /// With the token, if there is one.
+    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> Result<ureq::RequestBuilder<B>, ClientError> {
+        let Some(token) = self.token(std::env::var(TOKEN).ok())? else { return Ok(request) };
+        Ok(request.header("authorization", format!("Bearer {token}")))
+    }
+
+    /// The token of the file or of the environment, where it may be sent.
+    fn token(&self, from_environment: Option<String>) -> Result<Option<String>, ClientError> {
+        let (text, of) = match (&self.token_file, from_environment) {
+            (Some(file), _) => {
+                let of = file.display().to_string();
+                let text = token_in(file);
+                (text.map_err(|error| ClientError::Token(format!("the token in {of} cannot be read: {error}")))?, of)
+            }
+            (None, Some(text)) if !text.trim().is_empty() => (text, TOKEN.to_owned()),
+            (None, _) => return Ok(None),
+        };
+        let token = Token::parse(text.trim())
+            .ok_or_else(|| ClientError::Token(format!("{of} holds no token: `tephra token create` makes one")))?;
+        if !self.url().starts_with("https://") && !self.is_this_machine() {
+            return Err(ClientError::Token(format!(
+                "the token of {of} is not sent over plain http to {}, where anybody on the way can read it: use https, or a tunnel to this \
+                 machine",
+                self.address()
+            )));
+        }
+        Ok(Some(token.reveal()))
+    }
+
+    fn is_this_machine(&self) -> bool {
+        let authority = self.url().split_once("://").map_or("", |(_, rest)| rest);
+        let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => host.split(':').next().unwrap_or_default(),
+        };
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
     fn read(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Vec<u8>, ClientError> {
@@ -187,9 +242,36 @@ mod tests {
         assert!(selection(" , ").is_err());
     }
 
+    fn server_at(url: &str) -> Server {
+        Server { server: url.to_owned().into(), token_file: None }
+    }
+
+    #[test]
+    fn a_token_is_sent_to_this_machine_and_over_plain_http_nowhere_else() {
+        let text = Token::draw().unwrap().reveal();
+        let sent = |url: &str, text: &str| server_at(url).token(Some(text.to_owned()));
+        for here in ["http://127.0.0.1:4040", "http://localhost", "http://[::1]:4040/", "http://u:p@127.0.0.1:1/x"] {
+            assert_eq!(sent(here, &format!(" {text}\n")).unwrap(), Some(text.clone()), "{here}");
+        }
+        for there in [
+            "http://tephra:4040",
+            "http://10.0.0.1",
+            "http://127.0.0.1.evil.com",
+            "http://localhost@evil.com",
+            "http://",
+        ] {
+            let error = sent(there, &text).unwrap_err().to_string();
+            assert!(error.contains("not sent over plain http") && !error.contains(&text), "{error}");
+        }
+        assert!(sent("http://localhost", "hunter2").unwrap_err().to_string().contains("TEPHRA_TOKEN holds no token"));
+        assert_eq!(sent("http://tephra:4040", " ").unwrap(), None);
+        let nowhere = Server { token_file: Some("/nowhere/token".into()), ..server_at("http://localhost") };
+        assert!(nowhere.token(None).unwrap_err().to_string().contains("/nowhere/token cannot be read"));
+    }
+
     #[test]
     fn errors_say_what_to_do() {
-        let ask = |server: &str| Server { server: server.to_owned().into() }.get("/healthz").unwrap_err().to_string();
+        let ask = |server: &str| server_at(server).get("/healthz").unwrap_err().to_string();
         assert!(ask("localhost:4040").contains("write http://HOST:PORT"));
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
@@ -211,7 +293,7 @@ mod tests {
             "alice:hunter2@host".to_owned(),
             "https://alice:hunter2@host".to_owned(),
         ] {
-            let server = Server { server: url.clone().into() };
+            let server = server_at(&url);
             let error = server.get("/healthz").unwrap_err();
             let shown = format!("{error} {error:?} {server:?} {} {}", server.address(), server.not_understood());
             assert!(!shown.contains("hunter2") && !shown.contains("alice"), "{url}: {shown}");

@@ -12,6 +12,7 @@ mod retention;
 mod serve;
 mod store;
 mod symbols;
+mod token;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -54,6 +55,8 @@ enum Command {
     Retention(retention::Args),
     /// Give names to builds that were stripped
     Symbols(symbols::Args),
+    /// Create, list and revoke the tokens that `tephra serve --auth` asks for
+    Token(token::Args),
     /// Build a store's catalog from its segments, where it is lost or does not fit them; nothing is deleted
     ///
     /// No collector may be using the store. With --bucket, --catalog names an empty database to build it in.
@@ -69,7 +72,7 @@ pub fn main() -> ExitCode {
     }
     let called = Cli::try_parse().unwrap_or_else(|error| without_secrets(error).exit());
     // What is made of a store is as private as the store.
-    if matches!(called.command, Command::Backup(_) | Command::Restore(_) | Command::Repair(_)) {
+    if matches!(called.command, Command::Backup(_) | Command::Restore(_) | Command::Repair(_) | Command::Token(_)) {
         mask_permissions(PRIVATE);
     }
     match called.command {
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Restore(args) => backup::run_restore(args),
         Command::Retention(args) => retention::run(&args),
         Command::Symbols(args) => symbols::run(&args),
+        Command::Token(args) => token::run(args),
         Command::Repair(args) => repair::run(args),
     }
 }

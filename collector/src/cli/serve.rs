@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::fail;
 use super::store::StoreArgs;
+use crate::access::AccessOptions;
+use crate::access::token::Token;
 use crate::base::times::{format_duration, parse_duration};
 use crate::http::{self, AppState};
 use crate::ingest::{Caps, IngestLimits};
@@ -100,7 +103,19 @@ pub(super) struct Args {
     /// Public host name by which agents, scripts and people reach this collector; may be repeated
     #[arg(long, env = "TEPHRA_HOST", value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
+    /// Let in only who has a token (`tephra token create`), with a role that may do what is asked for
+    #[arg(long, env = "TEPHRA_AUTH")]
+    auth: bool,
+    /// File with a token that may do everything, for a first start (`tephra token draw`); read again when it changes. Implies --auth
+    #[arg(long, env = "TEPHRA_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
+    bootstrap_token_file: Option<PathBuf>,
+    /// Listen on an address of others without TLS and tokens: something in front of it does both
+    #[arg(long, env = "TEPHRA_INSECURE")]
+    insecure: bool,
 }
+
+/// The same as a file, where a secret comes as a variable. No option: command lines are seen by everybody.
+const BOOTSTRAP_TOKEN: &str = "TEPHRA_BOOTSTRAP_TOKEN";
 
 /// Runs until it is told to stop.
 pub(super) fn run(args: Args) -> ExitCode {
@@ -128,13 +143,24 @@ pub(super) fn run(args: Args) -> ExitCode {
         shutdown_delay,
         umask,
         host,
+        auth,
+        bootstrap_token_file,
+        insecure,
     } = args;
+    let access = match access(auth, bootstrap_token_file) {
+        Ok(access) => access,
+        Err(error) => return fail(2, &error),
+    };
     let place = match store.place() {
         Ok(place) => place,
         Err(error) => return fail(2, &error),
     };
-    if !listen.ip().is_loopback() {
-        warn!(%listen, "everybody who reaches this address can read the profiles: put it behind a proxy that knows its users");
+    let door = Door { has_tls: false, asks: access.is_on(), insecure };
+    if let Err(error) = door.may_listen(listen) {
+        return fail(2, &error);
+    }
+    if !listen.ip().is_loopback() && insecure {
+        warn!(%listen, "--insecure: whoever reaches this address past the proxy is taken for one of its users");
     }
     let kept = format_duration(retention.as_millis() as u64);
     let limits = Limits {
@@ -151,10 +177,10 @@ pub(super) fn run(args: Args) -> ExitCode {
         Keep { windows: retention_10s, minutes: retention_1m, ten_minutes: retention_10m, traces: retention_traces };
     let unknown = if set_unknown_aside { Unknown::SetAside } else { Unknown::Refuse };
     let store = Options { retention, keep, batch_time: flush.unwrap_or(batch_time), unknown, ..Options::default() };
-    let options = ServeOptions { place, listen, store, limits, shutdown_delay, umask };
+    let options = ServeOptions { place, listen, store, limits, shutdown_delay, umask, access };
     let router = |collector: &Collector| {
-        let Collector { store, query, ingest, symbols, .. } = collector.clone();
-        http::router(AppState::new(store, query, symbols, ingest, host))
+        let Collector { store, query, ingest, symbols, access, .. } = collector.clone();
+        http::router(AppState::new(store, query, symbols, ingest, host, access))
     };
     let ready = |bound: SocketAddr| {
         let url = url(bound);
@@ -174,6 +200,43 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }
+}
+
+/// What stands between this collector and whoever reaches it.
+#[derive(Debug, Clone, Copy)]
+struct Door {
+    has_tls: bool,
+    asks: bool,
+    insecure: bool,
+}
+
+impl Door {
+    /// It is open to others only if it is locked, or somebody said that another one is in front of it. Who connects from loopback proves
+    /// nothing: a proxy on this machine does that for everybody.
+    fn may_listen(self, listen: SocketAddr) -> Result<(), String> {
+        if listen.ip().is_loopback() || self.insecure || (self.has_tls && self.asks) {
+            return Ok(());
+        }
+        let missing = match (self.has_tls, self.asks) {
+            (false, false) => "without TLS and without asking who they are",
+            (false, true) => "without TLS, so that tokens can be read on the way",
+            (true, _) => "without asking who they are",
+        };
+        Err(format!(
+            "{listen} is an address that others reach, {missing}. One of three: --listen 127.0.0.1:{} for this machine alone; \
+             --tls-cert FILE --tls-key FILE --auth, with tokens by `tephra token create`; or --insecure, where a proxy in front of it does both",
+            listen.port()
+        ))
+    }
+}
+
+/// Who is asked who they are.
+fn access(required: bool, bootstrap_file: Option<PathBuf>) -> Result<AccessOptions, String> {
+    let given = std::env::var(BOOTSTRAP_TOKEN).ok().filter(|text| !text.trim().is_empty());
+    let read = |text: String| {
+        Token::parse(text.trim()).ok_or(format!("{BOOTSTRAP_TOKEN} holds no token: `tephra token draw` makes one"))
+    };
+    Ok(AccessOptions { required, bootstrap: given.map(read).transpose()?, bootstrap_file })
 }
 
 /// Warnings and news, or what `TEPHRA_LOG` says, in the grammar of `RUST_LOG`.
@@ -295,6 +358,28 @@ mod tests {
         }
         for bad in ["", "4040", "127.0.0.1", "example.com:4040", "127.0.0.1:99999", "http://127.0.0.1:4040"] {
             assert!(address(bad).unwrap_err().contains("such as 127.0.0.1:4040"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_others_is_listened_on_only_behind_a_lock() {
+        let addresses = ["0.0.0.0:4040", "[::]:4040", "10.1.2.3:4040"];
+        let locked = Door { has_tls: true, asks: true, insecure: false };
+        let behind_a_proxy = Door { has_tls: false, asks: false, insecure: true };
+        let unlocked = [(false, false), (true, false), (false, true)];
+        for address in addresses.map(|address| address.parse().unwrap()) {
+            assert_eq!((locked.may_listen(address), behind_a_proxy.may_listen(address)), (Ok(()), Ok(())));
+            for (has_tls, asks) in unlocked {
+                let why = Door { has_tls, asks, insecure: false }.may_listen(address).unwrap_err();
+                for way in ["--listen 127.0.0.1:4040", "--tls-cert FILE --tls-key FILE --auth", "--insecure"] {
+                    assert!(why.contains(way), "{why}");
+                }
+            }
+        }
+        for address in ["127.0.0.1:4040", "127.9.9.9:1", "[::1]:4040"].map(|address| address.parse().unwrap()) {
+            for (has_tls, asks) in unlocked {
+                assert_eq!(Door { has_tls, asks, insecure: false }.may_listen(address), Ok(()), "{address}");
+            }
         }
     }
 

@@ -7,12 +7,13 @@ use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use tephra_proto::label;
 
+use crate::access::Who;
 use crate::ingest::Peer;
 
 /// A tool's name and version fit; what is longer was made up.
 const TOOL_CHARS_MAX: usize = 80;
 
-/// The address that a request came from, and the tool that it says it was sent by: `127.0.0.1 (tephra/0.1.0)`.
+/// The token that a request came with, if one was asked for, the address that it came from, and the tool that it says it was sent by: `127.0.0.1 (tephra/0.1.0)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asker(pub String);
 
@@ -23,6 +24,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Asker {
         let peer = parts.extensions.get::<Peer>().map_or_else(|| "unknown".to_owned(), |peer| peer.0.to_string());
         let tool = parts.headers.get(USER_AGENT).and_then(|tool| tool.to_str().ok()).unwrap_or_default();
         let tool: String = tool.chars().filter(|c| label::is_printable(*c)).take(TOOL_CHARS_MAX).collect();
+        let who = parts.extensions.get::<Who>().filter(|who| **who != Who::anyone());
+        let peer = who.map_or_else(|| peer.clone(), |who| format!("{} at {peer}", who.name));
         Ok(Self(if tool.is_empty() { peer } else { format!("{peer} ({tool})") }))
     }
 }

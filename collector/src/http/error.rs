@@ -35,7 +35,9 @@ const RETRY_AFTER_S: u32 = 2;
 pub enum ErrorKind {
     /// The request is wrong: repeating it will not help.
     Invalid,
-    /// Sent from a place that may not.
+    /// Nobody said who asks, or it is not believed.
+    Unauthenticated,
+    /// Sent from a place, or by somebody, that may not.
     Forbidden,
     /// There is no such thing.
     NotFound,
@@ -61,6 +63,7 @@ impl ErrorKind {
     fn parts(self) -> (StatusCode, &'static str) {
         match self {
             Self::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method"),
@@ -111,6 +114,7 @@ impl ApiError {
     pub fn into_status(self) -> Status {
         let code = match self.kind {
             ErrorKind::Invalid | ErrorKind::MediaType => Code::InvalidArgument,
+            ErrorKind::Unauthenticated => Code::Unauthenticated,
             ErrorKind::Forbidden => Code::PermissionDenied,
             ErrorKind::NotFound | ErrorKind::Method => Code::Unimplemented,
             ErrorKind::TooLarge => Code::OutOfRange,

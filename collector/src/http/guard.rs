@@ -32,6 +32,8 @@ pub const SANDBOX_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe
 #[derive(Debug, Clone, Default)]
 pub struct AllowedHosts {
     names: Vec<String>,
+    /// Whether private names must be among them too.
+    only_those: bool,
     refused: RefusedHosts,
 }
 
@@ -39,7 +41,14 @@ impl AllowedHosts {
     /// Host names without port, as the operator lists them; others that are asked for are a condition.
     pub fn new(names: impl IntoIterator<Item = String>, conditions: Conditions) -> Self {
         let names = names.into_iter().map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty());
-        Self { names: names.collect(), refused: RefusedHosts::new(conditions) }
+        Self { names: names.collect(), only_those: false, refused: RefusedHosts::new(conditions) }
+    }
+
+    /// Without private names that the operator did not list: in somebody else's network they may be somebody else's. This machine's own
+    /// stay.
+    #[must_use]
+    pub fn only_those(self) -> Self {
+        Self { only_those: true, ..self }
     }
 
     /// Whether this collector answers to a host; one that it does not is told to the operator, if it is a name at all.
@@ -58,9 +67,11 @@ impl AllowedHosts {
     /// addresses, names without a dot and private suffixes are always ours.
     fn allows(&self, name: &str) -> bool {
         const PRIVATE: [&str; 6] = [".localhost", ".local", ".internal", ".svc", ".home.arpa", ".test"];
+        let is_private = || (!name.is_empty() && !name.contains('.')) || PRIVATE.iter().any(|end| name.ends_with(end));
         name.parse::<IpAddr>().is_ok()
-            || (!name.is_empty() && !name.contains('.'))
-            || PRIVATE.iter().any(|suffix| name.ends_with(suffix))
+            || name == "localhost"
+            || name.ends_with(".localhost")
+            || (!self.only_those && is_private())
             || self.names.iter().any(|allowed| allowed == name)
     }
 }
@@ -254,6 +265,17 @@ mod tests {
             assert_eq!(ask("GET", &[("host", host)]).await.status(), StatusCode::FORBIDDEN, "{host}");
         }
         assert_eq!(ask("GET", &[]).await.status(), StatusCode::FORBIDDEN);
+    }
+
+    #[test]
+    fn private_names_must_be_listed_where_people_are_asked_who_they_are() {
+        let hosts = AllowedHosts::new(["tephra.monitoring.svc".to_owned()], Conditions::default()).only_those();
+        for ours in ["localhost", "x.localhost", "127.0.0.1", "::1", "10.1.2.3", "tephra.monitoring.svc"] {
+            assert!(hosts.allows(ours), "{ours}");
+        }
+        for others in ["tephra", "printer.local", "x.internal", "other.monitoring.svc", "x.home.arpa", "x.test", ""] {
+            assert!(!hosts.allows(others), "{others}");
+        }
     }
 
     #[tokio::test]

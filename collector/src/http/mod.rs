@@ -3,7 +3,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`guard`] | what every answer carries, and which requests never reach a route |
-//! | `refused_hosts` | names that it does not answer to, told to the operator |
+//! | `door`, `permissions` | who may ask: the role that each path needs, and what cannot be undone written down |
+//! | `refused`, `refused_hosts` | requests without credentials, counted; names that it does not answer to, told to the operator |
 //! | [`params`], [`body`] | what a request says, read strictly |
 //! | `route` | one path: what it answers to, and what a request to it may cost |
 //! | [`asker`] | who asked for what cannot be undone, for the log |
@@ -16,12 +17,15 @@
 
 pub mod asker;
 pub mod body;
+mod door;
 pub mod error;
 pub mod guard;
 mod negotiate;
 pub mod pages;
 pub mod params;
+mod permissions;
 pub mod previews;
+mod refused;
 mod refused_hosts;
 pub mod respond;
 mod revision;
@@ -39,6 +43,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 
+use crate::access::Access;
 use crate::alerts::answering::Answers;
 use crate::base::clock;
 use crate::ingest::{Gate, Ingest};
@@ -49,6 +54,7 @@ use crate::webhooks::Webhooks;
 use crate::work::Workbench;
 use error::ApiError;
 use guard::AllowedHosts;
+use refused::Refused;
 use route::Route;
 
 /// What the routes work with. Cheap to clone.
@@ -72,25 +78,31 @@ pub struct Shared {
     pub webhooks: Webhooks,
     /// Turns for heavy answers.
     pub bench: Workbench,
+    /// Who may do what.
+    pub access: Access,
+    refused: Refused,
     bodies: Gate,
     started: Instant,
     hosts: AllowedHosts,
 }
 
 impl AppState {
-    /// `hosts` are the names under which people reach this collector, beside its addresses and private names.
+    /// `hosts` are the names under which people reach this collector, beside its addresses and, where nobody is asked who they are, private
+    /// names.
     pub fn new(
         store: Arc<Store>,
         engine: QueryEngine,
         symbols: Symbols,
         ingest: Ingest,
         hosts: impl IntoIterator<Item = String>,
+        access: Access,
     ) -> Self {
         let bench = Workbench::new(engine.timeout());
         let answers = Arc::new(Answers::new(engine.clone(), store.clone(), symbols.clone(), bench.clone()));
         let webhooks = Webhooks::new(store.clone(), answers.clone());
         let bodies = ingest.gate_for(body::BODIES_BYTES_MAX);
         let hosts = AllowedHosts::new(hosts, store.conditions().clone());
+        let hosts = if access.is_on() { hosts.only_those() } else { hosts };
         Self(Arc::new(Shared {
             store,
             engine,
@@ -99,6 +111,8 @@ impl AppState {
             answers,
             webhooks,
             bench,
+            access,
+            refused: Refused::default(),
             bodies,
             started: clock::instant(),
             hosts,

@@ -15,6 +15,7 @@ use tower::Service;
 
 use super::AppState;
 use super::body;
+use super::door;
 use super::error::{ApiError, ErrorKind};
 use crate::ingest::{Allowance, CallBounds, Gate, through_gate};
 
@@ -94,14 +95,16 @@ impl Route {
         self.body.time + answer
     }
 
-    /// Its handlers behind its limits.
+    /// Its handlers behind its limits, and these behind the door: of somebody who may not, nothing is read.
     pub(super) fn bounded(self, state: &AppState) -> MethodRouter<AppState> {
+        let door = from_fn_with_state(state.clone(), door::door);
         let (body, time) = (self.body, self.time_max(state));
         if self.kind == Kind::Call {
             let bounds = CallBounds { gate: state.ingest.gate(), body, time };
-            return self.handlers.layer(from_fn_with_state(bounds, through_gate));
+            return self.handlers.layer(from_fn_with_state(bounds, through_gate)).layer(door);
         }
-        self.handlers.layer(from_fn_with_state(Bounds { gate: state.bodies.clone(), body, time }, within))
+        let bounds = Bounds { gate: state.bodies.clone(), body, time };
+        self.handlers.layer(from_fn_with_state(bounds, within)).layer(door)
     }
 
     /// The same path and bounds before other handlers.

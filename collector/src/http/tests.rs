@@ -15,6 +15,7 @@ mod kept;
 mod round_trip;
 mod same_answers;
 mod slow_requests;
+mod strangers;
 mod uploads;
 mod walk;
 
@@ -30,6 +31,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::{AppState, router};
+use crate::access::Access;
 use crate::ingest::Ingest;
 use crate::ingest::testing::{TestWindow, recent_ms, row};
 use crate::query::{QueryEngine, QueryLimits};
@@ -88,7 +90,7 @@ impl Lab {
         let symbols = Symbols::open(place.data(), Worker::this_program().unwrap()).unwrap();
         let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
         let engine = QueryEngine::new(store.clone(), limits);
-        let state = AppState::new(store.clone(), engine, symbols, ingest.clone(), []);
+        let state = AppState::new(store.clone(), engine, symbols, ingest.clone(), [], Access::default());
         let app = router(state.clone());
         Self { ingest, store, state, app, place }
     }

@@ -412,7 +412,7 @@ async fn a_window_pushed_over_grpc_is_acked_and_then_visible() {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let crate::serve::Collector { store, query, symbols, ingest, .. } = collector.clone();
-    let router = crate::http::router(crate::http::AppState::new(store, query, symbols, ingest, []));
+    let router = crate::http::router(crate::http::AppState::new(store, query, symbols, ingest, [], Default::default()));
     let server = tokio::spawn({
         let collector = collector.clone();
         async move {

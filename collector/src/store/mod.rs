@@ -6,6 +6,7 @@
 //! | [`bulk`], [`bucket`] | objects that are written whole and made durable, in a folder or in a bucket |
 //! | [`segment`] | the bytes of a segment |
 //! | [`catalog`] | segments, sequence numbers, names, events, pins: one transaction makes a segment visible |
+//! | [`access`] | the access catalog: tokens, and who did what |
 //! | `kept` | how many events and pins there may be |
 //! | [`columnar`] | compacted segments: Parquet tables that any reader can open |
 //! | [`compact`] | from arrived windows to Parquet, from fine windows to coarse ones |
@@ -22,6 +23,7 @@
 //! | `damage`, `given_up` | what readers find damaged, and what was written for nothing |
 //! | `bench_data` | made-up stores: only benchmarks and tests call it |
 
+pub mod access;
 mod adopt;
 pub(crate) mod arrived;
 #[doc(hidden)]

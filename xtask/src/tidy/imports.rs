@@ -12,7 +12,7 @@ const FLOORS: &[&[&str]] = &[
     &["base"],
     &["conditions", "profile", "urls", "work"],
     &["store"],
-    &["symbols", "query"],
+    &["symbols", "query", "access"],
     &["analysis", "backup"],
     &["alerts"],
     &["pins", "webhooks"],

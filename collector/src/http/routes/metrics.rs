@@ -63,6 +63,10 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, A
     if let Some(free) = state.store.free_bytes()? {
         out.single("disk_free_bytes", "gauge", "Free bytes on the data folder's disk.", free as f64);
     }
+    out.family("access_refused_total", "counter", "Requests refused for want of credentials, or of a role.");
+    for (reason, count) in state.refused.all() {
+        out.sample("access_refused_total", &[("reason", reason)], count as f64);
+    }
     let symbols = state.symbols.stats();
     out.single("symbol_builds", "gauge", "Builds with a symbol table.", symbols.builds as f64);
     out.single("symbol_bytes", "gauge", "Bytes of symbol tables.", symbols.bytes as f64);

@@ -1,6 +1,7 @@
 //! One file per thing that can be asked. `API.md` is the contract.
 
 mod alerts;
+mod audit;
 mod deletions;
 mod events;
 mod flamegraph;
@@ -59,6 +60,7 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/api/v1/symbols").post(symbols::FILE, symbols::upload),
         Route::at("/api/v1/retention/confirm").post(body::NONE, retention::confirm),
         Route::at("/api/v1/status").get(status::status),
+        Route::at("/api/v1/audit").get(audit::audit),
         Route::at("/healthz").get(status::healthz),
         Route::at("/readyz").get(status::readyz),
         Route::at("/metrics").get(metrics::metrics),

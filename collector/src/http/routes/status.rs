@@ -21,7 +21,9 @@ pub(super) async fn healthz() -> &'static str {
 }
 
 pub(super) async fn readyz(State(state): State<AppState>) -> Result<&'static str, ApiError> {
-    let not_ready = |why| {
+    let not_ready = |why: String| {
+        // Anybody may ask this: whoever may read finds the reason in the status.
+        let why = if state.access.is_on() { "the collector is not ready".to_owned() } else { why };
         let hint = "agents keep their windows and send them again; free space, look after the database and the bucket, or restart";
         ApiError::new(ErrorKind::Unavailable, why, hint)
     };

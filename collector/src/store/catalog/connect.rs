@@ -65,6 +65,12 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// A file that may not be there yet, without a schema of ours.
+    pub(in crate::store) async fn open_or_make(file: &Path) -> Result<Self, CatalogError> {
+        install_default_drivers();
+        Self::open_file(&sqlite_url(file, None, "rwc")?).await
+    }
+
     async fn open_file(url: &str) -> Result<Self, CatalogError> {
         let options = options(url)?;
         // A pool tries again until it says only that it has waited; one connection by itself says at once what is wrong.
@@ -88,7 +94,7 @@ impl Catalog {
     }
 
     /// Connects to a database whose schema stays as it is.
-    pub(super) async fn attach_unchecked(location: &Location) -> Result<Self, CatalogError> {
+    pub(in crate::store) async fn attach_unchecked(location: &Location) -> Result<Self, CatalogError> {
         install_default_drivers();
         match location {
             Location::File(file) => Self::open_file(&sqlite_url(file, None, "rw")?).await,

@@ -125,6 +125,11 @@ impl Catalog {
         self.shared
     }
 
+    /// Its connections, for tables that are no business of this catalog: for reading, and for writing.
+    pub(in crate::store) fn into_pools(self) -> (AnyPool, AnyPool) {
+        (self.read, self.write)
+    }
+
     /// Starts a transaction that may write. It is rolled back unless it is committed.
     ///
     /// # Errors
@@ -205,7 +210,7 @@ impl Catalog {
 }
 
 /// Nobody else takes this number on purpose; it keeps two collectors from bringing one schema up to date together.
-const LOCK_SCHEMA: &str = "SELECT pg_advisory_xact_lock(84727455)";
+pub(in crate::store) const LOCK_SCHEMA: &str = "SELECT pg_advisory_xact_lock(84727455)";
 
 async fn migrate(catalog: &Catalog) -> Result<(), CatalogError> {
     let mut tx = catalog.begin().await?;
@@ -232,12 +237,12 @@ async fn migrate(catalog: &Catalog) -> Result<(), CatalogError> {
 
 /// Unsigned to the signed integers SQL has. Everything stored is checked to fit at the edge; what does not is pinned to the
 /// largest.
-fn to_sql(value: u64) -> i64 {
+pub(in crate::store) fn to_sql(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// The way back: a negative number never was one of ours.
-fn from_sql(value: i64) -> u64 {
+pub(in crate::store) fn from_sql(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 

@@ -1,0 +1,314 @@
+//! Who may do what: the door's questions, answered from memory.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`role`] | what somebody may do, in four words |
+//! | [`token`] | `id.secret`: drawn, read, and known again by a digest |
+//! | [`credentials`] | what a request brings |
+//! | `failures` | who guesses waits |
+//!
+//! What is granted is kept in the access catalog ([`crate::store::access`]) and read again every [`READ_AGAIN`]: so a token that was created or
+//! revoked anywhere, by whatever process, counts everywhere within seconds.
+
+pub mod credentials;
+mod failures;
+pub mod role;
+#[cfg(test)]
+mod tests;
+pub mod token;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, Uri};
+use tracing::{error, info};
+
+use crate::base::clock::now_ms;
+use crate::conditions::{Conditions, Severity};
+use crate::store::access::{AccessCatalog, Deed, GrantedToken, token_in};
+use crate::store::catalog::CatalogError;
+use credentials::Credentials;
+use failures::Failures;
+use role::Role;
+use token::{SecretDigest, Token};
+
+/// How often what is granted is read again.
+pub const READ_AGAIN: Duration = Duration::from_secs(2);
+
+/// The condition while it cannot be.
+const NOT_READ: &str = "tokens_not_read";
+
+/// The condition while the file with the bootstrap token is broken.
+const BOOTSTRAP_NOT_READ: &str = "bootstrap_token_not_read";
+
+/// Whether credentials are asked for, and of whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessOptions {
+    /// Only whoever is known may do anything.
+    pub required: bool,
+    /// A token that may do everything and stands in no catalog, for a first start.
+    pub bootstrap: Option<Token>,
+    /// A file with one, read again when it changes.
+    pub bootstrap_file: Option<PathBuf>,
+}
+
+impl AccessOptions {
+    /// Whether anything is asked for.
+    pub fn is_on(&self) -> bool {
+        self.required || self.bootstrap.is_some() || self.bootstrap_file.is_some()
+    }
+}
+
+/// Who is let in to do what. Cheap to clone. The default asks nobody for anything.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// `None`: everybody may do everything.
+    known: Option<Arc<Known>>,
+    /// Where deeds are written down.
+    catalog: Option<AccessCatalog>,
+}
+
+/// Who is known.
+#[derive(Debug, Default)]
+struct Known {
+    tokens: RwLock<HashMap<String, Grant>>,
+    failures: Failures,
+    /// Always granted, beside what the catalog says.
+    bootstrap: Option<Token>,
+    bootstrap_file: Option<PathBuf>,
+    /// The last good one of the file.
+    from_file: RwLock<Option<Token>>,
+}
+
+/// What a token grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Grant {
+    digest: SecretDigest,
+    role: Role,
+    note: String,
+    /// Unix milliseconds; `None`: it does not expire.
+    expires_ms: Option<u64>,
+}
+
+/// Somebody who was let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// For the log and the audit trail.
+    pub name: String,
+}
+
+impl Who {
+    /// Where nobody is asked.
+    pub fn anyone() -> Self {
+        Self { name: "anyone".to_owned() }
+    }
+}
+
+/// Why somebody is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No credentials.
+    #[error("this collector asks who you are, and the request does not say")]
+    Missing,
+    /// What it brings is no token.
+    #[error("the credentials are not a token of this collector")]
+    Unreadable,
+    /// It has a token in its address.
+    #[error("the address holds a token, where logs and histories keep it")]
+    InAddress,
+    /// Nobody's token, or a wrong secret: not told apart.
+    #[error("the token is not known here: it was never created, or was revoked")]
+    Unknown,
+    /// It was right once.
+    #[error("the token has expired")]
+    Expired,
+    /// It is somebody who may not do this.
+    #[error("the role {has} may not do this: it needs {needs}", has = has.as_str(), needs = needs.as_str())]
+    Role {
+        /// Theirs.
+        has: Role,
+        /// The one that may.
+        needs: Role,
+    },
+}
+
+impl Refusal {
+    /// What to do next.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Missing | Self::Unreadable => {
+                "send a token as `Authorization: Bearer ID.SECRET`, or as the password of basic authentication; `tephra token create` makes one"
+            }
+            Self::InAddress => "send it as a header, and revoke it: it must be taken for known",
+            Self::Unknown | Self::Expired => {
+                "`tephra token list` shows those there are, `tephra token create` makes one"
+            }
+            Self::Role { .. } => "use a token of that role; `tephra token list` shows who has which",
+        }
+    }
+
+    /// One word, for metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unreadable => "unreadable",
+            Self::InAddress => "in_address",
+            Self::Unknown => "unknown",
+            Self::Expired => "expired",
+            Self::Role { .. } => "role",
+        }
+    }
+
+    /// Whether other credentials would help: 401, where otherwise it is 403.
+    pub fn asks_for_credentials(self) -> bool {
+        !matches!(self, Self::Role { .. } | Self::InAddress)
+    }
+
+    /// Whether it may have been a guess.
+    fn is_guess(self) -> bool {
+        matches!(self, Self::Unreadable | Self::Unknown)
+    }
+}
+
+impl Access {
+    /// Reads what is granted, for the first time.
+    ///
+    /// # Errors
+    /// When the catalog does not answer. A file with a bootstrap token that is not there or holds none is a condition: it may come.
+    pub async fn open(
+        options: AccessOptions,
+        catalog: AccessCatalog,
+        conditions: &Conditions,
+    ) -> Result<Self, CatalogError> {
+        let known = options.is_on().then(|| {
+            let AccessOptions { bootstrap, bootstrap_file, .. } = options;
+            Arc::new(Known { bootstrap, bootstrap_file, ..Known::default() })
+        });
+        let access = Self { known, catalog: Some(catalog) };
+        access.read_again(conditions).await?;
+        Ok(access)
+    }
+
+    /// Whether credentials are asked for.
+    pub fn is_on(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// Lets somebody in who may do what `needs` may, or says why not.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, headers: &HeaderMap, uri: &Uri, needs: Role) -> Result<Who, Refusal> {
+        let Some(known) = &self.known else { return Ok(Who::anyone()) };
+        let token = match Credentials::of(headers, uri) {
+            Credentials::None => return Err(Refusal::Missing),
+            Credentials::Unreadable => return Err(Refusal::Unreadable),
+            Credentials::InAddress => return Err(Refusal::InAddress),
+            Credentials::Token(token) => token,
+        };
+        let tokens = known.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let grant = tokens.get(token.id());
+        if !token.is_known_by(grant.map(|grant| &grant.digest)) {
+            return Err(Refusal::Unknown);
+        }
+        let grant = grant.ok_or(Refusal::Unknown)?;
+        if grant.expires_ms.is_some_and(|expires_ms| now_ms() >= expires_ms) {
+            return Err(Refusal::Expired);
+        }
+        if !grant.role.may(needs) {
+            return Err(Refusal::Role { has: grant.role, needs });
+        }
+        let note = if grant.note.is_empty() { String::new() } else { format!(" ({})", grant.note) };
+        Ok(Who { name: format!("token {}{note}", token.id()) })
+    }
+
+    /// How long the answer to a refused request has to wait.
+    pub fn wait_after(&self, refusal: Refusal, address: Option<IpAddr>) -> Duration {
+        match (&self.known, address) {
+            (Some(known), Some(address)) if refusal.is_guess() => known.failures.note(address),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Writes down what somebody did. That it could not be written down is for the log: it has been done.
+    pub async fn note(&self, deed: Deed) {
+        let Deed { who, address, action, subject, outcome, .. } = &deed;
+        info!(who, address, action, subject, outcome, "audit");
+        let Some(catalog) = &self.catalog else { return };
+        if let Err(error) = catalog.note(&deed).await {
+            error!(%error, who, action, "the audit trail could not be written");
+        }
+    }
+
+    /// The latest deeds, latest first.
+    ///
+    /// # Errors
+    /// When the catalog does not answer.
+    pub async fn deeds(&self, limit: u32) -> Result<Vec<Deed>, CatalogError> {
+        match &self.catalog {
+            Some(catalog) => catalog.deeds(limit).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Reads what is granted again and again.
+    pub async fn keep_current(self, conditions: Conditions) {
+        if !self.is_on() {
+            return;
+        }
+        loop {
+            tokio::time::sleep(READ_AGAIN).await;
+            match self.read_again(&conditions).await {
+                Ok(()) => conditions.end(NOT_READ, ""),
+                Err(error) => {
+                    let message = format!(
+                        "the access catalog does not answer ({error}): tokens that were created or revoked since do not count yet"
+                    );
+                    conditions.begin(NOT_READ, "", Severity::Degraded, message);
+                }
+            }
+        }
+    }
+
+    async fn read_again(&self, conditions: &Conditions) -> Result<(), CatalogError> {
+        let (Some(known), Some(catalog)) = (&self.known, &self.catalog) else { return Ok(()) };
+        let mut tokens: HashMap<String, Grant> =
+            catalog.tokens_in_force().await?.into_iter().filter_map(Grant::of).collect();
+        known.read_file(conditions);
+        let from_file = known.from_file.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for token in known.bootstrap.iter().chain(&from_file) {
+            let grant =
+                Grant { digest: token.digest(), role: Role::Admin, note: "bootstrap".to_owned(), expires_ms: None };
+            tokens.insert(token.id().to_owned(), grant);
+        }
+        *known.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+        Ok(())
+    }
+}
+
+impl Known {
+    /// Reads the bootstrap token's file; a broken one leaves the last good one in force, and says so.
+    fn read_file(&self, conditions: &Conditions) {
+        let Some(file) = &self.bootstrap_file else { return };
+        let found = token_in(file).and_then(|text| {
+            Token::parse(text.trim()).ok_or_else(|| "it holds no token: `tephra token draw` makes one".to_owned())
+        });
+        let problem = found.as_ref().err().map(|why| format!("the bootstrap token in {}: {why}", file.display()));
+        conditions.set(BOOTSTRAP_NOT_READ, Severity::Degraded, problem);
+        if let Ok(token) = found {
+            *self.from_file.write().unwrap_or_else(PoisonError::into_inner) = Some(token);
+        }
+    }
+}
+
+impl Grant {
+    /// With the id it is found by; a role that this release does not know grants nothing.
+    fn of(token: GrantedToken) -> Option<(String, Self)> {
+        let GrantedToken { id, digest, role, note, expires_ms, .. } = token;
+        Some((id, Self { digest, role: Role::parse(&role)?, note, expires_ms }))
+    }
+}

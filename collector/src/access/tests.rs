@@ -1,0 +1,124 @@
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+
+use super::*;
+use crate::store::access::NewToken;
+use crate::store::testing::TestPlace;
+
+struct Gate {
+    place: TestPlace,
+    catalog: AccessCatalog,
+    conditions: Conditions,
+}
+
+impl Gate {
+    async fn new() -> Self {
+        let place = TestPlace::new().await;
+        let store = place.open().await;
+        let catalog = AccessCatalog::beside(&place.place(), store.catalog()).await.unwrap();
+        Self { place, catalog, conditions: Conditions::default() }
+    }
+
+    async fn open(&self, options: AccessOptions) -> Access {
+        Access::open(options, self.catalog.clone(), &self.conditions).await.unwrap()
+    }
+
+    async fn create(&self, role: &str, expires_ms: Option<u64>) -> Token {
+        let token = Token::draw().unwrap();
+        let new = NewToken {
+            id: token.id().to_owned(),
+            digest: token.digest(),
+            role: role.to_owned(),
+            note: "ci".to_owned(),
+            expires_ms,
+        };
+        self.catalog.create_token(&new, now_ms()).await.unwrap();
+        token
+    }
+}
+
+fn asks(access: &Access, token: &Token, needs: Role) -> Result<Who, Refusal> {
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {}", token.reveal()).parse().unwrap())]);
+    access.admit(&headers, &"/".parse().unwrap(), needs)
+}
+
+const ON: AccessOptions = AccessOptions { required: true, bootstrap: None, bootstrap_file: None };
+
+#[tokio::test]
+async fn where_nobody_is_asked_everybody_may_do_everything() {
+    let gate = Gate::new().await;
+    let access = gate.open(AccessOptions::default()).await;
+    assert!(!access.is_on());
+    let anyone = access.admit(&HeaderMap::new(), &"/?token=x".parse().unwrap(), Role::Admin);
+    assert_eq!(anyone, Ok(Who::anyone()));
+}
+
+#[tokio::test]
+async fn a_token_grants_its_role_until_it_ends() {
+    let gate = Gate::new().await;
+    let (push, read) = (gate.create("push", None).await, gate.create("read", Some(now_ms() + 3_600_000)).await);
+    let (over, strange) = (gate.create("admin", Some(now_ms() - 1)).await, gate.create("root", None).await);
+    let access = gate.open(ON).await;
+    assert_eq!(asks(&access, &push, Role::Push).unwrap().name, format!("token {} (ci)", push.id()));
+    assert_eq!(asks(&access, &push, Role::Read), Err(Refusal::Role { has: Role::Push, needs: Role::Read }));
+    assert!(asks(&access, &read, Role::Read).is_ok());
+    assert_eq!(asks(&access, &over, Role::Read), Err(Refusal::Expired));
+    assert_eq!(asks(&access, &strange, Role::Push), Err(Refusal::Unknown), "a role of a later release");
+    let stranger = Token::draw().unwrap();
+    assert_eq!(asks(&access, &stranger, Role::Read), Err(Refusal::Unknown));
+    let wrong = format!("{}.{}", read.id(), stranger.reveal().split_once('.').unwrap().1);
+    assert_eq!(asks(&access, &Token::parse(&wrong).unwrap(), Role::Read), Err(Refusal::Unknown));
+    assert_eq!(access.admit(&HeaderMap::new(), &"/".parse().unwrap(), Role::Read), Err(Refusal::Missing));
+}
+
+#[tokio::test]
+async fn what_is_created_or_revoked_elsewhere_counts_once_it_is_read_again() {
+    let gate = Gate::new().await;
+    let access = gate.open(ON).await;
+    let elsewhere = AccessCatalog::open(&gate.place.place()).await.unwrap();
+    let token = gate.create("read", None).await;
+    assert_eq!(asks(&access, &token, Role::Read), Err(Refusal::Unknown));
+    access.read_again(&gate.conditions).await.unwrap();
+    assert!(asks(&access, &token, Role::Read).is_ok());
+    assert!(elsewhere.revoke_token(token.id(), now_ms()).await.unwrap());
+    access.read_again(&gate.conditions).await.unwrap();
+    assert_eq!(asks(&access, &token, Role::Read), Err(Refusal::Unknown));
+    elsewhere.close().await;
+}
+
+#[tokio::test]
+async fn a_bootstrap_token_may_do_everything_and_a_broken_file_leaves_the_last_in_force() {
+    let gate = Gate::new().await;
+    let file = gate.place.data().join("bootstrap");
+    let (given, first, second) = (Token::draw().unwrap(), Token::draw().unwrap(), Token::draw().unwrap());
+    let options = AccessOptions { bootstrap: Some(given.clone()), bootstrap_file: Some(file.clone()), required: false };
+    assert!(options.is_on());
+    let access = gate.open(options).await;
+    assert!(asks(&access, &given, Role::Admin).is_ok());
+    assert!(gate.conditions.all()[0].message.contains("No such file"), "{:?}", gate.conditions.all());
+
+    std::fs::write(&file, first.reveal() + "\n").unwrap();
+    access.read_again(&gate.conditions).await.unwrap();
+    assert!(asks(&access, &first, Role::Admin).is_ok() && gate.conditions.all().is_empty());
+
+    std::fs::write(&file, "half a tok").unwrap();
+    access.read_again(&gate.conditions).await.unwrap();
+    assert!(asks(&access, &first, Role::Admin).is_ok(), "the last good one");
+    assert!(gate.conditions.all()[0].message.contains("`tephra token draw`"));
+
+    std::fs::write(&file, second.reveal()).unwrap();
+    access.read_again(&gate.conditions).await.unwrap();
+    assert!(asks(&access, &second, Role::Admin).is_ok() && asks(&access, &first, Role::Read).is_err());
+}
+
+#[tokio::test]
+async fn only_what_may_be_a_guess_waits() {
+    let gate = Gate::new().await;
+    let access = gate.open(ON).await;
+    let here = Some(IpAddr::from([10, 0, 0, 1]));
+    let waits = |refusal: Refusal| (0..20).map(|_| access.wait_after(refusal, here)).max().unwrap();
+    for honest in [Refusal::Missing, Refusal::Expired, Refusal::Role { has: Role::Push, needs: Role::Read }] {
+        assert_eq!(waits(honest), Duration::ZERO, "{honest:?}");
+    }
+    assert!(waits(Refusal::Unknown) > Duration::ZERO);
+}

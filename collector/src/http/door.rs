@@ -1,0 +1,111 @@
+//! Asks whoever sends a request who they are, before anything of it is read, and writes down what cannot be undone.
+
+use std::net::IpAddr;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tephra_proto::label;
+
+use super::AppState;
+use super::error::{ApiError, ErrorKind};
+use super::guard;
+use super::permissions::{self, Need};
+use crate::access::role::Role;
+use crate::access::{Refusal, Who};
+use crate::base::clock::now_ms;
+use crate::ingest::Peer;
+use crate::store::access::Deed;
+
+/// Characters of what a deed was done to.
+const SUBJECT_CHARS_MAX: usize = 200;
+
+/// The middleware around every route, with the path that it was made for.
+pub(super) async fn door(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
+    let permission = permissions::of(request.method(), &path);
+    let need = match permission.map(|permission| permission.need) {
+        Some(Need::Nobody) => return next.run(request).await,
+        Some(Need::Role(role)) => role,
+        // A method that the path does not take is told so by the router, to whoever may do everything.
+        None => Role::Admin,
+    };
+    let address = request.extensions().get::<Peer>().map(|peer| peer.0);
+    let asked = permission.is_some_and(|permission| permission.audited).then(|| Asked::of(&request, &path, address));
+    match state.access.admit(request.headers(), request.uri(), need) {
+        Ok(who) => {
+            let mut request = request;
+            request.extensions_mut().insert(who.clone());
+            let answer = next.run(request).await;
+            if let Some(asked) = asked {
+                state.access.note(asked.deed(who, answer.status().as_str())).await;
+            }
+            answer
+        }
+        Err(refusal) => {
+            state.refused.note(refusal);
+            if let (Some(asked), Refusal::Role { has, .. }) = (asked, refusal) {
+                let who = Who { name: format!("a token of role {}", has.as_str()) };
+                state.access.note(asked.deed(who, "refused")).await;
+            }
+            let wait = state.access.wait_after(refusal, address);
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
+            answer(refusal, &request)
+        }
+    }
+}
+
+/// What an audited request asks for.
+struct Asked {
+    address: String,
+    action: String,
+    subject: String,
+}
+
+impl Asked {
+    fn of(request: &Request, path: &str, address: Option<IpAddr>) -> Self {
+        let uri = request.uri();
+        let whole = uri.path_and_query().map_or(uri.path(), |whole| whole.as_str());
+        let shown = |c: &char| label::is_printable(*c);
+        Self {
+            address: address.map(|address| address.to_string()).unwrap_or_default(),
+            action: format!("{} {path}", request.method()),
+            subject: whole.chars().filter(shown).take(SUBJECT_CHARS_MAX).collect(),
+        }
+    }
+
+    fn deed(self, who: Who, outcome: &str) -> Deed {
+        let Self { address, action, subject } = self;
+        Deed { at_ms: now_ms(), who: who.name, address, action, subject, outcome: outcome.to_owned() }
+    }
+}
+
+/// The refusal, in the caller's words: 401 asks a browser for the token, 403 does not.
+fn answer(refusal: Refusal, request: &Request) -> Response {
+    let kind = if refusal.asks_for_credentials() { ErrorKind::Unauthenticated } else { ErrorKind::Forbidden };
+    let error = ApiError::new(kind, refusal.to_string(), refusal.hint());
+    if guard::is_call(request.uri().path()) {
+        return error.into_status().into_http();
+    }
+    let mut answer = error.into_response();
+    if refusal.asks_for_credentials() {
+        let asks = if opens_a_page(request.method(), request.headers()) {
+            // The browser's own question: any name, and the token as the password.
+            "Basic realm=\"tephra: any name, and a token as the password\", charset=\"UTF-8\""
+        } else {
+            "Bearer realm=\"tephra\""
+        };
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(asks));
+    }
+    answer
+}
+
+/// Whether somebody opens it in a tab. What a page's script asks for must not make the browser ask.
+fn opens_a_page(method: &Method, headers: &HeaderMap) -> bool {
+    let says_page = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"));
+    let by_script = headers.get("sec-fetch-mode").is_some_and(|mode| mode.as_bytes() != b"navigate");
+    matches!(*method, Method::GET | Method::HEAD) && says_page && !by_script
+}

@@ -1,0 +1,125 @@
+//! A collector that asks who somebody is: tokens from the command line, in force and revoked while it runs.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tephra_tests::clock::eventually;
+use tephra_tests::collector::{Collector, tephra};
+use tephra_tests::process::free_port;
+
+fn token(data: &Path, arguments: &[&str]) -> Output {
+    let mut command = tephra();
+    command.arg("token").args(arguments);
+    if arguments != ["draw"] {
+        command.arg("--data").arg(data);
+    }
+    command.output().expect("tephra runs")
+}
+
+fn created(data: &Path, role: &str) -> String {
+    let output = token(data, &["create", "--role", role, "--note", "for a test"]);
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
+/// A command of `tephra` with a token, or without any.
+fn with_token(collector: &Collector, token: Option<&str>, arguments: &[&str]) -> Output {
+    let mut command = tephra();
+    command.args(arguments).args(["--server", &collector.endpoint()]).env_remove("TEPHRA_TOKEN");
+    if let Some(token) = token {
+        command.env("TEPHRA_TOKEN", token);
+    }
+    command.output().expect("tephra runs")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn tokens_are_created_used_and_revoked_while_the_collector_runs() {
+    let data = tempfile::tempdir().expect("a folder");
+    let before = created(data.path(), "push");
+    let collector = Collector::start_with_environment(data.path(), &["--auth"], &[]);
+    for closed in ["/", "/api/v1/services", "/api/v1/status", "/metrics", "/alert?service=checkout"] {
+        assert_eq!(collector.api.get(closed).status, 401, "{closed}");
+    }
+    assert_eq!((collector.api.get("/healthz").status, collector.api.get("/readyz").status), (200, 200));
+
+    let reader = created(data.path(), "read");
+    let delete = ["delete", "service", "checkout"];
+    let refused = eventually("the token is known to the collector", || {
+        let output = with_token(&collector, Some(&reader), &delete);
+        said(&output).contains("the role read may not do this: it needs admin").then_some(output)
+    });
+    assert!(!refused.status.success());
+    let missing = said(&with_token(&collector, None, &delete));
+    assert!(missing.contains("asks who you are") && missing.contains("tephra token create"), "{missing}");
+
+    let admin = created(data.path(), "admin");
+    eventually("an administrator may delete", || {
+        // There is no such service, and whoever may ask is told so.
+        let output = said(&with_token(&collector, Some(&admin), &delete));
+        (!output.contains("not known here")).then_some(output)
+    });
+
+    let list = said(&token(data.path(), &["list"]));
+    assert_eq!(list.matches("in force").count(), 3, "{list}");
+    for secret in [&before, &reader, &admin] {
+        let (id, secret) = secret.split_once('.').expect("a token");
+        assert!(list.contains(id) && !list.contains(secret), "{list}");
+    }
+    // The whole token is as good as its id: people paste what they have.
+    assert!(token(data.path(), &["revoke", &admin]).status.success());
+    eventually("the revoked token is refused", || {
+        let output = said(&with_token(&collector, Some(&admin), &delete));
+        output.contains("was never created, or was revoked").then_some(())
+    });
+    let again = said(&token(data.path(), &["revoke", &admin]));
+    assert!(again.contains("is in force") && again.contains("tephra token list"), "{again}");
+
+    let auditor = created(data.path(), "admin");
+    let audit = eventually("the audit trail is shown to an administrator", || {
+        let header = format!("Bearer {auditor}");
+        let answer = ureq::get(format!("{}/api/v1/audit", collector.endpoint())).header("authorization", header);
+        answer.call().ok()?.body_mut().read_to_string().ok()
+    });
+    for deed in
+        ["create token", "revoke token", "at the command line", "a token of role read", "DELETE /api/v1/services"]
+    {
+        assert!(audit.contains(deed), "{deed}: {audit}");
+    }
+    assert!(collector.terminate().success());
+}
+
+#[test]
+fn a_first_start_may_bring_its_own_token() {
+    let data = tempfile::tempdir().expect("a folder");
+    let drawn = String::from_utf8(token(data.path(), &["draw"]).stdout).expect("text").trim().to_owned();
+    let collector = Collector::start_with_environment(data.path(), &[], &[("TEPHRA_BOOTSTRAP_TOKEN", &drawn)]);
+    assert_eq!(collector.api.get("/api/v1/services").status, 401, "whoever brings one asks for one");
+    let export = ["export", "service=checkout", "--format", "folded"];
+    let output = said(&with_token(&collector, Some(&drawn), &export));
+    assert!(output.contains("checkout") && !output.contains("token"), "{output}");
+    assert!(collector.terminate().success());
+}
+
+#[test]
+fn an_address_of_others_is_refused_with_the_three_ways_on() {
+    let data = tempfile::tempdir().expect("a folder");
+    let serve = |options: &[&str]| {
+        let listen = format!("0.0.0.0:{}", free_port());
+        let mut command: Command = tephra();
+        command.arg("serve").arg("--data").arg(data.path()).args(["--listen", &listen]).args(options);
+        command.output().expect("tephra runs")
+    };
+    for options in [&[][..], &["--auth"]] {
+        let output = serve(options);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        for way in ["--listen 127.0.0.1:", "--tls-cert FILE --tls-key FILE --auth", "--insecure"] {
+            assert!(said.contains(way), "{said}");
+        }
+    }
+    assert!(std::fs::read_dir(data.path()).expect("a folder").next().is_none(), "nothing was begun");
+}
