@@ -1,3 +1,5 @@
+//! Doors that ask, over stores of both kinds: whom they let in, for how long, and who waits.
+
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 

@@ -1,3 +1,5 @@
+//! Tokens and deeds, in both databases.
+
 use super::*;
 use crate::store::testing::TestPlace;
 
