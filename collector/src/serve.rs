@@ -8,6 +8,7 @@ mod places;
 mod process;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
+use tracing::info;
 
 use crate::access::{Access, AccessOptions};
 use crate::base::clock::now_ms;
@@ -28,9 +30,11 @@ use crate::store::catalog::CatalogError;
 use crate::store::place::Place;
 use crate::store::{Options, Store, StoreError, compact, retain, writes};
 use crate::symbols::{self, SymbolLimits, Symbols, Worker, share};
+pub use connections::Door;
 pub use places::ConnectionLimits;
 use process::Signals;
 pub use process::{PRIVATE, mask_permissions};
+pub use tls::{Tls, TlsError, TlsFiles};
 
 /// What `tephra serve` is told.
 #[derive(Debug, Clone)]
@@ -39,6 +43,8 @@ pub struct ServeOptions {
     pub place: Place,
     /// Address and port of the one door.
     pub listen: SocketAddr,
+    /// What that door is encrypted with, if it is.
+    pub tls: Option<TlsFiles>,
     /// How the store is kept.
     pub store: Options,
     /// How much it may use.
@@ -82,6 +88,9 @@ pub enum ServeError {
         /// What the operating system says.
         source: io::Error,
     },
+    /// Certificate and key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The port cannot be listened on.
     #[error("cannot listen on {listen}: {problem}")]
     Listen {
@@ -178,7 +187,13 @@ pub async fn serve(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
     let system = |what| move |source| ServeError::System { what, source };
-    let mut signals = Signals::new().map_err(system("cannot wait for signals"))?;
+    let tls = options.tls.map(Tls::read).transpose()?;
+    let read_again = tls.clone();
+    let hangup_came = move || match &read_again {
+        Some(tls) => tls.read_again(),
+        None => info!("SIGHUP is ignored: options are read at the start, so restart the collector to change them"),
+    };
+    let mut signals = Signals::new(hangup_came).map_err(system("cannot wait for signals"))?;
     process::mask_permissions(options.umask);
     let wanted = options.limits.connections;
     let descriptors = process::raise_descriptors();
@@ -215,20 +230,25 @@ pub async fn serve(
             () = signals.stop() => {}
         }
     };
-    run(&collector, listener, router, stop).await;
+    run(&collector, Door { listener, tls }, router, stop).await;
     Ok(())
 }
 
-/// Answers requests on `listener` until `stop` is done, then drains.
-pub async fn run(collector: &Collector, listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
+/// Answers requests that come through `door`, such as a listener, until `stop` is done, then drains.
+pub async fn run(collector: &Collector, door: impl Into<Door>, router: Router, stop: impl Future<Output = ()>) {
+    let door = door.into();
     let retention = tokio::spawn(retain::run(collector.store.clone()));
     let compaction = tokio::spawn(compact::run(collector.store.clone()));
     let writing = tokio::spawn(writes::run(collector.store.clone()));
     let sharing = tokio::spawn(share::run(collector.symbols.clone()));
     let forgetting = tokio::spawn(symbols::retain::run(collector.symbols.clone(), collector.store.clone()));
     let access = tokio::spawn(collector.access.clone().keep_current(collector.store.conditions().clone()));
+    let following = door.tls.clone().map(|tls| tokio::spawn(tls.follow(collector.store.conditions().clone())));
     let edge = (collector.connections, collector.store.conditions().clone());
-    connections::serve(listener, router, edge, stop, DRAIN).await;
+    connections::serve(door, router, edge, stop, DRAIN).await;
+    if let Some(following) = following {
+        following.abort();
+    }
     retention.abort();
     compaction.abort();
     writing.abort();

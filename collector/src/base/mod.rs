@@ -7,7 +7,9 @@
 //! | [`labels`] | labels, and what is selected by them |
 //! | [`times`] | how people write times and durations |
 //! | [`ids`] | names that nobody has given before, and bytes as text |
+//! | [`certificate`] | who a client's certificate says that it is |
 
+pub mod certificate;
 pub mod clock;
 pub mod ids;
 pub mod labels;

@@ -36,7 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a collector: takes profiles from agents, answers with flame graphs
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Compare a candidate with a baseline and fail if it regressed
     Gate(gate::Args),
     /// Print what changed between two selections
@@ -76,7 +76,7 @@ pub fn main() -> ExitCode {
         mask_permissions(PRIVATE);
     }
     match called.command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(*args),
         Command::Gate(args) => gate::run(&args),
         Command::Diff(args) => gate::run_diff(&args),
         Command::Export(args) => export::run(&args),

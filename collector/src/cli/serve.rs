@@ -20,7 +20,7 @@ use crate::http::{self, AppState};
 use crate::ingest::{Caps, IngestLimits};
 use crate::query::QueryLimits;
 use crate::serve::log::Flood;
-use crate::serve::{Collector, ConnectionLimits, Limits, ServeOptions, serve};
+use crate::serve::{Collector, ConnectionLimits, Limits, ServeOptions, TlsFiles, serve};
 use crate::store::place::Place;
 use crate::store::{Keep, Options, Unknown};
 use crate::symbols::SymbolLimits;
@@ -55,6 +55,18 @@ pub(super) struct Args {
     /// Address for agents, API and web view
     #[arg(long, env = "TEPHRA_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4040", value_parser = address)]
     listen: SocketAddr,
+    /// Certificate in PEM, followed by those that lead to an authority: then the port speaks TLS; read again when it changes
+    #[arg(long, env = "TEPHRA_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, in PEM
+    #[arg(long, env = "TEPHRA_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Authorities in PEM, one of which must have signed the certificate of each client
+    #[arg(long, env = "TEPHRA_TLS_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+    /// Let clients in that show no certificate: probes, and people with a browser
+    #[arg(long, env = "TEPHRA_TLS_CLIENT_OPTIONAL", requires = "tls_client_ca")]
+    tls_client_optional: bool,
     /// How long profiles and symbols are kept, such as 36h or 90d: in windows of an hour, and finer ones as the next options say
     #[arg(long, env = "TEPHRA_RETENTION", value_name = "DURATION", default_value = "90d", value_parser = retention)]
     retention: Duration,
@@ -127,6 +139,10 @@ pub(super) fn run(args: Args) -> ExitCode {
     let Args {
         store,
         listen,
+        tls_cert,
+        tls_key,
+        tls_client_ca,
+        tls_client_optional,
         retention,
         retention_10m,
         retention_1m,
@@ -155,7 +171,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(place) => place,
         Err(error) => return fail(2, &error),
     };
-    let door = Door { has_tls: false, asks: access.is_on(), insecure };
+    let door = Door { has_tls: tls_cert.is_some() && tls_key.is_some(), asks: access.is_on(), insecure };
     if let Err(error) = door.may_listen(listen) {
         return fail(2, &error);
     }
@@ -177,13 +193,17 @@ pub(super) fn run(args: Args) -> ExitCode {
         Keep { windows: retention_10s, minutes: retention_1m, ten_minutes: retention_10m, traces: retention_traces };
     let unknown = if set_unknown_aside { Unknown::SetAside } else { Unknown::Refuse };
     let store = Options { retention, keep, batch_time: flush.unwrap_or(batch_time), unknown, ..Options::default() };
-    let options = ServeOptions { place, listen, store, limits, shutdown_delay, umask, access };
+    let files = tls_cert.zip(tls_key);
+    let tls =
+        files.map(|(cert, key)| TlsFiles { cert, key, client_ca: tls_client_ca, client_optional: tls_client_optional });
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let options = ServeOptions { place, listen, tls, store, limits, shutdown_delay, umask, access };
     let router = |collector: &Collector| {
         let Collector { store, query, ingest, symbols, access, .. } = collector.clone();
         http::router(AppState::new(store, query, symbols, ingest, host, access))
     };
     let ready = |bound: SocketAddr| {
-        let url = url(bound);
+        let url = url(scheme, bound);
         // Whoever started it may have stopped reading.
         let mut out = std::io::stdout();
         let _ = writeln!(
@@ -248,11 +268,11 @@ fn log_to_stderr() -> Flood {
 }
 
 /// The address a person can open.
-fn url(bound: SocketAddr) -> String {
+fn url(scheme: &str, bound: SocketAddr) -> String {
     match bound.ip() {
-        ip if ip.is_unspecified() => format!("http://localhost:{}", bound.port()),
-        IpAddr::V4(ip) => format!("http://{ip}:{}", bound.port()),
-        IpAddr::V6(ip) => format!("http://[{ip}]:{}", bound.port()),
+        ip if ip.is_unspecified() => format!("{scheme}://localhost:{}", bound.port()),
+        IpAddr::V4(ip) => format!("{scheme}://{ip}:{}", bound.port()),
+        IpAddr::V6(ip) => format!("{scheme}://[{ip}]:{}", bound.port()),
     }
 }
 
@@ -388,7 +408,7 @@ mod tests {
         for (bound, expected) in
             [("0.0.0.0:4040", "http://localhost:4040"), ("[::]:1", "http://localhost:1"), ("[::1]:1", "http://[::1]:1")]
         {
-            assert_eq!(url(bound.parse().unwrap()), expected);
+            assert_eq!(url("http", bound.parse().unwrap()), expected);
         }
     }
 

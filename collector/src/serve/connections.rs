@@ -9,14 +9,17 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::idle::IdleTimeout;
 use super::places::{ConnectionLimits, Place, Places};
+use super::tls::{Accepted, Tls};
+use crate::base::certificate::PeerCertificate;
 use crate::conditions::{Conditions, Severity};
 use crate::ingest::{Crowded, Peer};
 
@@ -48,9 +51,24 @@ const LOBBY_TIME_MAX: Duration = Duration::from_secs(5);
 /// The condition while the operating system gives no more connections.
 const NOT_ACCEPTED: &str = "connections_not_accepted";
 
+/// Where connections come from.
+#[derive(Debug)]
+pub struct Door {
+    /// The port.
+    pub listener: TcpListener,
+    /// What they are encrypted with, if they are.
+    pub tls: Option<Tls>,
+}
+
+impl From<TcpListener> for Door {
+    fn from(listener: TcpListener) -> Self {
+        Self { listener, tls: None }
+    }
+}
+
 /// Accepts until `stop` is done, then asks every connection to finish and waits at most `drain`.
 pub(super) async fn serve(
-    listener: TcpListener,
+    Door { listener, tls }: Door,
     router: Router,
     (limits, conditions): (ConnectionLimits, Conditions),
     stop: impl Future<Output = ()>,
@@ -70,7 +88,8 @@ pub(super) async fn serve(
             Ok((stream, peer)) => {
                 conditions.end(NOT_ACCEPTED, "");
                 let peer = Peer(peer.ip());
-                connections.spawn(connection(stream, peer, router.clone(), stopped.clone(), places.take(peer)));
+                let place = places.take(peer);
+                connections.spawn(connection(stream, tls.clone(), peer, router.clone(), stopped.clone(), place));
             }
             // It was gone before its turn.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -93,9 +112,48 @@ pub(super) async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, peer: Peer, router: Router, mut stopped: watch::Receiver<bool>, place: Place) {
+/// The handshake, if there is one, and all that follows. A handshake has a place as every connection has, and gives it up as one that never
+/// asked for anything.
+async fn connection(
+    stream: TcpStream,
+    tls: Option<Tls>,
+    peer: Peer,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+    place: Place,
+) {
     // Small answers must not wait for more.
     let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else { return talk(stream, peer, None, router, stopped, place).await };
+    let accepted = tokio::select! {
+        accepted = tls.accept(stream) => accepted,
+        () = place.is_needed() => return debug!("a handshake made room for another connection"),
+        () = is_stopped(&mut stopped) => return,
+    };
+    match accepted {
+        Ok(Some(Accepted { stream, certificate })) => talk(stream, peer, certificate, router, stopped, place).await,
+        Ok(None) => debug!(peer = %peer.0, "plain HTTP was refused"),
+        // What rustls says: the client's certificate is not good, or nothing in common is spoken.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            info!(peer = %peer.0, "a handshake failed: {error}");
+        }
+        Err(error) => debug!(peer = %peer.0, %error, "a handshake failed"),
+    }
+}
+
+/// An error means that the accept loop is gone, which means the same.
+async fn is_stopped(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: Peer,
+    certificate: Option<PeerCertificate>,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+    place: Place,
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX).max_buf_size(64 << 10);
     builder
@@ -113,6 +171,9 @@ async fn connection(stream: TcpStream, peer: Peer, router: Router, mut stopped: 
     let service = service_fn(move |mut request: Request<Incoming>| {
         let asked = activity.begin();
         request.extensions_mut().insert(peer);
+        if let Some(certificate) = &certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
         if is_lobby {
             request.extensions_mut().insert(Crowded);
         }
@@ -126,8 +187,7 @@ async fn connection(stream: TcpStream, peer: Peer, router: Router, mut stopped: 
         ended = connection.as_mut() => ended,
         () = place.is_needed() => return debug!("an idle connection made room for another"),
         () = lobby_time => return,
-        // An error means that the accept loop is gone, which means the same.
-        () = async { stopped.wait_for(|stopped| *stopped).await.map_or((), drop) } => {
+        () = is_stopped(&mut stopped) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

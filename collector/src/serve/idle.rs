@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
@@ -16,15 +15,15 @@ use super::activity::Activity;
 use crate::base::clock;
 
 #[derive(Debug)]
-pub(super) struct IdleTimeout {
-    stream: TcpStream,
+pub(super) struct IdleTimeout<S> {
+    stream: S,
     activity: Arc<Activity>,
     limit: Duration,
     deadline: Pin<Box<Sleep>>,
 }
 
-impl IdleTimeout {
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>, limit: Duration) -> Self {
+impl<S> IdleTimeout<S> {
+    pub(super) fn new(stream: S, activity: Arc<Activity>, limit: Duration) -> Self {
         Self { stream, activity, limit, deadline: Box::pin(sleep(limit)) }
     }
 
@@ -34,7 +33,7 @@ impl IdleTimeout {
     }
 }
 
-impl AsyncRead for IdleTimeout {
+impl<S: AsyncRead + Unpin> AsyncRead for IdleTimeout<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, buf) {
             self.put_off();
@@ -50,7 +49,7 @@ impl AsyncRead for IdleTimeout {
     }
 }
 
-impl AsyncWrite for IdleTimeout {
+impl<S: AsyncWrite + Unpin> AsyncWrite for IdleTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         if written.is_ready() {
@@ -80,14 +79,14 @@ impl AsyncWrite for IdleTimeout {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.stream.is_write_vectored()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::Instant;
 
     use super::*;

@@ -7,7 +7,6 @@ use std::path::Path;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::info;
 
 /// Permissions that new files and folders lack: everybody's but their owner's.
 pub const PRIVATE: u32 = 0o077;
@@ -37,8 +36,7 @@ pub(super) fn open_to_others(data: &Path, mask: u32) -> Option<String> {
     })
 }
 
-/// The signals that end a collector. SIGHUP, which does so by default, does not: there is nothing to read anew, and a terminal that goes
-/// away takes no collector with it.
+/// The signals that end a collector. SIGHUP, which does so by default, does not: a terminal that goes away takes no collector with it.
 #[derive(Debug)]
 pub(super) struct Signals {
     interrupt: Signal,
@@ -46,15 +44,15 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From here on signals are waited for. Must be called inside a Tokio runtime.
+    /// From here on signals are waited for, and each SIGHUP is told. Must be called inside a Tokio runtime.
     ///
     /// # Errors
     /// When the operating system refuses.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(hangup_came: impl Fn() + Send + 'static) -> io::Result<Self> {
         let mut hangup = signal(SignalKind::hangup())?;
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
-                info!("SIGHUP is ignored: options are read at the start, so restart the collector to change them");
+                hangup_came();
             }
         });
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })

@@ -48,7 +48,7 @@ impl Port {
         let edge = (limits, conditions.clone());
         let server = tokio::spawn(async move {
             let stopped = async { stopped.await.unwrap_or(()) };
-            connections::serve(listener, router, edge, stopped, Duration::ZERO).await;
+            connections::serve(listener.into(), router, edge, stopped, Duration::ZERO).await;
         });
         Self { address, conditions, at_work, _stop: stop, _server: server }
     }

@@ -38,6 +38,7 @@ const RULES: &[Rule] = &[
             "collector/src/backup/",
             "collector/src/cli/",
             "collector/src/serve/process.rs",
+            "collector/src/serve/tls/files.rs",
             "collector/src/store/",
             "collector/src/symbols/",
         ],

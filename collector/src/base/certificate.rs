@@ -1,0 +1,12 @@
+//! Who a client's certificate says that it is, once it was verified.
+
+use std::sync::Arc;
+
+/// In the extensions of requests that came over a connection whose client showed a certificate, which a certificate authority of the
+/// operator's has signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// The names in it, each with its kind before it, so that none can pass for another: `dns:agent.example`, `uri:spiffe://example/agent` (both
+    /// subject alternative names), `cn:agent` (the subject's common name). Printable, and at most 32 of at most 512 bytes.
+    pub names: Arc<[String]>,
+}
