@@ -63,7 +63,7 @@ impl Agent {
         let (alive, ended) = mpsc::channel();
         let (commands, received) = Commands::channel();
         let (started, start) = mpsc::channel();
-        let endpoint = settings.endpoint.clone();
+        let destination = settings.destination.clone();
 
         let sampling = {
             let (queue, binaries) = (Arc::clone(&queue), Arc::clone(&binaries));
@@ -96,7 +96,7 @@ impl Agent {
             let (queue, board) = (Arc::clone(&queue), Arc::clone(&board));
             spawn(export::THREAD_NAME, alive, move || {
                 board.runs_on(Thread::Ship);
-                if let Err(why) = export::run(endpoint, queue, binaries, asked) {
+                if let Err(why) = export::run(&destination, queue, binaries, asked) {
                     static FAILED: Notice = Notice::new();
                     FAILED.say(&format!("cannot ship profiles: {why}"));
                 }

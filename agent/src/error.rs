@@ -62,7 +62,7 @@ pub enum StartError {
     /// The address holds a user's name, a password, a query or a fragment: nothing of that would be sent, and an address is shown in logs.
     #[error(
         "endpoint {endpoint:?} was given with a user, password, query or fragment (not shown), which this agent does not send: write \
-         only http://host:port, and let a proxy nearby add credentials"
+         only http://host:port or https://host:port, and give a token by itself"
     )]
     EndpointSecret {
         /// What was given, without them.
@@ -70,10 +70,33 @@ pub enum StartError {
     },
     /// This build speaks no TLS.
     #[error(
-        "endpoint {endpoint:?} needs TLS, which this agent does not speak: use http:// to a collector or proxy nearby"
+        "endpoint {endpoint:?} needs TLS, which this build of the agent leaves out: choose one of tephra-agent's features tls-ring, \
+         tls-aws-lc and tls-no-provider, or use http:// to a collector or proxy nearby"
     )]
     TlsUnsupported {
         /// What was given; without a password, if it holds one.
+        endpoint: String,
+    },
+    /// The files or settings of TLS cannot be used.
+    #[error("TLS to the collector: {problem}")]
+    Tls {
+        /// What is wrong, with the file's name.
+        problem: String,
+    },
+    /// The token is none. The message says nothing of what it holds.
+    #[error("the collector's token {origin}: {problem}")]
+    Token {
+        /// Where it came from.
+        origin: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Whoever listens on the way would have the token.
+    #[error(
+        "a token is set, which endpoint {endpoint:?} would carry unencrypted: use https://, or a collector or proxy on this machine"
+    )]
+    TokenInClear {
+        /// What was given.
         endpoint: String,
     },
     /// There is one agent per process. One that was dropped a moment ago is waited for, up to two seconds.

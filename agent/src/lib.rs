@@ -34,7 +34,10 @@
 //!   reply can acknowledge, delay, ask for symbols, and say which traces to tell of; it cannot change what the agent does to your process.
 //! - **Leak its contents.** Code addresses, sizes, times, trace ids, request routes as your program calls them and the labels you set
 //!   leave the process, and the symbol tables of its binaries; never arguments, memory, environment, or code, and of a request neither
-//!   its path nor its query. An endpoint with a password in it is refused, and no password is ever printed.
+//!   its path nor its query. An endpoint with a password in it is refused, as is a token that would go unencrypted to another machine, and
+//!   neither is ever printed.
+//! - **Meddle with its cryptography.** TLS is spoken with features that are off by default, with a provider that the agent names itself: the
+//!   process's own is neither installed nor used.
 //! - **Fail to stop.** `TEPHRA=off` in the environment makes [`Builder::start`] do nothing at all: no thread, no timer,
 //!   no file. Dropping the agent stops it within half a second, whatever the network does. If the agent itself fails,
 //!   it says so once on stderr, turns itself off, and your service goes on.
@@ -112,6 +115,9 @@ pub use labels::Labels;
 pub use layers::tower::{TraceLayer, TracedFuture, TracedService, tower_layer};
 #[cfg(feature = "tracing")]
 pub use layers::tracing::{SpanLayer, tracing_layer};
+/// What [`Builder::crypto_provider`] and [`Builder::tls_config`] take things of.
+#[cfg(feature = "tls-no-provider")]
+pub use rustls;
 pub use stats::{Drops, Stats};
 pub use trace_context::TraceContext;
 

@@ -1,7 +1,8 @@
 //! The agent's settings, checked, and what they may be.
 
 use tephra_proto::ids::{InstanceName, ServiceName};
-use tonic::transport::Uri;
+
+use crate::export::Destination;
 
 pub(crate) const CPU_HZ_MAX: u32 = 1_000;
 /// Each sampled block is aligned to a page; sampling more often would cost more memory than it tells.
@@ -16,7 +17,7 @@ pub(crate) const MEMORY_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct Settings {
     pub(crate) service: ServiceName,
     pub(crate) instance: InstanceName,
-    pub(crate) endpoint: Uri,
+    pub(crate) destination: Destination,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) cpu_hz: u32,
     pub(crate) heap_mean_bytes: u64,

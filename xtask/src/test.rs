@@ -178,6 +178,7 @@ fn by_cargo(means: &Means) -> Job {
     let job = Job::new("examples in the documentation; packages on their own", run(&[&["test"], TESTED, &["--doc"]]))
         .then(run(&[agent, &["--no-default-features"], deny]))
         .then(run(&[agent, &["--features", "pprof-fallback"], deny]))
+        .then(run(&[agent, &["--features", "tls-no-provider"], deny]))
         .then(run(&[&["check", "--release", "--locked", "--package", "tephra-collector"]]));
     if means.aarch64.is_ok() { job.then(aarch64::lints()) } else { job }
 }

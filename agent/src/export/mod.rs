@@ -2,26 +2,30 @@
 //! this thread sees it.
 
 mod backoff;
+mod connect;
+mod credentials;
 mod ifunc;
 mod outline;
 mod push;
 mod queue;
 mod symbols;
+#[cfg(feature = "tls-no-provider")]
+mod tls;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tonic::transport::{Channel, Endpoint, Uri};
-
+pub(crate) use self::connect::Destination;
+use self::connect::connect;
+pub(crate) use self::credentials::{Credentials, TokenError};
 pub(crate) use self::queue::{Lost, Queue, Sealed};
+#[cfg(feature = "tls-no-provider")]
+pub(crate) use self::tls::{Tls, TlsProblem, TlsSettings};
 use crate::notice::Notice;
 use crate::requests::Asked;
 
 pub(crate) const THREAD_NAME: &str = "tephra-ship";
-
-/// For a connection, and again for a call: longer than any healthy collector needs, shorter than a window's queue.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long shipping goes on after the agent was stopped.
 const LAST_WORDS: Duration = Duration::from_millis(450);
@@ -55,7 +59,12 @@ impl Binaries {
 ///
 /// # Errors
 /// When the operating system refuses the runtime its resources.
-pub(crate) fn run(endpoint: Uri, queue: Arc<Queue>, binaries: Arc<Binaries>, asked: Arc<Asked>) -> std::io::Result<()> {
+pub(crate) fn run(
+    destination: &Destination,
+    queue: Arc<Queue>,
+    binaries: Arc<Binaries>,
+    asked: Arc<Asked>,
+) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -65,9 +74,10 @@ pub(crate) fn run(endpoint: Uri, queue: Arc<Queue>, binaries: Arc<Binaries>, ask
         .thread_name(THREAD_NAME)
         .build()?;
     runtime.block_on(async {
-        let channel = connect(endpoint.clone());
-        let symbols = symbols::spawn(channel.clone(), binaries);
-        let mut shipping = tokio::spawn(push::ship(channel, endpoint, Arc::clone(&queue), symbols, asked));
+        let connection = connect(destination);
+        let symbols = symbols::spawn(connection.clone(), binaries);
+        let endpoint = destination.endpoint.clone();
+        let mut shipping = tokio::spawn(push::ship(connection, endpoint, Arc::clone(&queue), symbols, asked));
         queue.closed().await;
         match tokio::time::timeout(LAST_WORDS, &mut shipping).await {
             Ok(Err(failed)) if failed.is_panic() => {
@@ -80,15 +90,4 @@ pub(crate) fn run(endpoint: Uri, queue: Arc<Queue>, binaries: Arc<Binaries>, ask
     // A name lookup that hangs is left behind.
     runtime.shutdown_background();
     Ok(())
-}
-
-/// Connects at the first call, and again whenever the connection is lost.
-fn connect(endpoint: Uri) -> Channel {
-    Endpoint::from(endpoint)
-        .connect_timeout(TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_max_header_list_size(16 << 10)
-        // Notices a collector that vanished without a word before the next window is due.
-        .tcp_keepalive(Some(Duration::from_secs(30)))
-        .connect_lazy()
 }

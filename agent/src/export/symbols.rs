@@ -19,11 +19,11 @@ use tephra_proto::v1::{OfferRequest, SymbolFile, UploadChunk};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 
+use super::connect::{Connection, TIMEOUT};
 use super::ifunc;
 use super::outline::{Outline, outline};
-use super::{Binaries, Binary, REPLY_BYTES_MAX, TIMEOUT};
+use super::{Binaries, Binary, REPLY_BYTES_MAX};
 use crate::clock;
 use crate::notice::Notice;
 
@@ -55,9 +55,9 @@ impl Symbols {
 }
 
 /// Starts the task that offers and uploads, on the current runtime.
-pub(super) fn spawn(channel: Channel, binaries: Arc<Binaries>) -> Symbols {
+pub(super) fn spawn(connection: Connection, binaries: Arc<Binaries>) -> Symbols {
     let (sender, mut receiver) = mpsc::channel(1);
-    let client = SymbolServiceClient::new(channel).max_decoding_message_size(REPLY_BYTES_MAX);
+    let client = SymbolServiceClient::new(connection).max_decoding_message_size(REPLY_BYTES_MAX);
     let mut uploader = Uploader {
         client,
         binaries,
@@ -75,7 +75,7 @@ pub(super) fn spawn(channel: Channel, binaries: Arc<Binaries>) -> Symbols {
 }
 
 struct Uploader {
-    client: SymbolServiceClient<Channel>,
+    client: SymbolServiceClient<Connection>,
     binaries: Arc<Binaries>,
     /// What was offered last; every change of it is offered again.
     offered: Arc<[Binary]>,

@@ -34,6 +34,7 @@ struct Kept {
     pushes: Mutex<Vec<PushRequest>>,
     offers: Mutex<Vec<SymbolFile>>,
     uploads: Mutex<Vec<(SymbolFile, Vec<u8>)>>,
+    tokens: Mutex<Vec<Option<String>>>,
 }
 
 #[derive(Clone)]
@@ -96,6 +97,11 @@ impl Collector {
         self.kept.offers.lock().unwrap().clone()
     }
 
+    /// What each call so far said who it is, of pushes, offers and uploads.
+    pub fn tokens(&self) -> Vec<Option<String>> {
+        self.kept.tokens.lock().unwrap().clone()
+    }
+
     /// The files that were uploaded, put together again.
     pub fn uploads(&self) -> Vec<(SymbolFile, Vec<u8>)> {
         self.kept.uploads.lock().unwrap().clone()
@@ -124,9 +130,17 @@ pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+impl Kept {
+    fn note_token<T>(&self, request: &Request<T>) {
+        let token = request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        self.tokens.lock().unwrap().push(token);
+    }
+}
+
 #[tonic::async_trait]
 impl ProfileService for Service {
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
+        self.kept.note_token(&request);
         let request = request.into_inner();
         let n = {
             let mut pushes = self.kept.pushes.lock().unwrap();
@@ -140,6 +154,7 @@ impl ProfileService for Service {
 #[tonic::async_trait]
 impl SymbolService for Service {
     async fn offer(&self, request: Request<OfferRequest>) -> Result<Response<OfferResponse>, Status> {
+        self.kept.note_token(&request);
         let files = request.into_inner().files;
         let wanted = files.iter().map(|file| file.build_id.clone()).collect();
         self.kept.offers.lock().unwrap().extend(files);
@@ -147,6 +162,7 @@ impl SymbolService for Service {
     }
 
     async fn upload(&self, request: Request<Streaming<UploadChunk>>) -> Result<Response<UploadResponse>, Status> {
+        self.kept.note_token(&request);
         let mut chunks = request.into_inner();
         let (mut file, mut content) = (None, Vec::new());
         while let Some(chunk) = chunks.message().await? {

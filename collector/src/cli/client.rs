@@ -1,13 +1,16 @@
-//! The collector's API, as the tools use it: plain HTTP, bounded answers, errors that say what to do.
+//! The collector's API, as the tools use it: HTTP, over TLS where the address says so, bounded answers, errors that say what to do.
+#![expect(clippy::disallowed_methods, reason = "the authorities' file is named on the command line")]
 
 use std::fs::File;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
 use tephra_proto::address::printable;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::access::token::Token;
 use crate::store::access::token_in;
@@ -40,6 +43,9 @@ pub(super) struct Server {
     /// File with the token that the collector asks for; or the token itself in TEPHRA_TOKEN. Sent over plain http to this machine alone
     #[arg(long, env = "TEPHRA_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Authorities in PEM, one of which has signed the collector's certificate, for https:// [default: those of this system]
+    #[arg(long, env = "TEPHRA_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 /// A URL that is never shown with the password it may hold.
@@ -62,8 +68,11 @@ impl std::fmt::Debug for Address {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     /// Not an address it can talk to.
-    #[error("{server:?} is not an address: write http://HOST:PORT")]
+    #[error("{server:?} is not an address: write http://HOST:PORT or https://HOST:PORT")]
     Address { server: String },
+    /// Nobody to believe.
+    #[error("--ca-file {}: {problem}", path.display())]
+    Authorities { path: PathBuf, problem: String },
     /// No connection, or no answer in time.
     #[error("the collector at {server} does not answer ({problem}): is `tephra serve` running there?")]
     Unreachable { server: String, problem: String },
@@ -139,11 +148,23 @@ impl Server {
     }
 
     fn agent(&self) -> Result<ureq::Agent, ClientError> {
-        if !self.url().starts_with("http://") {
+        if !["http://", "https://"].iter().any(|scheme| self.url().starts_with(scheme)) {
             return Err(self.no_address());
         }
+        // For http:// too: who is there may send on to https://.
+        let trusted = match &self.ca_file {
+            Some(path) => authorities(path)?,
+            None => {
+                let found = rustls_native_certs::load_native_certs().certs;
+                found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect()
+            }
+        };
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(trusted)))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
-        Ok(config.build().into())
+        Ok(config.tls_config(tls).build().into())
     }
 
     /// With the token, if there is one.
@@ -204,6 +225,18 @@ impl Server {
     }
 }
 
+fn authorities(path: &Path) -> Result<Vec<Certificate<'static>>, ClientError> {
+    let refused = |problem: String| ClientError::Authorities { path: path.to_owned(), problem };
+    let text = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
+    let mut found = Vec::new();
+    for item in parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| refused(error.to_string()))? {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() { Err(refused("holds no certificate in PEM".to_owned())) } else { Ok(found) }
+}
+
 /// A selection as a person writes it: `service=checkout,label.version=v2,from=now-1h`, as names and values.
 pub(super) fn selection(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
@@ -243,7 +276,7 @@ mod tests {
     }
 
     fn server_at(url: &str) -> Server {
-        Server { server: url.to_owned().into(), token_file: None }
+        Server { server: url.to_owned().into(), token_file: None, ca_file: None }
     }
 
     #[test]
@@ -276,7 +309,14 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         drop(taken);
-        assert!(ask(&format!("http://127.0.0.1:{port}")).contains("is `tephra serve` running there?"));
+        for scheme in ["http", "https"] {
+            assert!(ask(&format!("{scheme}://127.0.0.1:{port}")).contains("is `tephra serve` running there?"));
+        }
+        for (file, problem) in [("/no/such/ca.pem", "No such file"), ("/proc/self/cmdline", "holds no certificate")] {
+            let server = Server { server: "https://localhost".to_owned().into(), ca_file: Some(file.into()) };
+            let error = server.get("/healthz").unwrap_err().to_string();
+            assert!(error.contains(file) && error.contains(problem), "{error}");
+        }
     }
 
     #[test]
@@ -291,7 +331,7 @@ mod tests {
             format!("http://alice:hunter2@[::1:{port}"),
             "http://alice:hunter2 @host".to_owned(),
             "alice:hunter2@host".to_owned(),
-            "https://alice:hunter2@host".to_owned(),
+            format!("https://alice:hunter2@127.0.0.1:{port}"),
         ] {
             let server = server_at(&url);
             let error = server.get("/healthz").unwrap_err();

@@ -8,11 +8,13 @@
 //! | [`places`] | where `unsafe` may stand, who may name zstd, what the pure model of profiles may not name |
 //! | [`openings`] | every file opens with what it is for |
 //! | [`documents`] | documents name files that exist |
+//! | [`guest`] | what is linked into every service with the agent |
 //! | [`licences`] | licences and sources of everything that is linked in, against `deny.toml`; `THIRD-PARTY.md` is up to date |
 
 mod circles;
 mod code;
 mod documents;
+mod guest;
 mod imports;
 mod licences;
 mod openings;
@@ -74,6 +76,7 @@ pub(crate) fn run(args: &[&str]) -> Result {
     breaches.extend(imports::check_packages(&metadata));
     breaches.extend(circles::check(&rust));
     breaches.extend(places::check(&rust));
+    breaches.extend(guest::check()?);
     breaches.extend(licences::check(&metadata)?);
     for breach in &breaches {
         println!("{breach}");
