@@ -24,6 +24,8 @@ impl Load {
     pub const HEAVY: Self = Self { rate: 300, halvings: 0 };
     /// A small service, of which as many traces are told as a collector would ask for: 54 to 108 requests a window, and the slowest.
     pub const LIGHT: Self = Self { rate: 40, halvings: 3 };
+    /// One of a hundred instances of such a service.
+    pub const LIGHT_OF_MANY: Self = Self { rate: 40, halvings: 9 };
 }
 
 /// What the agents of a shop under load send within that time.

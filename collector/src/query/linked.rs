@@ -9,11 +9,12 @@ use tephra_proto::ids::{InstanceName, ServiceName, TraceId};
 use super::QueryError;
 use super::cancel::Cancel;
 use crate::base::labels::Labels;
+use crate::base::range::TimeRange;
 use crate::profile::decode::{Header, Series, SeriesRow, Window, WindowId};
 use crate::profile::model::{Link, Node};
 use crate::store::Store;
 use crate::store::catalog::LevelSegment;
-use crate::store::columnar::{Dictionary, PartSpan, PartTrace, Table};
+use crate::store::columnar::{Dictionary, PartSpan, PartTrace, Segment, Table};
 use crate::store::compact::levels::TRACES;
 
 /// Windows that hold samples or spans of a trace, with nothing but these; of one service, or of all.
@@ -48,26 +49,61 @@ pub(super) fn windows(
     Ok(windows)
 }
 
-/// Windows of a service that hold samples of some traces, whose ids ascend, with nothing but these.
-pub(super) fn samples_of(
-    store: &Store,
-    row: &LevelSegment,
-    traces: &[TraceId],
-    service: &str,
-    cancel: &Cancel,
-) -> Result<Vec<Window>, QueryError> {
-    let mut windows = Vec::new();
-    let tables = [Table::Traces, Table::Series, Table::Stacks, Table::Frames];
-    let Some(segment) = store.columnar(row, &tables)? else { return Ok(windows) };
-    let id = &row.segment.id;
-    for part in segment.parts_of(service) {
-        cancel.check()?;
-        let Some(dictionary) = store.dictionary(id, &segment, part, true)? else { break };
-        let read = segment.samples_of(store.bulk().as_ref(), part, traces, &dictionary);
-        let Some(rows) = store.checked(id, read)? else { break };
-        windows.extend(rebuild(service, &dictionary, rows, Vec::new()));
+/// Samples of some traces of a service, by row group. Of traces, when each ran: row groups
+/// of other times are not looked into.
+pub(super) struct Samples<'a> {
+    pub(super) store: &'a Store,
+    pub(super) service: &'a str,
+    pub(super) traces: &'a BTreeMap<TraceId, TimeRange>,
+    pub(super) cancel: &'a Cancel,
+}
+
+/// A row group of samples, and the traces that it may hold, whose ids ascend.
+pub(super) struct SampleGroup<'a> {
+    row: &'a LevelSegment,
+    segment: Arc<Segment>,
+    part: usize,
+    group: usize,
+    traces: Vec<[u8; 16]>,
+}
+
+impl Samples<'_> {
+    /// Row groups of a segment that may hold some.
+    pub(super) fn groups<'b>(&self, row: &'b LevelSegment) -> Result<Vec<SampleGroup<'b>>, QueryError> {
+        self.cancel.check()?;
+        let mut groups = Vec::new();
+        let tables = [Table::Traces, Table::Series, Table::Stacks, Table::Frames];
+        let Some(segment) = self.store.columnar(row, &tables)? else { return Ok(groups) };
+        let segment = Arc::new(segment);
+        for part in segment.parts_of(self.service) {
+            let found = segment.trace_groups(self.store.bulk().as_ref(), part);
+            let Some(found) = self.store.checked(&row.segment.id, found)? else { break };
+            for (group, (first_ms, last_ms)) in found {
+                let within = |ran: &TimeRange| ran.from_ms <= last_ms && ran.until_ms >= first_ms;
+                let traces: Vec<[u8; 16]> =
+                    self.traces.iter().filter(|(_, ran)| within(ran)).map(|(trace, _)| trace.to_bytes()).collect();
+                if !traces.is_empty() {
+                    groups.push(SampleGroup { row, segment: segment.clone(), part, group, traces });
+                }
+            }
+        }
+        Ok(groups)
     }
-    Ok(windows)
+
+    /// Windows with the samples of a row group, and nothing but these.
+    pub(super) fn read(&self, of: &SampleGroup<'_>) -> Result<Vec<Window>, QueryError> {
+        self.cancel.check()?;
+        let SampleGroup { row, segment, part, group, traces } = of;
+        let (id, bulk) = (&row.segment.id, self.store.bulk().as_ref());
+        let found = self.store.checked(id, segment.find_samples(bulk, *group, traces))?.unwrap_or_default();
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(dictionary) = self.store.dictionary(id, segment, *part, true)? else { return Ok(Vec::new()) };
+        let read = segment.samples_at(bulk, *group, &found, &dictionary);
+        let rows = self.store.checked(id, read)?.unwrap_or_default();
+        Ok(rebuild(self.service, &dictionary, rows, Vec::new()))
+    }
 }
 
 /// Ids of compacted segments that hold something of a trace.

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`selection`], [`answers`] | what can be asked, and what is answered |
 //! | [`engine`] | what every question shares: its time, its thread, its errors |
-//! | [`merged`], [`timeline`], [`overview`], [`trace`], [`requests`], [`request_costs`], [`spans`], [`names`] | the questions, one a file |
+//! | [`merged`], [`timeline`], [`overview`], [`trace`], [`requests`], [`request_costs`], [`spans`], [`drawn`], [`names`] | the questions, one a file |
 //! | [`prepare`] | what the catalog knows of a selection, listed once: answer and revision are made of it |
 //! | [`cover`] | which level answers for which part of the range |
 //! | [`gather`], [`measure`], [`plan`] | which windows and parts may hold it, their sums, and what of them a selection needs |
@@ -24,6 +24,7 @@ mod cancel;
 mod columns;
 mod cover;
 mod damage;
+mod drawn;
 mod engine;
 mod fit;
 mod flight;
@@ -54,6 +55,7 @@ mod trace;
 pub use answers::{
     SPARK_POINTS, ServiceOverview, TRACE_SAMPLES_MAX, Timeline, TimelineSeries, TraceSample, TraceService, TraceView,
 };
+pub(crate) use drawn::{Drawing, SpanLook};
 pub use engine::QueryEngine;
 pub use prepare::Prepared;
 pub use request_costs::{RequestCosts, RequestSides};

@@ -10,7 +10,7 @@ use tephra_proto::ids::{ServiceName, TraceId};
 use super::cancel::Cancel;
 use super::cover::Piece;
 use super::gather::{Wanted, gather};
-use super::linked;
+use super::linked::Samples;
 use super::merge::{Merger, Parts, Sources};
 use super::side_by_side::side_by_side;
 use super::slices::Slices;
@@ -70,16 +70,11 @@ impl QueryEngine {
             let mut sums = Sums::new(&asked, limits);
             let traces = asked.traces();
             sums.add_arrived(store, &segments, &service, reach, cancel)?;
-            let compacted: Vec<(&LevelSegment, Vec<TraceId>)> = segments
-                .iter()
-                .filter(|row| row.segment.level == TRACES)
-                .map(|row| (row, traces_within(&traces, row)))
-                .filter(|(_, wanted)| !wanted.is_empty())
-                .collect();
-            let read = |(row, wanted): &(&LevelSegment, Vec<TraceId>)| {
-                linked::samples_of(store, row, wanted, &service, cancel)
-            };
-            for window in side_by_side(limits.threads, &compacted, read)?.iter().flatten() {
+            let samples = Samples { store, service: &service, traces: &traces, cancel };
+            let compacted: Vec<&LevelSegment> = segments.iter().filter(|row| may_hold(row, &traces)).collect();
+            let groups = side_by_side(limits.threads, &compacted, |row| samples.groups(row))?;
+            let groups: Vec<_> = groups.into_iter().flatten().collect();
+            for window in side_by_side(limits.threads, &groups, |group| samples.read(group))?.iter().flatten() {
                 sums.add(window)?;
             }
             sums.finish(range)
@@ -117,11 +112,10 @@ fn ran(start_ms: u64, duration_us: u64) -> TimeRange {
     }
 }
 
-/// Those that a segment may hold samples of, ascending.
-fn traces_within(traces: &BTreeMap<TraceId, TimeRange>, row: &LevelSegment) -> Vec<TraceId> {
+/// Whether a segment may hold samples of one of the traces.
+fn may_hold(row: &LevelSegment, traces: &BTreeMap<TraceId, TimeRange>) -> bool {
     let (min_ms, max_ms) = (row.segment.min_ms, row.segment.max_ms.saturating_add(WINDOW_MS_MAX));
-    let within = |ran: &TimeRange| ran.from_ms <= max_ms && ran.until_ms >= min_ms;
-    traces.iter().filter(|(_, ran)| within(ran)).map(|(trace, _)| *trace).collect()
+    row.segment.level == TRACES && traces.values().any(|ran| ran.from_ms <= max_ms && ran.until_ms >= min_ms)
 }
 
 /// A request of a trace.

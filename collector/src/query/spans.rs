@@ -6,20 +6,21 @@ use std::sync::Arc;
 use tephra_proto::ids::ServiceName;
 use tokio::time::Instant;
 
+use super::cancel::Cancel;
 use super::cover::Piece;
 use super::damage::Looked;
 use super::engine::check_range;
 use super::fit::newest_that_fits;
 use super::gather::{Wanted, gather};
 use super::side_by_side::side_by_side;
-use super::{QueryEngine, QueryError};
+use super::{QueryEngine, QueryError, QueryLimits};
 use crate::base::labels::{Labels, Matcher, ROUTE};
 use crate::base::range::TimeRange;
 use crate::profile::model::{Partial, SpanSummary};
-use crate::store::StoreError;
 use crate::store::catalog::LevelSegment;
-use crate::store::columnar::{PartSpan, Table};
+use crate::store::columnar::Table;
 use crate::store::compact::levels::TRACES;
+use crate::store::{Store, StoreError};
 
 /// Pairs of names and values.
 type Pairs = Vec<(String, String)>;
@@ -53,25 +54,10 @@ impl QueryEngine {
         range: TimeRange,
         labels: &[(String, String)],
     ) -> Result<(Vec<SpanSummary>, Option<Partial>), QueryError> {
-        let (spans, partial) = self.entry_spans(service, range, labels, None).await?;
-        Ok((spans.into_iter().map(|entry| entry.span).collect(), partial))
-    }
-
-    /// [`QueryEngine::spans`] with the processes that sent them; of one route alone where one is given.
-    ///
-    /// # Errors
-    /// As [`QueryEngine::spans`].
-    pub async fn entry_spans(
-        &self,
-        service: &ServiceName,
-        range: TimeRange,
-        labels: &[(String, String)],
-        route: Option<&str>,
-    ) -> Result<(Vec<EntrySpan>, Option<Partial>), QueryError> {
         check_range(range)?;
         self.know(service).await?;
-        let holds = |spans: &Vec<EntrySpan>| !spans.is_empty();
-        let ask = |range, by| self.spans_all(service, range, labels, route, by);
+        let holds = |spans: &Vec<SpanSummary>| !spans.is_empty();
+        let ask = |range, by| self.spans_all(service, range, labels, by);
         let (spans, partial) = newest_that_fits(range, self.deadline(), holds, ask).await?;
         let looked = Looked { service: Some(service.as_str()), range, profiles: None, traces: true };
         Ok((spans, self.with_damage(partial, looked).await?))
@@ -82,44 +68,24 @@ impl QueryEngine {
         service: &ServiceName,
         range: TimeRange,
         labels: &[(String, String)],
-        route: Option<&str>,
         deadline: Instant,
-    ) -> Result<Vec<EntrySpan>, QueryError> {
+    ) -> Result<Vec<SpanSummary>, QueryError> {
         let segments = self.segments_of(service, range).await?;
         let deleted = self.store.catalog().deleted_traces().await.map_err(StoreError::from)?;
         let of_samples = self.sample_labels(service).await?;
         let service = service.as_str().to_owned();
         let (routes, labels) = chosen_by(labels, &of_samples);
-        let only = route.map(str::to_owned);
-        let on_route = move |span: &SpanSummary| {
-            let chosen = routes.is_empty() || routes.iter().any(|(_, route)| **route == *span.route);
-            chosen && only.as_ref().is_none_or(|only| **only == *span.route)
-        };
+        let on_route =
+            move |span: &SpanSummary| routes.is_empty() || routes.iter().any(|(_, route)| **route == *span.route);
         self.run(deadline, move |store, limits, cancel| {
-            let mut spans = Vec::new();
-            let too_many = || QueryError::TooLarge { what: "spans", limit: limits.spans_max as u64 };
             // Spans are in the arrived segments, and in those of traces.
             let (traces, arrived): (Vec<_>, Vec<_>) = segments
                 .into_iter()
                 .filter(|s| matches!(s.segment.level, 0 | TRACES))
                 .partition(|s| s.segment.level == TRACES);
-            let pieces = [Piece { range, level: 0 }];
-            let wanted =
-                Wanted { service: Some(&service), labels: &labels, sample_labels: &of_samples, pieces: &pieces };
-            let gathered = gather(store, &arrived, &wanted, &[], limits, cancel)?;
-            for pick in gathered.picks.iter().filter(|pick| pick.info().spans > 0) {
-                cancel.check()?;
-                let Some(window) = store.window(&pick.segment, pick.info())? else { continue };
-                let instance: Arc<str> = window.header.instance.as_str().into();
-                spans.extend(window.spans.iter().filter(|span| on_route(span)).map(|span| EntrySpan {
-                    span: span.clone(),
-                    instance: instance.clone(),
-                    labels: window.header.labels.clone(),
-                }));
-                if spans.len() > limits.spans_max {
-                    return Err(too_many());
-                }
-            }
+            let asked = Arrived { service: &service, range, labels: &labels, of_samples: &of_samples };
+            let spans = asked.spans(store, &arrived, limits, cancel, &on_route)?;
+            let mut spans: Vec<SpanSummary> = spans.into_iter().map(|entry| entry.span).collect();
             let matcher = Matcher::new(&labels);
             let of_segment = |row: &LevelSegment| {
                 cancel.check()?;
@@ -131,13 +97,9 @@ impl QueryEngine {
                     let matching = read.into_iter().filter(|row| {
                         on_route(&row.span) && matcher.matches(|name| row.labels.get_of(&row.instance, name))
                     });
-                    spans.extend(matching.map(|PartSpan { span, instance, labels, .. }| EntrySpan {
-                        span,
-                        instance,
-                        labels,
-                    }));
+                    spans.extend(matching.map(|row| row.span));
                     if spans.len() > limits.spans_max {
-                        return Err(too_many());
+                        return Err(too_many(limits));
                     }
                 }
                 Ok(spans)
@@ -146,13 +108,60 @@ impl QueryEngine {
             for some in traces.chunks(2 * limits.threads.max(1)) {
                 spans.extend(side_by_side(limits.threads, some, of_segment)?.into_iter().flatten());
                 if spans.len() > limits.spans_max {
-                    return Err(too_many());
+                    return Err(too_many(limits));
                 }
             }
-            spans.retain(|entry| !deleted.contains(&entry.span.link.trace_id));
-            spans.sort_by_key(|entry| (entry.span.start_ms, entry.span.link));
+            spans.retain(|span| !deleted.contains(&span.link.trace_id));
+            spans.sort_by_key(|span| (span.start_ms, span.link));
             Ok(spans)
         })
         .await
+    }
+}
+
+fn too_many(limits: &QueryLimits) -> QueryError {
+    QueryError::TooLarge { what: "spans", limit: limits.spans_max as u64 }
+}
+
+/// What is asked of windows that were not compacted yet.
+pub(super) struct Arrived<'a> {
+    pub(super) service: &'a str,
+    pub(super) range: TimeRange,
+    pub(super) labels: &'a [(String, String)],
+    pub(super) of_samples: &'a BTreeSet<String>,
+}
+
+impl Arrived<'_> {
+    /// Their spans.
+    ///
+    /// # Errors
+    /// When a limit is exceeded, or the store fails.
+    pub(super) fn spans(
+        &self,
+        store: &Store,
+        arrived: &[LevelSegment],
+        limits: &QueryLimits,
+        cancel: &Cancel,
+        wanted: impl Fn(&SpanSummary) -> bool,
+    ) -> Result<Vec<EntrySpan>, QueryError> {
+        let Self { service, range, labels, of_samples } = *self;
+        let pieces = [Piece { range, level: 0 }];
+        let of_service = Wanted { service: Some(service), labels, sample_labels: of_samples, pieces: &pieces };
+        let gathered = gather(store, arrived, &of_service, &[], limits, cancel)?;
+        let mut spans = Vec::new();
+        for pick in gathered.picks.iter().filter(|pick| pick.info().spans > 0) {
+            cancel.check()?;
+            let Some(window) = store.window(&pick.segment, pick.info())? else { continue };
+            let instance: Arc<str> = window.header.instance.as_str().into();
+            spans.extend(window.spans.iter().filter(|span| wanted(span)).map(|span| EntrySpan {
+                span: span.clone(),
+                instance: instance.clone(),
+                labels: window.header.labels.clone(),
+            }));
+            if spans.len() > limits.spans_max {
+                return Err(too_many(limits));
+            }
+        }
+        Ok(spans)
     }
 }

@@ -1,14 +1,17 @@
 //! Asks the store all that an explanation needs.
 
+use std::sync::Arc;
+
 use tephra_proto::ids::ServiceName;
 
+use super::choose::Draw;
 use super::{Explained, Selector, choose};
 use crate::analysis::requests::together;
 use crate::base::labels::ROUTE;
 use crate::base::range::TimeRange;
 use crate::profile::durations::Durations;
 use crate::profile::model::Partial;
-use crate::query::{QueryEngine, QueryError, RequestsAsked, RequestsOver};
+use crate::query::{Drawing, QueryEngine, QueryError, RequestsAsked, RequestsOver};
 use crate::symbols::Symbols;
 use crate::work::{WorkError, blocking};
 
@@ -59,7 +62,8 @@ pub async fn explain(
         }
         _ => all.clone(),
     };
-    let (spans, of_spans) = engine.entry_spans(&service, range, &labels, Some(&route)).await?;
+    let drawing: Arc<dyn Drawing> = Arc::new(Draw::new(selector, range, &all));
+    let (spans, of_spans) = engine.drawn_spans(&service, range, &labels, &route, &drawing).await?;
     let chosen = blocking(move || choose(selector, range, (&all, &within), spans)).await?;
     let costs = engine.request_costs(&service, range, chosen.requests.clone()).await?;
     let symbols = symbols.clone();

@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tephra_proto::durations::{bin, longest_us, typical_us};
+use tephra_proto::durations::{BINS, bin, longest_us, typical_us};
 use tephra_proto::ids::TraceId;
 use tephra_proto::trace_share;
 
 use super::{REQUESTS_MAX, Side};
 use crate::base::range::TimeRange;
 use crate::profile::durations::Durations;
-use crate::profile::model::SpanSummary;
-use crate::query::{EntrySpan, RequestSides};
+use crate::profile::model::Link;
+use crate::query::{Drawing, EntrySpan, RequestSides, SpanLook};
 
 /// What somebody wants to know about.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,15 +55,9 @@ pub fn choose(
     (all, within): (&Durations, &Durations),
     spans: Vec<EntrySpan>,
 ) -> Chosen {
-    let (others, chosen, is_rest): (Bounds, Bounds, bool) = match selector {
-        Selector::Slowest { percent } => {
-            let slow_us = slowest_from(all, percent / 100.0);
-            let [low, high] = AROUND_MEDIAN.map(|share| bin_of_quantile(all, share));
-            let (low_us, high_us) = (above_bin(low), above_bin(high + 1).min(slow_us));
-            ((low_us.min(high_us), Some(high_us), range), (slow_us, None, range), false)
-        }
-        Selector::Inside { min_us, max_us, range: inside } => ((0, None, range), (min_us, max_us, inside), true),
-    };
+    let drawing = Draw::new(selector, range, all);
+    let [others, chosen] = drawing.bounds;
+    let is_rest = matches!(selector, Selector::Inside { .. });
     let counted = count(within, chosen);
     let counted_others = match is_rest {
         true => {
@@ -72,9 +66,7 @@ pub fn choose(
         }
         false => count(all, others),
     };
-    let is_chosen = |span: &SpanSummary| is_within(span, chosen);
-    let is_other = |span: &SpanSummary| is_within(span, others) && !is_chosen(span);
-    let sides = [draw(&spans, is_other), draw(&spans, is_chosen)];
+    let sides = drawing.draw(&spans);
     let side = |(min_us, max_us, time): Bounds, (requests, sum_us): (u64, f64), examples: usize| Side {
         min_us,
         max_us,
@@ -152,34 +144,81 @@ fn lies_within(us: f64, min_us: u64, max_us: Option<u64>) -> bool {
     us >= min_us as f64 && max_us.is_none_or(|max| us < max as f64)
 }
 
-/// By the same rule as requests are counted.
-fn is_within(span: &SpanSummary, (min_us, max_us, range): Bounds) -> bool {
-    let typical = typical_us(bin(span.duration_us.saturating_mul(1_000)));
-    lies_within(typical, min_us, max_us) && range.contains(span.start_ms.saturating_add(span.duration_us / 1_000))
+/// How requests are drawn: at most [`REQUESTS_MAX`] of a side, the likelier the more requests they stand for (Efraimidis and Spirakis, "Weighted
+/// random sampling with a reservoir", 2006), with the hash of their trace as the random number: the same question has the same answer.
+#[derive(Debug)]
+pub(super) struct Draw {
+    /// Of the others and of the chosen.
+    bounds: [Bounds; 2],
+    /// The same by bin.
+    bins: [Vec<bool>; 2],
 }
 
-/// At most [`REQUESTS_MAX`] of the spans that are wanted, the likelier the more requests they stand for (Efraimidis and Spirakis, "Weighted
-/// random sampling with a reservoir", 2006), with the hash of their trace as the random number: the same question has the same answer.
-fn draw(spans: &[EntrySpan], wanted: impl Fn(&SpanSummary) -> bool) -> Vec<usize> {
-    let mut seen = HashSet::new();
-    let mut keys: Vec<(f64, usize)> = Vec::new();
-    for (at, EntrySpan { span, .. }) in spans.iter().enumerate() {
-        // Those that stand for none were asked for because something else about them was slow.
-        if span.weight <= 0.0 || !wanted(span) || !seen.insert(span.link) {
-            continue;
-        }
-        keys.push((exponential(span) / f64::from(span.weight), at));
+impl Draw {
+    /// Among the requests to a route, of which `all` counts those of the range.
+    pub(super) fn new(selector: Selector, range: TimeRange, all: &Durations) -> Self {
+        let bounds: [Bounds; 2] = match selector {
+            Selector::Slowest { percent } => {
+                let slow_us = slowest_from(all, percent / 100.0);
+                let [low, high] = AROUND_MEDIAN.map(|share| bin_of_quantile(all, share));
+                let (low_us, high_us) = (above_bin(low), above_bin(high + 1).min(slow_us));
+                [(low_us.min(high_us), Some(high_us), range), (slow_us, None, range)]
+            }
+            Selector::Inside { min_us, max_us, range: inside } => [(0, None, range), (min_us, max_us, inside)],
+        };
+        let bins = bounds
+            .map(|(min_us, max_us, _)| (0..BINS).map(|bin| lies_within(typical_us(bin), min_us, max_us)).collect());
+        Self { bounds, bins }
     }
-    keys.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    keys.truncate(REQUESTS_MAX);
-    keys.into_iter().map(|(_, at)| at).collect()
+
+    /// On which side a request is, by the same rule as requests are counted.
+    fn side(&self, start_ms: u64, duration_us: u64) -> Option<usize> {
+        let bin = usize::from(bin(duration_us.saturating_mul(1_000)));
+        let ended_ms = start_ms.saturating_add(duration_us / 1_000);
+        let is_on = |side: usize| self.bins[side].get(bin) == Some(&true) && self.bounds[side].2.contains(ended_ms);
+        [1, 0].into_iter().find(|side| is_on(*side))
+    }
+
+    /// By side, which of the spans are drawn.
+    fn draw(&self, spans: &[EntrySpan]) -> [Vec<usize>; 2] {
+        let mut seen = HashSet::new();
+        let mut keys: [Vec<(f64, usize)>; 2] = Default::default();
+        for (at, EntrySpan { span, .. }) in spans.iter().enumerate() {
+            let (start_ms, duration_us) = (span.start_ms, span.duration_us);
+            let look = SpanLook { link: span.link, start_ms, duration_us, weight: span.weight };
+            let Some((side, key)) = self.rank(&look) else { continue };
+            if seen.insert((span.link, side)) {
+                keys[side].push((key, at));
+            }
+        }
+        keys.map(|mut keys| {
+            keys.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            keys.truncate(REQUESTS_MAX);
+            keys.into_iter().map(|(_, at)| at).collect()
+        })
+    }
+}
+
+impl Drawing for Draw {
+    fn rank(&self, look: &SpanLook) -> Option<(usize, f64)> {
+        // Those that stand for none were asked for because something else about them was slow.
+        if look.weight <= 0.0 {
+            return None;
+        }
+        let side = self.side(look.start_ms, look.duration_us)?;
+        Some((side, exponential(look.link) / f64::from(look.weight)))
+    }
+
+    fn drawn_max(&self) -> usize {
+        REQUESTS_MAX
+    }
 }
 
 /// An exponentially distributed number, by trace and span. Not by the trace's hash alone: only small ones are kept.
-fn exponential(span: &SpanSummary) -> f64 {
+fn exponential(link: Link) -> f64 {
     let mut mixed = [0; 16];
-    let span_id = span.link.span_id.map_or(0, |id| u64::from_be_bytes(id.to_bytes()));
-    mixed[..8].copy_from_slice(&trace_share::hash(&span.link.trace_id.to_bytes()).to_be_bytes());
+    let span_id = link.span_id.map_or(0, |id| u64::from_be_bytes(id.to_bytes()));
+    mixed[..8].copy_from_slice(&trace_share::hash(&link.trace_id.to_bytes()).to_be_bytes());
     mixed[8..].copy_from_slice(&span_id.to_be_bytes());
     let uniform = ((trace_share::hash(&mixed) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
     -uniform.ln()

@@ -1,6 +1,6 @@
 //! Simulated requests, with and without a reason to be slow: what is found is there, and what is not there is not found.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::base::range::TimeRange;
 use crate::profile::durations::Durations;
 use crate::profile::model::{Link, Merged, REPLICATES_MAX, SpanStatus, SpanSummary};
 use crate::profile::testing::{Random, Sketch};
-use crate::query::{EntrySpan, RequestSides};
+use crate::query::{Drawing, EntrySpan, RequestSides, SpanLook};
 use crate::symbols::Worker;
 
 const ROUTE: &str = "POST /orders";
@@ -265,4 +265,54 @@ fn of_many_requests_as_many_are_drawn_as_are_looked_at_and_by_their_weight() {
     let heavy = drawn.iter().filter(|at| chosen.requests.all[**at].span.weight > 1.0).count();
     // Of 9 600 each, 1 − e^(−9t) of the heavy and 1 − e^(−t) of the others, which are 2 000 at t = 0.0228: 1 783 ± 14 heavy ones.
     assert!((1_700..=1_880).contains(&heavy), "{heavy}");
+}
+
+#[test]
+fn the_same_are_drawn_from_the_traces_that_come_first_as_from_all() {
+    let mut spans: Vec<EntrySpan> =
+        (0..6).flat_map(|seed| simulated(seed, Tail::Burns)).map(|request| request.span).collect();
+    for (at, entry) in spans.iter_mut().enumerate() {
+        entry.span.weight = [8.0, 1.0, 0.0][at % 3];
+        entry.span.start_ms += at as u64 % 7;
+    }
+    // Some traces asked twice, and some were told of twice.
+    for at in (0..spans.len()).step_by(11) {
+        let mut again = spans[at].clone();
+        again.span.start_ms += 40;
+        spans.push(again.clone());
+        again.span.link.span_id = SpanId::from_bytes((1 << 40 | at as u64).to_be_bytes());
+        spans.push(again);
+    }
+    spans.sort_by_key(|entry| (entry.span.start_ms, entry.span.link));
+    let mut all = Durations::default();
+    spans.iter().for_each(|entry| all.record(entry.span.duration_us, 1));
+    let within = TimeRange { from_ms: START_MS + 100_000, until_ms: START_MS + 400_000 };
+    let inside = Selector::Inside { min_us: 9_000, max_us: None, range: within };
+    for selector in [Selector::Slowest { percent: 1.0 }, inside] {
+        let drawing = choose::Draw::new(selector, TEN_MINUTES, &all);
+        let mut first: [Vec<(f64, TraceId)>; 2] = Default::default();
+        for EntrySpan { span, .. } in &spans {
+            let (start_ms, duration_us) = (span.start_ms, span.duration_us);
+            let look = SpanLook { link: span.link, start_ms, duration_us, weight: span.weight };
+            if let Some((side, number)) = drawing.rank(&look) {
+                first[side].push((number, span.link.trace_id));
+            }
+        }
+        let mut traces = HashSet::new();
+        for side in &mut first {
+            side.sort_by(|a, b| a.0.total_cmp(&b.0));
+            traces.extend(side.iter().take(2 * drawing.drawn_max()).map(|(_, trace)| *trace));
+        }
+        let few: Vec<EntrySpan> =
+            spans.iter().filter(|entry| traces.contains(&entry.span.link.trace_id)).cloned().collect();
+        assert!(few.len() < spans.len() / 2, "{} of {}", few.len(), spans.len());
+        let [from_all, from_few] = [spans.clone(), few].map(|spans| choose(selector, TEN_MINUTES, (&all, &all), spans));
+        assert_eq!(from_all.sides, from_few.sides);
+        let drawn = |chosen: &Chosen| -> Vec<Vec<EntrySpan>> {
+            let of_side = |side: &Vec<usize>| side.iter().map(|at| chosen.requests.all[*at].clone()).collect();
+            chosen.requests.sides.iter().map(of_side).collect()
+        };
+        assert_eq!(drawn(&from_all), drawn(&from_few));
+        assert_eq!(from_all.requests.all, from_few.requests.all);
+    }
 }

@@ -28,11 +28,11 @@ mod write;
 
 pub(crate) use dictionary::Dictionary;
 pub(crate) use part::Part;
-pub(crate) use segment::Segment;
+pub(crate) use segment::{Segment, SpanGroup};
 pub(crate) use table::{Problem, TableFile};
 pub(crate) use tables::{
-    PartRequests, PartRow, PartSeries, PartSpan, PartTotal, PartTrace, PartWindow, RequestSums, SampleColumns, Table,
-    TotalSums, WindowSums,
+    PartRequests, PartRow, PartSeries, PartSpan, PartTotal, PartTrace, PartWindow, Processes, RequestSums,
+    SampleColumns, SpanLook, Table, TotalSums, WindowSums,
 };
 pub(crate) use write::SegmentWriter;
 

@@ -2,8 +2,9 @@
 
 use std::collections::hash_map::Entry;
 use std::ops::Range;
+use std::sync::Arc;
 
-use parquet::data_type::{ByteArray, FixedLenByteArray};
+use parquet::data_type::{ByteArray, FixedLenByteArray, FixedLenByteArrayType};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::statistics::Statistics;
 use rustc_hash::FxHashMap;
@@ -23,7 +24,8 @@ pub(super) struct Rows<'a> {
     bulk: &'a dyn Bulk,
     file: &'a TableFile,
     group: usize,
-    only: Option<Range<usize>>,
+    /// Stretches that ascend; `None`: all.
+    only: Option<Arc<[Range<usize>]>>,
 }
 
 impl<'a> Rows<'a> {
@@ -34,7 +36,19 @@ impl<'a> Rows<'a> {
 
     /// Some of them: only the pages that hold these are read.
     pub(super) fn only(&self, rows: Range<usize>) -> Self {
-        Self { only: Some(rows), ..self.clone() }
+        Self { only: Some([rows].into()), ..self.clone() }
+    }
+
+    /// Single ones, which ascend.
+    pub(super) fn picked(&self, rows: &[usize]) -> Self {
+        let mut stretches: Vec<Range<usize>> = Vec::new();
+        for row in rows {
+            match stretches.last_mut() {
+                Some(last) if last.end == *row => last.end += 1,
+                _ => stretches.push(*row..*row + 1),
+            }
+        }
+        Self { only: Some(stretches.into()), ..self.clone() }
     }
 
     /// The number of the row group in its table.
@@ -57,7 +71,7 @@ impl<'a> Rows<'a> {
         let at = self.file.position(column.name())?;
         match &self.only {
             None => self.file.column::<T::Stored>(self.bulk, self.group, at),
-            Some(rows) => self.file.slice::<T::Stored>(self.bulk, self.group, at, rows.clone()),
+            Some(rows) => self.file.slices::<T::Stored>(self.bulk, self.group, at, rows),
         }
     }
 
@@ -107,6 +121,65 @@ impl<'a> Rows<'a> {
     pub(super) fn may_hold(&self, column: Column<Time>, range: TimeRange) -> Result<bool> {
         let (first, last) = self.bounds(column)?;
         Ok(last >= range.from_ms && first < range.until_ms)
+    }
+
+    /// All trace ids of the row group, or those of some rows.
+    pub(super) fn trace_ids(&self, column: Column<Bytes16>, rows: Range<usize>) -> Result<Vec<[u8; 16]>> {
+        self.ids(column, rows)
+    }
+
+    /// All span ids of the row group; zero: unknown.
+    pub(super) fn span_ids(&self, column: Column<Bytes8>) -> Result<Vec<[u8; 8]>> {
+        self.ids(column, 0..self.count()?)
+    }
+
+    fn ids<T, const N: usize>(&self, column: Column<T>, rows: Range<usize>) -> Result<Vec<[u8; N]>>
+    where
+        T: Holds<Stored = FixedLenByteArrayType>,
+    {
+        let at = self.file.position(column.name())?;
+        self.file.ids::<T::Stored, N>(self.bulk, self.group, at, rows)
+    }
+
+    /// Which rows have one of `ids`, which ascend, in a sorted column. Reads the pages that may hold one.
+    pub(super) fn find_all(&self, column: Column<Bytes16>, ids: &[[u8; 16]]) -> Result<Vec<usize>> {
+        let at = self.file.position(column.name())?;
+        let metadata = self.file.metadata();
+        let pages = metadata.offset_index().and_then(|index| index.get(self.group)?.get(at));
+        let bounds = metadata.column_index().and_then(|index| index.get(self.group)?.get(at));
+        let (Some(pages), Some(ColumnIndexMetaData::FIXED_LEN_BYTE_ARRAY(bounds))) = (pages, bounds) else {
+            return Err(self.damaged("it has no page index"));
+        };
+        let pages = pages.page_locations();
+        let holds = |page: usize| {
+            let from = bounds.min_value(page).map_or(0, |min| ids.partition_point(|id| id.as_slice() < min));
+            ids.get(from).is_some_and(|id| bounds.max_value(page).is_none_or(|max| id.as_slice() <= max))
+        };
+        let mut stretches: Vec<Range<usize>> = Vec::new();
+        for page in (0..pages.len()).filter(|page| holds(*page)) {
+            let start = pages[page].first_row_index as usize;
+            let end = pages.get(page + 1).map_or(self.count()?, |next| next.first_row_index as usize);
+            match stretches.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => stretches.push(start..end),
+            }
+        }
+        let mut found = Vec::new();
+        for rows in stretches {
+            let start = rows.start;
+            let there = self.trace_ids(column, rows)?;
+            let (Some(first), Some(last)) = (there.first(), there.last()) else { continue };
+            let from = ids.partition_point(|id| id < first);
+            let mut at = 0;
+            for id in ids.iter().skip(from).take_while(|id| *id <= last) {
+                at += there[at..].partition_point(|other| other < id);
+                while there.get(at) == Some(id) {
+                    found.push(start + at);
+                    at += 1;
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Which rows have `id` in a sorted column.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use tephra_proto::ids::TraceId;
 
-use super::column::SMALL_PAGE;
 use super::dictionary::Dictionary;
 use super::part::Part;
 use super::rows::Rows;
 use super::table::{Problem, TableFile};
 use super::tables::{
-    self, PartRequests, PartSpan, PartTotal, PartTrace, PartWindow, SampleColumns, SampleGroup, Table,
+    self, PartRequests, PartSpan, PartTotal, PartTrace, PartWindow, Processes, SampleColumns, SampleGroup, SpanLook,
+    Table,
 };
 use crate::base::range::TimeRange;
 use crate::store::bulk::Bulk;
@@ -175,30 +175,73 @@ impl Segment {
         Ok(found)
     }
 
-    /// Samples of some traces, whose ids ascend. All rows are read where looking each trace up would read as many pages.
-    pub(crate) fn samples_of(
+    /// Row groups of traced samples of a part, with the first and the last time at which one was taken, unix milliseconds.
+    pub(crate) fn trace_groups(&self, bulk: &dyn Bulk, part: usize) -> Result<Vec<(usize, (u64, u64))>> {
+        self.rows(bulk, Table::Traces, part).map(|rows| Ok((rows.group(), tables::bounds_of_traces(&rows)?))).collect()
+    }
+
+    /// Which rows of a row group are samples of some traces, whose ids ascend.
+    pub(crate) fn find_samples(&self, bulk: &dyn Bulk, group: usize, traces: &[[u8; 16]]) -> Result<Vec<usize>> {
+        let Some(file) = self.files.get(&Table::Traces) else { return Ok(Vec::new()) };
+        tables::find_samples_of(&Rows::new(bulk, file, group), traces)
+    }
+
+    /// Reads what [`Segment::find_samples`] found.
+    pub(crate) fn samples_at(
         &self,
         bulk: &dyn Bulk,
-        part: usize,
-        traces: &[TraceId],
+        group: usize,
+        rows: &[usize],
         dictionary: &Dictionary,
     ) -> Result<Vec<PartTrace>> {
         let mut samples = Vec::new();
-        for rows in self.rows(bulk, Table::Traces, part) {
-            if traces.len() * SMALL_PAGE >= rows.count()? {
-                let mut all = Vec::new();
-                tables::read_traces(&rows, dictionary, &mut all)?;
-                samples.extend(all.into_iter().filter(|row| traces.binary_search(&row.link.trace_id).is_ok()));
-                continue;
-            }
-            for trace in traces {
-                let found = tables::find_traces(&rows, *trace)?;
-                if !found.is_empty() {
-                    tables::read_traces(&rows.only(found), dictionary, &mut samples)?;
-                }
-            }
+        if let Some(file) = self.files.get(&Table::Traces) {
+            tables::read_traces(&Rows::new(bulk, file, group).picked(rows), dictionary, &mut samples)?;
         }
         Ok(samples)
+    }
+
+    /// Row groups of a part that may hold spans of a route in windows that start in `range`.
+    pub(crate) fn span_groups(
+        &self,
+        bulk: &dyn Bulk,
+        part: usize,
+        route: &str,
+        range: TimeRange,
+    ) -> Result<Vec<SpanGroup>> {
+        let mut groups = Vec::new();
+        for (rows, name) in self.groups(bulk, Table::Spans, part) {
+            if tables::may_be_of_route(name, route) && tables::may_hold_spans(&rows, range)? {
+                groups.push(SpanGroup { group: rows.group(), name: name.to_owned() });
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Looks at the spans of a route in a row group, see [`SpanLook`].
+    pub(crate) fn look_at_spans(
+        &self,
+        bulk: &dyn Bulk,
+        SpanGroup { group, name }: &SpanGroup,
+        route: &str,
+        range: TimeRange,
+        of_process: Option<Processes<'_>>,
+        each: impl FnMut(SpanLook),
+    ) -> Result<()> {
+        let Some(file) = self.files.get(&Table::Spans) else { return Ok(()) };
+        tables::look_at_spans(&Rows::new(bulk, file, *group), (name, route), range, of_process, each)
+    }
+
+    /// Spans of some traces, whose ids ascend, in a row group.
+    pub(crate) fn spans_of(&self, bulk: &dyn Bulk, group: &SpanGroup, traces: &[[u8; 16]]) -> Result<Vec<PartSpan>> {
+        let mut spans = Vec::new();
+        let Some(file) = self.files.get(&Table::Spans) else { return Ok(spans) };
+        let rows = Rows::new(bulk, file, group.group);
+        let found = tables::find_spans_of(&rows, traces)?;
+        if !found.is_empty() {
+            tables::read_spans(&rows.picked(&found), &mut spans)?;
+        }
+        Ok(spans)
     }
 
     /// Reads what [`Segment::find_trace`] found.
@@ -219,8 +262,17 @@ impl Segment {
                 tables::read_spans(&Rows::new(bulk, file, *group).only(rows.clone()), &mut spans)?;
             }
         }
+        // Each route may have row groups of its own.
+        PartSpan::sort(&mut spans);
         Ok((traces, spans))
     }
+}
+
+/// A row group of spans.
+#[derive(Debug)]
+pub(crate) struct SpanGroup {
+    group: usize,
+    name: String,
 }
 
 /// Rows of a trace, by row group.

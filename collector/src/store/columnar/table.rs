@@ -6,8 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use parquet::basic::Encoding;
+use parquet::column::page::{Page, PageReader};
 use parquet::column::reader::{get_column_reader, get_typed_column_reader};
-use parquet::data_type::DataType;
+use parquet::data_type::{DataType, FixedLenByteArray};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
@@ -159,18 +161,68 @@ impl TableFile {
         let (start, bytes) = self.group(group).column(column).byte_range();
         let chunk = self.read(bulk, start..start + bytes)?;
         let mut values = Vec::new();
-        self.decode::<T>(chunk, group, column, 0..rows, false, &mut values)?;
+        self.decode::<T>(chunk, group, column, std::slice::from_ref(&(0..rows)), false, &mut values)?;
         Ok(values)
     }
 
-    /// Some values of a column, reading only the pages that hold them.
-    pub(super) fn slice<T: DataType>(
+    /// Some values of a column, in stretches that ascend: only the pages between the first and the last are read, and of these those that
+    /// hold one decoded.
+    pub(super) fn slices<T: DataType>(
+        &self,
+        bulk: &dyn Bulk,
+        group: usize,
+        column: usize,
+        stretches: &[Range<usize>],
+    ) -> Result<Vec<T::T>> {
+        let rows = around(stretches);
+        let (chunk, _) = self.pages(bulk, group, column, &rows)?;
+        let mut values = Vec::new();
+        self.decode::<T>(chunk, group, column, stretches, true, &mut values)?;
+        Ok(values)
+    }
+
+    /// Values of a column of so many bytes each, such as ids. As they lie in the pages: nothing is made of each by itself.
+    pub(super) fn ids<T: DataType<T = FixedLenByteArray>, const N: usize>(
         &self,
         bulk: &dyn Bulk,
         group: usize,
         column: usize,
         rows: Range<usize>,
-    ) -> Result<Vec<T::T>> {
+    ) -> Result<Vec<[u8; N]>> {
+        let (chunk, firsts) = self.pages(bulk, group, column, &rows)?;
+        let about = self.group(group).column(column);
+        let index = self.metadata.offset_index().and_then(|index| index.get(group)?.get(column));
+        let locations = index.map(|index| index.page_locations().clone());
+        let wrong = |e: ParquetError| self.damaged(&e.to_string());
+        let mut reader =
+            SerializedPageReader::new(Arc::new(chunk), about, self.rows(group)?, locations).map_err(wrong)?;
+        let mut ids = Vec::with_capacity(rows.len());
+        for (page, first) in firsts.iter().enumerate() {
+            let end = firsts.get(page + 1).map_or(self.rows(group)?, |next| *next);
+            if *first >= rows.end || end <= rows.start {
+                reader.skip_next_page().map_err(wrong)?;
+                continue;
+            }
+            let Some(Page::DataPage { buf, encoding: Encoding::PLAIN, .. }) = reader.get_next_page().map_err(wrong)?
+            else {
+                // Written in another way: then one by one.
+                let values = self.slices::<T>(bulk, group, column, &[rows])?;
+                let id = |value: &FixedLenByteArray| value.data().try_into().ok();
+                let ids: Option<Vec<[u8; N]>> = values.iter().map(id).collect();
+                return ids.ok_or_else(|| self.damaged("an id has another length"));
+            };
+            let (in_page, _) = buf.as_chunks::<N>();
+            let wanted = in_page.get(rows.start.saturating_sub(*first)..rows.end.min(end) - first);
+            ids.extend_from_slice(wanted.ok_or_else(|| self.damaged("a page is shorter than its index says"))?);
+        }
+        if ids.len() != rows.len() {
+            return Err(self.damaged("a column is shorter than its row group"));
+        }
+        Ok(ids)
+    }
+
+    /// The pages that hold some rows of a column, and the first row of each page there is.
+    fn pages(&self, bulk: &dyn Bulk, group: usize, column: usize, rows: &Range<usize>) -> Result<(Chunk, Vec<usize>)> {
         let (start, bytes) = self.group(group).column(column).byte_range();
         let Some(index) = self.metadata.offset_index().and_then(|index| index.get(group)?.get(column)) else {
             return Err(self.damaged("it has no page index"));
@@ -190,9 +242,7 @@ impl TableFile {
                 (pages[*first].offset as u64, pages[*last].offset as u64 + pages[*last].compressed_page_size as u64);
             chunk.pieces.push((from, self.read(bulk, from..until)?.pieces.remove(0).1));
         }
-        let mut values = Vec::new();
-        self.decode::<T>(chunk, group, column, rows, true, &mut values)?;
-        Ok(values)
+        Ok((chunk, pages.iter().map(|page| page.first_row_index as usize).collect()))
     }
 
     fn decode<T: DataType>(
@@ -200,7 +250,7 @@ impl TableFile {
         chunk: Chunk,
         group: usize,
         column: usize,
-        rows: Range<usize>,
+        stretches: &[Range<usize>],
         by_page: bool,
         values: &mut Vec<T::T>,
     ) -> Result<()> {
@@ -211,14 +261,19 @@ impl TableFile {
         let reader = SerializedPageReader::new(Arc::new(chunk), about, self.rows(group)?, pages).map_err(wrong)?;
         let reader = get_column_reader(about.column_descr_ptr(), Box::new(reader));
         let mut reader = get_typed_column_reader::<T>(reader);
-        if reader.skip_records(rows.start).map_err(wrong)? != rows.start {
-            return Err(self.damaged("a column is shorter than its row group"));
-        }
-        while values.len() < rows.len() {
-            let wanted = rows.len() - values.len();
-            let (records, ..) = reader.read_records(wanted, None, None, values).map_err(wrong)?;
-            if records == 0 {
+        let (mut at, mut wanted) = (0, 0);
+        for rows in stretches {
+            let between = rows.start.saturating_sub(at);
+            if between > 0 && reader.skip_records(between).map_err(wrong)? != between {
                 return Err(self.damaged("a column is shorter than its row group"));
+            }
+            (at, wanted) = (rows.end, wanted + rows.len());
+            while values.len() < wanted {
+                let missing = wanted - values.len();
+                let (records, ..) = reader.read_records(missing, None, None, values).map_err(wrong)?;
+                if records == 0 {
+                    return Err(self.damaged("a column is shorter than its row group"));
+                }
             }
         }
         Ok(())
@@ -246,6 +301,11 @@ impl TableFile {
     pub(super) fn damaged(&self, problem: &str) -> Problem {
         Problem::Damaged { table: self.table.name(), problem: problem.to_owned() }
     }
+}
+
+/// From the first of the stretches to the last.
+fn around(stretches: &[Range<usize>]) -> Range<usize> {
+    stretches.first().map_or(0, |first| first.start)..stretches.last().map_or(0, |last| last.end)
 }
 
 /// Parts of an object in memory, at the offsets they have in it.

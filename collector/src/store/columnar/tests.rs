@@ -7,6 +7,7 @@ use tephra_proto::ids::{BuildId, SpanId, TraceId};
 use super::text::{labels_from_text, labels_to_text, types_from_text, types_to_text};
 use super::*;
 use crate::base::labels::Labels;
+use crate::base::range::TimeRange;
 use crate::profile::durations::Durations;
 use crate::profile::model::{Frame, Kind, Link, Module, Node, ProfileType, RouteDurations, SpanStatus, SpanSummary};
 use crate::store::bulk::{Bulk, Folder};
@@ -164,6 +165,117 @@ fn a_trace_is_found_among_many_without_reading_them_all() {
     }
     assert!(segment.find_trace(&bulk, 0, id(20_000)).unwrap().is_empty());
     assert!(segment.find_trace(&bulk, 0, TraceId::from_bytes([255; 16]).unwrap()).unwrap().is_empty());
+}
+
+/// A trace id that begins with this number.
+fn numbered(n: u64) -> TraceId {
+    let mut bytes = [1; 16];
+    bytes[..8].copy_from_slice(&(n + 1).to_be_bytes());
+    TraceId::from_bytes(bytes).unwrap()
+}
+
+#[test]
+fn samples_of_some_traces_are_those_that_a_look_at_all_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let bulk = Folder::open(dir.path()).unwrap();
+    let mut large = part("a");
+    let template = large.traces[0];
+    // Even numbers have samples, a few of them many more than a page holds.
+    let samples = |n: u64| if n.is_multiple_of(9_000) { 5_000 } else { 1 + n % 3 };
+    large.traces = (0..70_000u64)
+        .map(|n| 2 * n)
+        .flat_map(|n| (0..samples(n)).map(move |value| (n, value)))
+        .map(|(n, value)| PartTrace { link: Link { trace_id: numbered(n), ..template.link }, value, ..template })
+        .collect();
+    let segment = open(&bulk, &write(&bulk, &[large.clone()])).unwrap();
+    let dictionary = segment.dictionary(&bulk, 0, true).unwrap();
+    let groups = segment.trace_groups(&bulk, 0).unwrap();
+    assert!(groups.len() > 1, "more than a row group");
+    let all = 0..140_010u64;
+    for wanted in [
+        vec![],
+        vec![0],
+        vec![1],
+        vec![18_000, 18_002, 139_998, 139_999],
+        all.clone().step_by(997).collect(),
+        all.collect(),
+    ] {
+        let wanted: Vec<TraceId> = wanted.into_iter().map(numbered).collect();
+        let ids: Vec<[u8; 16]> = wanted.iter().map(|trace| trace.to_bytes()).collect();
+        let mut found = Vec::new();
+        for (group, _) in &groups {
+            let rows = segment.find_samples(&bulk, *group, &ids).unwrap();
+            found.extend(segment.samples_at(&bulk, *group, &rows, &dictionary).unwrap());
+        }
+        let expected = large.traces.iter().filter(|row| wanted.binary_search(&row.link.trace_id).is_ok());
+        assert!(found.iter().eq(expected), "{} traces: {} samples", wanted.len(), found.len());
+    }
+}
+
+#[test]
+fn spans_of_a_route_are_found_without_those_of_other_busy_routes() {
+    let dir = tempfile::tempdir().unwrap();
+    let bulk = Folder::open(dir.path()).unwrap();
+    let mut large = part("a");
+    let template = large.spans[0].clone();
+    // Of ten spans six are of one route, three of another, and one of one of many.
+    large.spans = (0..60_000u64)
+        .map(|n| {
+            let route = match n % 10 {
+                0..6 => "/busy".to_owned(),
+                6..9 => "/lively".to_owned(),
+                _ => format!("/rare/{}", n / 10 % 7),
+            };
+            let link = Link { trace_id: numbered(n / 2), span_id: SpanId::from_bytes((n + 1).to_be_bytes()) };
+            let span = SpanSummary { link, route: route.into(), start_ms: 10_000 + n, duration_us: n, ..template.span };
+            let instance = if n % 4 == 0 { "host-1" } else { "host-2" }.into();
+            PartSpan { span, window_ms: n / 10_000 * 10_000, instance, ..template.clone() }
+        })
+        .collect();
+    let segment = open(&bulk, &write(&bulk, &[large.clone()])).unwrap();
+    let mut whole = segment.whole(&bulk, 0).unwrap();
+    PartSpan::sort(&mut whole.spans);
+    assert_eq!(whole, large);
+    let range = TimeRange { from_ms: 10_000, until_ms: 40_000 };
+    let is_host_1 = |instance: &str, _: &Labels| instance == "host-1";
+    for (route, read_at_most) in [("/busy", 42_000), ("/rare/3", 6_000), ("/none", 6_000)] {
+        let groups = segment.span_groups(&bulk, 0, route, range).unwrap();
+        for of_process in [None, Some(&is_host_1 as Processes<'_>)] {
+            let mut looked = Vec::new();
+            for group in &groups {
+                segment.look_at_spans(&bulk, group, route, range, of_process, |look| looked.push(look)).unwrap();
+            }
+            let expected = large.spans.iter().filter(|row| {
+                *row.span.route == *route
+                    && range.contains(row.window_ms)
+                    && of_process.is_none_or(|takes| takes(&row.instance, &row.labels))
+            });
+            let look = |PartSpan { span, .. }: &PartSpan| SpanLook {
+                link: span.link,
+                start_ms: span.start_ms,
+                duration_us: span.duration_us,
+                weight: span.weight,
+            };
+            assert!(looked.iter().copied().eq(expected.map(look)), "{route}: {}", looked.len());
+        }
+        let wanted: Vec<[u8; 16]> = (0..40_000).step_by(61).map(|n| numbered(n).to_bytes()).collect();
+        let found = groups.iter().flat_map(|group| segment.spans_of(&bulk, group, &wanted).unwrap());
+        let found: Vec<PartSpan> = found.filter(|row| *row.span.route == *route).collect();
+        let is_wanted = |row: &&PartSpan| {
+            *row.span.route == *route && wanted.binary_search(&row.span.link.trace_id.to_bytes()).is_ok()
+        };
+        assert!(found.iter().eq(large.spans.iter().filter(is_wanted)), "{route}: {}", found.len());
+        let everyone: Vec<[u8; 16]> = (0..30_000).map(|n| numbered(n).to_bytes()).collect();
+        let read = groups.iter().map(|group| segment.spans_of(&bulk, group, &everyone).unwrap().len()).sum::<usize>();
+        assert!(read <= read_at_most, "{route}: {read} were read");
+    }
+    // Whoever follows a trace finds it in all routes, in its order.
+    let dictionary = segment.dictionary(&bulk, 0, true).unwrap();
+    for n in [3, 4, 29_999] {
+        let found = segment.find_trace(&bulk, 0, numbered(n)).unwrap();
+        let (_, spans) = segment.trace(&bulk, &found, &dictionary).unwrap();
+        assert_eq!(spans, large.spans[2 * n as usize..2 * n as usize + 2]);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Measures the store: through the doors of a real collector, and on stores as large as months of ingest leave behind.
 //!
-//! Without arguments everything is measured; `ingest`, `acks`, `http`, `large`, `memory`, `shop` and `rest` name parts of it. `large=FOLDER` leaves the
-//! large store in a folder, and asks the one that is there already; `shop=HOURS` replays less than a day, `acks=MINUTES` sends for longer
+//! Without arguments everything is measured; `ingest`, `acks`, `http`, `large`, `memory`, `shop`, `rest` and `why` name parts of it. `large=FOLDER` leaves the
+//! large store in a folder, and asks the one that is there already, and so does `why=FOLDER`; `shop=HOURS` replays less than a day, `acks=MINUTES` sends for longer
 //! than three, and `http=MINUTES` for longer than one.
 
 mod acks;
@@ -13,6 +13,7 @@ mod memory;
 mod pprof;
 mod rest;
 mod shop;
+mod why;
 
 use tephra_tests::bench::Report;
 
@@ -59,6 +60,12 @@ fn main() {
     }
     if wanted("rest") {
         rest::measure(&mut report);
+    }
+    if wanted("why") {
+        why::measure(&mut report, None);
+    }
+    if let Some(folder) = named.iter().find_map(|name| name.strip_prefix("why=")) {
+        why::measure(&mut report, Some(folder));
     }
     report.print();
 }

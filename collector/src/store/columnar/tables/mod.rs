@@ -20,7 +20,7 @@ use super::column::{Column, Definition, Text};
 pub(crate) use requests::{PartRequests, RequestSums};
 pub(crate) use samples::{PartRow, SampleColumns, SampleGroup};
 pub(crate) use series::PartSeries;
-pub(crate) use spans::PartSpan;
+pub(crate) use spans::{PartSpan, Processes, SpanLook};
 pub(crate) use totals::{PartTotal, TotalSums};
 pub(crate) use traces::PartTrace;
 pub(crate) use windows::{PartWindow, WindowSums};
@@ -30,10 +30,14 @@ pub(super) use {
     samples::read as read_samples, samples::read_columns, samples::sample_group, samples::write as write_samples,
 };
 pub(super) use {series::read as read_series, series::write as write_series};
-pub(super) use {spans::find as find_spans, spans::may_hold as may_hold_spans};
+pub(super) use {
+    spans::find as find_spans, spans::find_all as find_spans_of, spans::look as look_at_spans,
+    spans::may_be_of as may_be_of_route, spans::may_hold as may_hold_spans,
+};
 pub(super) use {spans::read as read_spans, spans::write as write_spans};
 pub(super) use {stacks::read as read_stacks, stacks::write as write_stacks};
 pub(super) use {totals::read as read_totals, totals::write as write_totals};
+pub(super) use {traces::bounds as bounds_of_traces, traces::find_all as find_samples_of};
 pub(super) use {traces::find as find_traces, traces::read as read_traces, traces::write as write_traces};
 pub(super) use {windows::read as read_windows, windows::write as write_windows};
 

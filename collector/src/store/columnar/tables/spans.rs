@@ -1,15 +1,16 @@
-//! Entry spans, sorted by trace id.
+//! Entry spans, sorted by trace id. Routes of many have row groups of their own, named by them: who asks about one reads no other's.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use tephra_proto::ids::TraceId;
+use tephra_proto::ids::{SpanId, TraceId};
 
 use super::{SERVICE, Table};
 use crate::base::labels::Labels;
 use crate::base::range::TimeRange;
 use crate::profile::decode::Window;
-use crate::profile::model::SpanSummary;
+use crate::profile::model::{Link, SpanSummary};
 use crate::store::columnar::column::{
     Bytes8, Bytes16, Coding, Column, Definition, Float, Int32, Int64, SMALL_PAGE, Text, Time,
 };
@@ -44,6 +45,12 @@ const WINDOW: Column<Time> = Column::new("window");
 const WINDOW_MS: Column<Int32> = Column::new("window_ms");
 const INSTANCE: Column<Text> = Column::new("instance");
 const LABELS: Column<Text> = Column::new("labels");
+
+/// The name of row groups in which any route may be, such as those of segments of before.
+const ROUTES: &str = "";
+
+/// Spans that a route has in a part, from which on they have row groups of their own.
+const OWN_GROUP_ROWS: usize = 4 * SMALL_PAGE;
 
 pub(super) static TABLE: Definition = Definition {
     name: "spans",
@@ -89,8 +96,23 @@ pub(in crate::store::columnar) fn write(
     service: &str,
     rows: &[PartSpan],
 ) -> parquet::errors::Result<()> {
+    let mut by_route: BTreeMap<&str, Vec<&PartSpan>> = BTreeMap::new();
+    for row in rows {
+        by_route.entry(&row.span.route).or_default().push(row);
+    }
+    // Routes of few rows lie together, in the order of all.
+    by_route.retain(|_, rows| rows.len() >= OWN_GROUP_ROWS);
+    let rest: Vec<&PartSpan> = rows.iter().filter(|row| !by_route.contains_key(&*row.span.route)).collect();
+    let groups = [(ROUTES, rest)].into_iter().chain(by_route);
+    for (route, rows) in groups {
+        write_groups(files, service, route, &rows)?;
+    }
+    Ok(())
+}
+
+fn write_groups(files: &mut Files, service: &str, route: &str, rows: &[&PartSpan]) -> parquet::errors::Result<()> {
     for rows in rows.chunks(ROW_GROUP_ROWS) {
-        files.row_group(Table::Spans, "", |group| {
+        files.row_group(Table::Spans, route, |group| {
             group.same_text(SERVICE, service, rows.len())?;
             group.links((TRACE_ID, SPAN_ID), rows.iter().map(|row| row.span.link))?;
             group.texts(ROUTE, rows.iter().map(|row| &*row.span.route))?;
@@ -115,6 +137,74 @@ pub(in crate::store::columnar) fn find(rows: &Rows<'_>, trace: TraceId) -> Resul
 /// False when none of the spans' windows start in `range`.
 pub(in crate::store::columnar) fn may_hold(rows: &Rows<'_>, range: TimeRange) -> Result<bool, Problem> {
     rows.may_hold(WINDOW, range)
+}
+
+/// What chooses spans of a route, before all else that is known of them is read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct SpanLook {
+    /// Trace and span.
+    pub(crate) link: Link,
+    /// Unix milliseconds.
+    pub(crate) start_ms: u64,
+    /// Microseconds.
+    pub(crate) duration_us: u64,
+    /// For how many requests it stands.
+    pub(crate) weight: f32,
+}
+
+/// Processes that are asked for, by their instance and labels.
+pub(crate) type Processes<'a> = &'a (dyn Fn(&str, &Labels) -> bool + Sync);
+
+/// True when rows of a row group of that name may be of the route.
+pub(in crate::store::columnar) fn may_be_of(group: &str, route: &str) -> bool {
+    group == ROUTES || group == route
+}
+
+/// Looks at the rows of a route whose windows start in `range`, of processes that are asked for; `None`: of
+/// all.
+pub(in crate::store::columnar) fn look(
+    rows: &Rows<'_>,
+    (group, route): (&str, &str),
+    range: TimeRange,
+    of_process: Option<Processes<'_>>,
+    mut each: impl FnMut(SpanLook),
+) -> Result<(), Problem> {
+    let count = rows.count()?;
+    let mut wanted = match group {
+        ROUTES => rows.texts(ROUTE, |text| Some(text == route))?,
+        _ => vec![true; count],
+    };
+    let (first, last) = rows.bounds(WINDOW)?;
+    if !(range.contains(first) && range.contains(last)) {
+        let windows = rows.get(WINDOW)?;
+        wanted.iter_mut().zip(windows).for_each(|(wanted, window)| *wanted &= range.contains(window as u64));
+    }
+    if !wanted.contains(&true) {
+        return Ok(());
+    }
+    if let Some(takes) = of_process {
+        let instances = rows.texts(INSTANCE, |text| Some(Arc::<str>::from(text)))?;
+        let labels = rows.texts(LABELS, |text| Some(labels_from_text(text)))?;
+        let processes = instances.iter().zip(&labels);
+        wanted.iter_mut().zip(processes).for_each(|(wanted, (instance, labels))| *wanted &= takes(instance, labels));
+    }
+    let (traces, spans) = (rows.trace_ids(TRACE_ID, 0..count)?, rows.span_ids(SPAN_ID)?);
+    let (starts, durations, weights) = (rows.get(START)?, rows.get(DURATION_US)?, rows.get(WEIGHT)?);
+    for at in (0..count).filter(|at| wanted[*at]) {
+        let trace_id = TraceId::from_bytes(traces[at]).ok_or_else(|| rows.damaged("a trace id is all zero"))?;
+        each(SpanLook {
+            link: Link { trace_id, span_id: SpanId::from_bytes(spans[at]) },
+            start_ms: starts[at] as u64,
+            duration_us: durations[at] as u64,
+            weight: weights[at],
+        });
+    }
+    Ok(())
+}
+
+/// Which of the rows are of some traces, whose ids ascend.
+pub(in crate::store::columnar) fn find_all(rows: &Rows<'_>, traces: &[[u8; 16]]) -> Result<Vec<usize>, Problem> {
+    rows.find_all(TRACE_ID, traces)
 }
 
 /// Some rows.

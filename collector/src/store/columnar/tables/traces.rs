@@ -110,6 +110,16 @@ pub(in crate::store::columnar) fn find(rows: &Rows<'_>, trace: TraceId) -> Resul
     rows.find(TRACE_ID, &trace.to_bytes())
 }
 
+/// Which of the rows are of some traces, whose ids ascend.
+pub(in crate::store::columnar) fn find_all(rows: &Rows<'_>, traces: &[[u8; 16]]) -> Result<Vec<usize>, Problem> {
+    rows.find_all(TRACE_ID, traces)
+}
+
+/// The first and the last time at which one of the rows was sampled, unix milliseconds.
+pub(in crate::store::columnar) fn bounds(rows: &Rows<'_>) -> Result<(u64, u64), Problem> {
+    rows.bounds(TIME)
+}
+
 /// Some rows.
 pub(in crate::store::columnar) fn read(
     rows: &Rows<'_>,
