@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use tephra_agent::Agent;
 use tephra_tests::clock::eventually;
 use tephra_tests::collector::{Collector, tephra};
 use tephra_tests::process::free_port;
@@ -122,4 +124,37 @@ fn an_address_of_others_is_refused_with_the_three_ways_on() {
         }
     }
     assert!(std::fs::read_dir(data.path()).expect("a folder").next().is_none(), "nothing was begun");
+}
+
+#[test]
+fn an_agent_with_a_wrong_token_keeps_its_windows_until_it_has_a_right_one() {
+    let data = tempfile::tempdir().expect("a folder");
+    let collector = Collector::start_with_environment(data.path(), &["--auth"], &[]);
+    let (pusher, reader) = (created(data.path(), "push"), created(data.path(), "read"));
+    let file = data.path().join("agent-token");
+    std::fs::write(&file, &reader).expect("writes");
+    let agent = Agent::builder("locked")
+        .endpoint(collector.endpoint())
+        .token_file(&file)
+        .window(Duration::from_secs(1))
+        .start()
+        .expect("an agent");
+    let works = || std::hint::black_box((0..3_000_000u64).fold(0, |sum, n| sum ^ n.wrapping_mul(sum | 1)));
+    eventually("the agent is refused", || {
+        works();
+        (agent.stats().failed_attempts > 0).then_some(())
+    });
+    assert_eq!(agent.stats().windows_delivered, 0);
+    std::fs::write(&file, &pusher).expect("writes");
+    eventually("its windows are taken", || {
+        works();
+        (agent.stats().windows_delivered > 0).then_some(())
+    });
+    drop(agent);
+    let flame = eventually("what it sent can be read", || {
+        let output = with_token(&collector, Some(&reader), &["export", "service=locked", "--format", "folded"]);
+        output.status.success().then(|| said(&output))
+    });
+    assert!(!flame.is_empty());
+    assert!(collector.terminate().success());
 }

@@ -26,6 +26,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, Uri};
 use tracing::{error, info};
 
+use crate::base::certificate::PeerCertificate;
 use crate::base::clock::now_ms;
 use crate::conditions::{Conditions, Severity};
 use crate::store::access::{AccessCatalog, Deed, GrantedToken, token_in};
@@ -53,12 +54,15 @@ pub struct AccessOptions {
     pub bootstrap: Option<Token>,
     /// A file with one, read again when it changes.
     pub bootstrap_file: Option<PathBuf>,
+    /// What names in certificates of clients grant, such as `dns:agents.example`.
+    pub certificates: Vec<(String, Role)>,
 }
 
 impl AccessOptions {
     /// Whether anything is asked for.
     pub fn is_on(&self) -> bool {
-        self.required || self.bootstrap.is_some() || self.bootstrap_file.is_some()
+        let bootstraps = self.bootstrap.is_some() || self.bootstrap_file.is_some();
+        self.required || bootstraps || !self.certificates.is_empty()
     }
 }
 
@@ -81,6 +85,7 @@ struct Known {
     bootstrap_file: Option<PathBuf>,
     /// The last good one of the file.
     from_file: RwLock<Option<Token>>,
+    certificates: Vec<(String, Role)>,
 }
 
 /// What a token grants.
@@ -185,8 +190,8 @@ impl Access {
         conditions: &Conditions,
     ) -> Result<Self, CatalogError> {
         let known = options.is_on().then(|| {
-            let AccessOptions { bootstrap, bootstrap_file, .. } = options;
-            Arc::new(Known { bootstrap, bootstrap_file, ..Known::default() })
+            let AccessOptions { bootstrap, bootstrap_file, certificates, .. } = options;
+            Arc::new(Known { bootstrap, bootstrap_file, certificates, ..Known::default() })
         });
         let access = Self { known, catalog: Some(catalog) };
         access.read_again(conditions).await?;
@@ -198,14 +203,20 @@ impl Access {
         self.known.is_some()
     }
 
-    /// Lets somebody in who may do what `needs` may, or says why not.
+    /// Lets somebody in who may do what `needs` may, or says why not. A token that is brought counts, and where none is, the certificate.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(&self, headers: &HeaderMap, uri: &Uri, needs: Role) -> Result<Who, Refusal> {
+    pub fn admit(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        certificate: Option<&PeerCertificate>,
+        needs: Role,
+    ) -> Result<Who, Refusal> {
         let Some(known) = &self.known else { return Ok(Who::anyone()) };
         let token = match Credentials::of(headers, uri) {
-            Credentials::None => return Err(Refusal::Missing),
+            Credentials::None => return known.by_certificate(certificate, needs),
             Credentials::Unreadable => return Err(Refusal::Unreadable),
             Credentials::InAddress => return Err(Refusal::InAddress),
             Credentials::Token(token) => token,
@@ -291,6 +302,18 @@ impl Access {
 }
 
 impl Known {
+    /// By the name that grants the most.
+    fn by_certificate(&self, certificate: Option<&PeerCertificate>, needs: Role) -> Result<Who, Refusal> {
+        let names = certificate.map(|certificate| &certificate.names[..]).unwrap_or_default();
+        let mut granted = self.certificates.iter().filter(|(name, _)| names.contains(name));
+        let may = granted.clone().find(|(_, role)| role.may(needs));
+        match (may, granted.next()) {
+            (Some((name, _)), _) => Ok(Who { name: format!("certificate {name}") }),
+            (None, Some((_, has))) => Err(Refusal::Role { has: *has, needs }),
+            (None, None) => Err(Refusal::Missing),
+        }
+    }
+
     /// Reads the bootstrap token's file; a broken one leaves the last good one in force, and says so.
     fn read_file(&self, conditions: &Conditions) {
         let Some(file) = &self.bootstrap_file else { return };

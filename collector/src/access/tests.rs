@@ -41,17 +41,18 @@ impl Gate {
 
 fn asks(access: &Access, token: &Token, needs: Role) -> Result<Who, Refusal> {
     let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {}", token.reveal()).parse().unwrap())]);
-    access.admit(&headers, &"/".parse().unwrap(), needs)
+    access.admit(&headers, &"/".parse().unwrap(), None, needs)
 }
 
-const ON: AccessOptions = AccessOptions { required: true, bootstrap: None, bootstrap_file: None };
+const ON: AccessOptions =
+    AccessOptions { required: true, bootstrap: None, bootstrap_file: None, certificates: Vec::new() };
 
 #[tokio::test]
 async fn where_nobody_is_asked_everybody_may_do_everything() {
     let gate = Gate::new().await;
     let access = gate.open(AccessOptions::default()).await;
     assert!(!access.is_on());
-    let anyone = access.admit(&HeaderMap::new(), &"/?token=x".parse().unwrap(), Role::Admin);
+    let anyone = access.admit(&HeaderMap::new(), &"/?token=x".parse().unwrap(), None, Role::Admin);
     assert_eq!(anyone, Ok(Who::anyone()));
 }
 
@@ -70,7 +71,7 @@ async fn a_token_grants_its_role_until_it_ends() {
     assert_eq!(asks(&access, &stranger, Role::Read), Err(Refusal::Unknown));
     let wrong = format!("{}.{}", read.id(), stranger.reveal().split_once('.').unwrap().1);
     assert_eq!(asks(&access, &Token::parse(&wrong).unwrap(), Role::Read), Err(Refusal::Unknown));
-    assert_eq!(access.admit(&HeaderMap::new(), &"/".parse().unwrap(), Role::Read), Err(Refusal::Missing));
+    assert_eq!(access.admit(&HeaderMap::new(), &"/".parse().unwrap(), None, Role::Read), Err(Refusal::Missing));
 }
 
 #[tokio::test]
@@ -93,7 +94,11 @@ async fn a_bootstrap_token_may_do_everything_and_a_broken_file_leaves_the_last_i
     let gate = Gate::new().await;
     let file = gate.place.data().join("bootstrap");
     let (given, first, second) = (Token::draw().unwrap(), Token::draw().unwrap(), Token::draw().unwrap());
-    let options = AccessOptions { bootstrap: Some(given.clone()), bootstrap_file: Some(file.clone()), required: false };
+    let options = AccessOptions {
+        bootstrap: Some(given.clone()),
+        bootstrap_file: Some(file.clone()),
+        ..AccessOptions::default()
+    };
     assert!(options.is_on());
     let access = gate.open(options).await;
     assert!(asks(&access, &given, Role::Admin).is_ok());
@@ -123,4 +128,28 @@ async fn only_what_may_be_a_guess_waits() {
         assert_eq!(waits(honest), Duration::ZERO, "{honest:?}");
     }
     assert!(waits(Refusal::Unknown) > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn a_certificate_grants_what_its_names_do_and_a_token_beside_it_counts_alone() {
+    let gate = Gate::new().await;
+    let token = gate.create("read", None).await;
+    let certificates = [("dns:agents.example", Role::Push), ("cn:ops", Role::Admin), ("dns:ops.example", Role::Read)];
+    let certificates: Vec<_> = certificates.map(|(name, role)| (name.to_owned(), role)).into();
+    let access = gate.open(AccessOptions { certificates, ..AccessOptions::default() }).await;
+    assert!(access.is_on());
+    let asks = |names: &[&str], needs: Role| {
+        let certificate = PeerCertificate { names: names.iter().map(|name| (*name).to_owned()).collect() };
+        access.admit(&HeaderMap::new(), &"/".parse().unwrap(), Some(&certificate), needs)
+    };
+    assert_eq!(asks(&["dns:agents.example"], Role::Push).unwrap().name, "certificate dns:agents.example");
+    assert_eq!(asks(&["dns:agents.example"], Role::Read), Err(Refusal::Role { has: Role::Push, needs: Role::Read }));
+    assert_eq!(asks(&["dns:ops.example", "cn:ops"], Role::Admin).unwrap().name, "certificate cn:ops");
+    for stranger in [&[][..], &["cn:agents.example"], &["dns:ops"], &["dns:OPS.example"]] {
+        assert_eq!(asks(stranger, Role::Push), Err(Refusal::Missing), "{stranger:?}");
+    }
+    let admin = PeerCertificate { names: ["cn:ops".to_owned()].into() };
+    let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {}", token.reveal()).parse().unwrap())]);
+    let both = access.admit(&headers, &"/".parse().unwrap(), Some(&admin), Role::Admin);
+    assert_eq!(both, Err(Refusal::Role { has: Role::Read, needs: Role::Admin }));
 }

@@ -313,7 +313,7 @@ mod tests {
             assert!(ask(&format!("{scheme}://127.0.0.1:{port}")).contains("is `tephra serve` running there?"));
         }
         for (file, problem) in [("/no/such/ca.pem", "No such file"), ("/proc/self/cmdline", "holds no certificate")] {
-            let server = Server { server: "https://localhost".to_owned().into(), ca_file: Some(file.into()) };
+            let server = Server { ca_file: Some(file.into()), ..server_at("https://localhost") };
             let error = server.get("/healthz").unwrap_err().to_string();
             assert!(error.contains(file) && error.contains(problem), "{error}");
         }

@@ -14,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::fail;
 use super::store::StoreArgs;
 use crate::access::AccessOptions;
+use crate::access::role::Role;
 use crate::access::token::Token;
 use crate::base::times::{format_duration, parse_duration};
 use crate::http::{self, AppState};
@@ -121,6 +122,9 @@ pub(super) struct Args {
     /// File with a token that may do everything, for a first start (`tephra token draw`); read again when it changes. Implies --auth
     #[arg(long, env = "TEPHRA_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
     bootstrap_token_file: Option<PathBuf>,
+    /// What a name in clients' certificates grants, such as dns:agents.example=push or cn:ops=admin; may be repeated. Implies --auth
+    #[arg(long, env = "TEPHRA_CERT_ROLE", value_name = "NAME=ROLE", value_delimiter = ',', requires = "tls_client_ca", value_parser = cert_role)]
+    cert_role: Vec<(String, Role)>,
     /// Listen on an address of others without TLS and tokens: something in front of it does both
     #[arg(long, env = "TEPHRA_INSECURE")]
     insecure: bool,
@@ -161,9 +165,10 @@ pub(super) fn run(args: Args) -> ExitCode {
         host,
         auth,
         bootstrap_token_file,
+        cert_role,
         insecure,
     } = args;
-    let access = match access(auth, bootstrap_token_file) {
+    let access = match access(auth, bootstrap_token_file, cert_role) {
         Ok(access) => access,
         Err(error) => return fail(2, &error),
     };
@@ -251,12 +256,16 @@ impl Door {
 }
 
 /// Who is asked who they are.
-fn access(required: bool, bootstrap_file: Option<PathBuf>) -> Result<AccessOptions, String> {
+fn access(
+    required: bool,
+    bootstrap_file: Option<PathBuf>,
+    certificates: Vec<(String, Role)>,
+) -> Result<AccessOptions, String> {
     let given = std::env::var(BOOTSTRAP_TOKEN).ok().filter(|text| !text.trim().is_empty());
     let read = |text: String| {
         Token::parse(text.trim()).ok_or(format!("{BOOTSTRAP_TOKEN} holds no token: `tephra token draw` makes one"))
     };
-    Ok(AccessOptions { required, bootstrap: given.map(read).transpose()?, bootstrap_file })
+    Ok(AccessOptions { required, bootstrap: given.map(read).transpose()?, bootstrap_file, certificates })
 }
 
 /// Warnings and news, or what `TEPHRA_LOG` says, in the grammar of `RUST_LOG`.
@@ -283,6 +292,17 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "write an address and a port, such as 127.0.0.1:4040, or 0.0.0.0:4040 for every network".to_owned()
     })
+}
+
+fn cert_role(text: &str) -> Result<(String, Role), String> {
+    let (name, role) = text.rsplit_once('=').ok_or("write NAME=ROLE, such as dns:agents.example=push")?;
+    let has_kind =
+        ["dns:", "uri:", "cn:"].iter().any(|kind| name.strip_prefix(kind).is_some_and(|rest| !rest.is_empty()));
+    if !has_kind {
+        return Err(format!("{name:?} does not say what kind of name it is: begin with dns:, uri: or cn:"));
+    }
+    let role = Role::parse(role).ok_or_else(|| format!("{role:?} is no role: one of push, read, write, admin"))?;
+    Ok((name.to_owned(), role))
 }
 
 fn retention(text: &str) -> Result<Duration, String> {
@@ -378,6 +398,21 @@ mod tests {
         }
         for bad in ["", "4040", "127.0.0.1", "example.com:4040", "127.0.0.1:99999", "http://127.0.0.1:4040"] {
             assert!(address(bad).unwrap_err().contains("such as 127.0.0.1:4040"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_s_name_has_a_kind_and_a_role() {
+        assert_eq!(cert_role("dns:agents.example=push"), Ok(("dns:agents.example".to_owned(), Role::Push)));
+        let spiffe = "uri:spiffe://example/agent?x=y";
+        assert_eq!(cert_role(&format!("{spiffe}=read")), Ok((spiffe.to_owned(), Role::Read)));
+        for (wrong, why) in [
+            ("ops", "NAME=ROLE"),
+            ("ops=admin", "dns:, uri: or cn:"),
+            ("cn:=admin", "cn:"),
+            ("cn:x=root", "push, read"),
+        ] {
+            assert!(cert_role(wrong).unwrap_err().contains(why), "{wrong}");
         }
     }
 

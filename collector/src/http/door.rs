@@ -14,6 +14,7 @@ use super::guard;
 use super::permissions::{self, Need};
 use crate::access::role::Role;
 use crate::access::{Refusal, Who};
+use crate::base::certificate::PeerCertificate;
 use crate::base::clock::now_ms;
 use crate::ingest::Peer;
 use crate::store::access::Deed;
@@ -33,7 +34,8 @@ pub(super) async fn door(State(state): State<AppState>, request: Request, next: 
     };
     let address = request.extensions().get::<Peer>().map(|peer| peer.0);
     let asked = permission.is_some_and(|permission| permission.audited).then(|| Asked::of(&request, &path, address));
-    match state.access.admit(request.headers(), request.uri(), need) {
+    let certificate = request.extensions().get::<PeerCertificate>();
+    match state.access.admit(request.headers(), request.uri(), certificate, need) {
         Ok(who) => {
             let mut request = request;
             request.extensions_mut().insert(who.clone());
