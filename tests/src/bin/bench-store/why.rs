@@ -1,8 +1,7 @@
-//! What it costs to ask why requests are slow over a day of a hundred instances of a service, with all its traced samples and examples: real
+//! What it costs to ask why requests are slow over a day of many instances of a service, with all its traced samples and examples: real
 //! windows, recorded under load and replayed, compacted as the collector compacts them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,29 +18,20 @@ use crate::shop::ask_of_requests;
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
 const HOURS: u64 = 24;
-const INSTANCES: u32 = 100;
 const SERVICE: &str = "gateway";
 /// The longer, the more of its rare stacks are seen. The first windows are sent before anything was announced.
 const WATCH: Duration = Duration::from_secs(125);
 const WINDOWS_BEFORE: usize = 2;
 
-/// Makes the store, and asks. With a folder it is left there, and asked again the next time.
-pub(crate) fn measure(report: &mut Report, folder: Option<&str>) {
-    let temporary = tempfile::tempdir().expect("a temporary folder");
-    let folder = folder.map_or(temporary.path().to_owned(), PathBuf::from);
-    let (data, note) = (folder.join("store"), folder.join("replayed-from"));
-    fs::create_dir_all(&data).expect("a folder");
-    let known = fs::read_to_string(&note).ok().and_then(|text| text.trim().parse().ok());
-    let start = known.unwrap_or_else(|| {
-        let start = now_ms() / DAY * DAY - DAY;
-        make(report, &data, start);
-        fs::write(&note, start.to_string()).expect("a writable folder");
-        start
-    });
-    ask_of_requests(report, &data, &format!("{HOURS} h of {INSTANCES} instances"), start, start + HOURS * HOUR);
+/// Of so many instances: a hundred take 4 GB on disk, and most of an hour on two cores.
+pub(crate) fn measure(report: &mut Report, instances: u32) {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let start = now_ms() / DAY * DAY - DAY;
+    make(report, data.path(), start, instances);
+    ask_of_requests(report, data.path(), &format!("{HOURS} h of {instances} instances"), start, start + HOURS * HOUR);
 }
 
-fn make(report: &mut Report, data: &Path, start: u64) {
+fn make(report: &mut Report, data: &Path, start: u64, instances: u32) {
     let mut windows = recorded::shop(WATCH, Load::LIGHT_OF_MANY);
     windows.retain(|window| window.header.as_ref().is_some_and(|header| header.service == SERVICE));
     windows.sort_by_key(|window| window.header.as_ref().map(|header| header.sequence));
@@ -52,7 +42,7 @@ fn make(report: &mut Report, data: &Path, start: u64) {
         let store = Arc::new(Store::open(data, Options::default()).await.expect("a store"));
         let mut written = Written::default();
         for hour in 0..HOURS {
-            let hours = recorded.write_hour(&store, start + hour * HOUR, INSTANCES, true).await;
+            let hours = recorded.write_hour(&store, start + hour * HOUR, instances, true).await;
             written = written.plus(hours.expect("a writable folder"));
             eprintln!("why: {} of {HOURS} h replayed", hour + 1);
             // As an hour later.
