@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use support::{Collector, alone, wait_for};
+use support::{Collector, alone, wait_at_work};
 use tephra_agent::rustls::crypto::{CryptoProvider, ring};
 use tephra_agent::rustls::pki_types::PrivateKeyDer;
 use tephra_agent::rustls::server::WebPkiClientVerifier;
@@ -162,21 +162,6 @@ impl Front {
 
 fn builder(endpoint: String) -> Builder {
     Agent::builder("encrypted").endpoint(endpoint).window(Duration::from_secs(1))
-}
-
-fn burn(duration: Duration) {
-    let started = Instant::now();
-    while started.elapsed() < duration {
-        std::hint::black_box((0..1_000u64).sum::<u64>());
-    }
-}
-
-/// Waits in a process that works: one that does nothing has no windows to send.
-fn wait_at_work(what: &str, mut done: impl FnMut() -> bool) {
-    wait_for(what, || {
-        burn(Duration::from_millis(20));
-        done()
-    });
 }
 
 fn delivers(agent: &Agent) {

@@ -5,27 +5,12 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use support::{Collector, alone, wait_for};
+use support::{Collector, alone, burn, wait_at_work, wait_for};
 use tephra_agent::Agent;
 use tephra_proto::v1::{DropReason, PushResponse};
 use tonic::Status;
-
-fn burn(duration: Duration) {
-    let started = Instant::now();
-    while started.elapsed() < duration {
-        std::hint::black_box((0..1_000u64).sum::<u64>());
-    }
-}
-
-/// Waits in a process that works: one that does nothing has no windows to send.
-fn wait_at_work(what: &str, mut done: impl FnMut() -> bool) {
-    wait_for(what, || {
-        burn(Duration::from_millis(20));
-        done()
-    });
-}
 
 fn start(endpoint: String) -> Agent {
     Agent::builder("unlucky").endpoint(endpoint).window(Duration::from_secs(1)).start().unwrap()

@@ -26,6 +26,22 @@ pub fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Works for so long.
+pub fn burn(duration: Duration) {
+    let started = Instant::now();
+    while started.elapsed() < duration {
+        std::hint::black_box((0..1_000u64).sum::<u64>());
+    }
+}
+
+/// Waits in a process that works: one that does nothing has no windows to send.
+pub fn wait_at_work(what: &str, mut done: impl FnMut() -> bool) {
+    wait_for(what, || {
+        burn(Duration::from_millis(20));
+        done()
+    });
+}
+
 /// An answer to the n-th push, counted from 0.
 type Answer = dyn Fn(usize, &PushRequest) -> Result<PushResponse, Status> + Send + Sync;
 

@@ -196,15 +196,11 @@ impl Server {
         Ok(Some(token.reveal()))
     }
 
+    /// By the same reading of the address as that of what sends.
     fn is_this_machine(&self) -> bool {
-        let authority = self.url().split_once("://").map_or("", |(_, rest)| rest);
-        let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let host = match host.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or_default(),
-            None => host.split(':').next().unwrap_or_default(),
-        };
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        let Ok(address) = self.url().parse::<ureq::http::Uri>() else { return false };
+        let host = address.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
     fn read(&self, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Vec<u8>, ClientError> {
@@ -291,6 +287,7 @@ mod tests {
             "http://10.0.0.1",
             "http://127.0.0.1.evil.com",
             "http://localhost@evil.com",
+            "http://evil.com\\@127.0.0.1",
             "http://",
         ] {
             let error = sent(there, &text).unwrap_err().to_string();

@@ -176,8 +176,8 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(place) => place,
         Err(error) => return fail(2, &error),
     };
-    let door = Door { has_tls: tls_cert.is_some() && tls_key.is_some(), asks: access.is_on(), insecure };
-    if let Err(error) = door.may_listen(listen) {
+    let exposure = Exposure { has_tls: tls_cert.is_some() && tls_key.is_some(), asks: access.is_on(), insecure };
+    if let Err(error) = exposure.may_listen(listen) {
         return fail(2, &error);
     }
     if !listen.ip().is_loopback() && insecure {
@@ -229,13 +229,13 @@ pub(super) fn run(args: Args) -> ExitCode {
 
 /// What stands between this collector and whoever reaches it.
 #[derive(Debug, Clone, Copy)]
-struct Door {
+struct Exposure {
     has_tls: bool,
     asks: bool,
     insecure: bool,
 }
 
-impl Door {
+impl Exposure {
     /// It is open to others only if it is locked, or somebody said that another one is in front of it. Who connects from loopback proves
     /// nothing: a proxy on this machine does that for everybody.
     fn may_listen(self, listen: SocketAddr) -> Result<(), String> {
@@ -419,13 +419,13 @@ mod tests {
     #[test]
     fn an_address_of_others_is_listened_on_only_behind_a_lock() {
         let addresses = ["0.0.0.0:4040", "[::]:4040", "10.1.2.3:4040"];
-        let locked = Door { has_tls: true, asks: true, insecure: false };
-        let behind_a_proxy = Door { has_tls: false, asks: false, insecure: true };
+        let locked = Exposure { has_tls: true, asks: true, insecure: false };
+        let behind_a_proxy = Exposure { has_tls: false, asks: false, insecure: true };
         let unlocked = [(false, false), (true, false), (false, true)];
         for address in addresses.map(|address| address.parse().unwrap()) {
             assert_eq!((locked.may_listen(address), behind_a_proxy.may_listen(address)), (Ok(()), Ok(())));
             for (has_tls, asks) in unlocked {
-                let why = Door { has_tls, asks, insecure: false }.may_listen(address).unwrap_err();
+                let why = Exposure { has_tls, asks, insecure: false }.may_listen(address).unwrap_err();
                 for way in ["--listen 127.0.0.1:4040", "--tls-cert FILE --tls-key FILE --auth", "--insecure"] {
                     assert!(why.contains(way), "{why}");
                 }
@@ -433,7 +433,7 @@ mod tests {
         }
         for address in ["127.0.0.1:4040", "127.9.9.9:1", "[::1]:4040"].map(|address| address.parse().unwrap()) {
             for (has_tls, asks) in unlocked {
-                assert_eq!(Door { has_tls, asks, insecure: false }.may_listen(address), Ok(()), "{address}");
+                assert_eq!(Exposure { has_tls, asks, insecure: false }.may_listen(address), Ok(()), "{address}");
             }
         }
     }

@@ -27,7 +27,7 @@ pub(super) async fn door(State(state): State<AppState>, request: Request, next: 
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     let permission = permissions::of(request.method(), &path);
     let need = match permission.map(|permission| permission.need) {
-        Some(Need::Nobody) => return next.run(request).await,
+        Some(Need::Nothing) => return next.run(request).await,
         Some(Need::Role(role)) => role,
         // A method that the path does not take is told so by the router, to whoever may do everything.
         None => Role::Admin,

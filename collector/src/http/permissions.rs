@@ -8,7 +8,7 @@ use crate::access::role::Role;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     /// Everybody: it tells nothing.
-    Nobody,
+    Nothing,
     /// Whoever may do this.
     Role(Role),
 }
@@ -25,7 +25,7 @@ pub(super) struct Permission {
 }
 
 const fn open(method: &'static str, path: &'static str) -> Permission {
-    Permission { method, path, need: Need::Nobody, audited: false }
+    Permission { method, path, need: Need::Nothing, audited: false }
 }
 
 const fn needs(role: Role, method: &'static str, path: &'static str) -> Permission {
@@ -116,7 +116,7 @@ mod tests {
     fn whatever_deletes_is_audited_and_nothing_is_open_that_writes() {
         for row in TABLE {
             assert!(row.method != "DELETE" || row.audited, "{} {}", row.method, row.path);
-            assert!(row.need != Need::Nobody || row.method == "GET", "{} {}", row.method, row.path);
+            assert!(row.need != Need::Nothing || row.method == "GET", "{} {}", row.method, row.path);
         }
     }
 }

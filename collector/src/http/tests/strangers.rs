@@ -87,7 +87,7 @@ async fn every_path_has_a_row_in_the_table_and_lets_in_who_may_and_nobody_else()
             };
             let path = example(&route);
             let got = asking.ask(&method, &path, &[("content-type", content_type)]).await;
-            assert_eq!(refused(&got), row.need != Need::Nobody, "{method} {path}: {}", got.text());
+            assert_eq!(refused(&got), row.need != Need::Nothing, "{method} {path}: {}", got.text());
             let Need::Role(needs) = row.need else { continue };
             for role in Role::ALL {
                 let token = asking.token(role);

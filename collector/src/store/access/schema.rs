@@ -1,8 +1,6 @@
 //! The tables of the access catalog, as the steps that lead to them: see [`crate::store::migrations`] for what a step may be.
 
-use sqlx::Row;
-
-use crate::store::catalog::{Catalog, CatalogError, LOCK_SCHEMA};
+use crate::store::catalog::{self, Catalog, CatalogError};
 
 const STEPS: &[&[&str]] = &[FIRST];
 
@@ -31,24 +29,5 @@ const FIRST: &[&str] = &[
 
 /// Brings the tables up to date.
 pub(super) async fn migrate(database: &Catalog) -> Result<(), CatalogError> {
-    let mut tx = database.begin().await?;
-    if database.is_shared() {
-        sqlx::query(LOCK_SCHEMA).execute(&mut *tx).await?;
-    }
-    sqlx::query("CREATE TABLE IF NOT EXISTS access_schema_version (version BIGINT NOT NULL)").execute(&mut *tx).await?;
-    let found = sqlx::query("SELECT MAX(version) AS version FROM access_schema_version").fetch_one(&mut *tx).await?;
-    let found: i64 = found.try_get::<Option<i64>, _>("version")?.unwrap_or(0);
-    let known = STEPS.len() as i64;
-    if found > known || found < 0 {
-        return Err(CatalogError::TooNew { found, known });
-    }
-    for (i, step) in STEPS.iter().enumerate().skip(found as usize) {
-        for statement in *step {
-            sqlx::query(*statement).execute(&mut *tx).await?;
-        }
-        let version = i as i64 + 1;
-        sqlx::query("INSERT INTO access_schema_version (version) VALUES ($1)").bind(version).execute(&mut *tx).await?;
-    }
-    tx.commit().await?;
-    Ok(())
+    catalog::migrate(database, "access_schema_version", STEPS).await
 }

@@ -13,6 +13,7 @@ use sqlx::{AnyConnection, Connection, Executor};
 
 use super::written::Written;
 use super::{Catalog, CatalogError, migrate};
+use crate::store::migrations::MIGRATIONS;
 
 /// Where a catalog is.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,6 +33,9 @@ impl std::fmt::Debug for Location {
         }
     }
 }
+
+/// The table that says which steps its schema has.
+const VERSIONS: &str = "schema_version";
 
 /// Reads of one collector at the same time.
 const READERS: u32 = 4;
@@ -61,7 +65,7 @@ impl Catalog {
     pub(in crate::store) async fn connect_file(file: &Path, vfs: Option<&str>) -> Result<Self, CatalogError> {
         install_default_drivers();
         let catalog = Self::open_file(&sqlite_url(file, vfs, "rwc")?).await?;
-        migrate(&catalog).await?;
+        migrate(&catalog, VERSIONS, MIGRATIONS).await?;
         Ok(catalog)
     }
 
@@ -89,7 +93,7 @@ impl Catalog {
 
     async fn connect_postgres(url: &str) -> Result<Self, CatalogError> {
         let catalog = Self::open_postgres(url).await?;
-        migrate(&catalog).await?;
+        migrate(&catalog, VERSIONS, MIGRATIONS).await?;
         Ok(catalog)
     }
 

@@ -48,7 +48,6 @@ pub use senders::{SentAgent, SentName};
 pub use symbols::{FailedSymbols, SharedSymbols, SymbolRow};
 pub(crate) use trace_shares::RequestCount;
 
-use super::migrations::MIGRATIONS;
 use crate::base::clock::now_ms;
 use crate::base::ids::{hex, unique_bytes};
 use written::Written;
@@ -210,26 +209,33 @@ impl Catalog {
 }
 
 /// Nobody else takes this number on purpose; it keeps two collectors from bringing one schema up to date together.
-pub(in crate::store) const LOCK_SCHEMA: &str = "SELECT pg_advisory_xact_lock(84727455)";
+const LOCK_SCHEMA: &str = "SELECT pg_advisory_xact_lock(84727455)";
 
-async fn migrate(catalog: &Catalog) -> Result<(), CatalogError> {
+/// Does the steps that a schema lacks. `versions` names the table that says which were done.
+pub(in crate::store) async fn migrate(
+    catalog: &Catalog,
+    versions: &'static str,
+    steps: &[&[&'static str]],
+) -> Result<(), CatalogError> {
+    let statement = |sql: String| sqlx::query(sqlx::AssertSqlSafe(sql));
     let mut tx = catalog.begin().await?;
     if catalog.shared {
         sqlx::query(LOCK_SCHEMA).execute(&mut *tx).await?;
     }
-    sqlx::query("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)").execute(&mut *tx).await?;
-    let found = sqlx::query("SELECT MAX(version) AS version FROM schema_version").fetch_one(&mut *tx).await?;
+    statement(format!("CREATE TABLE IF NOT EXISTS {versions} (version BIGINT NOT NULL)")).execute(&mut *tx).await?;
+    let found = statement(format!("SELECT MAX(version) AS version FROM {versions}")).fetch_one(&mut *tx).await?;
     let found: i64 = found.try_get::<Option<i64>, _>("version")?.unwrap_or(0);
-    let known = MIGRATIONS.len() as i64;
+    let known = steps.len() as i64;
     if found > known || found < 0 {
         return Err(CatalogError::TooNew { found, known });
     }
-    for (i, step) in MIGRATIONS.iter().enumerate().skip(found as usize) {
-        for statement in *step {
-            sqlx::query(*statement).execute(&mut *tx).await?;
+    for (i, step) in steps.iter().enumerate().skip(found as usize) {
+        for sql in *step {
+            sqlx::query(*sql).execute(&mut *tx).await?;
         }
         let version = i as i64 + 1;
-        sqlx::query("INSERT INTO schema_version (version) VALUES ($1)").bind(version).execute(&mut *tx).await?;
+        let done = statement(format!("INSERT INTO {versions} (version) VALUES ($1)"));
+        done.bind(version).execute(&mut *tx).await?;
     }
     tx.commit().await?;
     Ok(())
