@@ -9,6 +9,7 @@
 //! | `route` | one path: what it answers to, and what a request to it may cost |
 //! | [`asker`] | who asked for what cannot be undone, for the log |
 //! | `routes` | one file per thing that can be asked |
+//! | `doors` | other people's protocols |
 //! | [`pages`], [`previews`] | the web view, and what is said of its pages to those who only see their address |
 //! | [`error`], [`respond`] | what is sent back |
 //! | `negotiate` | what a client has already, and what it takes |
@@ -18,6 +19,7 @@
 pub mod asker;
 pub mod body;
 mod door;
+mod doors;
 pub mod error;
 pub mod guard;
 mod negotiate;

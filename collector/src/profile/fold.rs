@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::import::{Amount, ImportError, Importer};
+use super::import::{Amount, ImportError, Importer, Said};
 use super::tree::Tree;
 use tephra_proto::v1;
 
@@ -59,7 +59,7 @@ pub fn parse(text: &str, profile_type: v1::ProfileType) -> Result<v1::WindowPayl
         let count: u64 = count.parse().map_err(|_| malformed())?;
         let names = stack.split(';').map(str::trim).filter(|name| !name.is_empty());
         let frames = names.map(|name| importer.symbolic(name, "", 0)).collect::<Result<Vec<_>, _>>()?;
-        importer.sample(&frames, 0, &[Amount { value: count, samples: 1 }])?;
+        importer.sample(&frames, Said::default(), &[Amount { value: count, samples: 1 }])?;
     }
     importer.finish()
 }

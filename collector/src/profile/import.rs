@@ -5,9 +5,9 @@ use std::hash::Hash;
 
 use indexmap::{IndexMap, IndexSet};
 use rustc_hash::{FxBuildHasher, FxHashMap};
-use tephra_proto::ids::BuildId;
+use tephra_proto::ids::{BuildId, SpanId, TraceId};
 use tephra_proto::limits::{
-    STACK_DEPTH_MAX, STRING_BYTES_MAX, WINDOW_FRAMES_MAX, WINDOW_LABEL_SETS_MAX, WINDOW_MODULES_MAX,
+    STACK_DEPTH_MAX, STRING_BYTES_MAX, WINDOW_FRAMES_MAX, WINDOW_LABEL_SETS_MAX, WINDOW_LINKS_MAX, WINDOW_MODULES_MAX,
     WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX, WINDOW_STACK_NODES_MAX, WINDOW_STRINGS_MAX,
 };
 use tephra_proto::v1;
@@ -136,8 +136,9 @@ pub(super) struct Importer {
     nodes: Table<(u32, u32)>,
     /// Position 0 is the empty set.
     label_sets: Vec<v1::LabelSet>,
-    /// By type; by stack and label set.
-    rows: Vec<FxHashMap<(u32, u32), Amount>>,
+    links: Table<Context>,
+    /// By type.
+    rows: Vec<FxHashMap<Of, Amount>>,
     /// Samples whose stack lost frames at its root.
     samples_cut: u64,
 }
@@ -148,8 +149,29 @@ enum FrameKey {
     Symbolic { function: u32, file: u32, line: u32, inlined: bool },
 }
 
-/// Stack and label set, and what they add up to.
-type Row = ((u32, u32), Amount);
+/// A trace, and the span of it where one is known: for whom a sample worked.
+type Context = (TraceId, Option<SpanId>);
+
+/// What the samples of a row have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Of {
+    stack: u32,
+    label_set: u32,
+    /// 0: no trace.
+    link: u32,
+}
+
+/// What is said of a sample beside its stack.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// The number of its label set.
+    pub(super) label_set: u32,
+    /// The number of its trace context; 0: none.
+    pub(super) link: u32,
+}
+
+/// And what they add up to.
+type Row = (Of, Amount);
 
 const NO_NODE: u32 = u32::MAX;
 
@@ -175,6 +197,7 @@ impl Importer {
             frames: Table::with_capacity_and_hasher(TYPICAL, FxBuildHasher),
             nodes: Table::with_capacity_and_hasher(2 * TYPICAL, FxBuildHasher),
             label_sets: vec![v1::LabelSet::default()],
+            links: Table::default(),
             rows,
             samples_cut: 0,
         }
@@ -231,6 +254,14 @@ impl Importer {
         Ok(self.label_sets.len() as u32 - 1)
     }
 
+    /// The number of a trace context; `None` where there are as many as there may be.
+    pub(super) fn link(&mut self, trace: TraceId, span: Option<SpanId>) -> Option<u32> {
+        let context = (trace, span);
+        let known = self.links.get_index_of(&context);
+        let is_room = self.links.len() < WINDOW_LINKS_MAX;
+        known.or_else(|| is_room.then(|| self.links.insert_full(context).0)).map(|number| number as u32 + 1)
+    }
+
     /// Says what had to be cut so far.
     pub(super) fn tell_cuts(&self, remarks: &mut Remarks) {
         remarks.samples_cut += self.samples_cut;
@@ -243,7 +274,7 @@ impl Importer {
     }
 
     /// Adds a sample: one amount for each type. Deep stacks lose frames at the root; one without frames adds nothing.
-    pub(super) fn sample(&mut self, stack: &[u32], label_set: u32, amounts: &[Amount]) -> Result<(), ImportError> {
+    pub(super) fn sample(&mut self, stack: &[u32], said: Said, amounts: &[Amount]) -> Result<(), ImportError> {
         if stack.is_empty() || amounts.iter().all(|amount| amount.value == 0) {
             return Ok(());
         }
@@ -258,7 +289,8 @@ impl Importer {
                 continue;
             }
             within("samples", rows.len(), WINDOW_SAMPLES_MAX)?;
-            let row = rows.entry((parent, label_set)).or_default();
+            let of = Of { stack: parent, label_set: said.label_set, link: said.link };
+            let row = rows.entry(of).or_default();
             row.value = row.value.saturating_add(*value);
             row.samples = row.samples.saturating_add(*samples);
         }
@@ -303,14 +335,20 @@ impl Importer {
             rows.sort_unstable_by_key(|(of, _)| *of);
             series.push(v1::Series {
                 r#type: Some(profile_type),
-                stack: rows.iter().map(|row| row.0.0).collect(),
-                label_set: rows.iter().map(|row| row.0.1).collect(),
+                stack: rows.iter().map(|(of, _)| of.stack).collect(),
+                label_set: rows.iter().map(|(of, _)| of.label_set).collect(),
+                link: links(&rows),
                 value: rows.iter().map(|row| row.1.value).collect(),
                 scale: 1,
                 samples: counts(&rows),
                 ..v1::Series::default()
             });
         }
+        let span = |(_, span): &Context| span.map_or([0; 8], SpanId::to_bytes);
+        let link_table = v1::LinkTable {
+            trace_ids: self.links.iter().flat_map(|(trace, _)| trace.to_bytes()).collect(),
+            span_ids: self.links.iter().flat_map(span).collect(),
+        };
         let module = |(build_id, name): (BuildId, u32)| v1::Module { build_id: build_id.as_bytes().to_vec(), name };
         Ok(v1::WindowPayload {
             strings: self.strings.into_iter().collect(),
@@ -318,10 +356,19 @@ impl Importer {
             frames: Some(frames),
             stacks: Some(stacks),
             series,
+            links: (!self.links.is_empty()).then_some(link_table),
             label_sets: self.label_sets,
             ..v1::WindowPayload::default()
         })
     }
+}
+
+/// The trace context of each row; nothing where none has one.
+fn links(rows: &[Row]) -> Vec<u32> {
+    if rows.iter().all(|(of, _)| of.link == 0) {
+        return Vec::new();
+    }
+    rows.iter().map(|(of, _)| of.link).collect()
 }
 
 /// How many samples each row stands for; nothing where values are counts of samples: they may be more than fits here.

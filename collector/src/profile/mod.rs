@@ -11,6 +11,7 @@
 //! | [`tree`], [`prune`], `reshape` | one tree over one or two profiles, the part of it worth showing, and its stacks made others |
 //! | [`diff`], [`stats`] | making two sides comparable, and what is noise |
 //! | [`written_out`] | a tree as a profile again |
+//! | `wire` | serialized messages, read where they lie |
 //! | [`import`], [`pprof`], [`fit`], [`remarks`] | other people's files, and what was done to them on the way |
 //! | [`report`], [`flame`] | the answer the web view draws from |
 
@@ -42,6 +43,7 @@ pub mod stats;
 pub mod svg;
 pub mod tree;
 pub(crate) mod union;
+pub(crate) mod wire;
 pub mod written_out;
 
 #[cfg(test)]

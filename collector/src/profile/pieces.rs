@@ -103,6 +103,7 @@ fn tables(of: &v1::WindowPayload) -> v1::WindowPayload {
         frames: of.frames.clone(),
         stacks: of.stacks.clone(),
         label_sets: of.label_sets.clone(),
+        links: of.links.clone(),
         ..v1::WindowPayload::default()
     }
 }
@@ -130,6 +131,7 @@ fn take(left: &mut v1::Series, share: f64, seed: u64) -> v1::Series {
         taken.stack.push(left.stack.get(row).copied().unwrap_or_default());
         taken.value.push(part);
         taken.label_set.push(left.label_set.get(row).copied().unwrap_or_default());
+        taken.link.extend(left.link.get(row));
         if !counts {
             taken.samples.push(drawn as u32);
         }

@@ -72,8 +72,8 @@ pub fn decode_as(body: &[u8], kinds: &Kinds) -> Result<Imported, ImportError> {
         }
         amounts.clear();
         amounts.extend(columns.amounts(sample.value));
-        let label_set = labels.of(&profile, sample, &mut importer, &mut remarks)?;
-        importer.sample(&frames, label_set, &amounts)?;
+        let said = labels.of(&profile, sample, &mut importer, &mut remarks)?;
+        importer.sample(&frames, said, &amounts)?;
     }
     importer.tell_cuts(&mut remarks);
     Ok(Imported {

@@ -1,19 +1,20 @@
 //! Labels of pprof samples, as samples of agents have them: few, of few values, with names that can stand in a query.
 //!
-//! pprof's are free text or numbers, and some name every single request. Those of more values than can be told apart share one, and
-//! ids of traces are no labels at all. What is left out is said.
+//! pprof's are free text or numbers, and some name every single request. Those of more values than can be told apart share one. Ids of a
+//! trace and its span are no labels but say for whom a sample worked. What is left out is said.
 
 use std::collections::BTreeMap;
 use std::fmt::Arguments;
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use tephra_proto::ids::{SpanId, TraceId};
 use tephra_proto::label::is_printable;
-use tephra_proto::limits::{LABEL_VALUE_BYTES_MAX, SAMPLE_LABELS_MAX, WINDOW_LABEL_SETS_MAX};
+use tephra_proto::limits::{LABEL_VALUE_BYTES_MAX, SAMPLE_LABELS_MAX, WINDOW_LABEL_SETS_MAX, WINDOW_LINKS_MAX};
 
 use super::read::{Profile, Sample};
 use super::{Label, numbers};
 use crate::profile::fit::{fit, fit_apart};
-use crate::profile::import::{ImportError, Importer};
+use crate::profile::import::{ImportError, Importer, Said};
 use crate::profile::remarks::Remarks;
 
 /// Values of one name that are told apart, as by agents.
@@ -25,32 +26,47 @@ const NAMES_MAX: usize = 256;
 /// What values beyond [`VALUES_MAX`] are called.
 const OTHER: &str = "__other__";
 
+/// The trace that a sample worked for.
+const TRACES: [&str; 2] = ["trace_id", "traceid"];
+
+/// And its span: OpenTelemetry's wrappers of Pyroscope call it a profile.
+const SPANS: [&str; 3] = ["span_id", "spanid", "profile_id"];
+
 /// They belong to one request or moment each.
-const IDS: [&str; 9] = [
-    "trace_id",
-    "traceid",
-    "span_id",
-    "spanid",
-    "local_root_span_id",
-    "profile_id",
-    "request_id",
-    "timestamp_ns",
-    "end_timestamp_ns",
-];
+const IDS: [&str; 4] = ["local_root_span_id", "request_id", "timestamp_ns", "end_timestamp_ns"];
+
+/// What the name of a label makes of it.
+#[derive(Debug, Clone)]
+enum Use {
+    Label(String),
+    Trace,
+    Span,
+    Nothing,
+}
 
 /// What the label sets of a profile's samples are called in the window that is being built.
 #[derive(Default)]
 pub(super) struct SampleLabels {
     /// By index of pprof's own name: what is made of it.
-    keys: FxHashMap<i64, Option<String>>,
+    keys: FxHashMap<i64, Use>,
     /// By pprof's own name, which may stand in its table more than once.
     names: FxHashMap<String, String>,
     /// Names of which something was left out already.
     left_out: FxHashSet<String>,
     values: FxHashMap<String, FxHashSet<String>>,
-    sets: FxHashMap<BTreeMap<String, String>, u32>,
+    sets: FxHashMap<Set, u32>,
     /// Sets as they were written: most samples have the labels of another one.
-    written: FxHashMap<Vec<Label>, u32>,
+    written: FxHashMap<Vec<Label>, Said>,
+}
+
+/// Values by name.
+type Set = BTreeMap<String, String>;
+
+/// The ids of one sample, each after the name of its label.
+#[derive(Default, Clone, Copy)]
+struct Ids<'a> {
+    trace: Option<(&'a str, &'a str)>,
+    span: Option<(&'a str, &'a str)>,
 }
 
 /// Samples of more labels are looked at one by one.
@@ -60,34 +76,49 @@ const WRITTEN_LABELS_MAX: usize = 32;
 const WRITTEN_MAX: usize = 4 * WINDOW_LABEL_SETS_MAX;
 
 impl SampleLabels {
-    /// The number of a sample's set; 0 is the empty one. Beyond the limits it loses labels, never the sample.
+    /// What the labels of a sample say. Beyond the limits it loses labels, never the sample.
     pub(super) fn of(
         &mut self,
         profile: &Profile,
         sample: &Sample,
         importer: &mut Importer,
         remarks: &mut Remarks,
-    ) -> Result<u32, ImportError> {
+    ) -> Result<Said, ImportError> {
         if let Some(known) = self.written.get(sample.label) {
             return Ok(*known);
         }
-        let set = self.set_of(profile, sample, importer, remarks)?;
+        let (set, context) = self.read(profile, sample, remarks)?;
+        let said = Said {
+            label_set: self.number(set, importer, remarks)?,
+            link: self.link(context, importer, remarks).unwrap_or(0),
+        };
         if sample.label.len() <= WRITTEN_LABELS_MAX && self.written.len() < WRITTEN_MAX {
-            self.written.insert(sample.label.to_vec(), set);
+            self.written.insert(sample.label.to_vec(), said);
         }
-        Ok(set)
+        Ok(said)
     }
 
-    fn set_of(
+    /// The labels of a sample, and the ids of its trace and span as they are written.
+    fn read<'a>(
         &mut self,
-        profile: &Profile,
+        profile: &'a Profile,
         sample: &Sample,
-        importer: &mut Importer,
         remarks: &mut Remarks,
-    ) -> Result<u32, ImportError> {
-        let mut set = BTreeMap::new();
+    ) -> Result<(Set, Ids<'a>), ImportError> {
+        let (mut set, mut ids) = (BTreeMap::new(), Ids::default());
         for label in sample.label {
-            let Some(name) = self.name(profile, *label, remarks)? else { continue };
+            let name = match self.name(profile, *label, remarks)? {
+                Use::Label(name) => name,
+                Use::Trace => {
+                    ids.trace = Some((profile.text(label.key)?, profile.text(label.str)?));
+                    continue;
+                }
+                Use::Span => {
+                    ids.span = ids.span.or(Some((profile.text(label.key)?, profile.text(label.str)?)));
+                    continue;
+                }
+                Use::Nothing => continue,
+            };
             let (value, is_as_given) = value(profile, *label)?;
             if value.is_empty() {
                 continue;
@@ -110,6 +141,11 @@ impl SampleLabels {
             }
             set.insert(name, if is_known { value } else { OTHER.to_owned() });
         }
+        Ok((set, ids))
+    }
+
+    /// The number of a set; 0 is the empty one.
+    fn number(&mut self, set: Set, importer: &mut Importer, remarks: &mut Remarks) -> Result<u32, ImportError> {
         if set.is_empty() {
             return Ok(0);
         }
@@ -129,22 +165,46 @@ impl SampleLabels {
         Ok(number)
     }
 
-    /// What a label is called; `None`: it is none here.
-    fn name(&mut self, profile: &Profile, label: Label, remarks: &mut Remarks) -> Result<Option<String>, ImportError> {
+    /// The number of a trace context. A span whose trace nobody names cannot be found again.
+    fn link(&mut self, ids: Ids<'_>, importer: &mut Importer, remarks: &mut Remarks) -> Option<u32> {
+        let Some((key, trace)) = ids.trace else {
+            let (key, _) = ids.span?;
+            self.leave_out(remarks, key, format_args!("names a span without its trace"));
+            return None;
+        };
+        let Ok(id) = TraceId::parse(trace) else {
+            self.leave_out(remarks, key, format_args!("is no trace id (32 hex digits) in some samples"));
+            return None;
+        };
+        let span = ids.span.and_then(|(_, span)| SpanId::parse(span).ok());
+        let link = importer.link(id, span);
+        if link.is_none() {
+            self.leave_out(remarks, key, format_args!("has more than {WINDOW_LINKS_MAX} values: not on all samples"));
+        }
+        link
+    }
+
+    /// What a label is here.
+    fn name(&mut self, profile: &Profile, label: Label, remarks: &mut Remarks) -> Result<Use, ImportError> {
         if let Some(known) = self.keys.get(&label.key) {
             return Ok(known.clone());
         }
         let given = profile.text(label.key)?;
-        let name = if IDS.contains(&&*fit(given)) {
+        let fitted = fit(given);
+        let name = if TRACES.contains(&&*fitted) {
+            Use::Trace
+        } else if SPANS.contains(&&*fitted) {
+            Use::Span
+        } else if IDS.contains(&&*fitted) {
             self.leave_out(remarks, given, format_args!("names single requests or moments"));
-            None
+            Use::Nothing
         } else if let Some(known) = self.names.get(given) {
-            Some(known.clone())
+            Use::Label(known.clone())
         } else if self.names.len() == NAMES_MAX {
             self.leave_out(remarks, given, format_args!("is beyond the {NAMES_MAX} names of labels of one profile"));
-            None
+            Use::Nothing
         } else {
-            Some(self.new_name(given, remarks))
+            Use::Label(self.new_name(given, remarks))
         };
         self.keys.insert(label.key, name.clone());
         Ok(name)
@@ -226,7 +286,11 @@ mod tests {
         };
         let series = &payload.series[0];
         let rows = series.label_set.iter().zip(&series.value);
-        rows.map(|(set, value)| (name(&payload.label_sets[*set as usize]), *value)).collect()
+        let mut sums = BTreeMap::new();
+        for (set, value) in rows {
+            *sums.entry(name(&payload.label_sets[*set as usize])).or_default() += value;
+        }
+        sums
     }
 
     #[test]
@@ -240,6 +304,29 @@ mod tests {
         ]);
         let expected = [("", 2), ("tenant=acme,thread=worker", 2), ("thread=main", 1)];
         assert_eq!(sums(&payload), expected.map(|(labels, value)| (labels.to_owned(), value)).into());
+    }
+
+    #[test]
+    fn samples_know_the_trace_and_span_that_they_worked_for() {
+        let (trace, span) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+        let payload = labelled(&[
+            &[("trace_id", trace), ("span_id", span), ("tenant", "acme")],
+            &[("profile_id", span), ("TraceID", &trace.to_ascii_uppercase())],
+            &[("trace_id", trace)],
+            &[("span_id", span)],
+            &[("trace_id", "17")],
+            &[],
+        ]);
+        let links = payload.links.as_ref().unwrap();
+        assert_eq!((links.trace_ids.len(), links.span_ids.len()), (32, 16), "one with its span, and one without");
+        let mut rows: Vec<(u32, u64)> =
+            payload.series[0].link.iter().copied().zip(payload.series[0].value.clone()).collect();
+        rows.sort_unstable();
+        assert_eq!(rows, [(0, 3), (1, 1), (1, 1), (2, 1)]);
+        let profile = labelled_profile(&[&[("span_id", span)], &[("trace_id", "17")]]);
+        let remarks = decode(&profile.encode_to_vec()).unwrap().remarks;
+        let why: Vec<&str> = remarks.left_out.iter().map(|left| left.why.as_str()).collect();
+        assert_eq!(why, ["names a span without its trace", "is no trace id (32 hex digits) in some samples"]);
     }
 
     #[test]

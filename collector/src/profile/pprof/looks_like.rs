@@ -3,7 +3,7 @@
 //! Formats are looked for from the most to the least certain: by their first bytes, by the first lines of a text, by the fields of a
 //! protobuf message.
 
-use super::wire::{Value, Wire};
+use crate::profile::wire::{Value, Wire};
 
 /// How much of a text is looked at: headers of all formats are in its first lines.
 const HEAD_BYTES: usize = 16 << 10;

@@ -15,7 +15,6 @@ mod storable;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 pub use decode::{Imported, decode, decode_as};
 pub use encode::{encode, encode_labelled};

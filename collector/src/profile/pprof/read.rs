@@ -8,9 +8,9 @@ use tephra_proto::limits::{
     PAYLOAD_BYTES_MAX, WINDOW_FRAMES_MAX, WINDOW_MODULES_MAX, WINDOW_SAMPLES_MAX, WINDOW_SERIES_MAX, WINDOW_STRINGS_MAX,
 };
 
-use super::wire::{Misread, Value, Wire};
 use super::{Function, Label, Line, Mapping, ValueType};
 use crate::profile::import::{ImportError, within};
+use crate::profile::wire::{Misread, Value, Wire};
 
 // More than a window may hold of each: unused entries are dropped later.
 const SAMPLES_MAX: usize = 4 * WINDOW_SAMPLES_MAX;

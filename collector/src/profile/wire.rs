@@ -3,32 +3,32 @@
 /// A field is not what it should be, or does not end where it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a field is not what it should be, or does not end where it should")]
-pub(super) struct Misread;
+pub(crate) struct Misread;
 
 /// The content of a field.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    /// Four or eight bytes: no field of ours has them.
-    Fixed,
+    /// Four or eight bytes, little-endian.
+    Fixed(&'a [u8]),
 }
 
 impl<'a> Value<'a> {
-    pub(super) fn bytes(self) -> Result<&'a [u8], Misread> {
+    pub(crate) fn bytes(self) -> Result<&'a [u8], Misread> {
         if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(Misread) }
     }
 
-    pub(super) fn number(self) -> Result<u64, Misread> {
+    pub(crate) fn number(self) -> Result<u64, Misread> {
         if let Self::Number(number) = self { Ok(number) } else { Err(Misread) }
     }
 
-    pub(super) fn signed(self) -> Result<i64, Misread> {
+    pub(crate) fn signed(self) -> Result<i64, Misread> {
         Ok(self.number()? as i64)
     }
 
     /// One number of a list, or a packed list of them.
-    pub(super) fn numbers(self, mut each: impl FnMut(u64)) -> Result<(), Misread> {
+    pub(crate) fn numbers(self, mut each: impl FnMut(u64)) -> Result<(), Misread> {
         match self {
             Self::Number(number) => each(number),
             Self::Bytes(mut packed) => {
@@ -36,14 +36,14 @@ impl<'a> Value<'a> {
                     each(varint(&mut packed).ok_or(Misread)?);
                 }
             }
-            Self::Fixed => return Err(Misread),
+            Self::Fixed(_) => return Err(Misread),
         }
         Ok(())
     }
 }
 
 /// The fields of one serialized message, by number.
-pub(super) struct Wire<'a>(pub(super) &'a [u8]);
+pub(crate) struct Wire<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Iterator for Wire<'a> {
     type Item = Result<(u64, Value<'a>), Misread>;
@@ -65,12 +65,12 @@ impl<'a> Wire<'a> {
         let key = varint(&mut self.0)?;
         let value = match key & 7 {
             0 => Value::Number(varint(&mut self.0)?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            1 => Value::Fixed(self.take(8)?),
             2 => {
                 let len = usize::try_from(varint(&mut self.0)?).ok()?;
                 Value::Bytes(self.take(len)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
+            5 => Value::Fixed(self.take(4)?),
             _ => return None,
         };
         Some((key >> 3, value))
