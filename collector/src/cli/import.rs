@@ -102,6 +102,9 @@ fn report(answer: &Value) -> String {
         let (samples, stacks) = (number(answer, "stored_samples"), number(answer, "stacks"));
         lines.push(format!("stored {} ({} in {})", sums.join(", "), many(samples, "sample"), many(stacks, "stack")));
     }
+    if answer.get("duplicate") == Some(&Value::Bool(true)) {
+        lines.push("it was stored a moment ago: it counts once".to_owned());
+    }
     let (from, until) = (number(answer, "from"), number(answer, "until"));
     if until > from {
         let (start, length) = (times::format_utc(from), times::format_duration(until - from));

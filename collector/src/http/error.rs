@@ -110,6 +110,18 @@ impl ApiError {
         )
     }
 
+    /// The same where it is about some of several profiles, of which the others are stored.
+    #[must_use]
+    pub fn among(self, refused: usize, of: usize) -> Self {
+        if of <= 1 {
+            return self;
+        }
+        Self {
+            message: format!("{refused} of {of} profiles are not stored; the first of them: {}", self.message),
+            ..self
+        }
+    }
+
     /// The same in gRPC's words.
     pub fn into_status(self) -> Status {
         let code = match self.kind {

@@ -12,6 +12,7 @@
 //! | `doors` | other people's protocols |
 //! | [`pages`], [`previews`] | the web view, and what is said of its pages to those who only see their address |
 //! | [`error`], [`respond`] | what is sent back |
+//! | `no_span` | why a profile has no place in time, and what to type |
 //! | `negotiate` | what a client has already, and what it takes |
 //! | `revision` | answers that need not be computed again |
 //! | `timing` | where the time of an answer went |
@@ -23,6 +24,7 @@ mod doors;
 pub mod error;
 pub mod guard;
 mod negotiate;
+mod no_span;
 pub mod pages;
 pub mod params;
 mod permissions;

@@ -50,6 +50,10 @@ const TABLE: &[Permission] = &[
     needs(Push, "POST", "/tephra.v1.SymbolService/Offer"),
     audited(Push, "POST", "/tephra.v1.SymbolService/Upload"),
     needs(Push, "POST", "/api/v1/profiles"),
+    needs(Push, "POST", "/push.v1.PusherService/Push"),
+    needs(Push, "POST", "/ingest"),
+    needs(Push, "POST", "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"),
+    needs(Push, "POST", "/v1development/profiles"),
     audited(Push, "POST", "/api/v1/symbols"),
     // Whoever looks.
     needs(Read, "GET", "/api/v1/services"),

@@ -5,6 +5,7 @@ mod allocations;
 mod answers;
 mod caching;
 mod damaged;
+mod doors;
 mod filters;
 mod foreign_pages;
 mod functions;

@@ -8,7 +8,7 @@ use tephra_proto::v1;
 use crate::profile::decode::{Window, WindowId};
 use crate::profile::model::{Kind, Module, ProfileType};
 use crate::store::arrived::{self, Stored};
-use crate::store::catalog::Accounting;
+use crate::store::catalog::{Accounting, ContentKey};
 use crate::store::segment::{PackedWindow, TypeSum, WindowInfo};
 
 /// A checked window, ready to be stored.
@@ -18,6 +18,8 @@ pub(super) struct Accepted {
     pub(super) packed: PackedWindow,
     pub(super) version: String,
     pub(super) accounting: Accounting,
+    /// Of what its sender has not numbered.
+    pub(super) content: Option<ContentKey>,
 }
 
 impl Accepted {
@@ -52,6 +54,7 @@ impl Accepted {
             id: checked.id,
             version: checked.agent_version.clone(),
             accounting: arrived::account(window),
+            content: None,
             packed: PackedWindow { header, payload, payload_bytes, info, traces: arrived::trace_keys(window) },
         }
     }

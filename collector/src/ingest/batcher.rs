@@ -23,7 +23,8 @@ use crate::profile::decode::Rejection;
 use crate::store::arrived::{self, AgentKey};
 use crate::store::bulk::BulkError;
 use crate::store::catalog::{
-    AgentBefore, CatalogError, Outcome, Registration, SEQUENCES_REMEMBERED, SequenceState, Verdict,
+    ARRIVALS_REMEMBERED_MS, AgentBefore, Arrivals, CatalogError, ContentKey, Outcome, Registration,
+    SEQUENCES_REMEMBERED, SequenceState, Verdict,
 };
 use crate::store::segment::{self, Encoded, Origin, PackedWindow};
 use crate::store::{Store, StoreError};
@@ -54,6 +55,8 @@ struct Plan {
     after: HashMap<AgentKey, SequenceState>,
     /// The number of the commit.
     commit: u64,
+    /// Since when a window of the same content is the same one, unix milliseconds.
+    since_ms: u64,
 }
 
 /// Windows on their way to the writer, and whom to tell. Those of one job are stored together or not at all.
@@ -81,6 +84,12 @@ pub(super) struct Batcher {
     metrics: Arc<Metrics>,
     poison: Poison,
     importer: Arc<Importer>,
+}
+
+/// What is said of two windows of one job: a repeat is what holds nothing new.
+fn together(told: Result<Ack, PushError>, next: Result<Ack, PushError>) -> Result<Ack, PushError> {
+    let (told, next) = (told?, next?);
+    Ok(Ack { duplicate: told.duplicate && next.duplicate })
 }
 
 impl Batcher {
@@ -132,7 +141,7 @@ impl Batcher {
                 let mut verdicts = verdicts.into_iter();
                 for (n, _reserved, answer) in askers {
                     let of_job = verdicts.by_ref().take(n).inspect(|verdict| self.count(verdict));
-                    let verdict = of_job.reduce(|told, next| if told.is_err() { told } else { next });
+                    let verdict = of_job.reduce(together);
                     let verdict = verdict.unwrap_or(Ok(Ack { duplicate: false }));
                     // Whoever asked may have given up: the window is stored all the same, and its repeat will be a duplicate.
                     let _ = answer.send(verdict);
@@ -184,8 +193,15 @@ impl Batcher {
             before,
             after: HashMap::new(),
             commit: 0,
+            since_ms: now_ms().saturating_sub(ARRIVALS_REMEMBERED_MS),
         };
+        let keys: Vec<ContentKey> = windows.iter().filter_map(|window| window.content).collect();
+        let mut arrived = self.store.catalog().arrived(&keys, plan.since_ms).await?;
         for (i, window) in windows.iter().enumerate() {
+            if window.content.is_some_and(|key| !arrived.insert(key)) {
+                plan.verdicts.push(Ok(Ack { duplicate: true }));
+                continue;
+            }
             let state = after.entry((window.id.agent_id, window.id.boot_id)).or_default();
             let sequence = window.id.sequence;
             plan.verdicts.push(match state.admit(sequence) {
@@ -234,6 +250,10 @@ impl Batcher {
             segment: arrived::segment_row(&id, &encoded.footer, encoded.bytes.len() as u64, encoded.crc),
             services: arrived::service_spans(windows.iter().map(|window| &window.packed.info)),
             agents: arrived::agent_updates(windows.iter().map(|window| window.as_stored()), &plan.before, &plan.after),
+            arrivals: Arrivals {
+                keys: windows.iter().filter_map(|window| window.content).collect(),
+                since_ms: plan.since_ms,
+            },
             commit: plan.commit,
             now_ms: now_ms(),
         };

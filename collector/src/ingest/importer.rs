@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use prost::Message;
 use tephra_proto::v1;
 
 use super::accept::Accepted;
 use crate::base::clock::now_ns;
 use crate::base::ids::unique_bytes;
+use crate::store::catalog::ContentKey;
 
 /// Signs windows as an agent of its own.
 #[derive(Debug)]
@@ -34,4 +36,22 @@ impl Importer {
             window.packed.header.sequence = window.id.sequence;
         }
     }
+}
+
+/// Names a window by whose it is, when it was and what is in it: what is sent again has the same key, whichever collector it comes to.
+/// `payload` is the serialized one.
+pub(super) fn content_key(header: &v1::PushHeader, payload: &[u8]) -> ContentKey {
+    let of = v1::PushHeader {
+        service: header.service.clone(),
+        instance: header.instance.clone(),
+        labels: header.labels.clone(),
+        window_start_unix_ms: header.window_start_unix_ms,
+        window_duration_ms: header.window_duration_ms,
+        ..v1::PushHeader::default()
+    };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&of.encode_length_delimited_to_vec()).update(payload);
+    let mut key = ContentKey::default();
+    hasher.finalize_xof().fill(&mut key);
+    key
 }

@@ -216,14 +216,15 @@ impl Ingest {
 
     /// Stores a profile that came by another way than from an agent: the same checks, the same batches. `read` makes the windows of what
     /// came, and what its sender is to be told of it; it may block, and waits for one of the turns of those who decode. Agent id and
-    /// sequence are ours; everything else of their headers counts. They are stored together or not at all.
+    /// sequence are ours; everything else of their headers counts. They are stored together or not at all. What came before, to the byte, from
+    /// the same sender and for the same time, is known for ten minutes, and counts once.
     ///
     /// # Errors
     /// What `read` says; otherwise see [`PushError`].
     pub async fn append_profile<W, T, E>(
         &self,
         read: impl FnOnce() -> Result<(W, T), E> + Send + 'static,
-    ) -> Result<T, E>
+    ) -> Result<(Ack, T), E>
     where
         W: IntoIterator<Item = (v1::PushHeader, v1::WindowPayload)>,
         T: Send + 'static,
@@ -237,8 +238,7 @@ impl Ingest {
             let (windows, reserved) = windows.into_iter().map(import).collect::<Result<(Vec<_>, Vec<_>), _>>()?;
             Ok::<_, E>((windows, reserved, told))
         };
-        let (_, told) = self.store(import).await?;
-        Ok(told)
+        self.store(import).await
     }
 
     /// What was stored and refused since the start.
@@ -389,7 +389,10 @@ impl Shared {
             let (bytes, limit) = (compressed.len(), PAYLOAD_COMPRESSED_BYTES_MAX);
             return Err(refused(Rejection::TooLarge { bytes, limit }));
         }
-        self.file(header, window, compressed.into(), bytes as u32, reserved)
+        let content = importer::content_key(&header, &encoded);
+        let mut decoded = self.file(header, window, compressed.into(), bytes as u32, reserved)?;
+        decoded.window.content = Some(content);
+        Ok(decoded)
     }
 
     /// Decodes and checks a window, as far as the budget allows: `None` when it does not. Blocks. The memory is given back by

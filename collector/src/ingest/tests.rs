@@ -147,8 +147,9 @@ async fn wanted_builds_are_asked_for() {
     assert_eq!(response.wanted_build_ids, [vec![2; 20]], "the other module was mapped, but never seen on a stack");
 }
 
-async fn append(ingest: &Ingest, window: TestWindow) -> Result<(), PushError> {
-    ingest.append_profile(move || Ok(([(window.header, window.payload)], ()))).await
+async fn append(ingest: &Ingest, window: TestWindow) -> Result<Ack, PushError> {
+    let (ack, ()) = ingest.append_profile(move || Ok::<_, PushError>(([(window.header, window.payload)], ()))).await?;
+    Ok(ack)
 }
 
 #[tokio::test]
@@ -156,11 +157,13 @@ async fn imports_take_the_same_way_and_may_be_older() {
     let place = TestPlace::new().await;
     let (store, ingest) = open(&place).await;
     let week_ago = recent_ms() - 7 * 86_400_000;
-    for _ in 0..2 {
-        let window = TestWindow::new("shop", 1, 1, week_ago).cpu(&[row("main", 5), traced("main;a", 6, 1)]);
-        append(&ingest, window).await.unwrap();
+    let mut acks = Vec::new();
+    for of_a in [6, 6, 7] {
+        let window = TestWindow::new("shop", 1, 1, week_ago).cpu(&[row("main", 5), traced("main;a", of_a, 1)]);
+        acks.push(append(&ingest, window).await.unwrap().duplicate);
     }
-    assert_eq!(total(&store).await, 22, "two imports are two profiles");
+    assert_eq!(acks, [false, true, false], "the same to the byte is a repeat, and nothing else is");
+    assert_eq!(total(&store).await, 23);
     let ancient = TestWindow::new("shop", 1, 1, week_ago - 90 * 86_400_000).cpu(&[row("main", 5)]);
     let error = append(&ingest, ancient).await.unwrap_err();
     assert!(matches!(error, PushError::Refused(Rejection::TooLate { .. })), "{error}");
@@ -200,9 +203,11 @@ async fn an_import_may_be_overtaken_by_any_number_of_others() {
     });
     begun.await.unwrap();
     let others: Vec<_> = (0..crate::store::catalog::SEQUENCES_REMEMBERED + 10)
-        .map(|_| {
+        .map(|i| {
             let ingest = ingest.clone();
-            tokio::spawn(async move { append(&ingest, window(2)).await })
+            tokio::spawn(async move {
+                append(&ingest, TestWindow::new("shop", 1, 2, recent_ms()).cpu(&[row("main", i + 1)])).await
+            })
         })
         .collect();
     for other in others {

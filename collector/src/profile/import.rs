@@ -49,6 +49,9 @@ pub enum ImportError {
         /// 1-based number of the line.
         line: usize,
     },
+    /// OpenTelemetry profiles by field numbers of before.
+    #[error("the samples are written as OpenTelemetry's protocol numbered their fields before version 1.10")]
+    OlderOtlp,
     /// A reference to something that is not there.
     #[error("{what} {id} is referred to but not there")]
     Dangling {
@@ -112,6 +115,7 @@ impl ImportError {
             Self::DamagedGzip(_) | Self::Dangling { .. } | Self::Values { .. } => {
                 "the file is damaged or cut short: take it or copy it again"
             }
+            Self::OlderOtlp => "update the sender: values are field 4 of a sample since 1.10 of opentelemetry-proto",
             Self::Several { .. } => "send each of them by itself",
             Self::UnknownType { .. } => "name one of the types it has",
             Self::NotStorable { .. } => "send the profile itself, not its difference to another",

@@ -211,6 +211,11 @@ fn kept(unit: &str) -> (Cow<'_, str>, u64) {
 const NANOSECONDS: &str = "nanoseconds";
 const BYTES: &str = "bytes";
 
+/// True for units of time.
+pub(super) fn is_time(unit: &str) -> bool {
+    kept(unit).0 == NANOSECONDS
+}
+
 /// How far the samples of a column lie apart, in the unit it is kept in, if that is what the profile says. Heap samplers call what
 /// they count by `space`, whatever their columns are called.
 fn apart(columns: &[Column<'_>], column: Column<'_>, distance: &Distance) -> Option<u64> {

@@ -12,7 +12,7 @@
 //! | [`diff`], [`stats`] | making two sides comparable, and what is noise |
 //! | [`written_out`] | a tree as a profile again |
 //! | `wire` | serialized messages, read where they lie |
-//! | [`import`], [`pprof`], [`fit`], [`remarks`] | other people's files, and what was done to them on the way |
+//! | [`import`], [`pprof`], [`otlp`], [`fit`], [`remarks`] | other people's files, and what was done to them on the way |
 //! | [`report`], [`flame`] | the answer the web view draws from |
 
 pub mod address;
@@ -28,6 +28,7 @@ pub mod markdown;
 pub mod meaning;
 pub mod model;
 pub mod names;
+pub mod otlp;
 pub mod pieces;
 pub mod pprof;
 pub mod prune;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::arrived::{self, AgentKey, Stored};
 use super::bulk::ObjectInfo;
-use super::catalog::{Accounting, Outcome, Registration, SequenceState, Verdict};
+use super::catalog::{Accounting, Arrivals, Outcome, Registration, SequenceState, Verdict};
 use super::segment::{self, Origin, PackedWindow, SegmentError, WindowInfo};
 use super::{Bulk, Store, StoreError};
 use crate::base::clock::{now_ms, now_s};
@@ -100,6 +100,7 @@ pub(super) async fn adopt(store: &Store, object: &ObjectInfo) -> Result<u64, Sto
         })
     };
     let registration = Registration {
+        arrivals: Arrivals::default(),
         segment: written.await??,
         services: arrived::service_spans(fresh.iter().map(|window| &window.packed.info)),
         agents: arrived::agent_updates(fresh.iter().map(Read::as_stored), &before, &after),

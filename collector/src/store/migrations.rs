@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: &[&[&str]] = &[
     SYMBOL_FAILURES,
     DAMAGE,
     TRACE_SHARES,
+    ARRIVALS,
 ];
 
 const FIRST: &[&str] = &[
@@ -246,4 +247,10 @@ const TRACE_SHARES: &[&str] = &[
     )",
     // Which share of all traces agents were told to tell of, 1 / 2^halvings, and from which window on.
     "CREATE TABLE trace_shares (from_ms BIGINT PRIMARY KEY, halvings BIGINT NOT NULL)",
+];
+
+const ARRIVALS: &[&str] = &[
+    // What came in the last ten minutes from senders that number nothing, by its content.
+    "CREATE TABLE arrivals (key TEXT PRIMARY KEY, at_ms BIGINT NOT NULL)",
+    "CREATE INDEX arrivals_by_time ON arrivals (at_ms)",
 ];

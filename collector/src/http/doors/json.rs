@@ -113,7 +113,7 @@ impl<'de> Visitor<'de> for Message<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<std::borrow::Cow<'_, str>>()? {
             match self.shape.fields.iter().find(|field| is_called(field.name, &name)) {
-                Some(field) => map.next_value_seed(Content { field, out: self.out })?,
+                Some(field) => map.next_value_seed(Content { field, out: self.out, packed: false })?,
                 None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -138,6 +138,8 @@ fn is_called(camel: &str, given: &str) -> bool {
 struct Content<'a> {
     field: &'a Field,
     out: &'a mut Vec<u8>,
+    /// In a list of numbers, which has one key for all of them.
+    packed: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for Content<'_> {
@@ -150,6 +152,9 @@ impl<'de> DeserializeSeed<'de> for Content<'_> {
 
 impl Content<'_> {
     fn key(&mut self, wire_type: u64) {
+        if self.packed {
+            return;
+        }
         varint(self.out, u64::from(self.field.number) << 3 | wire_type);
     }
 
@@ -274,7 +279,13 @@ impl<'de> Visitor<'de> for Content<'_> {
             return Err(self.mismatch("a list"));
         }
         let single = Field { repeated: false, ..*self.field };
-        while list.next_element_seed(Content { field: &single, out: self.out })?.is_some() {}
+        if matches!(self.field.holds, Holds::Text | Holds::Bytes | Holds::Hex | Holds::Message(_)) {
+            while list.next_element_seed(Content { field: &single, out: self.out, packed: false })?.is_some() {}
+            return Ok(());
+        }
+        let mut numbers = Vec::new();
+        while list.next_element_seed(Content { field: &single, out: &mut numbers, packed: true })?.is_some() {}
+        self.bytes(&numbers);
         Ok(())
     }
 

@@ -24,6 +24,7 @@ use tonic::Status;
 
 use super::AppState;
 use super::body;
+use super::doors::{otlp, pyroscope};
 use super::error::{ApiError, ErrorKind};
 use super::guard;
 use super::pages;
@@ -38,6 +39,10 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::call("/tephra.v1.ProfileService/Push", ingest::WINDOW, pushes),
         Route::call("/tephra.v1.SymbolService/Offer", symbols::OFFER, symbol_files.clone()),
         Route::call("/tephra.v1.SymbolService/Upload", symbols::UPLOAD, symbol_files),
+        Route::at("/push.v1.PusherService/Push").post(pyroscope::push::PUSH, pyroscope::push::push),
+        Route::at("/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export").post(otlp::EXPORT, otlp::export),
+        Route::at("/v1development/profiles").post(otlp::EXPORT, otlp::export),
+        Route::at("/ingest").post(pyroscope::ingest::UPLOAD, pyroscope::ingest::upload),
         Route::at("/api/v1/services").get(services::services).delete(deletions::service).heavy(),
         Route::at("/api/v1/profile-types").get(services::profile_types),
         Route::at("/api/v1/labels").get(services::labels),

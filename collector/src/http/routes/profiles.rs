@@ -1,7 +1,6 @@
 //! Profiles that come as pprof files instead of from an agent.
 
 mod answer;
-mod span;
 
 use axum::Json;
 use axum::body::Body;
@@ -14,12 +13,12 @@ use tephra_proto::v1;
 use crate::base::clock::now_ms;
 use crate::http::AppState;
 use crate::http::body::{self, TIME_MAX};
+use crate::http::doors::received::{Origin, is_of_a_moment};
 use crate::http::error::{ApiError, ErrorKind};
 use crate::http::params::Params;
 use crate::ingest::Allowance;
 use crate::profile::fit::fit;
 use crate::profile::import::ImportError;
-use crate::profile::pieces::{Piece, Pieces};
 use crate::profile::pprof::{Imported, PPROF_BYTES_MAX, decode_as};
 use crate::profile::remarks::Remarks;
 use crate::profile::span::Said;
@@ -35,6 +34,7 @@ pub(super) async fn upload(
     let now = now_ms();
     let (service, profile_type, at) = (params.service()?, params.profile_type("type")?, params.time("at", now)?);
     let (instance, labels) = instance_and_labels(params.labels()?)?;
+    let origin = Origin { service, instance, labels, sender: "import".to_owned() };
     let (kinds, duration) = (params.kinds()?, params.duration("duration")?);
     params.finish()?;
     let retention_ms = state.store.options().retention.as_millis() as u64;
@@ -51,24 +51,14 @@ pub(super) async fn upload(
             duration_ms: duration,
             own_start_ns: time_nanos,
             own_duration_ns: duration_nanos,
-            is_of_a_moment: stored.is_of_a_moment(),
+            is_of_a_moment: is_of_a_moment(&payload),
         };
-        let span = said.span(now, retention_ms).map_err(|no_span| span::refused(no_span, retention_ms))?;
-        let header = v1::PushHeader {
-            service: service.to_string(),
-            instance,
-            labels,
-            agent_version: "import".to_owned(),
-            ..v1::PushHeader::default()
-        };
-        let window = move |piece: Piece| {
-            let (window_start_unix_ms, window_duration_ms) = (piece.start_ms, piece.duration_ms);
-            (v1::PushHeader { window_start_unix_ms, window_duration_ms, ..header.clone() }, piece.payload)
-        };
-        let windows = Pieces::of(payload, span.start_ms, span.duration_ms)?.map(window);
+        let (windows, span) = origin.windows(payload, said, now, retention_ms)?;
         Ok::<_, ApiError>((windows, answer(&stored, &remarks, span)))
     };
-    Ok(Json(state.ingest.append_profile(read).await?))
+    let (ack, mut answer) = state.ingest.append_profile(read).await?;
+    answer["duplicate"] = ack.duplicate.into();
+    Ok(Json(answer))
 }
 
 /// `label.instance` names the process; everything else is a resource label.

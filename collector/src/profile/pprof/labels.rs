@@ -46,7 +46,7 @@ enum Use {
 
 /// What the label sets of a profile's samples are called in the window that is being built.
 #[derive(Default)]
-pub(super) struct SampleLabels {
+pub(in crate::profile) struct SampleLabels {
     /// By index of pprof's own name: what is made of it.
     keys: FxHashMap<i64, Use>,
     /// By pprof's own name, which may stand in its table more than once.
@@ -77,7 +77,7 @@ const WRITTEN_MAX: usize = 4 * WINDOW_LABEL_SETS_MAX;
 
 impl SampleLabels {
     /// What the labels of a sample say. Beyond the limits it loses labels, never the sample.
-    pub(super) fn of(
+    pub(in crate::profile) fn of(
         &mut self,
         profile: &Profile,
         sample: &Sample,

@@ -28,16 +28,26 @@ impl<'a> Mappings<'a> {
         let Some(mapping) = self.by_id.get(&location.mapping_id) else {
             return importer.symbolic(&format!("{:#x}", location.address), "", 0);
         };
-        let path = self.profile.text(mapping.filename)?;
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let place = place(mapping, location.address);
-        let stored = place.and_then(Address::stored);
-        match (BuildId::parse(self.profile.text(mapping.build_id)?), stored) {
-            (Ok(build_id), Some(stored)) => importer.native(build_id, name, stored),
-            _ => {
-                let shown = place.map_or(location.address, Address::shown);
-                importer.symbolic(&format!("{name}+{shown:#x}"), "", 0)
-            }
+        frame_in(self.profile, mapping, location.address, importer)
+    }
+}
+
+/// The frame of an address in a mapping, which names its file in the texts of `profile`.
+pub(in crate::profile) fn frame_in(
+    profile: &Profile<'_>,
+    mapping: &Mapping,
+    address: u64,
+    importer: &mut Importer,
+) -> Result<u32, ImportError> {
+    let path = profile.text(mapping.filename)?;
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let place = place(mapping, address);
+    let stored = place.and_then(Address::stored);
+    match (BuildId::parse(profile.text(mapping.build_id)?), stored) {
+        (Ok(build_id), Some(stored)) => importer.native(build_id, name, stored),
+        _ => {
+            let shown = place.map_or(address, Address::shown);
+            importer.symbolic(&format!("{name}+{shown:#x}"), "", 0)
         }
     }
 }

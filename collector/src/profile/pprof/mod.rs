@@ -18,7 +18,10 @@ mod tests;
 
 pub use decode::{Imported, decode, decode_as};
 pub use encode::{encode, encode_labelled};
+pub(super) use labels::SampleLabels;
 pub use looks_like::LooksLike;
+pub(super) use mappings::frame_in;
+pub(super) use read::{Profile as Tables, labelled};
 
 /// The largest file that is taken, as it comes: the largest ones seen in the wild have 5 MiB, gzipped.
 pub const PPROF_BYTES_MAX: usize = 16 << 20;
@@ -52,11 +55,11 @@ struct Profile {
 
 /// Both are indexes into the string table.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
-struct ValueType {
+pub(super) struct ValueType {
     #[prost(int64, tag = "1")]
-    r#type: i64,
+    pub(super) r#type: i64,
     #[prost(int64, tag = "2")]
-    unit: i64,
+    pub(super) unit: i64,
 }
 
 /// Leaf first.
@@ -72,39 +75,39 @@ struct Sample {
 
 /// Indexes into the string table, and a number: a label has it or a string.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
-struct Label {
+pub(super) struct Label {
     #[prost(int64, tag = "1")]
-    key: i64,
+    pub(super) key: i64,
     #[prost(int64, tag = "2")]
-    str: i64,
+    pub(super) str: i64,
     #[prost(int64, tag = "3")]
-    num: i64,
+    pub(super) num: i64,
     #[prost(int64, tag = "4")]
-    num_unit: i64,
+    pub(super) num_unit: i64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Mapping {
+pub(super) struct Mapping {
     #[prost(uint64, tag = "1")]
-    id: u64,
+    pub(super) id: u64,
     #[prost(uint64, tag = "2")]
-    memory_start: u64,
+    pub(super) memory_start: u64,
     #[prost(uint64, tag = "3")]
-    memory_limit: u64,
+    pub(super) memory_limit: u64,
     #[prost(uint64, tag = "4")]
-    file_offset: u64,
+    pub(super) file_offset: u64,
     #[prost(int64, tag = "5")]
-    filename: i64,
+    pub(super) filename: i64,
     #[prost(int64, tag = "6")]
-    build_id: i64,
+    pub(super) build_id: i64,
     #[prost(bool, tag = "7")]
-    has_functions: bool,
+    pub(super) has_functions: bool,
     #[prost(bool, tag = "8")]
-    has_filenames: bool,
+    pub(super) has_filenames: bool,
     #[prost(bool, tag = "9")]
-    has_line_numbers: bool,
+    pub(super) has_line_numbers: bool,
     #[prost(bool, tag = "10")]
-    has_inline_frames: bool,
+    pub(super) has_inline_frames: bool,
 }
 
 /// Lines are innermost first: the last one is the function that the others were inlined into.
@@ -121,21 +124,21 @@ struct Location {
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
-struct Line {
+pub(super) struct Line {
     #[prost(uint64, tag = "1")]
-    function_id: u64,
+    pub(super) function_id: u64,
     #[prost(int64, tag = "2")]
-    line: i64,
+    pub(super) line: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
-struct Function {
+pub(super) struct Function {
     #[prost(uint64, tag = "1")]
-    id: u64,
+    pub(super) id: u64,
     #[prost(int64, tag = "2")]
-    name: i64,
+    pub(super) name: i64,
     #[prost(int64, tag = "3")]
-    system_name: i64,
+    pub(super) system_name: i64,
     #[prost(int64, tag = "4")]
-    filename: i64,
+    pub(super) filename: i64,
 }

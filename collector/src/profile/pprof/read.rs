@@ -22,18 +22,18 @@ const REFERENCES_MAX: usize = 16 << 20;
 
 /// The fields of [`super::Profile`] that are used, with texts where they arrived.
 #[derive(Debug, Default)]
-pub(super) struct Profile<'a> {
-    pub(super) sample_type: Vec<ValueType>,
-    pub(super) sample: Vec<Sample<'a>>,
-    pub(super) mapping: Vec<Mapping>,
-    pub(super) location: Vec<Location<'a>>,
-    pub(super) function: Vec<Function>,
+pub(in crate::profile) struct Profile<'a> {
+    pub(in crate::profile) sample_type: Vec<ValueType>,
+    pub(in crate::profile) sample: Vec<Sample<'a>>,
+    pub(in crate::profile) mapping: Vec<Mapping>,
+    pub(in crate::profile) location: Vec<Location<'a>>,
+    pub(in crate::profile) function: Vec<Function>,
     /// Bytes that are no UTF-8, as names of C functions and of files may have, are U+FFFD.
-    pub(super) string_table: Vec<Cow<'a, str>>,
-    pub(super) time_nanos: i64,
-    pub(super) duration_nanos: i64,
-    pub(super) period_type: Option<ValueType>,
-    pub(super) period: i64,
+    pub(in crate::profile) string_table: Vec<Cow<'a, str>>,
+    pub(in crate::profile) time_nanos: i64,
+    pub(in crate::profile) duration_nanos: i64,
+    pub(in crate::profile) period_type: Option<ValueType>,
+    pub(in crate::profile) period: i64,
 }
 
 impl Profile<'_> {
@@ -41,7 +41,7 @@ impl Profile<'_> {
     ///
     /// # Errors
     /// When there is none at `index`.
-    pub(super) fn text(&self, index: i64) -> Result<&str, ImportError> {
+    pub(in crate::profile) fn text(&self, index: i64) -> Result<&str, ImportError> {
         let found = usize::try_from(index).ok().and_then(|i| self.string_table.get(i));
         found.map(|text| &**text).ok_or(ImportError::Dangling { what: "string", id: index as u64 })
     }
@@ -49,19 +49,24 @@ impl Profile<'_> {
 
 /// A [`super::Sample`] whose lists are slices of [`Lists`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sample<'a> {
-    pub(super) location_id: &'a [u64],
-    pub(super) value: &'a [i64],
-    pub(super) label: &'a [Label],
+pub(in crate::profile) struct Sample<'a> {
+    pub(in crate::profile) location_id: &'a [u64],
+    pub(in crate::profile) value: &'a [i64],
+    pub(in crate::profile) label: &'a [Label],
 }
 
 /// A [`super::Location`] whose lines are a slice of [`Lists`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Location<'a> {
-    pub(super) id: u64,
-    pub(super) mapping_id: u64,
-    pub(super) address: u64,
-    pub(super) line: &'a [Line],
+pub(in crate::profile) struct Location<'a> {
+    pub(in crate::profile) id: u64,
+    pub(in crate::profile) mapping_id: u64,
+    pub(in crate::profile) address: u64,
+    pub(in crate::profile) line: &'a [Line],
+}
+
+/// A sample of which nothing but labels is known.
+pub(in crate::profile) fn labelled(label: &[Label]) -> Sample<'_> {
+    Sample { location_id: &[], value: &[], label }
 }
 
 /// The lists of all samples and locations.

@@ -5,6 +5,7 @@
 
 mod agents;
 mod amount;
+mod arrivals;
 mod connect;
 mod copy;
 mod counters;
@@ -31,6 +32,7 @@ pub use agents::{
     Verdict,
 };
 pub use amount::Amount;
+pub use arrivals::{ARRIVALS_REMEMBERED_MS, Arrivals, ContentKey};
 pub use connect::Location;
 pub use counters::Counters;
 pub use damage::{Damage, DamageTotals, DamagedWindow};

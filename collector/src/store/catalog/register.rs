@@ -1,6 +1,7 @@
 //! The commit of an arrived segment: it, its services and names, and its agents' sequence numbers in one transaction.
 
 use super::agents::{self, AgentUpdate};
+use super::arrivals::{self, Arrivals};
 use super::names::{self, ServiceSpan};
 use super::segments::{SegmentRow, ServicePart, add_services, insert_row};
 use super::{Catalog, CatalogError, Tx, counters, is_conflict};
@@ -14,6 +15,8 @@ pub struct Registration {
     pub services: Vec<ServiceSpan>,
     /// The agents whose windows it holds.
     pub agents: Vec<AgentUpdate>,
+    /// What of it is known again by its content.
+    pub arrivals: Arrivals,
     /// The number of this commit, as [`Catalog::next_commit`] gave it.
     pub commit: u64,
     /// When it is committed, unix milliseconds.
@@ -77,6 +80,9 @@ async fn write(
         if !agents::save(tx, agent, registration.now_ms).await? {
             return Ok(Outcome::Overtaken);
         }
+    }
+    if !arrivals::save(tx, &registration.arrivals, registration.now_ms).await? {
+        return Ok(Outcome::Overtaken);
     }
     counters::raise(tx, "commits", registration.commit).await?;
     insert_row(tx, &registration.segment, false, registration.now_ms).await?;

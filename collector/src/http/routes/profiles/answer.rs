@@ -11,7 +11,6 @@ pub(super) struct Stored {
     stacks: usize,
     /// Name, unit, value, samples.
     types: Vec<(String, String, u64, u64)>,
-    is_of_a_moment: bool,
 }
 
 impl Stored {
@@ -33,17 +32,7 @@ impl Stored {
             };
             (profile_type.name, profile_type.unit, value, samples)
         };
-        let is_gauge = |series: &v1::Series| series.r#type.as_ref().is_some_and(|t| t.kind() == v1::Kind::Gauge);
-        Self {
-            stacks: stacks.len(),
-            types: payload.series.iter().map(sums).collect(),
-            is_of_a_moment: payload.series.iter().all(is_gauge),
-        }
-    }
-
-    /// True of what only says what there was at a moment.
-    pub(super) fn is_of_a_moment(&self) -> bool {
-        self.is_of_a_moment
+        Self { stacks: stacks.len(), types: payload.series.iter().map(sums).collect() }
     }
 }
 

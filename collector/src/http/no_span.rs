@@ -8,7 +8,7 @@ use crate::profile::span::NoSpan;
 const DAY_MS: u64 = 86_400_000;
 
 /// As the API says it.
-pub(super) fn refused(no_span: NoSpan, retention_ms: u64) -> ApiError {
+pub(super) fn no_span(no_span: NoSpan, retention_ms: u64) -> ApiError {
     let kept = about(retention_ms);
     let (message, hint) = match no_span {
         NoSpan::TooOld { start_ms, as_told: false } => (
