@@ -24,6 +24,8 @@ use tonic::Status;
 
 use super::AppState;
 use super::body;
+use super::doors::pyroscope::query as pyroscope;
+use super::doors::rpc;
 use super::error::{ApiError, ErrorKind};
 use super::guard;
 use super::pages;
@@ -61,6 +63,18 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/api/v1/retention/confirm").post(body::NONE, retention::confirm),
         Route::at("/api/v1/status").get(status::status),
         Route::at("/api/v1/audit").get(audit::audit),
+        Route::at("/querier.v1.QuerierService/ProfileTypes").post(pyroscope::CALL, pyroscope::profile_types),
+        Route::at("/querier.v1.QuerierService/LabelNames").post(pyroscope::CALL, pyroscope::label_names),
+        Route::at("/querier.v1.QuerierService/LabelValues").post(pyroscope::CALL, pyroscope::label_values).heavy(),
+        Route::at("/querier.v1.QuerierService/Series").post(pyroscope::CALL, pyroscope::series).heavy(),
+        Route::at("/querier.v1.QuerierService/GetProfileStats").post(pyroscope::CALL, pyroscope::profile_stats),
+        Route::at("/querier.v1.QuerierService/SelectSeries").post(pyroscope::CALL, pyroscope::select_series).heavy(),
+        Route::at("/querier.v1.QuerierService/SelectMergeStacktraces").post(pyroscope::CALL, pyroscope::select_merge_stacktraces).heavy(),
+        Route::at("/querier.v1.QuerierService/SelectMergeSpanProfile").post(pyroscope::CALL, pyroscope::select_merge_span_profile).heavy(),
+        Route::at("/querier.v1.QuerierService/SelectMergeProfile").post(pyroscope::CALL, pyroscope::select_merge_profile).heavy(),
+        Route::at("/querier.v1.QuerierService/Diff").post(pyroscope::CALL, pyroscope::diff).heavy(),
+        Route::at("/pyroscope/render").get(pyroscope::render).heavy(),
+        Route::at("/pyroscope/render-diff").get(pyroscope::render_diff).heavy(),
         Route::at("/healthz").get(status::healthz),
         Route::at("/readyz").get(status::readyz),
         Route::at("/metrics").get(metrics::metrics),
@@ -84,6 +98,12 @@ pub(super) async fn nothing_here(headers: axum::http::HeaderMap, uri: axum::http
     if guard::is_call(&path) {
         return Status::unimplemented(format!("there is no method {path}")).into_http();
     }
+    if rpc::is_call(&path) {
+        // Other people's clients do without what is said to be missing in their own words.
+        let message = format!("there is no method {path}");
+        let missing = ApiError::new(ErrorKind::NotFound, message, "API.md lists the calls that are answered");
+        return rpc::Speaks::of(&headers).unwrap_or(rpc::Speaks::Json).refuse(missing);
+    }
     if pages::is_asked_for(&headers) && !path.starts_with("/api/") {
         return pages::missing();
     }
@@ -96,6 +116,6 @@ pub(super) async fn wrong_method(method: axum::http::Method) -> ApiError {
     ApiError::new(
         ErrorKind::Method,
         message,
-        "GET reads; POST is for events, alerts, pins, profiles and symbols; DELETE for services, traces, events and pins",
+        "GET reads; POST is for events, alerts, pins, profiles, symbols and calls; DELETE for services, traces, events and pins",
     )
 }

@@ -17,7 +17,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use decode::{Imported, decode, decode_as};
-pub use encode::{encode, encode_labelled};
+pub use encode::{encode, encode_labelled, encode_values};
 pub use looks_like::LooksLike;
 
 /// The largest file that is taken, as it comes: the largest ones seen in the wild have 5 MiB, gzipped.
