@@ -72,7 +72,10 @@ impl Selector {
             return Err(refused(format!("a label selector has {} bytes, limit {BYTES_MAX}", text.len())));
         }
         let mut reader = Reader { text, at: 0 };
-        let before = reader.take(|c| c != '{').trim().to_owned();
+        reader.blanks();
+        let is_type = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-' | '/');
+        let before = reader.take(is_type).to_owned();
+        reader.blanks();
         let mut selector = Self::default();
         if reader.eat('{') {
             selector.read(&mut reader)?;
@@ -361,6 +364,8 @@ mod tests {
         for text in [
             "{",
             "}",
+            "cpu}",
+            "c$u{}",
             "{a}",
             "{a=}",
             "{a=b}",
