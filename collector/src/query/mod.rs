@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`selection`], [`answers`] | what can be asked, and what is answered |
 //! | [`engine`] | what every question shares: its time, its thread, its errors |
-//! | [`merged`], [`timeline`], [`overview`], [`trace`], [`requests`], [`request_costs`], [`spans`], [`drawn`], [`names`] | the questions, one a file |
+//! | [`merged`], [`timeline`], [`sums_over_time`], [`overview`], [`trace`], [`requests`], [`request_costs`], [`spans`], [`drawn`], [`names`], [`processes`] | the questions, one a file |
 //! | [`prepare`] | what the catalog knows of a selection, listed once: answer and revision are made of it |
 //! | [`cover`] | which level answers for which part of the range |
 //! | [`gather`], [`measure`], [`plan`] | which windows and parts may hold it, their sums, and what of them a selection needs |
@@ -38,6 +38,7 @@ mod names;
 mod overview;
 mod plan;
 mod prepare;
+mod processes;
 mod reach;
 mod request_costs;
 mod requests;
@@ -47,6 +48,7 @@ mod side_by_side;
 mod slices;
 mod spans;
 mod sums;
+mod sums_over_time;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -62,4 +64,5 @@ pub use request_costs::{RequestCosts, RequestSides};
 pub use requests::{RequestsAsked, RequestsOver};
 pub use selection::{QueryError, QueryLimits, Selection};
 pub use spans::EntrySpan;
+pub use sums_over_time::{Line, SumsOverTime};
 pub use timeline::REST_LABEL;

@@ -6,8 +6,17 @@ use super::{QueryEngine, QueryError};
 use crate::base::range::TimeRange;
 use crate::profile::model::ProfileType;
 use crate::store::StoreError;
+use crate::store::catalog::ServiceRow;
 
 impl QueryEngine {
+    /// Every service that something is kept of, by name, and when it was heard of.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn services_seen(&self) -> Result<Vec<ServiceRow>, QueryError> {
+        Ok(self.store.catalog().services().await.map_err(StoreError::from)?)
+    }
+
     /// Profile types of a service, by name.
     ///
     /// # Errors

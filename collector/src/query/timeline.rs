@@ -20,7 +20,7 @@ use crate::profile::model::Kind;
 const POINTS_MAX: u64 = 11_000;
 
 /// Points where no step is asked for: about one per two pixels of a wide screen.
-const POINTS_DEFAULT: u64 = 400;
+pub(super) const POINTS_DEFAULT: u64 = 400;
 
 /// Lines of a timeline that is split by a label.
 const SERIES_MAX: usize = 20;
@@ -108,16 +108,21 @@ fn is_by_instance(selection: &Selection, by: Option<&str>) -> bool {
 
 /// The grid that points lie on.
 #[derive(Debug, Clone, Copy)]
-struct Grid {
-    start_ms: u64,
-    step_ms: u64,
-    points: usize,
+pub(super) struct Grid {
+    pub(super) start_ms: u64,
+    pub(super) step_ms: u64,
+    pub(super) points: usize,
 }
 
 impl Grid {
     /// Steps lie on whole multiples of the step. Without one: the smallest whole number of windows that gives few enough points, and
     /// of the longest windows that others were added up to.
-    fn new(range: TimeRange, step_ms: Option<u64>, spans: &[Span], coarsest_ms: u64) -> Result<Self, QueryError> {
+    pub(super) fn new(
+        range: TimeRange,
+        step_ms: Option<u64>,
+        spans: &[Span],
+        coarsest_ms: u64,
+    ) -> Result<Self, QueryError> {
         let window = spans.iter().map(|span| u64::from(span.window_len_ms)).min().unwrap_or(10_000).max(1);
         let window = window.max(coarsest_ms);
         let step_ms = step_ms.unwrap_or_else(|| window * range.millis().div_ceil(window * POINTS_DEFAULT).max(1));
@@ -132,7 +137,7 @@ impl Grid {
         Ok(Self { start_ms, step_ms, points: points as usize })
     }
 
-    fn place(self, at_ms: u64) -> usize {
+    pub(super) fn place(self, at_ms: u64) -> usize {
         (at_ms.saturating_sub(self.start_ms) / self.step_ms) as usize
     }
 }

@@ -7,7 +7,7 @@
 //! | [`json`] | proto3's JSON, as the message that it stands for |
 //! | [`inflate`] | transport encodings, with a cap |
 //! | [`received`] | profiles of others as windows: whose they are, and when they were taken |
-//! | [`pyroscope`] | what SDKs and agents of Pyroscope send |
+//! | [`pyroscope`] | what SDKs and agents of Pyroscope send, and what Grafana asks Pyroscope for |
 //! | [`otlp`] | what OpenTelemetry's senders send |
 
 pub(super) mod inflate;

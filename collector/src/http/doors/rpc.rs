@@ -15,6 +15,7 @@ use super::inflate::Encoding;
 use super::json::{self, Shape};
 use crate::http::body;
 use crate::http::error::{ApiError, ErrorKind};
+use crate::http::respond::Payload;
 
 /// How a caller writes its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,18 @@ impl Speaks {
             Self::Proto => typed(StatusCode::OK, "application/proto", Body::from(message)),
             Self::Json => match json::write(&message, shape) {
                 Some(text) => typed(StatusCode::OK, "application/json", Body::from(text)),
+                None => self.refuse(ApiError::internal(&"an answer has no form in JSON")),
+            },
+        }
+    }
+
+    /// The same, compressed where the caller takes it, `asked` being its headers; gRPC's are as they are. Blocks for as long as that takes.
+    pub(in crate::http) fn answer_packed(self, asked: &HeaderMap, message: Vec<u8>, shape: &Shape) -> Response {
+        match self {
+            Self::Grpc => self.answer(message, shape),
+            Self::Proto => Payload::new(asked, "application/proto", message).into_response(),
+            Self::Json => match json::write(&message, shape) {
+                Some(text) => Payload::new(asked, "application/json", text.into_bytes()).into_response(),
                 None => self.refuse(ApiError::internal(&"an answer has no form in JSON")),
             },
         }
@@ -142,6 +155,16 @@ fn unframed(body: &[u8]) -> Option<(bool, &[u8])> {
     (u32::from_be_bytes([a, b, c, d]) as usize == message.len()).then_some((compressed == 1, message))
 }
 
+/// Whether a path is that of a method: `/querier.v1.QuerierService/Series`.
+pub(in crate::http) fn is_call(path: &str) -> bool {
+    let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let is_version =
+        |part: &str| part.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) else { return false };
+    let mut parts = service.rsplit('.');
+    plain(method) && parts.next().is_some_and(plain) && parts.next().is_some_and(is_version) && parts.all(plain)
+}
+
 /// HTTP status and name of an error, as Connect has them.
 fn connect_error(code: Code) -> (StatusCode, &'static str) {
     match code {
@@ -163,4 +186,30 @@ fn typed(status: StatusCode, content_type: &'static str, body: Body) -> Response
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_known_by_their_paths() {
+        for path in
+            ["/querier.v1.QuerierService/Series", "/opentelemetry.x.v1development.S/Export", "/vcs.v1.VCSService/Get"]
+        {
+            assert!(is_call(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/api/v1/services",
+            "/s/shop.v1.x/y",
+            "/assets/a.v1.js",
+            "/a.v1.B/",
+            "/a.v1.B",
+            "/a.b.C/D",
+            "/.v1.B/C",
+        ] {
+            assert!(!is_call(path), "{path}");
+        }
+    }
 }

@@ -24,7 +24,8 @@ use tonic::Status;
 
 use super::AppState;
 use super::body;
-use super::doors::{otlp, pyroscope};
+use super::doors::pyroscope::query;
+use super::doors::{otlp, pyroscope, rpc};
 use super::error::{ApiError, ErrorKind};
 use super::guard;
 use super::pages;
@@ -66,6 +67,18 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/api/v1/retention/confirm").post(body::NONE, retention::confirm),
         Route::at("/api/v1/status").get(status::status),
         Route::at("/api/v1/audit").get(audit::audit),
+        Route::at("/querier.v1.QuerierService/ProfileTypes").post(query::CALL, query::profile_types),
+        Route::at("/querier.v1.QuerierService/LabelNames").post(query::CALL, query::label_names),
+        Route::at("/querier.v1.QuerierService/LabelValues").post(query::CALL, query::label_values).heavy(),
+        Route::at("/querier.v1.QuerierService/Series").post(query::CALL, query::series).heavy(),
+        Route::at("/querier.v1.QuerierService/GetProfileStats").post(query::CALL, query::profile_stats),
+        Route::at("/querier.v1.QuerierService/SelectSeries").post(query::CALL, query::select_series).heavy(),
+        Route::at("/querier.v1.QuerierService/SelectMergeStacktraces").post(query::CALL, query::select_merge_stacktraces).heavy(),
+        Route::at("/querier.v1.QuerierService/SelectMergeSpanProfile").post(query::CALL, query::select_merge_span_profile).heavy(),
+        Route::at("/querier.v1.QuerierService/SelectMergeProfile").post(query::CALL, query::select_merge_profile).heavy(),
+        Route::at("/querier.v1.QuerierService/Diff").post(query::CALL, query::diff).heavy(),
+        Route::at("/pyroscope/render").get(query::render).heavy(),
+        Route::at("/pyroscope/render-diff").get(query::render_diff).heavy(),
         Route::at("/healthz").get(status::healthz),
         Route::at("/readyz").get(status::readyz),
         Route::at("/metrics").get(metrics::metrics),
@@ -89,6 +102,12 @@ pub(super) async fn nothing_here(headers: axum::http::HeaderMap, uri: axum::http
     if guard::is_call(&path) {
         return Status::unimplemented(format!("there is no method {path}")).into_http();
     }
+    if rpc::is_call(&path) {
+        // Other people's clients do without what is said to be missing in their own words.
+        let message = format!("there is no method {path}");
+        let missing = ApiError::new(ErrorKind::NotFound, message, "API.md lists the calls that are answered");
+        return rpc::Speaks::of(&headers).unwrap_or(rpc::Speaks::Json).refuse(missing);
+    }
     if pages::is_asked_for(&headers) && !path.starts_with("/api/") {
         return pages::missing();
     }
@@ -101,6 +120,6 @@ pub(super) async fn wrong_method(method: axum::http::Method) -> ApiError {
     ApiError::new(
         ErrorKind::Method,
         message,
-        "GET reads; POST is for events, alerts, pins, profiles and symbols; DELETE for services, traces, events and pins",
+        "GET reads; POST is for events, alerts, pins, profiles, symbols and calls; DELETE for services, traces, events and pins",
     )
 }

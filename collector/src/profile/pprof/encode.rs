@@ -24,7 +24,18 @@ pub fn encode(resolved: Resolved<'_>) -> Vec<u8> {
 }
 
 /// The same with labels, as (name, value): the replicate of a row says which; none, where there are none.
-pub fn encode_labelled((merged, resolutions): Resolved<'_>, label_sets: &[Vec<(String, String)>]) -> Vec<u8> {
+pub fn encode_labelled(resolved: Resolved<'_>, label_sets: &[Vec<(String, String)>]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(&profile(resolved, label_sets, true).encode_to_vec()).expect("memory takes what it is given");
+    gzip.finish().expect("memory takes what it is given")
+}
+
+/// The same with values alone, and not compressed: for who takes the message itself.
+pub fn encode_values(resolved: Resolved<'_>) -> Vec<u8> {
+    profile(resolved, &[], false).encode_to_vec()
+}
+
+fn profile((merged, resolutions): Resolved<'_>, label_sets: &[Vec<(String, String)>], counts: bool) -> Profile {
     let mut texts = Texts::default();
     texts.add("");
     let layout = Layout::of(merged, resolutions, |text| texts.add(text));
@@ -32,9 +43,9 @@ pub fn encode_labelled((merged, resolutions): Resolved<'_>, label_sets: &[Vec<(S
     // Counts as the first column, as profilers of CPU time do; values as the last one, which readers show by default. A type that
     // is called as the counts are has no counts beside it: readers know columns by their names.
     let t = &merged.profile_type;
-    let counts = ValueType { r#type: texts.add(COUNTS), unit: texts.add("count") };
+    let count = ValueType { r#type: texts.add(COUNTS), unit: texts.add("count") };
     let values = ValueType { r#type: texts.add(&t.name), unit: texts.add(&t.unit) };
-    let sample_type = if t.name == COUNTS { vec![values] } else { vec![counts, values] };
+    let sample_type = if !counts || t.name == COUNTS { vec![values] } else { vec![count, values] };
     let columns = sample_type.len();
     let labels: Vec<Vec<Label>> = label_sets.iter().map(|set| labels(set, &mut texts)).collect();
     let mut locations = Locations::new(&merged.frames, |frame| Location {
@@ -63,7 +74,7 @@ pub fn encode_labelled((merged, resolutions): Resolved<'_>, label_sets: &[Vec<(S
         last = Some(row.node);
     }
     let location = locations.locations;
-    let profile = Profile {
+    Profile {
         sample_type,
         sample,
         mapping: layout.mappings,
@@ -75,10 +86,7 @@ pub fn encode_labelled((merged, resolutions): Resolved<'_>, label_sets: &[Vec<(S
         period: clamp(t.period),
         comment: vec![texts.add("exported by tephra")],
         string_table: texts.texts,
-    };
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    gzip.write_all(&profile.encode_to_vec()).expect("memory takes what it is given");
-    gzip.finish().expect("memory takes what it is given")
+    }
 }
 
 fn labels(set: &[(String, String)], texts: &mut Texts) -> Vec<Label> {

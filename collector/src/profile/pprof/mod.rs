@@ -17,7 +17,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use decode::{Imported, decode, decode_as};
-pub use encode::{encode, encode_labelled};
+pub use encode::{encode, encode_labelled, encode_values};
 pub(super) use labels::SampleLabels;
 pub use looks_like::LooksLike;
 pub(super) use mappings::frame_in;

@@ -39,7 +39,7 @@ pub use damage::{Damage, DamageTotals, DamagedWindow};
 pub use events::{Event, EventKind, NewEvent};
 pub use expiry::{Aging, Newest};
 pub use leases::Lease;
-pub use names::{ServiceRow, ServiceSpan};
+pub use names::{LABEL_VALUES_MAX, ServiceRow, ServiceSpan};
 pub use partition::{Horizons, Inputs, LevelSegment, NewSegment, Swap, TableObject};
 pub use pins::{NewPin, Pin, PinRange};
 pub(crate) use rebuild::Contents;

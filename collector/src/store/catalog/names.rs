@@ -10,7 +10,7 @@ use super::{Catalog, CatalogError, Tx, from_sql, to_sql};
 use crate::profile::model::{Kind, OWN_TYPES, ProfileType};
 
 /// Values of one label of one service that are offered for choosing. Data with further values is stored and found all the same.
-const LABEL_VALUES_MAX: i64 = 2_000;
+pub const LABEL_VALUES_MAX: i64 = 2_000;
 
 /// Profile types of one service that are listed, besides those of our own agents.
 const TYPES_MAX: i64 = 128;
