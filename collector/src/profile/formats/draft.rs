@@ -27,7 +27,7 @@ pub struct Asked {
 }
 
 /// Frames of all stacks together. A tree's stacks are longer than its file: this is what keeps hostile ones from taking for ever.
-const FRAMES_MAX: usize = 1 << 25;
+const FRAMES_MAX: usize = 1 << 24;
 
 /// Threads that are told apart, as values of labels are everywhere.
 const THREADS_MAX: usize = 127;
@@ -197,4 +197,17 @@ fn profile_type((name, meaning): &(String, Meaning)) -> v1::ProfileType {
 pub(super) fn whole(value: f64) -> u64 {
     // Casts keep within the type's bounds, and what is no number is 0.
     value.round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_that_cost_more_than_any_file_has_are_refused() {
+        let mut draft = Draft::of_each(&[Measure::new("samples", "count")], &Asked::default()).unwrap();
+        let stack = vec![0; 512];
+        let refused = (0..=FRAMES_MAX / stack.len()).find_map(|_| draft.sample(&stack, 0, &[0], 1).err());
+        assert!(matches!(refused, Some(ImportError::TooMany { what: "frames in all its stacks", .. })));
+    }
 }
