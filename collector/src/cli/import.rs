@@ -1,4 +1,4 @@
-//! `tephra import`: a pprof file, sent to a collector.
+//! `tephra import`: a profile of any tool, sent to a collector.
 #![expect(clippy::disallowed_methods, reason = "the file is named on the command line")]
 
 use std::fs::File;
@@ -19,10 +19,11 @@ use crate::profile::pprof::PPROF_BYTES_MAX;
 pub(super) struct Args {
     #[command(flatten)]
     server: Server,
-    /// A pprof file, gzipped or not; - for standard input
+    /// A profile, gzipped or not; - for standard input. Its content says what it is: pprof, folded stacks, an output of perf script,
+    /// speedscope, .cpuprofile and .heapprofile of V8, Firefox or samply, gperftools, heaps as text
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// As what to store it, such as service=checkout,version=v2
+    /// As what to store it, such as service=checkout,version=v2. With type=cpu only this type; folded stacks and speedscope are called so
     #[arg(value_name = "SELECTION")]
     selection: String,
     /// When it started, such as now-5m; what the file says if left out, and if it says nothing, it has just ended
@@ -31,6 +32,9 @@ pub(super) struct Args {
     /// How long it took, such as 30s; what the file says if left out, and 10s if it says nothing
     #[arg(long, value_name = "DURATION")]
     duration: Option<String>,
+    /// In what folded stacks are counted, such as microseconds; count if left out, which is samples
+    #[arg(long, value_name = "UNIT")]
+    unit: Option<String>,
     /// How a type adds up, where its name does not say: a gauge is a state, such as what is in use; a counter counts events
     #[arg(long = "kind", value_name = "TYPE=gauge|counter", value_parser = kind)]
     kinds: Vec<(String, String)>,
@@ -53,7 +57,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(content) => content,
         Err(problem) => return fail(1, &problem),
     };
-    let given = [("at", &args.at), ("duration", &args.duration)];
+    let given = [("at", &args.at), ("duration", &args.duration), ("unit", &args.unit)];
     let given = given.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
     let times: String = given.map(|(name, value)| format!("&{name}={}", crate::urls::encode(value))).collect();
     let kinds: String =

@@ -43,7 +43,7 @@ enum Command {
     Diff(gate::DiffArgs),
     /// Save a flame graph: folded, pprof, speedscope, svg or json
     Export(export::Args),
-    /// Send a pprof file to a collector
+    /// Send a profile of another tool to a collector: pprof, folded stacks, perf script, speedscope, V8, Firefox, gperftools
     Import(import::Args),
     /// Delete a service or a trace for good
     Delete(delete::Args),

@@ -13,7 +13,7 @@ use super::model::{Frame, Merged, Module, Node};
 use super::resolution::{Resolution, Symbol};
 use super::testing::{Sketch, simulated};
 use super::tree::Tree;
-use super::{decode, fold, markdown, pprof, speedscope, svg};
+use super::{decode, fold, formats, markdown, pprof, speedscope, svg};
 use crate::needs::need;
 
 const HOSTILE: &[&str] = &[
@@ -44,9 +44,9 @@ fn hostile() -> (Merged, Vec<Resolution>) {
     sketch.finish()
 }
 
-fn cpu() -> v1::ProfileType {
-    let kind = v1::Kind::Counter.into();
-    v1::ProfileType { name: "cpu".into(), unit: "nanoseconds".into(), kind, period: 10_101_010 }
+/// Folded stacks, read again.
+fn unfolded(folded: &str) -> v1::WindowPayload {
+    formats::decode_in(formats::Format::Folded, folded.as_bytes(), &formats::Asked::default()).unwrap().payload
 }
 
 /// (stack, value) pairs of a payload's only series, through the decoder that agents' windows go through.
@@ -100,7 +100,7 @@ fn stacks_in(tree: &Tree) -> Vec<(Vec<String>, u64)> {
 fn folded_stacks_come_back_as_they_were() {
     let (merged, resolutions) = simulated(1, 3, |_| 1.0);
     let tree = Tree::of((&merged, &resolutions));
-    let payload = fold::parse(&fold::folded(&tree), cpu()).unwrap();
+    let payload = unfolded(&fold::folded(&tree));
     assert_eq!(stacks_of(&payload), stacks_in(&tree));
 }
 
@@ -218,7 +218,7 @@ fn mangled_names_are_told_as_people_write_them_wherever_they_come_from() {
     let imported = pprof::decode(&pprof::testing::system_names(&mangled)).unwrap();
     assert_eq!(places_of(&imported.payload), expected);
     let folded: String = mangled.iter().map(|name| format!("{name} 1\n")).collect();
-    assert_eq!(places_of(&fold::parse(&folded, cpu()).unwrap()), expected);
+    assert_eq!(places_of(&unfolded(&folded)), expected);
 }
 
 #[test]
@@ -404,7 +404,7 @@ fn a_pprof_body_cannot_cost_more_memory_than_its_limits() {
 #[test]
 fn a_stack_deeper_than_the_limit_loses_its_root_and_says_so() {
     let stack: Vec<String> = (0..600).map(|i| format!("f{i}")).collect();
-    let payload = fold::parse(&format!("{} 5\n", stack.join(";")), cpu()).unwrap();
+    let payload = unfolded(&format!("{} 5\n", stack.join(";")));
     let stacks = stacks_of(&payload);
     assert_eq!(
         (stacks[0].0.first().map(String::as_str), stacks[0].0.last().map(String::as_str)),

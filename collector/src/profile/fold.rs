@@ -5,9 +5,7 @@
 
 use std::fmt::Write;
 
-use super::import::{Amount, ImportError, Importer, Said};
 use super::tree::Tree;
-use tephra_proto::v1;
 
 /// All stacks of a tree that have a value of their own, sorted.
 pub fn folded(tree: &Tree) -> String {
@@ -41,27 +39,6 @@ pub(super) fn lines(tree: &Tree, scale: impl Fn(usize, usize, u64) -> u64) -> St
         out.push('\n');
     }
     out
-}
-
-/// Reads folded stacks as one series of symbolized frames. Lines that start with `#` are comments.
-///
-/// # Errors
-/// When a line does not end in a count, or the profile exceeds what one window may hold.
-pub fn parse(text: &str, profile_type: v1::ProfileType) -> Result<v1::WindowPayload, ImportError> {
-    let mut importer = Importer::new(vec![profile_type]);
-    for (i, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let malformed = || ImportError::Line { line: i + 1 };
-        let (stack, count) = line.rsplit_once(' ').ok_or_else(malformed)?;
-        let count: u64 = count.parse().map_err(|_| malformed())?;
-        let names = stack.split(';').map(str::trim).filter(|name| !name.is_empty());
-        let frames = names.map(|name| importer.symbolic(name, "", 0)).collect::<Result<Vec<_>, _>>()?;
-        importer.sample(&frames, Said::default(), &[Amount { value: count, samples: 1 }])?;
-    }
-    importer.finish()
 }
 
 /// A name that stays one frame of one line.

@@ -1,6 +1,7 @@
 //! Builds a window from stacks of other formats, within the limits that a window from an agent has.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::Hash;
 
 use indexmap::{IndexMap, IndexSet};
@@ -15,6 +16,37 @@ use tephra_proto::v1;
 use super::demangle::demangle;
 use super::pprof::LooksLike;
 use super::remarks::Remarks;
+
+/// A profile of another tool as one window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Imported {
+    /// Ready to be stored like an agent's.
+    pub payload: v1::WindowPayload,
+    /// When the profile started, unix nanoseconds; 0: it does not say.
+    pub time_nanos: u64,
+    /// How long it ran, nanoseconds; 0: it does not say.
+    pub duration_nanos: u64,
+    /// What was done to it on the way.
+    pub remarks: Remarks,
+}
+
+/// Where in a file something is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Of a text, counted from 1.
+    Line(usize),
+    /// Bytes from its start, once it is unpacked.
+    Byte(usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Byte(byte) => write!(f, "byte {byte}"),
+        }
+    }
+}
 
 /// Why a profile was refused.
 #[derive(Debug, thiserror::Error)]
@@ -38,16 +70,30 @@ pub enum ImportError {
     #[error("not a pprof profile: {0}")]
     Malformed(String),
     /// Another format that is known by name.
-    #[error("not a pprof profile: it looks like {}", .0.what)]
+    #[error("not a profile that can be read here: it looks like {}", .0.what)]
     OtherFormat(LooksLike),
     /// Its compression ends too early, or does not check out.
     #[error("the gzip compression of the profile is damaged: {0}")]
     DamagedGzip(String),
-    /// A line of folded stacks.
-    #[error("line {line}: expected `frame;frame count`")]
-    Line {
-        /// 1-based number of the line.
-        line: usize,
+    /// A file of another format than pprof, which is not as that format has it.
+    #[error("{format}, {place}: {problem}")]
+    Broken {
+        /// What the file is taken for.
+        format: &'static str,
+        /// Where in it.
+        place: Place,
+        /// What is wrong there.
+        problem: String,
+        /// What its sender can do.
+        advice: &'static str,
+    },
+    /// Somebody says in what its numbers are, and the profile does so itself.
+    #[error("{format} say what their numbers are: unit {unit:?} has no place")]
+    UnitKnown {
+        /// What the file is, in the plural.
+        format: &'static str,
+        /// The unit that was said.
+        unit: String,
     },
     /// OpenTelemetry profiles by field numbers of before.
     #[error("the samples are written as OpenTelemetry's protocol numbered their fields before version 1.10")]
@@ -112,6 +158,8 @@ impl ImportError {
         match self {
             Self::TooMany { .. } | Self::TooLarge { .. } => "take it over a shorter time",
             Self::OtherFormat(format) => format.advice,
+            Self::Broken { advice, .. } => advice,
+            Self::UnitKnown { .. } => "leave unit out: it is for stacks and counts alone",
             Self::DamagedGzip(_) | Self::Dangling { .. } | Self::Values { .. } => {
                 "the file is damaged or cut short: take it or copy it again"
             }
@@ -119,7 +167,7 @@ impl ImportError {
             Self::Several { .. } => "send each of them by itself",
             Self::UnknownType { .. } => "name one of the types it has",
             Self::NotStorable { .. } => "send the profile itself, not its difference to another",
-            Self::NoTypes | Self::Malformed(_) | Self::Line { .. } => "send a pprof profile, gzipped or not",
+            Self::NoTypes | Self::Malformed(_) => "send a pprof profile, gzipped or not",
         }
     }
 }

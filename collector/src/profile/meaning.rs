@@ -185,6 +185,11 @@ impl Meaning {
         samples.max(1)
     }
 
+    /// True where neither the values nor another column say how many samples stand behind one: whoever reads the profile counts them.
+    pub fn is_uncounted(&self) -> bool {
+        self.behind == Behind::Sample
+    }
+
     /// The column that counts the samples of this one, where there is one.
     pub fn counted_by(&self) -> Option<usize> {
         match self.behind {

@@ -12,7 +12,7 @@
 //! | [`diff`], [`stats`] | making two sides comparable, and what is noise |
 //! | [`written_out`] | a tree as a profile again |
 //! | `wire` | serialized messages, read where they lie |
-//! | [`import`], [`pprof`], [`otlp`], [`fit`], [`remarks`] | other people's files, and what was done to them on the way |
+//! | [`import`], [`pprof`], [`otlp`], [`formats`], [`fit`], [`remarks`] | other people's files, and what was done to them on the way |
 //! | [`report`], [`flame`] | the answer the web view draws from |
 
 pub mod address;
@@ -23,6 +23,7 @@ pub mod durations;
 pub mod fit;
 pub mod flame;
 pub mod fold;
+pub mod formats;
 pub mod import;
 pub mod markdown;
 pub mod meaning;

@@ -15,6 +15,16 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         "header" => vec![header().encode_to_vec()],
         "pprof_body" => vec![gzip(&pprof()), pprof()],
         "folded" => vec![b"main;serve;work 12\nmain;serve 3\n# a comment\n[unknown];a b 7\n".to_vec()],
+        "formats" => ["folded", "perf_script", "speedscope", "v8", "gecko", "gperftools", "counts"]
+            .into_iter()
+            .flat_map(of)
+            .collect(),
+        "perf_script" => texts(&[PERF]),
+        "speedscope" => texts(&[SPEEDSCOPE]),
+        "v8" => texts(&[V8, V8_OLD, V8_HEAP]),
+        "gecko" => texts(&[GECKO]),
+        "gperftools" => gperftools(),
+        "counts" => texts(&[HEAP, JEMALLOC, GOROUTINES, CONTENTION]),
         "segment_object" => segments(),
         "names" => texts(&[
             "checkout",
@@ -42,9 +52,82 @@ pub(crate) fn attacks(target: &str) -> Vec<Vec<u8>> {
         "frame" => vec![pack(&vec![0; 256 << 20]), pack(b"").repeat(10_000)],
         "pprof_body" => vec![gzip(&vec![0; 40 << 20]), gzip(b"").repeat(1_000)],
         "names" | "query" => vec![vec![b'a'; 1 << 20], b"&".repeat(1 << 20), b"now-".repeat(1 << 18)],
-        "folded" => vec![b"a;".repeat(1 << 20)],
+        "folded" => vec![b"a;".repeat(1 << 20), b"a;b 1\n".repeat(1 << 17)],
+        "perf_script" => vec![PERF.repeat(1 << 12).into_bytes(), b"\t1 f (m)\n".repeat(1 << 16)],
+        "speedscope" => vec![deep_speedscope(), wide("{\"shared\":{\"frames\":[", "{},", "]},\"profiles\":[]}")],
+        "v8" => vec![
+            wide("{\"head\":", "{\"children\":[", ""),
+            wide("{\"head\":{\"selfSize\":1,\"children\":[", "{\"selfSize\":1},", "]}}"),
+            wide("{\"nodes\":[", "{\"id\":1,\"children\":[1]},", "]}"),
+        ],
+        "gecko" => vec![
+            wide("{\"meta\":{\"preprocessedProfileVersion\":1},\"threads\":[", "{},", "]}"),
+            wide("{\"meta\":{\"preprocessedProfileVersion\":1},\"libs\":[", "0,", "],\"threads\":[]}"),
+        ],
+        "counts" => vec![
+            b"1 @ 0x1\n".repeat(1 << 17),
+            [b"goroutine profile: total 1\n1 @".as_slice(), &b" 0x1".repeat(1 << 18)].concat(),
+        ],
         _ => Vec::new(),
     }
+}
+
+const PERF: &str = "shop w1  4152/4153 [001] 75695.008865:    1001001 cpu-clock:ppp: \n\t 5d0c1f inner (inlined)\n\t 5d0c1f outer+0x13 \
+    (/usr/bin/shop)\n  main.c:12\n\t 40 [unknown] ([unknown])\n\nshop  4152 75695.108865:  1001001 cpu-clock:ppp: \n\t 5d0c1f outer+0x13 \
+    (/usr/bin/shop)\n\nperf 7 [000] 5.000001: 3 sched:sched_switch: prev=a\n\t 1 schedule ([kernel.kallsyms])\n";
+
+const SPEEDSCOPE: &str = r#"{"$schema":"https://www.speedscope.app/file-format-schema.json","shared":{"frames":[{"name":"a","file":"a.c","line":3},{"name":"b"}]},
+    "profiles":[{"type":"evented","name":"one","unit":"seconds","startValue":0,"endValue":3,"events":[{"type":"O","frame":0,"at":0},
+    {"type":"O","frame":1,"at":1},{"type":"C","frame":1,"at":2.5},{"type":"C","frame":0,"at":3}]},
+    {"type":"sampled","name":"two","unit":"none","startValue":0,"endValue":3,"samples":[[0,1],[0]],"weights":[1,2]}]}"#;
+
+const V8: &str = r#"{"nodes":[{"id":1,"callFrame":{"functionName":"(root)","url":"","lineNumber":-1},"hitCount":0,"children":[2,3]},
+    {"id":2,"callFrame":{"functionName":"f","url":"file:///f.js","lineNumber":4},"hitCount":2},{"id":3,"callFrame":{"functionName":"(idle)"},"hitCount":1}],
+    "startTime":100,"endTime":500,"samples":[2,3,2],"timeDeltas":[10,100,100]}"#;
+
+const V8_OLD: &str = r#"{"head":{"functionName":"(root)","url":"","lineNumber":-1,"id":1,"hitCount":0,"children":[{"functionName":"f","url":"",
+    "lineNumber":5,"id":2,"hitCount":2,"children":[]}]},"startTime":1,"endTime":2,"samples":[2,2],"timestamps":[1000,2000]}"#;
+
+const V8_HEAP: &str = r#"{"head":{"callFrame":{"functionName":"(root)","url":"","lineNumber":-1},"selfSize":0,"id":1,"children":[{"callFrame":
+    {"functionName":"f","url":"f.js","lineNumber":5},"selfSize":20,"id":2,"children":[]}]},"samples":[]}"#;
+
+const GECKO: &str = r#"{"meta":{"interval":1,"startTime":1700000000000,"preprocessedProfileVersion":49,"sampleUnits":{"threadCPUDelta":"ns"}},
+    "libs":[{"name":"shop","codeId":"0909090909090909090909090909090909090909"}],"threads":[{"name":"main","stringArray":["f","0x10","f.c"],
+    "stackTable":{"prefix":[null,0],"frame":[0,1]},"frameTable":{"func":[0,1],"line":[7,null],"address":[-1,16],"inlineDepth":[0,0]},
+    "funcTable":{"name":[0,1],"fileName":[2,null],"resource":[-1,0]},"resourceTable":{"lib":[0]},
+    "samples":{"stack":[0,1,null],"time":[1,2,3],"threadCPUDelta":[null,500000,0],"weight":null}}]}"#;
+
+const HEAP: &str = "heap profile: 13: 159 [47: 258] @ heap_v2/524288\n 1: 52 [3: 157] @ 0x420cef 0x422151\n#\t0x420cee\tmain.f+0x1\t/a.go:3\n\
+    MAPPED_LIBRARIES:\n00400000-00500000 r-xp 00001000 fd:01 12   /usr/bin/shop\n";
+
+const JEMALLOC: &str = "heap_v2/524288\n  t*: 28: 56 [3: 9]\n  t0: 28: 56 [3: 9]\n@ 0x401000 0x402000\n  t*: 28: 56 [3: 9]\n  t0: 28: 56 [3: 9]\n\n\
+    MAPPED_LIBRARIES:\n00400000-00500000: /usr/bin/shop\n";
+
+const GOROUTINES: &str = "goroutine profile: total 9\n8 @ 0x43 0x44\n#\t0x42\tmain.wait+0x1\t/a.go:9\n\n1 @ 0x50\n";
+
+const CONTENTION: &str = "--- contentionz 1 ---\ncycles/second = 3201000000\nsampling period = 100\nms since reset = 16\n\
+    19490304 27 @ 0xbccc97 0xc61202\n--- Memory map: ---\n  00400000-00fcb000: shop\n";
+
+/// Of both sizes of words, and of Java.
+fn gperftools() -> Vec<Vec<u8>> {
+    let words = [0u64, 3, 0, 10_000, 0, 2, 2, 0x40_0010, 0x40_0021, 1, 1, 0x50, 0, 1, 0];
+    let maps = b"00400000-00500000 r-xp 00001000 fd:01 12   /usr/bin/shop\n";
+    let wide: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let mut java: Vec<u8> = words.iter().flat_map(|word| (*word as u32).to_be_bytes()).collect();
+    java[11] = 1;
+    vec![[&wide[..], maps].concat(), [&java[..], b" 0x50 com.example.Shop.total (Shop.java:21)\n"].concat()]
+}
+
+/// So many of the same between a begin and an end.
+fn wide(begin: &str, one: &str, end: &str) -> Vec<u8> {
+    format!("{begin}{}{one}0{end}", one.repeat(1 << 16)).into_bytes()
+}
+
+/// Each event opens another frame, and none is closed.
+fn deep_speedscope() -> Vec<u8> {
+    let events = "{\"type\":\"O\",\"frame\":0,\"at\":1},".repeat(1 << 15);
+    let profile = format!("{{\"unit\":\"none\",\"endValue\":2,\"events\":[{}]}}", events.trim_end_matches(','));
+    format!("{{\"shared\":{{\"frames\":[{{}}]}},\"profiles\":[{profile}]}}").into_bytes()
 }
 
 /// A zstd frame with a window of 2^41 bytes.

@@ -10,8 +10,9 @@ use tephra_collector::alerts::link::AlertLink;
 use tephra_collector::base::times;
 use tephra_collector::http::params::Params;
 use tephra_collector::profile::decode::{self, Header, Lateness, Opened, Window};
+use tephra_collector::profile::formats::{self, Asked, Format};
 use tephra_collector::profile::model::Node;
-use tephra_collector::profile::{fold, pprof};
+use tephra_collector::profile::pprof;
 use tephra_collector::store::bulk::{AsideObject, Bulk, BulkError, ObjectInfo};
 use tephra_collector::store::segment;
 use tephra_collector::symbols::{elf, table::Table};
@@ -23,12 +24,19 @@ use tephra_proto::{codec, label, v1};
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub(crate) const TARGETS: [(&str, Target); 9] = [
+pub(crate) const TARGETS: [(&str, Target); 16] = [
     ("window", window),
     ("frame", frame),
     ("header", header),
     ("pprof_body", pprof_body),
+    ("formats", formats),
     ("folded", folded),
+    ("perf_script", perf_script),
+    ("speedscope", speedscope),
+    ("v8", v8),
+    ("gecko", gecko),
+    ("gperftools", gperftools),
+    ("counts", counts),
     ("segment_object", segment_object),
     ("names", names),
     ("query", query),
@@ -119,13 +127,53 @@ pub(crate) fn pprof_body(body: &[u8]) {
     imported_window(&imported.payload, &["count"]);
 }
 
-/// Folded stacks, as `perf` scripts and other tools write them.
+/// An uploaded body of any format, as its content says, and as each format would read it.
+pub(crate) fn formats(body: &[u8]) {
+    super::memory::reset();
+    if let Ok(imported) = formats::decode(body) {
+        imported_window(&imported.payload, &["count"]);
+    }
+}
+
+/// Folded stacks, as `perf` scripts and other tools write them, and lines without counts.
 pub(crate) fn folded(text: &[u8]) {
-    let Ok(text) = std::str::from_utf8(text) else { return };
-    let cpu = v1::ProfileType { name: "cpu".into(), unit: "count".into(), kind: v1::Kind::Counter.into(), period: 1 };
-    if let Ok(payload) = fold::parse(text, cpu) {
-        // Values are the stranger's.
-        imported_window(&payload, &["value"]);
+    read_as(Format::Folded, text);
+    read_as(Format::Lines, text);
+}
+
+pub(crate) fn perf_script(text: &[u8]) {
+    read_as(Format::PerfScript, text);
+}
+
+pub(crate) fn speedscope(text: &[u8]) {
+    read_as(Format::Speedscope, text);
+}
+
+pub(crate) fn v8(text: &[u8]) {
+    read_as(Format::V8Cpu, text);
+    read_as(Format::V8Heap, text);
+}
+
+pub(crate) fn gecko(text: &[u8]) {
+    read_as(Format::Gecko, text);
+}
+
+pub(crate) fn gperftools(body: &[u8]) {
+    read_as(Format::GperftoolsCpu, body);
+}
+
+pub(crate) fn counts(text: &[u8]) {
+    read_as(Format::Counts, text);
+}
+
+/// What is taken must be a window that is taken, whatever a stranger says it is.
+fn read_as(format: Format, body: &[u8]) {
+    for asked in
+        [Asked::default(), Asked { name: Some("cpu".into()), unit: Some("nanoseconds".into()), ..Asked::default() }]
+    {
+        if let Ok(imported) = formats::decode_in(format, body, &asked) {
+            imported_window(&imported.payload, &["count"]);
+        }
     }
 }
 

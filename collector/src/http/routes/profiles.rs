@@ -1,4 +1,4 @@
-//! Profiles that come as pprof files instead of from an agent.
+//! Profiles that come as files of any tool instead of from an agent.
 
 mod answer;
 
@@ -18,8 +18,9 @@ use crate::http::error::{ApiError, ErrorKind};
 use crate::http::params::Params;
 use crate::ingest::Allowance;
 use crate::profile::fit::fit;
-use crate::profile::import::ImportError;
-use crate::profile::pprof::{Imported, PPROF_BYTES_MAX, decode_as};
+use crate::profile::formats::{Asked, decode_as};
+use crate::profile::import::{ImportError, Imported};
+use crate::profile::pprof::PPROF_BYTES_MAX;
 use crate::profile::remarks::Remarks;
 use crate::profile::span::Said;
 use answer::{Stored, answer};
@@ -36,12 +37,14 @@ pub(super) async fn upload(
     let (instance, labels) = instance_and_labels(params.labels()?)?;
     let origin = Origin { service, instance, labels, sender: "import".to_owned() };
     let (kinds, duration) = (params.kinds()?, params.duration("duration")?);
+    let unit = params.take("unit")?.map(|unit| fit(&unit).into_owned());
+    let asked = Asked { kinds, name: profile_type, unit };
     params.finish()?;
     let retention_ms = state.store.options().retention.as_millis() as u64;
     let body = body::read(body).await?;
     let read = move || {
-        let Imported { mut payload, time_nanos, duration_nanos, remarks, .. } = decode_as(&body, &kinds)?;
-        if let Some(wanted) = &profile_type {
+        let Imported { mut payload, time_nanos, duration_nanos, remarks, .. } = decode_as(&body, &asked)?;
+        if let Some(wanted) = &asked.name {
             keep_type(&mut payload, wanted, &remarks)?;
         }
         check_rows(&payload)?;

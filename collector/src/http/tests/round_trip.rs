@@ -157,6 +157,58 @@ async fn what_was_imported_is_exported_and_comes_back_the_same() {
     }
 }
 
+/// A file of another tool: what is asked for, the file, and what each of its types adds up to.
+type Other = (&'static str, &'static str, &'static [(&'static str, i64)]);
+
+const OTHERS: [Other; 5] = [
+    ("", "main;parse 3\nmain;render 4\n", &[("samples", 7)]),
+    ("&type=wall-time&unit=us", "main;parse 3\nmain;render 4\n", &[("wall_time", 7_000)]),
+    (
+        "",
+        "shop w1  4152/4153 [001] 75695.000000:    1000000 cpu-clock:ppp:\n\t     5d0c1f outer+0x13 (/usr/bin/shop)\n\n\
+         shop w1  4152/4153 [001] 75695.500000:    9 page-faults:\n\t     5d0c1f outer+0x13 (/usr/bin/shop)\n\n",
+        &[("cpu", 1_000_000), ("page_faults", 9)],
+    ),
+    (
+        "&type=cpu",
+        r#"{"nodes":[{"id":1,"callFrame":{"functionName":"(root)"},"children":[2,3]},{"id":2,"callFrame":{"functionName":"run"}},
+            {"id":3,"callFrame":{"functionName":"(idle)"}}],"startTime":0,"endTime":50,"samples":[2,3],"timeDeltas":[0,30]}"#,
+        &[("cpu", 30_000)],
+    ),
+    (
+        "",
+        r#"{"shared":{"frames":[{"name":"a"},{"name":"b"}]},"profiles":[{"type":"sampled","name":"x","unit":"bytes","startValue":0,
+            "endValue":5,"samples":[[0,1],[0]],"weights":[2,3]}]}"#,
+        &[("bytes", 5)],
+    ),
+];
+
+#[tokio::test]
+async fn files_of_other_tools_are_exported_with_the_sums_they_came_with() {
+    let lab = Lab::new().await;
+    for (i, (query, file, sums)) in OTHERS.iter().enumerate() {
+        let query = format!("/api/v1/profiles?service=o{i}&at=now-10m{query}");
+        let got = lab.post(&query, file.as_bytes().to_vec()).await;
+        assert_eq!(got.status, StatusCode::OK, "{}", got.text());
+        let answer = got.json();
+        assert_eq!(answer["types"].as_array().unwrap().len(), sums.len(), "{answer}");
+        for (name, sum) in *sums {
+            let exported = Plain::read(&export(&lab, &format!("o{i}"), name).await);
+            let column = exported.types.iter().position(|(known, _)| known == name).unwrap();
+            assert_eq!(exported.samples.iter().map(|sample| sample.values[column]).sum::<i64>(), *sum, "{name}");
+        }
+    }
+    for (query, file, says) in [
+        ("", "a;b 1 2\n", "folded stacks, line 1: two counts"),
+        ("&unit=us", OTHERS[3].1, "CPU profiles of V8 say what their numbers are"),
+        ("&type=alloc", OTHERS[3].1, "the profile has no type \\\"alloc\\\""),
+    ] {
+        let got = lab.post(&format!("/api/v1/profiles?service=o&at=now-10m{query}"), file.as_bytes().to_vec()).await;
+        assert_eq!(got.status, StatusCode::BAD_REQUEST);
+        assert!(got.text().contains(says), "{}", got.text());
+    }
+}
+
 /// `TEPHRA_TEST_GO` names the Go tool, whose pprof is what the format's owner reads it with; `cargo xtask test` looks for it, or says
 /// in its summary that there is none.
 #[tokio::test]

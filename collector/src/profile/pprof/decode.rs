@@ -6,7 +6,6 @@ use std::ops::Range;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use tephra_proto::codec::read_capped;
 use tephra_proto::limits::PAYLOAD_BYTES_MAX;
-use tephra_proto::v1;
 
 use super::Function;
 use super::columns::Columns;
@@ -14,22 +13,9 @@ use super::labels::SampleLabels;
 use super::looks_like::looks_like;
 use super::mappings::Mappings;
 use super::read::{Lists, Profile, read};
-use crate::profile::import::{ImportError, Importer};
+use crate::profile::import::{ImportError, Imported, Importer};
 use crate::profile::meaning::Kinds;
 use crate::profile::remarks::Remarks;
-
-/// A pprof profile as one window.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Imported {
-    /// Ready to be stored like an agent's.
-    pub payload: v1::WindowPayload,
-    /// When the profile started, unix nanoseconds; 0: it does not say.
-    pub time_nanos: u64,
-    /// How long it ran, nanoseconds; 0: it does not say.
-    pub duration_nanos: u64,
-    /// What was done to it on the way.
-    pub remarks: Remarks,
-}
 
 /// Decodes a pprof body, gzipped or not.
 ///
@@ -44,16 +30,20 @@ pub fn decode(body: &[u8]) -> Result<Imported, ImportError> {
 /// # Errors
 /// As [`decode`], and when `kinds` names a type that is not there.
 pub fn decode_as(body: &[u8], kinds: &Kinds) -> Result<Imported, ImportError> {
+    decode_inflated(&inflate(body)?, kinds)
+}
+
+/// The same of what was inflated where it was gzipped.
+pub(in crate::profile) fn decode_inflated(inflated: &[u8], kinds: &Kinds) -> Result<Imported, ImportError> {
     let mut remarks = Remarks::default();
-    let inflated = inflate(body)?;
     let other = |error: ImportError| match error {
         ImportError::Malformed(_) | ImportError::NoTypes => {
-            looks_like(&inflated).map_or(error, ImportError::OtherFormat)
+            looks_like(inflated).map_or(error, ImportError::OtherFormat)
         }
         _ => error,
     };
     let mut lists = Lists::default();
-    let profile = parse(&inflated, &mut lists).map_err(other)?;
+    let profile = parse(inflated, &mut lists).map_err(other)?;
     remarks.names_made_fit += profile.string_table.iter().filter(|text| matches!(text, Cow::Owned(_))).count() as u64;
     let columns = Columns::of(&profile, kinds, &mut remarks)?;
     let mut importer = Importer::new(columns.types());
@@ -102,7 +92,8 @@ fn number<'a>(ids: impl Iterator<Item = &'a mut u64>) {
     }
 }
 
-fn inflate(body: &[u8]) -> Result<Vec<u8>, ImportError> {
+/// What was packed into `body`, or itself; never more than a window may hold.
+pub(in crate::profile) fn inflate(body: &[u8]) -> Result<Vec<u8>, ImportError> {
     let limit = PAYLOAD_BYTES_MAX;
     let inflated = if body.starts_with(&[0x1f, 0x8b]) {
         read_capped(flate2::bufread::MultiGzDecoder::new(body), limit)

@@ -1,4 +1,5 @@
-//! What a body is that is no pprof profile: told by its content, never by its name, so that a refusal can say what to do.
+//! What a body is that is no pprof profile: told by its content, never by its name, so that a refusal can say what to do. Doors that take
+//! pprof alone refuse here what `profile/formats` takes.
 //!
 //! Formats are looked for from the most to the least certain: by their first bytes, by the first lines of a text, by the fields of a
 //! protobuf message.
@@ -18,11 +19,11 @@ pub struct LooksLike {
 }
 
 const AS_PPROF: &str = "record it as pprof; most profilers can write that";
+const TAKEN: &str = "tephra import and POST /api/v1/profiles take it as it is, as long as it is whole";
+const PERF: &str = "print it, and send that: perf script -i FILE | tephra import - service=NAME";
 const LEGACY: &str = "convert it: go tool pprof -proto BINARY FILE > out.pb.gz";
-const FOLDED: &str = "convert it: pprofutils folded FILE out.pb.gz (github.com/felixge/pprofutils)";
-const PERF: &str = "convert it: perf script | stackcollapse-perf.pl | pprofutils folded > out.pb.gz";
 const JFR: &str = "convert it: jfrconv -o pb.gz FILE out.pb.gz (it comes with async-profiler)";
-const NODE: &str = "record it as pprof, such as with the package pprof or @datadog/pprof of npm";
+const NODE: &str = "take a .heapprofile or a .cpuprofile instead";
 const UNPACK: &str = "unpack it, and send the profile in it";
 
 /// What `body`, inflated where it was gzipped, seems to be; `None`: nothing known.
@@ -54,7 +55,7 @@ fn magic(body: &[u8]) -> Option<Known> {
         return Some(("an empty file", "was anything recorded? send what the profiler wrote"));
     }
     if is_gperftools_cpu(body) {
-        return Some(("a CPU profile of gperftools", LEGACY));
+        return Some(("a CPU profile of gperftools", TAKEN));
     }
     MAGIC.iter().find(|(magic, _)| body.starts_with(magic)).map(|(_, known)| *known)
 }
@@ -100,7 +101,7 @@ fn text(body: &[u8]) -> Option<Known> {
     if first.contains(" profile: total ") || first.starts_with("heap profile: ") {
         return Some((
             "a profile as text (debug=1)",
-            "fetch it without debug=1, or convert it: go tool pprof -proto FILE > out.pb.gz",
+            "fetch it without debug=1; tephra import and POST /api/v1/profiles take heaps and counts as text, too",
         ));
     }
     if ["--- ", "heap_v2/", "growthz", "heapz"].iter().any(|start| first.starts_with(start)) {
@@ -113,10 +114,10 @@ fn text(body: &[u8]) -> Option<Known> {
         return Some(("an output of callgrind", AS_PPROF));
     }
     if lines.iter().take(32).any(|line| is_perf_header(line)) {
-        return Some(("an output of perf script", PERF));
+        return Some(("an output of perf script", TAKEN));
     }
     if lines.iter().filter(|line| !line.starts_with('#')).take(50).any(|line| is_folded(line)) {
-        return Some(("folded stacks", FOLDED));
+        return Some(("folded stacks", TAKEN));
     }
     Some(("a text", AS_PPROF))
 }
@@ -124,21 +125,21 @@ fn text(body: &[u8]) -> Option<Known> {
 fn json(text: &str) -> Known {
     let has = |key: &str| text.contains(&format!("\"{key}\""));
     if text.contains("speedscope.app/file-format-schema") {
-        ("a speedscope file (JSON)", AS_PPROF)
+        ("a speedscope file (JSON)", TAKEN)
     } else if has("resourceProfiles") {
         ("OpenTelemetry profiles (JSON)", AS_PPROF)
     } else if has("selfSize") && has("callFrame") {
-        ("a heap profile of V8 (.heapprofile)", NODE)
+        ("a heap profile of V8 (.heapprofile)", TAKEN)
     } else if has("snapshot") && has("node_fields") {
         ("a heap snapshot of V8 (.heapsnapshot)", NODE)
     } else if (has("callFrame") && has("nodes")) || (has("head") && has("functionName")) {
-        ("a CPU profile of V8 (.cpuprofile)", NODE)
+        ("a CPU profile of V8 (.cpuprofile)", TAKEN)
     } else if has("traceEvents") || (has("ph") && has("ts")) {
         ("a trace of Chrome (JSON)", AS_PPROF)
     } else if has("flamebearer") {
         ("a flame graph of Pyroscope (JSON)", "export it as pprof there")
     } else if has("threads") && has("libs") {
-        ("a profile of Firefox or samply (JSON)", AS_PPROF)
+        ("a profile of Firefox or samply (JSON)", TAKEN)
     } else {
         ("JSON", "was this an error message? fetch the profile itself")
     }
@@ -211,27 +212,35 @@ mod tests {
         let utf16: Vec<u8> = "\u{feff}a;b 1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let twice = crate::profile::testing::gzip(&crate::profile::testing::gzip(b"x"));
         for (body, what, advice) in [
-            (&b"main;a 3\nmain;b 4\n"[..], "folded stacks", "pprofutils"),
-            (b"# made by hand\na;b;c 1\r\na;b;d 4\r\n", "folded stacks", "pprofutils"),
+            (&b"main;a 3\nmain;b 4\n"[..], "folded stacks", "tephra import"),
+            (b"# made by hand\na;b;c 1\r\na;b;d 4\r\n", "folded stacks", "tephra import"),
             (&utf16, "UTF-16", "record it as pprof"),
             (
                 br#"{"$schema":"https://www.speedscope.app/file-format-schema.json","profiles":[]}"#,
                 "speedscope",
-                "pprof",
+                "tephra import",
             ),
-            (br#"{"nodes":[{"id":1,"callFrame":{"functionName":"(root)"}}],"startTime":1}"#, ".cpuprofile", "npm"),
-            (br#"{"head":{"functionName":"(root)","url":""},"startTime":1}"#, ".cpuprofile", "npm"),
-            (br#"{"head":{"callFrame":{"functionName":"(root)"},"selfSize":0},"samples":[]}"#, ".heapprofile", "npm"),
-            (br#"{"snapshot":{"meta":{"node_fields":["type"]}}}"#, ".heapsnapshot", "npm"),
+            (
+                br#"{"nodes":[{"id":1,"callFrame":{"functionName":"(root)"}}],"startTime":1}"#,
+                ".cpuprofile",
+                "tephra import",
+            ),
+            (br#"{"head":{"functionName":"(root)","url":""},"startTime":1}"#, ".cpuprofile", "tephra import"),
+            (
+                br#"{"head":{"callFrame":{"functionName":"(root)"},"selfSize":0},"samples":[]}"#,
+                ".heapprofile",
+                "tephra import",
+            ),
+            (br#"{"snapshot":{"meta":{"node_fields":["type"]}}}"#, ".heapsnapshot", ".heapprofile"),
             (br#"{"resourceProfiles":[]}"#, "OpenTelemetry", "pprof"),
             (br#"[{"ph":"X","ts":1,"name":"a"}]"#, "Chrome", "pprof"),
             (br#"{"error":"unauthorized"}"#, "JSON", "error message"),
             (b"FLR\0\0\x02\0\0\0\0", "Java Flight Recorder", "jfrconv"),
-            (b"PERFILE2\x68\0\0\0", "perf.data", "stackcollapse-perf.pl"),
+            (b"PERFILE2\x68\0\0\0", "perf.data", "perf script -i"),
             (
                 b"shop  4152/4153 [001] 75695.008865:          1 cycles:u: \n\t d70 main (/bin/shop)\n",
                 "perf script",
-                "pprofutils",
+                "tephra import",
             ),
             (
                 b"heap profile: 13: 1595680 [471: 258] @ heap/1048576\n1: 524288 [3: 9] @ 0x1\n",
@@ -241,8 +250,8 @@ mod tests {
             (b"goroutine profile: total 9\n1 @ 0x43\n", "debug=1", "without debug=1"),
             (b"--- contentionz 1 ---\ncycles/second = 3201000000\n", "gperftools", "go tool pprof -proto"),
             (b"heap_v2/524288\n  t*: 1: 2 [0: 0]\n", "jemalloc", "go tool pprof -proto"),
-            (&words(&[0, 3, 0, 10_000, 0, 1], 8, false), "CPU profile of gperftools", "go tool pprof -proto"),
-            (&words(&[0, 3, 1, 10_000, 0, 1], 4, true), "CPU profile of gperftools", "go tool pprof -proto"),
+            (&words(&[0, 3, 0, 10_000, 0, 1], 8, false), "CPU profile of gperftools", "tephra import"),
+            (&words(&[0, 3, 1, 10_000, 0, 1], 4, true), "CPU profile of gperftools", "tephra import"),
             (b"# callgrind format\nevents: Instructions\n\nfl=a.c\n", "callgrind", "pprof"),
             (b"version: 1\ncreator: callgrind-3.18\nevents: Ir\nfn=main\n", "callgrind", "pprof"),
             (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "HTML", "login"),

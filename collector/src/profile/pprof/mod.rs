@@ -16,7 +16,9 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{Imported, decode, decode_as};
+pub use super::import::Imported;
+pub use decode::{decode, decode_as};
+pub(super) use decode::{decode_inflated, inflate};
 pub use encode::{encode, encode_labelled, encode_values};
 pub(super) use labels::SampleLabels;
 pub use looks_like::LooksLike;

@@ -20,7 +20,7 @@ use crate::http::doors::inflate::Encoding;
 use crate::http::doors::received::{Origin, Windows, is_of_a_moment};
 use crate::http::error::{ApiError, ErrorKind};
 use crate::ingest::Allowance;
-use crate::profile::fold;
+use crate::profile::formats::{self, Asked};
 use crate::profile::pprof::{PPROF_BYTES_MAX, decode};
 use crate::profile::span::Said;
 
@@ -41,7 +41,7 @@ pub(in crate::http) async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let asked = Asked::of(uri.query().unwrap_or_default())?;
+    let asked = Upload::of(uri.query().unwrap_or_default())?;
     let format = Format::of(asked.format.as_deref(), &headers)?;
     let encoding = Encoding::of(&headers)?;
     let body = body::read(body).await?;
@@ -69,6 +69,8 @@ enum Format {
     Folded,
     /// A stack per line.
     Lines,
+    /// speedscope's JSON.
+    Speedscope,
 }
 
 impl Format {
@@ -78,6 +80,7 @@ impl Format {
             Some("pprof") if is_form(content_type) => Ok(Self::Form),
             Some("pprof") => Ok(Self::Pprof),
             Some("lines") => Ok(Self::Lines),
+            Some("speedscope") => Ok(Self::Speedscope),
             Some("groups" | "folded") => Ok(Self::Folded),
             None if is_form(content_type) => Ok(Self::Form),
             None => Ok(Self::Folded),
@@ -86,7 +89,7 @@ impl Format {
                 Err(ApiError::new(
                     ErrorKind::MediaType,
                     format!("format={shown:?} is not taken"),
-                    "send pprof (format=pprof, or a multipart form), folded stacks (format=folded) or format=lines",
+                    "send pprof (format=pprof, or a multipart form), folded stacks (format=folded), format=lines or format=speedscope",
                 ))
             }
         }
@@ -99,7 +102,7 @@ fn is_form(content_type: &str) -> bool {
 
 /// What the query says.
 #[derive(Debug)]
-struct Asked {
+struct Upload {
     labels: Vec<(String, String)>,
     format: Option<String>,
     from_ms: Option<u64>,
@@ -109,7 +112,7 @@ struct Asked {
     spy: String,
 }
 
-impl Asked {
+impl Upload {
     /// SDKs say more than is of use here: the rest is passed over.
     fn of(query: &str) -> Result<Self, ApiError> {
         let given: BTreeMap<String, String> =
@@ -139,8 +142,14 @@ impl Asked {
         let stacks = matches!(format, Format::Folded | Format::Lines).then(|| Stacks::of(&mut labels, self));
         let origin = Origin::of(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())), None, &self.spy)?;
         let Some(stacks) = stacks else {
-            let imported = decode(body)?;
-            let name = notes.name(&imported.payload);
+            let imported = match format {
+                Format::Speedscope => formats::decode_in(formats::Format::Speedscope, body, &Asked::default())?,
+                _ => decode(body)?,
+            };
+            let name = match format {
+                Format::Speedscope => String::new(),
+                _ => notes.name(&imported.payload),
+            };
             return windows(imported, &name, &origin, told);
         };
         let payload = stacks.read(body, format)?;
@@ -178,7 +187,7 @@ struct Stacks {
 
 impl Stacks {
     /// Takes the end of the application's name, if it is a type.
-    fn of(labels: &mut [(String, String)], asked: &Asked) -> Self {
+    fn of(labels: &mut [(String, String)], asked: &Upload) -> Self {
         let service = labels.iter_mut().find(|(name, _)| name == "service_name");
         let suffix = service.and_then(|(_, service)| {
             let (application, suffix) = service.rsplit_once('.')?;
@@ -205,14 +214,12 @@ impl Stacks {
     }
 
     fn read(self, body: &[u8], format: Format) -> Result<v1::WindowPayload, ApiError> {
-        let mut text = String::from_utf8_lossy(body).into_owned();
-        if format == Format::Lines {
-            text = text.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("{line} 1\n")).collect();
-        }
-        let mut payload = fold::parse(&text, self.profile_type)?;
+        let format = if format == Format::Lines { formats::Format::Lines } else { formats::Format::Folded };
+        let mut payload = formats::decode_in(format, body, &Asked::default())?.payload;
         for series in &mut payload.series {
             // The numbers are how often a stack was seen.
             (series.scale, series.samples) = (self.step, Vec::new());
+            series.r#type = Some(self.profile_type.clone());
         }
         Ok(payload)
     }
