@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::header::{self, AUTHORIZATION};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tephra_proto::label;
@@ -12,8 +13,9 @@ use super::AppState;
 use super::error::{ApiError, ErrorKind};
 use super::guard;
 use super::permissions::{self, Need};
+use crate::access::proxies::{Forwarded, Person};
 use crate::access::role::Role;
-use crate::access::{Refusal, Who};
+use crate::access::{Brought, Refusal, Who};
 use crate::base::certificate::PeerCertificate;
 use crate::base::clock::now_ms;
 use crate::ingest::Peer;
@@ -34,8 +36,13 @@ pub(super) async fn door(State(state): State<AppState>, request: Request, next: 
     };
     let address = request.extensions().get::<Peer>().map(|peer| peer.0);
     let asked = permission.is_some_and(|permission| permission.audited).then(|| Asked::of(&request, &path, address));
-    let certificate = request.extensions().get::<PeerCertificate>();
-    match state.access.admit(request.headers(), request.uri(), certificate, need) {
+    let (certificate, forwarded) = (request.extensions().get::<PeerCertificate>(), request.extensions().get());
+    let admitted = state.access.admit(request.headers(), request.uri(), Brought { certificate, forwarded }, need);
+    let admitted = admitted.and_then(|who| match who.is_ambient && !guard::tells_its_page(&request) {
+        true => Err(Refusal::NoPage),
+        false => Ok(who),
+    });
+    match admitted {
         Ok(who) => {
             let mut request = request;
             request.extensions_mut().insert(who.clone());
@@ -47,8 +54,7 @@ pub(super) async fn door(State(state): State<AppState>, request: Request, next: 
         }
         Err(refusal) => {
             state.refused.note(refusal);
-            if let (Some(asked), Refusal::Role { has, .. }) = (asked, refusal) {
-                let who = Who { name: format!("a token of role {}", has.as_str()) };
+            if let (Some(asked), Some(who)) = (asked, who_was_refused(refusal, &request)) {
                 state.access.note(asked.deed(who, "refused")).await;
             }
             let wait = state.access.wait_after(refusal, address);
@@ -57,6 +63,16 @@ pub(super) async fn door(State(state): State<AppState>, request: Request, next: 
             }
             answer(refusal, &request)
         }
+    }
+}
+
+/// Somebody who is known, and may not do this.
+fn who_was_refused(refusal: Refusal, request: &Request) -> Option<Who> {
+    let by_proxy = request.extensions().get::<Forwarded>().filter(|_| !request.headers().contains_key(AUTHORIZATION));
+    match (by_proxy.map(|forwarded| &forwarded.person), refusal) {
+        (Some(Person::Known { name, .. }), _) => Some(Who::named(format!("person:{name}"))),
+        (_, Refusal::Role { has, .. }) => Some(Who::named(format!("a token of role {}", has.as_str()))),
+        _ => None,
     }
 }
 

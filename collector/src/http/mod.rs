@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`guard`] | what every answer carries, and which requests never reach a route |
+//! | `forwarded` | requests that a proxy sends for somebody |
 //! | `door`, `permissions` | who may ask: the role that each path needs, and what cannot be undone written down |
 //! | `refused`, `refused_hosts` | requests without credentials, counted; names that it does not answer to, told to the operator |
 //! | [`params`], [`body`] | what a request says, read strictly |
@@ -19,6 +20,7 @@ pub mod asker;
 pub mod body;
 mod door;
 pub mod error;
+mod forwarded;
 pub mod guard;
 mod negotiate;
 pub mod pages;
@@ -147,11 +149,12 @@ pub fn router(state: AppState) -> Router {
 }
 
 fn router_of(routes: Vec<Route>, state: AppState) -> Router {
-    let hosts = state.hosts.clone();
+    let (hosts, access) = (state.hosts.clone(), state.access.clone());
     let mut router = Router::new();
     for route in routes {
         router = router.route(route.path, route.bounded(&state));
     }
     let router = router.fallback(routes::nothing_here).method_not_allowed_fallback(routes::wrong_method);
-    router.with_state(state).layer(from_fn_with_state(hosts, guard::guard))
+    let router = router.with_state(state).layer(from_fn_with_state(hosts, guard::guard));
+    router.layer(from_fn_with_state(access, forwarded::forwarded))
 }
