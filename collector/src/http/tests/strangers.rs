@@ -128,6 +128,24 @@ async fn a_refusal_is_in_the_words_of_who_asks() {
     let page =
         asking.ask(&get, "/alert?service=x", &[("accept", "text/html,*/*"), ("sec-fetch-mode", "navigate")]).await;
     assert!(page.headers["www-authenticate"].to_str().unwrap().starts_with("Basic "), "a browser asks for it");
+    assert_eq!(
+        (page.status, &page.headers["content-type"]),
+        (StatusCode::UNAUTHORIZED, &"text/html; charset=utf-8".parse().unwrap())
+    );
+    let text = page.text();
+    for words in ["<h1>Who are you?</h1>", "asks who you are", "<code>tephra token create</code> makes one", "password"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(!text.contains("<script"), "{text}");
+    let pusher = asking.token(Role::Push);
+    let weak = asking.ask(&get, "/", &[("accept", "text/html"), ("authorization", &pusher)]).await;
+    assert_eq!(weak.status, StatusCode::FORBIDDEN);
+    assert!(
+        weak.text().contains("<h1>You may not do this</h1>") && weak.text().contains("needs read"),
+        "{}",
+        weak.text()
+    );
     let by_script = asking.ask(&get, "/", &[("accept", "text/html"), ("sec-fetch-mode", "cors")]).await;
     assert!(by_script.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer "));
     let reader = asking.token(Role::Read);
