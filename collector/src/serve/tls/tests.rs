@@ -1,5 +1,7 @@
 //! TLS over the loopback: what is spoken, who is let in, and certificates that change meanwhile.
 
+mod attacks;
+
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
