@@ -196,6 +196,10 @@ impl Refusal {
         }
     }
 
+    /// All that [`Self::reason`] says.
+    pub const REASONS: [&'static str; 9] =
+        ["missing", "unreadable", "in_address", "unknown", "expired", "role", "unclear", "group", "page"];
+
     /// One word, for metrics.
     pub fn reason(self) -> &'static str {
         match self {

@@ -126,6 +126,23 @@ async fn a_bootstrap_token_may_do_everything_and_a_broken_file_leaves_the_last_i
     assert!(asks(&access, &second, Role::Admin).is_ok() && asks(&access, &first, Role::Read).is_err());
 }
 
+#[test]
+fn each_refusal_is_counted_under_a_reason_of_its_own() {
+    let role = Refusal::Role { has: Role::Push, needs: Role::Read };
+    let all = [
+        Refusal::Missing,
+        Refusal::Unreadable,
+        Refusal::InAddress,
+        Refusal::Unknown,
+        Refusal::Expired,
+        role,
+        Refusal::Unclear,
+        Refusal::NoGroup,
+        Refusal::NoPage,
+    ];
+    assert_eq!(all.map(Refusal::reason), Refusal::REASONS);
+}
+
 #[tokio::test]
 async fn only_what_may_be_a_guess_waits() {
     let gate = Gate::new().await;

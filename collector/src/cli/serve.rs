@@ -22,7 +22,7 @@ use crate::base::times::{format_duration, parse_duration};
 use crate::http::{self, AppState};
 use crate::ingest::{Caps, IngestLimits};
 use crate::query::QueryLimits;
-use crate::serve::log::Flood;
+use crate::serve::log::{self, Flood};
 use crate::serve::{Collector, ConnectionLimits, Limits, ServeOptions, TlsFiles, serve};
 use crate::store::place::Place;
 use crate::store::{Keep, Options, Unknown};
@@ -137,6 +137,9 @@ pub(super) struct Args {
     /// Listen on an address of others without TLS and tokens: something in front of it does both
     #[arg(long, env = "TEPHRA_INSECURE")]
     insecure: bool,
+    /// How the log is written: for people, or an object a line
+    #[arg(long, env = "TEPHRA_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = log::Format::Text)]
+    log_format: log::Format,
 }
 
 /// The same as a file, where a secret comes as a variable. No option: command lines are seen by everybody.
@@ -144,7 +147,7 @@ const BOOTSTRAP_TOKEN: &str = "TEPHRA_BOOTSTRAP_TOKEN";
 
 /// Runs until it is told to stop.
 pub(super) fn run(args: Args) -> ExitCode {
-    let flood = log_to_stderr();
+    let flood = log_to_stderr(args.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start threads: {error}")),
@@ -178,6 +181,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         trust_proxy,
         group_role,
         insecure,
+        log_format: _,
     } = args;
     let proxies = Proxies { networks: trust_proxy, group_roles: group_role };
     let access = match access(auth, bootstrap_token_file, cert_role, proxies) {
@@ -287,9 +291,9 @@ fn access(
 }
 
 /// Warnings and news, or what `TEPHRA_LOG` says, in the grammar of `RUST_LOG`.
-fn log_to_stderr() -> Flood {
+fn log_to_stderr(format: log::Format) -> Flood {
     let filter = EnvFilter::try_from_env("TEPHRA_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
-    let (flood, lines) = (Flood::default(), tracing_subscriber::fmt::layer().with_writer(std::io::stderr));
+    let (flood, lines) = (Flood::default(), log::lines(format, std::io::stderr));
     tracing_subscriber::registry().with(filter).with(flood.clone()).with(lines).init();
     flood
 }

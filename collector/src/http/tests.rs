@@ -12,6 +12,7 @@ mod growth;
 mod headers;
 mod imports;
 mod kept;
+mod observed;
 mod proxied;
 mod round_trip;
 mod same_answers;
