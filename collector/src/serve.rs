@@ -203,6 +203,7 @@ pub async fn serve(
     let mut collector = Collector::open_with(options.place.clone(), options.store, worker, limits).await?;
     let conditions = collector.store.conditions().clone();
     let catalog = AccessCatalog::beside(&options.place, collector.store.catalog()).await.map_err(ServeError::Access)?;
+    let proxies = options.access.proxies.clone();
     collector.access = Access::open(options.access, catalog, &conditions).await.map_err(ServeError::Access)?;
     let connections = collector.connections.all;
     let few = (connections < wanted.all).then(|| {
@@ -230,7 +231,7 @@ pub async fn serve(
             () = signals.stop() => {}
         }
     };
-    run(&collector, Door { listener, tls }, router, stop).await;
+    run(&collector, Door { listener, tls, proxies }, router, stop).await;
     Ok(())
 }
 

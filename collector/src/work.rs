@@ -62,10 +62,14 @@ impl Workbench {
     }
 
     /// How many wait for their turn.
-    #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
-        let admitted = RUNNING_MAX + WAITING_MAX - self.admitted.available_permits();
-        admitted - (RUNNING_MAX - self.running.available_permits())
+    pub fn waiting(&self) -> usize {
+        let admitted = (RUNNING_MAX + WAITING_MAX).saturating_sub(self.admitted.available_permits());
+        admitted.saturating_sub(self.running())
+    }
+
+    /// How many have theirs.
+    pub fn running(&self) -> usize {
+        RUNNING_MAX.saturating_sub(self.running.available_permits())
     }
 
     /// Does `work` when its turn comes. Dropping the returned future, as a disconnecting client does, drops the work.

@@ -70,14 +70,22 @@ impl Collector {
     ///
     /// # Panics
     /// When it does not become ready.
-    pub fn start_command(mut command: Command, port: u16) -> Self {
-        let mut running = Running::start(&mut command);
+    pub fn start_command(command: Command, port: u16) -> Self {
         let api = Api::new(port);
+        Self::start_until(command, port, || api.is_ready())
+    }
+
+    /// The same for one that is not asked over plain HTTP, so that its `api` is of no use.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub fn start_until(mut command: Command, port: u16, is_ready: impl Fn() -> bool) -> Self {
+        let mut running = Running::start(&mut command);
         eventually("the collector is ready", || {
             assert!(running.is_alive(), "the collector ended before it was ready");
-            api.is_ready().then_some(())
+            is_ready().then_some(())
         });
-        Self { running, port, api, _data: None }
+        Self { running, port, api: Api::new(port), _data: None }
     }
 
     /// Where agents send to.

@@ -5,9 +5,12 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use tephra_agent::Agent;
+use tephra_proto::v1::PushRequest;
+use tephra_proto::v1::profile_service_client::ProfileServiceClient;
 use tephra_tests::clock::eventually;
-use tephra_tests::collector::{Collector, tephra};
+use tephra_tests::collector::{Collector, command, tephra};
 use tephra_tests::process::free_port;
+use tonic::transport::Endpoint;
 
 fn token(data: &Path, arguments: &[&str]) -> Output {
     let mut command = tephra();
@@ -105,6 +108,56 @@ fn a_first_start_may_bring_its_own_token() {
     let output = said(&with_token(&collector, Some(&drawn), &export));
     assert!(output.contains("checkout") && !output.contains("token"), "{output}");
     assert!(collector.terminate().success());
+}
+
+#[test]
+fn behind_a_proxy_people_are_let_in_and_the_log_is_objects_without_secrets() {
+    const PLANTED: &str = "planted-5ecret";
+    let (data, logs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (port, log) = (free_port(), logs.path().join("log"));
+    let mut serve = command(data.path(), port);
+    serve.args(["--trust-proxy", "127.0.0.1", "--group-role", "staff=read", "--log-format", "json"]);
+    serve.env("TEPHRA_LOG", "debug").stderr(std::fs::File::create(&log).expect("a file"));
+    let collector = Collector::start_command(serve, port);
+    let ask = |path: &str, said: &[(&str, &str)]| {
+        let mut request = ureq::get(format!("{}{path}", collector.endpoint()));
+        for (name, value) in said {
+            request = request.header(*name, *value);
+        }
+        match request.call() {
+            Ok(answer) => answer.status().as_u16(),
+            Err(ureq::Error::StatusCode(status)) => status,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let secrets = [("cookie", PLANTED), ("x-forwarded-access-token", PLANTED)];
+    let path = format!("/api/v1/services?x={PLANTED}&label.tenant={PLANTED}");
+    assert_eq!(ask("/api/v1/services", &secrets), 401, "to trust a proxy is to ask");
+    let alice = [("x-forwarded-user", "alice"), ("x-forwarded-groups", "staff"), ("x-forwarded-for", "192.0.2.7")];
+    assert_eq!(ask("/api/v1/services", &[&alice[..], &secrets].concat()), 200);
+    assert_eq!(ask(&path, &[&alice[..], &secrets].concat()), 400, "there are no such parameters");
+    assert_eq!(ask("/api/v1/services", &[("x-forwarded-user", "eve")]), 403);
+    let bearer = format!("Bearer {PLANTED}");
+    assert_eq!(ask(&path, &[("authorization", &bearer)]), 401);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let pushed = runtime.block_on(async {
+        let channel = Endpoint::from_shared(collector.endpoint()).expect("a URL").connect_lazy();
+        let mut push = tonic::Request::new(PushRequest::default());
+        push.metadata_mut().insert("authorization", bearer.parse().expect("a value"));
+        ProfileServiceClient::new(channel).push(push).await
+    });
+    assert_eq!(pushed.expect_err("it is nobody's").code(), tonic::Code::Unauthenticated);
+    assert!(collector.terminate().success());
+
+    let text = std::fs::read_to_string(&log).expect("a log");
+    let told = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("an object"));
+    let requests: Vec<_> = told.filter(|line| line["target"] == "tephra_collector::request").collect();
+    let by_alice = requests.iter().find(|line| line["who"] == "person:alice").expect("her request");
+    assert_eq!((&by_alice["address"], &by_alice["route"]), (&"192.0.2.7".into(), &"/api/v1/services".into()));
+    assert!(requests.iter().any(|line| line["route"] == "/tephra.v1.ProfileService/Push" && line["grpc_status"] == 16));
+    for line in text.lines() {
+        assert!(!line.contains(PLANTED), "{line}");
+    }
 }
 
 #[test]

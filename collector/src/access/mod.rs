@@ -5,6 +5,7 @@
 //! | [`role`] | what somebody may do, in four words |
 //! | [`token`] | `id.secret`: drawn, read, and known again by a digest |
 //! | [`credentials`] | what a request brings |
+//! | [`proxies`] | what a proxy that is believed says of a request: from where it comes, and who asks |
 //! | `failures` | who guesses waits |
 //!
 //! What is granted is kept in the access catalog ([`crate::store::access`]) and read again every [`READ_AGAIN`]: so a token that was created or
@@ -12,6 +13,7 @@
 
 pub mod credentials;
 mod failures;
+pub mod proxies;
 pub mod role;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ use crate::store::access::{AccessCatalog, Deed, GrantedToken, token_in};
 use crate::store::catalog::CatalogError;
 use credentials::Credentials;
 use failures::Failures;
+use proxies::{Forwarded, Person, Proxies};
 use role::Role;
 use token::{SecretDigest, Token};
 
@@ -56,13 +59,15 @@ pub struct AccessOptions {
     pub bootstrap_file: Option<PathBuf>,
     /// What names in certificates of clients grant, such as `dns:agents.example`.
     pub certificates: Vec<(String, Role)>,
+    /// Whose word on who asks is taken.
+    pub proxies: Proxies,
 }
 
 impl AccessOptions {
     /// Whether anything is asked for.
     pub fn is_on(&self) -> bool {
         let bootstraps = self.bootstrap.is_some() || self.bootstrap_file.is_some();
-        self.required || bootstraps || !self.certificates.is_empty()
+        self.required || bootstraps || !self.certificates.is_empty() || self.proxies.is_on()
     }
 }
 
@@ -86,6 +91,7 @@ struct Known {
     /// The last good one of the file.
     from_file: RwLock<Option<Token>>,
     certificates: Vec<(String, Role)>,
+    proxies: Proxies,
 }
 
 /// What a token grants.
@@ -103,13 +109,29 @@ struct Grant {
 pub struct Who {
     /// For the log and the audit trail.
     pub name: String,
+    /// Whether a browser brings this for every request, also for one that another site's page makes it send.
+    pub is_ambient: bool,
 }
 
 impl Who {
     /// Where nobody is asked.
     pub fn anyone() -> Self {
-        Self { name: "anyone".to_owned() }
+        Self::named("anyone")
     }
+
+    /// Somebody who brings something of their own.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), is_ambient: false }
+    }
+}
+
+/// What says who sent a request, beside its own headers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Brought<'r> {
+    /// That of the connection.
+    pub certificate: Option<&'r PeerCertificate>,
+    /// What a proxy says. Then the connection is the proxy's, and its certificate is nobody else's.
+    pub forwarded: Option<&'r Forwarded>,
 }
 
 /// Why somebody is not let in.
@@ -139,6 +161,15 @@ pub enum Refusal {
         /// The one that may.
         needs: Role,
     },
+    /// A proxy says who it is in a way that two readers may understand differently.
+    #[error("the proxy says twice, or unreadably, who you are")]
+    Unclear,
+    /// It is somebody who may do nothing.
+    #[error("you are known, but none of your groups may do anything here")]
+    NoGroup,
+    /// It changes something, and nothing says that a page of ours sent it.
+    #[error("the request does not say which page sent it, and may be another site's")]
+    NoPage,
 }
 
 impl Refusal {
@@ -153,8 +184,21 @@ impl Refusal {
                 "`tephra token list` shows those there are, `tephra token create` makes one"
             }
             Self::Role { .. } => "use a token of that role; `tephra token list` shows who has which",
+            Self::Unclear => {
+                "the proxy must replace X-Forwarded-User, X-Forwarded-Email and X-Forwarded-Groups of whoever asks, and send each once"
+            }
+            Self::NoGroup => {
+                "`tephra serve --group-role GROUP=ROLE` says which groups may; the proxy sends yours in X-Forwarded-Groups"
+            }
+            Self::NoPage => {
+                "browsers send Origin or Sec-Fetch-Site, and the proxy must let it through; tools bring a token"
+            }
         }
     }
+
+    /// All that [`Self::reason`] says.
+    pub const REASONS: [&'static str; 9] =
+        ["missing", "unreadable", "in_address", "unknown", "expired", "role", "unclear", "group", "page"];
 
     /// One word, for metrics.
     pub fn reason(self) -> &'static str {
@@ -165,12 +209,15 @@ impl Refusal {
             Self::Unknown => "unknown",
             Self::Expired => "expired",
             Self::Role { .. } => "role",
+            Self::Unclear => "unclear",
+            Self::NoGroup => "group",
+            Self::NoPage => "page",
         }
     }
 
     /// Whether other credentials would help: 401, where otherwise it is 403.
     pub fn asks_for_credentials(self) -> bool {
-        !matches!(self, Self::Role { .. } | Self::InAddress)
+        matches!(self, Self::Missing | Self::Unreadable | Self::Unknown | Self::Expired)
     }
 
     /// Whether it may have been a guess.
@@ -190,8 +237,8 @@ impl Access {
         conditions: &Conditions,
     ) -> Result<Self, CatalogError> {
         let known = options.is_on().then(|| {
-            let AccessOptions { bootstrap, bootstrap_file, certificates, .. } = options;
-            Arc::new(Known { bootstrap, bootstrap_file, certificates, ..Known::default() })
+            let AccessOptions { bootstrap, bootstrap_file, certificates, proxies, .. } = options;
+            Arc::new(Known { bootstrap, bootstrap_file, certificates, proxies, ..Known::default() })
         });
         let access = Self { known, catalog: Some(catalog) };
         access.read_again(conditions).await?;
@@ -203,20 +250,25 @@ impl Access {
         self.known.is_some()
     }
 
-    /// Lets somebody in who may do what `needs` may, or says why not. A token that is brought counts, and where none is, the certificate.
+    /// What a proxy says of a request, if that is who sends it.
+    pub fn forwarded(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Forwarded> {
+        self.known.as_ref()?.proxies.read(peer, headers)
+    }
+
+    /// Lets somebody in who may do what `needs` may, or says why not. A token that is brought counts, and where none is, who the proxy says
+    /// it is, or the certificate.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(
-        &self,
-        headers: &HeaderMap,
-        uri: &Uri,
-        certificate: Option<&PeerCertificate>,
-        needs: Role,
-    ) -> Result<Who, Refusal> {
+    pub fn admit(&self, headers: &HeaderMap, uri: &Uri, brought: Brought<'_>, needs: Role) -> Result<Who, Refusal> {
         let Some(known) = &self.known else { return Ok(Who::anyone()) };
         let token = match Credentials::of(headers, uri) {
-            Credentials::None => return known.by_certificate(certificate, needs),
+            Credentials::None => {
+                return match brought.forwarded {
+                    Some(forwarded) => by_proxy(&forwarded.person, needs),
+                    None => known.by_certificate(brought.certificate, needs),
+                };
+            }
             Credentials::Unreadable => return Err(Refusal::Unreadable),
             Credentials::InAddress => return Err(Refusal::InAddress),
             Credentials::Token(token) => token,
@@ -234,7 +286,7 @@ impl Access {
             return Err(Refusal::Role { has: grant.role, needs });
         }
         let note = if grant.note.is_empty() { String::new() } else { format!(" ({})", grant.note) };
-        Ok(Who { name: format!("token {}{note}", token.id()) })
+        Ok(Who::named(format!("token {}{note}", token.id())))
     }
 
     /// How long the answer to a refused request has to wait.
@@ -301,6 +353,21 @@ impl Access {
     }
 }
 
+/// By what the groups of a person may do, all together.
+fn by_proxy(person: &Person, needs: Role) -> Result<Who, Refusal> {
+    match person {
+        Person::Nobody => Err(Refusal::Missing),
+        Person::Unclear => Err(Refusal::Unclear),
+        Person::Known { name, roles } => match roles.iter().max() {
+            None => Err(Refusal::NoGroup),
+            Some(_) if roles.iter().any(|role| role.may(needs)) => {
+                Ok(Who { name: format!("person:{name}"), is_ambient: true })
+            }
+            Some(has) => Err(Refusal::Role { has: *has, needs }),
+        },
+    }
+}
+
 impl Known {
     /// By the name that grants the most.
     fn by_certificate(&self, certificate: Option<&PeerCertificate>, needs: Role) -> Result<Who, Refusal> {
@@ -308,7 +375,7 @@ impl Known {
         let mut granted = self.certificates.iter().filter(|(name, _)| names.contains(name));
         let may = granted.clone().find(|(_, role)| role.may(needs));
         match (may, granted.next()) {
-            (Some((name, _)), _) => Ok(Who { name: format!("certificate {name}") }),
+            (Some((name, _)), _) => Ok(Who::named(format!("certificate {name}"))),
             (None, Some((_, has))) => Err(Refusal::Role { has: *has, needs }),
             (None, None) => Err(Refusal::Missing),
         }

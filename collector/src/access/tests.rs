@@ -41,18 +41,23 @@ impl Gate {
 
 fn asks(access: &Access, token: &Token, needs: Role) -> Result<Who, Refusal> {
     let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {}", token.reveal()).parse().unwrap())]);
-    access.admit(&headers, &"/".parse().unwrap(), None, needs)
+    access.admit(&headers, &"/".parse().unwrap(), Brought::default(), needs)
 }
 
-const ON: AccessOptions =
-    AccessOptions { required: true, bootstrap: None, bootstrap_file: None, certificates: Vec::new() };
+const ON: AccessOptions = AccessOptions {
+    required: true,
+    bootstrap: None,
+    bootstrap_file: None,
+    certificates: Vec::new(),
+    proxies: Proxies { networks: Vec::new(), group_roles: Vec::new() },
+};
 
 #[tokio::test]
 async fn where_nobody_is_asked_everybody_may_do_everything() {
     let gate = Gate::new().await;
     let access = gate.open(AccessOptions::default()).await;
     assert!(!access.is_on());
-    let anyone = access.admit(&HeaderMap::new(), &"/?token=x".parse().unwrap(), None, Role::Admin);
+    let anyone = access.admit(&HeaderMap::new(), &"/?token=x".parse().unwrap(), Brought::default(), Role::Admin);
     assert_eq!(anyone, Ok(Who::anyone()));
 }
 
@@ -71,7 +76,10 @@ async fn a_token_grants_its_role_until_it_ends() {
     assert_eq!(asks(&access, &stranger, Role::Read), Err(Refusal::Unknown));
     let wrong = format!("{}.{}", read.id(), stranger.reveal().split_once('.').unwrap().1);
     assert_eq!(asks(&access, &Token::parse(&wrong).unwrap(), Role::Read), Err(Refusal::Unknown));
-    assert_eq!(access.admit(&HeaderMap::new(), &"/".parse().unwrap(), None, Role::Read), Err(Refusal::Missing));
+    assert_eq!(
+        access.admit(&HeaderMap::new(), &"/".parse().unwrap(), Brought::default(), Role::Read),
+        Err(Refusal::Missing)
+    );
 }
 
 #[tokio::test]
@@ -118,6 +126,23 @@ async fn a_bootstrap_token_may_do_everything_and_a_broken_file_leaves_the_last_i
     assert!(asks(&access, &second, Role::Admin).is_ok() && asks(&access, &first, Role::Read).is_err());
 }
 
+#[test]
+fn each_refusal_is_counted_under_a_reason_of_its_own() {
+    let role = Refusal::Role { has: Role::Push, needs: Role::Read };
+    let all = [
+        Refusal::Missing,
+        Refusal::Unreadable,
+        Refusal::InAddress,
+        Refusal::Unknown,
+        Refusal::Expired,
+        role,
+        Refusal::Unclear,
+        Refusal::NoGroup,
+        Refusal::NoPage,
+    ];
+    assert_eq!(all.map(Refusal::reason), Refusal::REASONS);
+}
+
 #[tokio::test]
 async fn only_what_may_be_a_guess_waits() {
     let gate = Gate::new().await;
@@ -140,7 +165,12 @@ async fn a_certificate_grants_what_its_names_do_and_a_token_beside_it_counts_alo
     assert!(access.is_on());
     let asks = |names: &[&str], needs: Role| {
         let certificate = PeerCertificate { names: names.iter().map(|name| (*name).to_owned()).collect() };
-        access.admit(&HeaderMap::new(), &"/".parse().unwrap(), Some(&certificate), needs)
+        access.admit(
+            &HeaderMap::new(),
+            &"/".parse().unwrap(),
+            Brought { certificate: Some(&certificate), forwarded: None },
+            needs,
+        )
     };
     assert_eq!(asks(&["dns:agents.example"], Role::Push).unwrap().name, "certificate dns:agents.example");
     assert_eq!(asks(&["dns:agents.example"], Role::Read), Err(Refusal::Role { has: Role::Push, needs: Role::Read }));
@@ -150,6 +180,46 @@ async fn a_certificate_grants_what_its_names_do_and_a_token_beside_it_counts_alo
     }
     let admin = PeerCertificate { names: ["cn:ops".to_owned()].into() };
     let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {}", token.reveal()).parse().unwrap())]);
-    let both = access.admit(&headers, &"/".parse().unwrap(), Some(&admin), Role::Admin);
+    let brought = Brought { certificate: Some(&admin), forwarded: None };
+    let both = access.admit(&headers, &"/".parse().unwrap(), brought, Role::Admin);
     assert_eq!(both, Err(Refusal::Role { has: Role::Read, needs: Role::Admin }));
+}
+
+#[tokio::test]
+async fn a_person_may_what_any_of_their_groups_may_and_a_token_beside_it_counts_alone() {
+    let gate = Gate::new().await;
+    let token = gate.create("read", None).await;
+    let group_roles = [("agents", Role::Push), ("staff", Role::Read), ("ops", Role::Admin)];
+    let proxies = Proxies {
+        networks: vec![proxies::network("10.0.0.0/8").unwrap()],
+        group_roles: group_roles.map(|(group, role)| (group.to_owned(), role)).into(),
+    };
+    let certificates = vec![("cn:proxy".to_owned(), Role::Admin)];
+    let options = AccessOptions { proxies, certificates, ..AccessOptions::default() };
+    assert!(options.is_on(), "to trust a proxy is to ask");
+    let access = gate.open(options).await;
+    let proxy = PeerCertificate { names: ["cn:proxy".to_owned()].into() };
+    let asks = |said: &[(&'static str, &str)], needs: Role| {
+        let headers: HeaderMap =
+            said.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let forwarded = access.forwarded([10, 0, 0, 1].into(), &headers);
+        let brought = Brought { certificate: Some(&proxy), forwarded: forwarded.as_ref() };
+        access.admit(&headers, &"/".parse().unwrap(), brought, needs)
+    };
+    let (user, groups) = (|name| ("x-forwarded-user", name), |names| ("x-forwarded-groups", names));
+    let alice = asks(&[user("alice"), groups("staff,ops")], Role::Admin).unwrap();
+    assert_eq!((alice.name.as_str(), alice.is_ambient), ("person:alice", true));
+    assert!(asks(&[user("bob"), groups("staff")], Role::Read).is_ok());
+    let both = [user("carol"), groups("agents,staff")];
+    assert!(asks(&both, Role::Read).is_ok() && asks(&both, Role::Push).is_ok());
+    assert_eq!(asks(&both, Role::Write), Err(Refusal::Role { has: Role::Read, needs: Role::Write }));
+    for nobody in [&[user("eve")][..], &[user("eve"), groups("strangers")]] {
+        assert_eq!(asks(nobody, Role::Read), Err(Refusal::NoGroup));
+    }
+    assert!(!Refusal::NoGroup.asks_for_credentials() && Refusal::NoGroup.hint().contains("--group-role"));
+    assert_eq!(asks(&[user("alice"), user("root"), groups("ops")], Role::Read), Err(Refusal::Unclear));
+    assert_eq!(asks(&[], Role::Read), Err(Refusal::Missing), "the proxy's own certificate is not everybody's");
+    let bearer = format!("Bearer {}", token.reveal());
+    let beside = asks(&[user("alice"), groups("ops"), ("authorization", &bearer)], Role::Admin);
+    assert_eq!(beside, Err(Refusal::Role { has: Role::Read, needs: Role::Admin }));
 }

@@ -1,4 +1,4 @@
-//! Who a client's certificate says that it is, once it was verified.
+//! What is known of a connection once its handshake is done: that nobody listens, and who its client is, by a certificate that was verified.
 
 use std::sync::Arc;
 
@@ -10,3 +10,7 @@ pub struct PeerCertificate {
     /// subject alternative names), `cn:agent` (the subject's common name). Printable, and at most 32 of at most 512 bytes.
     pub names: Arc<[String]>,
 }
+
+/// In the extensions of requests that nobody could read on the way.
+#[derive(Debug, Clone, Copy)]
+pub struct Encrypted;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -14,13 +15,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::fail;
 use super::store::StoreArgs;
 use crate::access::AccessOptions;
+use crate::access::proxies::{self, Proxies};
 use crate::access::role::Role;
 use crate::access::token::Token;
 use crate::base::times::{format_duration, parse_duration};
 use crate::http::{self, AppState};
 use crate::ingest::{Caps, IngestLimits};
 use crate::query::QueryLimits;
-use crate::serve::log::Flood;
+use crate::serve::log::{self, Flood};
 use crate::serve::{Collector, ConnectionLimits, Limits, ServeOptions, TlsFiles, serve};
 use crate::store::place::Place;
 use crate::store::{Keep, Options, Unknown};
@@ -125,9 +127,19 @@ pub(super) struct Args {
     /// What a name in clients' certificates grants, such as dns:agents.example=push or cn:ops=admin; may be repeated. Implies --auth
     #[arg(long, env = "TEPHRA_CERT_ROLE", value_name = "NAME=ROLE", value_delimiter = ',', requires = "tls_client_ca", value_parser = cert_role)]
     cert_role: Vec<(String, Role)>,
+    /// Network of proxies that are believed about where a request comes from and who sends it (X-Forwarded-*), such as 10.1.0.0/16; may be
+    /// repeated. Implies --auth
+    #[arg(long, env = "TEPHRA_TRUST_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = proxies::network)]
+    trust_proxy: Vec<IpNet>,
+    /// What people may do whom such a proxy says to be in a group, such as sre=admin; may be repeated
+    #[arg(long, env = "TEPHRA_GROUP_ROLE", value_name = "GROUP=ROLE", value_delimiter = ',', requires = "trust_proxy", value_parser = group_role)]
+    group_role: Vec<(String, Role)>,
     /// Listen on an address of others without TLS and tokens: something in front of it does both
     #[arg(long, env = "TEPHRA_INSECURE")]
     insecure: bool,
+    /// How the log is written: for people, or an object a line
+    #[arg(long, env = "TEPHRA_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = log::Format::Text)]
+    log_format: log::Format,
 }
 
 /// The same as a file, where a secret comes as a variable. No option: command lines are seen by everybody.
@@ -135,7 +147,7 @@ const BOOTSTRAP_TOKEN: &str = "TEPHRA_BOOTSTRAP_TOKEN";
 
 /// Runs until it is told to stop.
 pub(super) fn run(args: Args) -> ExitCode {
-    let flood = log_to_stderr();
+    let flood = log_to_stderr(args.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start threads: {error}")),
@@ -166,9 +178,13 @@ pub(super) fn run(args: Args) -> ExitCode {
         auth,
         bootstrap_token_file,
         cert_role,
+        trust_proxy,
+        group_role,
         insecure,
+        log_format: _,
     } = args;
-    let access = match access(auth, bootstrap_token_file, cert_role) {
+    let proxies = Proxies { networks: trust_proxy, group_roles: group_role };
+    let access = match access(auth, bootstrap_token_file, cert_role, proxies) {
         Ok(access) => access,
         Err(error) => return fail(2, &error),
     };
@@ -181,7 +197,12 @@ pub(super) fn run(args: Args) -> ExitCode {
         return fail(2, &error);
     }
     if !listen.ip().is_loopback() && insecure {
-        warn!(%listen, "--insecure: whoever reaches this address past the proxy is taken for one of its users");
+        match access.is_on() {
+            true => warn!(%listen, "--insecure: what is sent to this address, tokens too, can be read on the way"),
+            false => {
+                warn!(%listen, "--insecure: whoever reaches this address past the proxy is taken for one of its users")
+            }
+        }
     }
     let kept = format_duration(retention.as_millis() as u64);
     let limits = Limits {
@@ -260,18 +281,19 @@ fn access(
     required: bool,
     bootstrap_file: Option<PathBuf>,
     certificates: Vec<(String, Role)>,
+    proxies: Proxies,
 ) -> Result<AccessOptions, String> {
     let given = std::env::var(BOOTSTRAP_TOKEN).ok().filter(|text| !text.trim().is_empty());
     let read = |text: String| {
         Token::parse(text.trim()).ok_or(format!("{BOOTSTRAP_TOKEN} holds no token: `tephra token draw` makes one"))
     };
-    Ok(AccessOptions { required, bootstrap: given.map(read).transpose()?, bootstrap_file, certificates })
+    Ok(AccessOptions { required, bootstrap: given.map(read).transpose()?, bootstrap_file, certificates, proxies })
 }
 
 /// Warnings and news, or what `TEPHRA_LOG` says, in the grammar of `RUST_LOG`.
-fn log_to_stderr() -> Flood {
+fn log_to_stderr(format: log::Format) -> Flood {
     let filter = EnvFilter::try_from_env("TEPHRA_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
-    let (flood, lines) = (Flood::default(), tracing_subscriber::fmt::layer().with_writer(std::io::stderr));
+    let (flood, lines) = (Flood::default(), log::lines(format, std::io::stderr));
     tracing_subscriber::registry().with(filter).with(flood.clone()).with(lines).init();
     flood
 }
@@ -303,6 +325,15 @@ fn cert_role(text: &str) -> Result<(String, Role), String> {
     }
     let role = Role::parse(role).ok_or_else(|| format!("{role:?} is no role: one of push, read, write, admin"))?;
     Ok((name.to_owned(), role))
+}
+
+fn group_role(text: &str) -> Result<(String, Role), String> {
+    let (group, role) = text.rsplit_once('=').ok_or("write GROUP=ROLE, such as sre=admin")?;
+    if group.trim() != group || group.is_empty() {
+        return Err(format!("{group:?} is no name of a group"));
+    }
+    let role = Role::parse(role).ok_or_else(|| format!("{role:?} is no role: one of push, read, write, admin"))?;
+    Ok((group.to_owned(), role))
 }
 
 fn retention(text: &str) -> Result<Duration, String> {
@@ -413,6 +444,17 @@ mod tests {
             ("cn:x=root", "push, read"),
         ] {
             assert!(cert_role(wrong).unwrap_err().contains(why), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_group_has_a_role() {
+        assert_eq!(group_role("sre=admin"), Ok(("sre".to_owned(), Role::Admin)));
+        assert_eq!(group_role("cn=sre/x=read"), Ok(("cn=sre/x".to_owned(), Role::Read)));
+        for (wrong, why) in
+            [("sre", "GROUP=ROLE"), ("=admin", "no name"), (" =admin", "no name"), ("x=root", "push, read")]
+        {
+            assert!(group_role(wrong).unwrap_err().contains(why), "{wrong}");
         }
     }
 

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::header::{self, AUTHORIZATION};
+use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tephra_proto::label;
@@ -11,9 +12,11 @@ use tephra_proto::label;
 use super::AppState;
 use super::error::{ApiError, ErrorKind};
 use super::guard;
+use super::pages;
 use super::permissions::{self, Need};
+use crate::access::proxies::{Forwarded, Person};
 use crate::access::role::Role;
-use crate::access::{Refusal, Who};
+use crate::access::{Brought, Refusal, Who};
 use crate::base::certificate::PeerCertificate;
 use crate::base::clock::now_ms;
 use crate::ingest::Peer;
@@ -34,29 +37,50 @@ pub(super) async fn door(State(state): State<AppState>, request: Request, next: 
     };
     let address = request.extensions().get::<Peer>().map(|peer| peer.0);
     let asked = permission.is_some_and(|permission| permission.audited).then(|| Asked::of(&request, &path, address));
-    let certificate = request.extensions().get::<PeerCertificate>();
-    match state.access.admit(request.headers(), request.uri(), certificate, need) {
+    let (certificate, forwarded) = (request.extensions().get::<PeerCertificate>(), request.extensions().get());
+    let admitted = state.access.admit(request.headers(), request.uri(), Brought { certificate, forwarded }, need);
+    let admitted = admitted.and_then(|who| match who.is_ambient && !guard::tells_its_page(&request) {
+        true => Err(Refusal::NoPage),
+        false => Ok(who),
+    });
+    match admitted {
         Ok(who) => {
             let mut request = request;
             request.extensions_mut().insert(who.clone());
-            let answer = next.run(request).await;
+            let mut answer = next.run(request).await;
             if let Some(asked) = asked {
-                state.access.note(asked.deed(who, answer.status().as_str())).await;
+                state.access.note(asked.deed(who.clone(), answer.status().as_str())).await;
             }
+            answer.extensions_mut().insert(who);
             answer
         }
         Err(refusal) => {
             state.refused.note(refusal);
-            if let (Some(asked), Refusal::Role { has, .. }) = (asked, refusal) {
-                let who = Who { name: format!("a token of role {}", has.as_str()) };
+            let who = who_was_refused(refusal, &request);
+            if let (Some(asked), Some(who)) = (asked, who.clone()) {
                 state.access.note(asked.deed(who, "refused")).await;
             }
             let wait = state.access.wait_after(refusal, address);
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
             }
-            answer(refusal, &request)
+            let mut answer = answer(refusal, &request);
+            answer.extensions_mut().insert(refusal);
+            if let Some(who) = who {
+                answer.extensions_mut().insert(who);
+            }
+            answer
         }
+    }
+}
+
+/// Somebody who is known, and may not do this.
+fn who_was_refused(refusal: Refusal, request: &Request) -> Option<Who> {
+    let by_proxy = request.extensions().get::<Forwarded>().filter(|_| !request.headers().contains_key(AUTHORIZATION));
+    match (by_proxy.map(|forwarded| &forwarded.person), refusal) {
+        (Some(Person::Known { name, .. }), _) => Some(Who::named(format!("person:{name}"))),
+        (_, Refusal::Role { has, .. }) => Some(Who::named(format!("a token of role {}", has.as_str()))),
+        _ => None,
     }
 }
 
@@ -70,7 +94,10 @@ struct Asked {
 impl Asked {
     fn of(request: &Request, path: &str, address: Option<IpAddr>) -> Self {
         let uri = request.uri();
-        let whole = uri.path_and_query().map_or(uri.path(), |whole| whole.as_str());
+        let whole = match uri.query() {
+            None => uri.path().to_owned(),
+            Some(query) => format!("{}?{}", uri.path(), without_strange_values(query)),
+        };
         let shown = |c: &char| label::is_printable(*c);
         Self {
             address: address.map(|address| address.to_string()).unwrap_or_default(),
@@ -85,6 +112,18 @@ impl Asked {
     }
 }
 
+/// What a deed was done to is said by these; the values of others may be anybody's secrets.
+const SAID: [&str; 4] = ["service", "from", "until", "build_id"];
+
+/// A query in which only what a deed was done to has values.
+fn without_strange_values(query: &str) -> String {
+    let shown = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if !SAID.contains(&name) => format!("{name}=…"),
+        _ => pair.to_owned(),
+    });
+    shown.collect::<Vec<_>>().join("&")
+}
+
 /// The refusal, in the caller's words: 401 asks a browser for the token, 403 does not.
 fn answer(refusal: Refusal, request: &Request) -> Response {
     let kind = if refusal.asks_for_credentials() { ErrorKind::Unauthenticated } else { ErrorKind::Forbidden };
@@ -92,9 +131,17 @@ fn answer(refusal: Refusal, request: &Request) -> Response {
     if guard::is_call(request.uri().path()) {
         return error.into_status().into_http();
     }
-    let mut answer = error.into_response();
+    let is_page = opens_a_page(request.method(), request.headers());
+    let mut answer = match is_page {
+        true => {
+            let title = if refusal.asks_for_credentials() { "Who are you?" } else { "You may not do this" };
+            let page = pages::refused(title, &refusal.to_string(), refusal.hint());
+            (error.status(), page).into_response()
+        }
+        false => error.into_response(),
+    };
     if refusal.asks_for_credentials() {
-        let asks = if opens_a_page(request.method(), request.headers()) {
+        let asks = if is_page {
             // The browser's own question: any name, and the token as the password.
             "Basic realm=\"tephra: any name, and a token as the password\", charset=\"UTF-8\""
         } else {

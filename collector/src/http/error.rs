@@ -149,6 +149,11 @@ impl ApiError {
         self.kind
     }
 
+    /// The status that it is sent with.
+    pub fn status(&self) -> StatusCode {
+        self.kind.parts().0
+    }
+
     /// What to do next.
     pub fn hint(&self) -> &str {
         &self.hint

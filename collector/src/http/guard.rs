@@ -14,8 +14,12 @@ use tephra_proto::v1::{profile_service_server, symbol_service_server};
 
 use super::error::{ApiError, ErrorKind};
 use super::refused_hosts::RefusedHosts;
+use crate::base::certificate::Encrypted;
 use crate::conditions::Conditions;
 use crate::ingest::Crowded;
+
+/// Which page a browser sends a request for: its own, another of the same site, another site's, or none.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The gRPC services, as they appear in paths.
 const SERVICES: [&str; 2] = [profile_service_server::SERVICE_NAME, symbol_service_server::SERVICE_NAME];
@@ -134,8 +138,9 @@ fn check(hosts: &AllowedHosts, request: &Request, is_call: bool) -> Result<(), A
             "name it with `tephra serve --host NAME` (or TEPHRA_HOST), or use the collector's address",
         ));
     }
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let is_welcome = is_own_page(headers, host) || (is_read && is_link(headers));
+    let is_read = is_read(request);
+    let is_encrypted = request.extensions().get::<Encrypted>().is_some();
+    let is_welcome = is_own_page(headers, host, is_encrypted) || (is_read && is_link(headers));
     if !is_welcome {
         return Err(ApiError::new(
             ErrorKind::Forbidden,
@@ -158,17 +163,30 @@ fn check(hosts: &AllowedHosts, request: &Request, is_call: bool) -> Result<(), A
     Ok(())
 }
 
-/// True when a request comes from our own page or from something that is not a browser.
-fn is_own_page(headers: &HeaderMap, host: Option<&str>) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site") {
+/// True when a request only reads, or says which page sent it, which must be ours to get here. What says nothing may come from a tool, but
+/// also from a browser.
+pub(super) fn tells_its_page(request: &Request) -> bool {
+    let says = |name: &HeaderName| request.headers().contains_key(name);
+    is_read(request) || says(&SEC_FETCH_SITE) || says(&header::ORIGIN)
+}
+
+fn is_read(request: &Request) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+/// True when a request comes from our own page or from something that is not a browser. Over an encrypted connection, the page must have come
+/// over one too: anybody on the way could have written another.
+fn is_own_page(headers: &HeaderMap, host: Option<&str>, is_encrypted: bool) -> bool {
+    if let Some(site) = headers.get(SEC_FETCH_SITE) {
         return matches!(site.as_bytes(), b"same-origin" | b"none");
     }
     match headers.get(header::ORIGIN) {
         None => true,
         Some(origin) => {
-            let origin =
-                origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
-            origin.is_some() && origin == host
+            let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+            origin.is_some_and(|(scheme, authority)| {
+                Some(authority) == host && (!is_encrypted || scheme.eq_ignore_ascii_case("https"))
+            })
         }
     }
 }
@@ -303,6 +321,18 @@ mod tests {
             assert_eq!(ask("POST", &headers).await.status(), StatusCode::FORBIDDEN, "{headers:?}");
             assert_eq!(ask("DELETE", &headers).await.status(), StatusCode::FORBIDDEN, "{headers:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn over_an_encrypted_connection_a_page_must_have_come_over_one() {
+        let check = |origin: &str, is_encrypted: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            is_own_page(&headers, Some("tephra.example.com"), is_encrypted)
+        };
+        assert!(check("https://tephra.example.com", true) && check("https://tephra.example.com", false));
+        assert!(!check("http://tephra.example.com", true), "somebody on the way wrote this page");
+        assert!(check("http://tephra.example.com", false), "what a proxy that is not known does is not known");
     }
 
     #[tokio::test]

@@ -3,6 +3,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`guard`] | what every answer carries, and which requests never reach a route |
+//! | `forwarded` | requests that a proxy sends for somebody |
+//! | `observed`, `request_id`, `measured` | what is told of each request: a line in the log, and durations by route |
 //! | `door`, `permissions` | who may ask: the role that each path needs, and what cannot be undone written down |
 //! | `refused`, `refused_hosts` | requests without credentials, counted; names that it does not answer to, told to the operator |
 //! | [`params`], [`body`] | what a request says, read strictly |
@@ -22,15 +24,19 @@ pub mod body;
 mod door;
 mod doors;
 pub mod error;
+mod forwarded;
 pub mod guard;
+mod measured;
 mod negotiate;
 mod no_span;
+mod observed;
 pub mod pages;
 pub mod params;
 mod permissions;
 pub mod previews;
 mod refused;
 mod refused_hosts;
+mod request_id;
 pub mod respond;
 mod revision;
 mod route;
@@ -58,6 +64,8 @@ use crate::webhooks::Webhooks;
 use crate::work::Workbench;
 use error::ApiError;
 use guard::AllowedHosts;
+use measured::Measured;
+pub use observed::REQUESTS;
 use refused::Refused;
 use route::Route;
 
@@ -85,6 +93,7 @@ pub struct Shared {
     /// Who may do what.
     pub access: Access,
     refused: Refused,
+    measured: Measured,
     bodies: Gate,
     started: Instant,
     hosts: AllowedHosts,
@@ -117,6 +126,7 @@ impl AppState {
             bench,
             access,
             refused: Refused::default(),
+            measured: Measured::default(),
             bodies,
             started: clock::instant(),
             hosts,
@@ -151,11 +161,13 @@ pub fn router(state: AppState) -> Router {
 }
 
 fn router_of(routes: Vec<Route>, state: AppState) -> Router {
-    let hosts = state.hosts.clone();
+    let (hosts, access, measured) = (state.hosts.clone(), state.access.clone(), state.measured.clone());
     let mut router = Router::new();
     for route in routes {
         router = router.route(route.path, route.bounded(&state));
     }
     let router = router.fallback(routes::nothing_here).method_not_allowed_fallback(routes::wrong_method);
-    router.with_state(state).layer(from_fn_with_state(hosts, guard::guard))
+    let router = router.with_state(state).layer(from_fn_with_state(hosts, guard::guard));
+    let router = router.layer(from_fn_with_state(measured, observed::observed));
+    router.layer(from_fn_with_state(access, forwarded::forwarded))
 }

@@ -37,6 +37,47 @@ pub fn missing() -> Response {
     answer
 }
 
+/// What somebody sees who is not let in: why, and how to get in. It needs no script, for what scripts ask for would be refused too.
+pub fn refused(title: &str, message: &str, hint: &str) -> Response {
+    let index = tephra_web::file("index.html").map(|file| file.content).unwrap_or_default();
+    let (title, message, hint) = (escape(title), in_words(message), in_words(hint));
+    let body = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\">\
+         <title>{title} · Tephra</title>{styles}</head>\
+         <body><header class=\"top\"><a class=\"brand\" href=\"/\"><span>Tephra</span></a></header>\
+         <main id=\"main\" class=\"narrow\"><div class=\"state\" data-testid=\"refused\"><h1>{title}</h1><p>{message}</p><p>{hint}</p></div></main>\
+         </body></html>",
+        styles = styles(&String::from_utf8_lossy(&index)),
+    );
+    let headers = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
+    (headers, body).into_response()
+}
+
+/// The links to icon and style sheets in the view's own page; none without a built view.
+fn styles(index: &str) -> String {
+    let links = index.split("<link ").skip(1).filter_map(|rest| rest.split_once('>'));
+    let wanted =
+        links.filter(|(link, _)| ["rel=\"stylesheet\"", "rel=\"icon\""].iter().any(|kind| link.contains(kind)));
+    wanted.map(|(link, _)| format!("<link {link}>")).collect()
+}
+
+/// A sentence with what is to be typed in backquotes, for people.
+fn in_words(sentence: &str) -> String {
+    let parts = sentence.split('`').enumerate();
+    let shown = parts.map(|(i, part)| match (i % 2, escape(part)) {
+        (0, plain) if i == 0 => capital(&plain),
+        (0, plain) => plain,
+        (_, code) => format!("<code>{code}</code>"),
+    });
+    shown.collect::<String>() + "."
+}
+
+fn capital(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
 /// The view's `index.html`, with a preview in its head where there is one.
 pub fn index(headers: &HeaderMap, preview: Option<&Preview>) -> Response {
     let Some(file) = tephra_web::file("index.html") else {
@@ -196,6 +237,15 @@ mod tests {
     fn a_document_without_a_title_gets_one() {
         let page = with_preview("<head></head>", &preview("a", "b"));
         assert!(page.starts_with("<head><title>a</title>"), "{page}");
+    }
+
+    #[test]
+    fn a_page_for_those_who_are_not_let_in_looks_like_the_others_and_holds_no_script() {
+        let index = "<link rel=\"icon\" href=\"/favicon.svg\" /><script src=\"/x.js\"></script>\
+            <link rel=\"modulepreload\" href=\"/y.js\"><link rel=\"stylesheet\" href=\"/assets/z.css\">";
+        let links = "<link rel=\"icon\" href=\"/favicon.svg\" /><link rel=\"stylesheet\" href=\"/assets/z.css\">";
+        assert_eq!((styles(index), styles("")), (links.to_owned(), String::new()));
+        assert_eq!(in_words("send `a<b` or `c`, now"), "Send <code>a&lt;b</code> or <code>c</code>, now.");
     }
 
     #[test]

@@ -15,8 +15,10 @@ impl Refused {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(refusal.reason()).or_default() += 1;
     }
 
-    /// All of them.
+    /// All of them; each reason is there.
     pub(super) fn all(&self) -> BTreeMap<&'static str, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut all: BTreeMap<_, _> = Refusal::REASONS.into_iter().map(|reason| (reason, 0)).collect();
+        all.extend(self.0.lock().unwrap_or_else(PoisonError::into_inner).iter());
+        all
     }
 }

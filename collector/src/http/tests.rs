@@ -13,6 +13,8 @@ mod growth;
 mod headers;
 mod imports;
 mod kept;
+mod observed;
+mod proxied;
 mod round_trip;
 mod same_answers;
 mod slow_requests;

@@ -64,6 +64,11 @@ impl Decoders {
         }
         answered
     }
+
+    /// How much waits for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.queue).jobs.len()
+    }
 }
 
 /// Does what there is, and ends when nothing more has come for a moment.

@@ -251,6 +251,12 @@ impl Ingest {
         self.shared.budget.in_use_and_limit()
     }
 
+    /// Windows that wait to be decoded, and those that wait to be written.
+    pub fn queued(&self) -> (usize, usize) {
+        let to_write = self.jobs.max_capacity().saturating_sub(self.jobs.capacity());
+        (self.shared.decoders.waiting(), to_write)
+    }
+
     /// What may be invented.
     pub fn caps(&self) -> &Caps {
         self.shared.cardinality.caps()

@@ -19,7 +19,8 @@ use tracing::{debug, info, warn};
 use super::idle::IdleTimeout;
 use super::places::{ConnectionLimits, Place, Places};
 use super::tls::{Accepted, Tls};
-use crate::base::certificate::PeerCertificate;
+use crate::access::proxies::Proxies;
+use crate::base::certificate::{Encrypted, PeerCertificate};
 use crate::conditions::{Conditions, Severity};
 use crate::ingest::{Crowded, Peer};
 
@@ -58,17 +59,19 @@ pub struct Door {
     pub listener: TcpListener,
     /// What they are encrypted with, if they are.
     pub tls: Option<Tls>,
+    /// Whose connections are many people's: no limit of one address holds for them.
+    pub proxies: Proxies,
 }
 
 impl From<TcpListener> for Door {
     fn from(listener: TcpListener) -> Self {
-        Self { listener, tls: None }
+        Self { listener, tls: None, proxies: Proxies::default() }
     }
 }
 
 /// Accepts until `stop` is done, then asks every connection to finish and waits at most `drain`.
 pub(super) async fn serve(
-    Door { listener, tls }: Door,
+    Door { listener, tls, proxies }: Door,
     router: Router,
     (limits, conditions): (ConnectionLimits, Conditions),
     stop: impl Future<Output = ()>,
@@ -88,7 +91,7 @@ pub(super) async fn serve(
             Ok((stream, peer)) => {
                 conditions.end(NOT_ACCEPTED, "");
                 let peer = Peer(peer.ip());
-                let place = places.take(peer);
+                let place = places.take(peer, proxies.trusts(peer.0));
                 connections.spawn(connection(stream, tls.clone(), peer, router.clone(), stopped.clone(), place));
             }
             // It was gone before its turn.
@@ -124,14 +127,16 @@ async fn connection(
 ) {
     // Small answers must not wait for more.
     let _ = stream.set_nodelay(true);
-    let Some(tls) = tls else { return talk(stream, peer, None, router, stopped, place).await };
+    let Some(tls) = tls else { return talk(stream, Client { peer, tls: None }, router, stopped, place).await };
     let accepted = tokio::select! {
         accepted = tls.accept(stream) => accepted,
         () = place.is_needed() => return debug!("a handshake made room for another connection"),
         () = is_stopped(&mut stopped) => return,
     };
     match accepted {
-        Ok(Some(Accepted { stream, certificate })) => talk(stream, peer, certificate, router, stopped, place).await,
+        Ok(Some(Accepted { stream, certificate })) => {
+            talk(stream, Client { peer, tls: Some(certificate) }, router, stopped, place).await;
+        }
         Ok(None) => debug!(peer = %peer.0, "plain HTTP was refused"),
         // What rustls says: the client's certificate is not good, or nothing in common is spoken.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -146,14 +151,21 @@ async fn is_stopped(stopped: &mut watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
+/// Who is at the other end.
+struct Client {
+    peer: Peer,
+    /// Over TLS: the certificate that was shown, if one was.
+    tls: Option<Option<PeerCertificate>>,
+}
+
 async fn talk(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    peer: Peer,
-    certificate: Option<PeerCertificate>,
+    Client { peer, tls }: Client,
     router: Router,
     mut stopped: watch::Receiver<bool>,
     place: Place,
 ) {
+    let (is_encrypted, certificate) = (tls.is_some(), tls.flatten());
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX).max_buf_size(64 << 10);
     builder
@@ -171,6 +183,9 @@ async fn talk(
     let service = service_fn(move |mut request: Request<Incoming>| {
         let asked = activity.begin();
         request.extensions_mut().insert(peer);
+        if is_encrypted {
+            request.extensions_mut().insert(Encrypted);
+        }
         if let Some(certificate) = &certificate {
             request.extensions_mut().insert(certificate.clone());
         }

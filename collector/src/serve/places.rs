@@ -101,15 +101,15 @@ impl Places {
         Self { limits, conditions, since: clock::instant(), held: Arc::default(), told: Arc::default() }
     }
 
-    /// A place for a new connection. Others may have to go.
-    pub(super) fn take(&self, peer: Peer) -> Place {
+    /// A place for a new connection. Others may have to go. That of a proxy is many people's, and may be one of any number.
+    pub(super) fn take(&self, peer: Peer, is_proxy: bool) -> Place {
         let activity = Arc::new(Activity::new(self.since));
         let seat = Seat { address: peer.neighbourhood(), activity, leave: Arc::default() };
         let mut held = self.held();
         let number = held.next;
         held.next += 1;
         let of_address = held.by_address.get(&seat.address).copied().unwrap_or(0);
-        let is_lobby = if of_address >= self.limits.per_address() {
+        let is_lobby = if !is_proxy && of_address >= self.limits.per_address() {
             let full = !held.send_away(Some(seat.address));
             if full {
                 self.tell(
@@ -246,7 +246,7 @@ mod tests {
 
     /// As an agent between two pushes.
     fn used(places: &Places, peer: Peer) -> Place {
-        let place = places.take(peer);
+        let place = places.take(peer, false);
         drop(place.activity().begin());
         place
     }
@@ -255,7 +255,7 @@ mod tests {
     fn whoever_fills_the_collector_up_pushes_out_their_own() {
         let places = places(10, Some(8));
         let agents: Vec<Place> = (1..=4).map(|last| used(&places, peer(last))).collect();
-        let silent: Vec<Place> = (0..50).map(|_| places.take(peer(66))).collect();
+        let silent: Vec<Place> = (0..50).map(|_| places.take(peer(66), false)).collect();
         let asked_once: Vec<Place> = (0..50).map(|_| used(&places, peer(67))).collect();
         assert!(agents.iter().all(|agent| !must_go(agent)));
         assert!(silent.iter().all(must_go), "what never asked for anything goes first");
@@ -280,18 +280,18 @@ mod tests {
     fn where_all_are_at_work_there_is_a_lobby_and_an_operator_is_told() {
         let places = places(8, Some(4));
         let of_one: Vec<_> =
-            (0..4).map(|_| places.take(peer(1))).map(|place| (place.activity().begin(), place)).collect();
-        let crowded = places.take(peer(1));
+            (0..4).map(|_| places.take(peer(1), false)).map(|place| (place.activity().begin(), place)).collect();
+        let crowded = places.take(peer(1), false);
         assert!(crowded.is_lobby);
         let kinds = || places.conditions.all().iter().map(|told| (told.kind, told.subject.clone())).collect::<Vec<_>>();
         assert_eq!(kinds(), [(ADDRESS_FULL, "10.0.0.1".to_owned())]);
         let others: Vec<_> =
-            (2..=5).map(|last| places.take(peer(last))).map(|place| (place.activity().begin(), place)).collect();
-        assert!(places.take(peer(6)).is_lobby);
+            (2..=5).map(|last| places.take(peer(last), false)).map(|place| (place.activity().begin(), place)).collect();
+        assert!(places.take(peer(6), false).is_lobby);
         assert!(kinds().contains(&(FULL, String::new())));
         assert_eq!(places.conditions.unready(), None, "those that are served are served");
 
-        let lobby: Vec<Place> = (0..LOBBY).map(|_| places.take(peer(7))).collect();
+        let lobby: Vec<Place> = (0..LOBBY).map(|_| places.take(peer(7), false)).collect();
         assert!(lobby.iter().all(|place| place.is_lobby));
         assert_eq!(places.held().lobby.len(), LOBBY, "the first of the lobby went");
         assert!(!places.held().lobby.contains_key(&crowded.number));
@@ -304,14 +304,24 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_s_connections_are_many_people_s() {
+        let places = places(10, Some(2));
+        let held: Vec<_> =
+            (0..9).map(|_| places.take(peer(1), true)).map(|place| (place.activity().begin(), place)).collect();
+        assert!(held.iter().all(|(_, place)| !place.is_lobby));
+        assert!(places.take(peer(1), false).is_lobby, "the limit of an address is that of all others");
+        assert!(!places.take(peer(2), false).is_lobby);
+    }
+
+    #[test]
     fn neighbours_of_an_ipv6_network_are_one_address() {
         let places = places(100, Some(3));
         let _held: Vec<_> = (0..3)
-            .map(|host| places.take(Peer([0x2001, 0xdb8, 0, 1, 0, 0, 0, host].into())))
+            .map(|host| places.take(Peer([0x2001, 0xdb8, 0, 1, 0, 0, 0, host].into()), false))
             .map(|place| (place.activity().begin(), place))
             .collect();
-        assert!(places.take(Peer([0x2001, 0xdb8, 0, 1, 9, 9, 9, 9].into())).is_lobby);
-        assert!(!places.take(Peer([0x2001, 0xdb8, 0, 2, 0, 0, 0, 1].into())).is_lobby);
+        assert!(places.take(Peer([0x2001, 0xdb8, 0, 1, 9, 9, 9, 9].into()), false).is_lobby);
+        assert!(!places.take(Peer([0x2001, 0xdb8, 0, 2, 0, 0, 0, 1].into()), false).is_lobby);
         let mapped = Peer("::ffff:10.0.0.1".parse().unwrap());
         assert_eq!(mapped.neighbourhood(), peer(1).neighbourhood());
     }

@@ -68,6 +68,7 @@ pub mod writes;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -108,6 +109,8 @@ pub struct Store {
     /// Objects that this process has written for nothing, and not removed yet.
     given_up: Mutex<Vec<String>>,
     conditions: Conditions,
+    /// Writes of windows that failed since the start.
+    failed_writes: AtomicU64,
     /// How much people keep.
     counted: kept::Counted,
     /// When this process opened it.

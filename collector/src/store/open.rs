@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{info, warn};
@@ -80,6 +81,7 @@ impl Store {
             given_up: Mutex::default(),
             damage_to_note: Mutex::default(),
             conditions: Conditions::default(),
+            failed_writes: AtomicU64::default(),
             counted: kept::Counted::default(),
             opened: clock::instant(),
             _lock: lock,

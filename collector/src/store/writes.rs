@@ -2,6 +2,7 @@
 //! of it is found also where nobody sends anything meanwhile.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::bulk::BulkError;
@@ -62,6 +63,7 @@ impl Store {
             conditions.end(FAILED, "");
             return;
         };
+        self.failed_writes.fetch_add(1, Ordering::Relaxed);
         let is_full = match error {
             StoreError::Bulk(error) => matches!(error, BulkError::Full { .. }),
             StoreError::Catalog(error) => error.is_full(),
@@ -74,8 +76,14 @@ impl Store {
         conditions.begin(kind, "", Severity::Unready, format!("windows cannot be stored: {error}: {what_now}"));
     }
 
+    /// How many writes of windows failed since the start, those of them too that are tried to find out.
+    pub fn failed_writes(&self) -> u64 {
+        self.failed_writes.load(Ordering::Relaxed)
+    }
+
     /// Takes note that what was written may be lost, so that nothing more is taken until a restart.
     pub fn lost_a_write(&self, error: &StoreError) {
+        self.failed_writes.fetch_add(1, Ordering::Relaxed);
         let message = format!("a write did not reach the disk ({error}): check the disk, then restart the collector");
         self.conditions().begin(LOST, "", Severity::Unready, message);
     }

@@ -1,11 +1,15 @@
 //! `/metrics`: Prometheus text about the collector itself. Label sets are closed, but for services, which are counted and cut off.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::prometheus_text::encode;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
 use super::status::AGENTS_SINCE_MS;
@@ -21,107 +25,159 @@ const SERVICES_MAX: usize = 1_000;
 /// The name under which the rest is summed up: no service can have it.
 const REST: &str = "__rest__";
 
-/// Text in Prometheus' exposition format.
-#[derive(Default)]
-struct Exposition(String);
+/// What is counted now, under the library's rules for Prometheus: names, help and escapes are its own. A counter is named without `_total`, which
+/// is added, and a sentence of help without its full stop.
+struct Exposition(Registry);
+
+/// Samples of one name.
+type Samples = Vec<(Vec<(&'static str, String)>, u64)>;
 
 impl Exposition {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a string does not fail.
-        let _ = writeln!(self.0, "# HELP tephra_{name} {help}\n# TYPE tephra_{name} {kind}");
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.0.register(name, help, ConstCounter::new(value));
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let _ = write!(self.0, "tephra_{name}");
-        for (i, (label, value)) in labels.iter().enumerate() {
-            let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.0, "{}{label}=\"{escaped}\"", if i == 0 { '{' } else { ',' });
+    fn gauge(&mut self, name: &str, help: &str, value: impl TryInto<i64>) {
+        self.0.register(name, help, ConstGauge::new(value.try_into().unwrap_or(i64::MAX)));
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: f64) {
+        self.0.register(name, help, ConstGauge::new(value));
+    }
+
+    fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        samples: impl IntoIterator<Item = (&'static str, u64)>,
+    ) {
+        let family = Family::<Vec<(&'static str, String)>, Counter>::default();
+        for (value, count) in samples {
+            family.get_or_create(&vec![(label, value.to_owned())]).inc_by(count);
         }
-        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+        self.0.register(name, help, family);
     }
 
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: f64) {
-        self.family(name, kind, help);
-        self.sample(name, &[], value);
+    fn gauges(&mut self, name: &str, help: &str, samples: Samples) {
+        let family = Family::<Vec<(&'static str, String)>, Gauge>::default();
+        for (labels, value) in samples {
+            family.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        self.0.register(name, help, family);
+    }
+
+    fn text(&self) -> Result<String, ApiError> {
+        let mut text = String::new();
+        encode(&mut text, &self.0).map_err(|error| ApiError::internal(&error))?;
+        Ok(text)
     }
 }
 
 pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
-    let mut out = Exposition::default();
+    let mut out = Exposition(Registry::with_prefix("tephra"));
+    requests(&state, &mut out);
     ingest(&state, &mut out);
+    queues(&state, &mut out);
     let catalog = state.store.catalog();
     let agents = catalog.agents(now_ms().saturating_sub(AGENTS_SINCE_MS)).await?;
     let accounts = agents.iter().map(|agent| (agent.service.as_str(), &agent.accounting));
     services(&by_service(accounts), &mut out);
     let totals = catalog.totals().await?;
-    out.single("store_segments", "gauge", "Live segments.", totals.segments as f64);
-    out.single("store_bytes", "gauge", "Bytes of live segments.", totals.bytes as f64);
-    out.single("store_windows", "gauge", "Windows in live segments.", totals.windows as f64);
-    out.single("store_samples", "gauge", "Samples in live segments.", totals.samples as f64);
-    out.single("store_quarantined_segments", "gauge", "Segments found damaged.", totals.quarantined as f64);
-    out.single("store_damaged_windows", "gauge", "Single windows found damaged.", state.store.damaged_windows() as f64);
+    out.gauge("store_segments", "Live segments", totals.segments);
+    out.gauge("store_bytes", "Bytes of live segments", totals.bytes);
+    out.gauge("store_windows", "Windows in live segments", totals.windows);
+    out.gauge("store_samples", "Samples in live segments", totals.samples);
+    out.gauge("store_quarantined_segments", "Segments found damaged", totals.quarantined);
+    out.gauge("store_damaged_windows", "Single windows found damaged", state.store.damaged_windows());
+    out.counter("store_write_errors", "Writes of windows that failed", state.store.failed_writes());
+    let waiting = catalog.waiting().await?;
+    out.gauge(
+        "compaction_waiting_segments",
+        "Segments as they arrived, which compaction has yet to take",
+        waiting.segments,
+    );
+    let lag_s = if waiting.segments == 0 { 0.0 } else { now_ms().saturating_sub(waiting.since_ms) as f64 / 1e3 };
+    out.seconds("compaction_lag_seconds", "For how long the first of them has waited; 0 where there is none", lag_s);
     if let Some(free) = state.store.free_bytes()? {
-        out.single("disk_free_bytes", "gauge", "Free bytes on the data folder's disk.", free as f64);
-    }
-    out.family("access_refused_total", "counter", "Requests refused for want of credentials, or of a role.");
-    for (reason, count) in state.refused.all() {
-        out.sample("access_refused_total", &[("reason", reason)], count as f64);
+        out.gauge("disk_free_bytes", "Free bytes on the data folder's disk", free);
     }
     let symbols = state.symbols.stats();
-    out.single("symbol_builds", "gauge", "Builds with a symbol table.", symbols.builds as f64);
-    out.single("symbol_bytes", "gauge", "Bytes of symbol tables.", symbols.bytes as f64);
-    out.single("uptime_seconds", "gauge", "Seconds since the start.", state.started.elapsed().as_secs_f64().round());
+    out.gauge("symbol_builds", "Builds with a symbol table", symbols.builds);
+    out.gauge("symbol_bytes", "Bytes of symbol tables", symbols.bytes);
+    out.gauge("uptime_seconds", "Seconds since the start", state.started.elapsed().as_secs());
     if let Some((cpu_seconds, memory)) = blocking(own_process).await? {
-        out.single("process_cpu_seconds_total", "counter", "CPU time of the collector.", cpu_seconds);
-        out.single("process_resident_memory_bytes", "gauge", "Memory of the collector.", memory);
+        out.0.register("process_cpu_seconds", "CPU time of the collector", ConstCounter::new(cpu_seconds));
+        out.gauge("process_resident_memory_bytes", "Memory of the collector", memory);
     }
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    Ok((content_type, out.0).into_response())
+    Ok((content_type, out.text()?).into_response())
+}
+
+fn requests(state: &AppState, out: &mut Exposition) {
+    out.0.register(
+        "http_request_duration_seconds",
+        "Requests by route, method and class of status, from their head to the last of the answer; calls of gRPC by the status that means the same",
+        state.measured.durations(),
+    );
+    out.gauge("http_requests_in_flight", "Requests that are being answered", state.measured.in_flight());
+    out.counters(
+        "access_refused",
+        "Requests refused for want of credentials, or of a role",
+        "reason",
+        state.refused.all(),
+    );
 }
 
 fn ingest(state: &AppState, out: &mut Exposition) {
     let ingest = state.ingest.metrics().snapshot();
     let counters = [
-        ("ingest_windows_total", "Windows stored.", ingest.windows_total),
-        ("ingest_samples_total", "Samples stored.", ingest.samples_total),
-        ("ingest_duplicates_total", "Windows that were stored already.", ingest.duplicates_total),
-        ("ingest_overloaded_total", "Windows sent back for lack of room.", ingest.overloaded_total),
-        ("ingest_full_total", "Windows sent back because there is no room for new names.", ingest.full_total),
-        ("ingest_overflowed_total", "Windows filed under their service's overflow series.", ingest.overflowed_total),
-        ("ingest_relabelled_total", "Windows with sample labels beyond the cap.", ingest.relabelled_total),
-        ("ingest_unavailable_total", "Windows sent back because the store failed.", ingest.unavailable_total),
-        ("ingest_segments_total", "Segments written.", ingest.segments_total),
-        ("ingest_received_bytes_total", "Compressed bytes of stored windows.", ingest.received_bytes_total),
-        ("ingest_segment_bytes_total", "Bytes of segments written.", ingest.segment_bytes_total),
+        ("ingest_windows", "Windows stored", ingest.windows_total),
+        ("ingest_samples", "Samples stored", ingest.samples_total),
+        ("ingest_duplicates", "Windows that were stored already", ingest.duplicates_total),
+        ("ingest_overloaded", "Windows sent back for lack of room", ingest.overloaded_total),
+        ("ingest_full", "Windows sent back because there is no room for new names", ingest.full_total),
+        ("ingest_overflowed", "Windows filed under their service's overflow series", ingest.overflowed_total),
+        ("ingest_relabelled", "Windows with sample labels beyond the cap", ingest.relabelled_total),
+        ("ingest_unavailable", "Windows sent back because the store failed", ingest.unavailable_total),
+        ("ingest_segments", "Segments written", ingest.segments_total),
+        ("ingest_received_bytes", "Compressed bytes of stored windows", ingest.received_bytes_total),
+        ("ingest_segment_bytes", "Bytes of segments written", ingest.segment_bytes_total),
     ];
     for (name, help, value) in counters {
-        out.single(name, "counter", help, value as f64);
+        out.counter(name, help, value);
     }
-    out.family("ingest_refused_total", "counter", "Windows refused for what they hold.");
-    for (reason, count) in &ingest.refused_total {
-        out.sample("ingest_refused_total", &[("reason", reason)], *count as f64);
-    }
-    out.family(
-        "ingest_coarsened_total",
-        "counter",
-        "Samples that agents short of memory stored without span, trace or labels.",
+    out.counters("ingest_refused", "Windows refused for what they hold", "reason", ingest.refused_total);
+    out.counters(
+        "ingest_coarsened",
+        "Samples that agents short of memory stored without span, trace or labels",
+        "missing",
+        ingest.coarsened_total,
     );
-    for (missing, samples) in &ingest.coarsened_total {
-        out.sample("ingest_coarsened_total", &[("missing", missing)], *samples as f64);
-    }
     let (in_use, limit) = state.ingest.memory();
-    out.single("ingest_memory_bytes", "gauge", "Memory reserved by windows between arrival and ack.", in_use as f64);
-    out.single("ingest_memory_max_bytes", "gauge", "What they may reserve.", limit as f64);
+    out.gauge("ingest_memory_bytes", "Memory reserved by windows between arrival and ack", in_use);
+    out.gauge("ingest_memory_max_bytes", "What they may reserve", limit);
     let (in_use, limit) = state.bodies_in_use_and_limit();
-    out.single(
+    out.gauge(
         "bodies_bytes",
-        "gauge",
-        "Memory taken by request bodies until they are answered, windows from agents until they are decoded.",
-        in_use as f64,
+        "Memory taken by request bodies until they are answered, windows from agents until they are decoded",
+        in_use,
     );
-    out.single("bodies_max_bytes", "gauge", "What they may take.", limit as f64);
-    let ready = if state.ingest.ready().is_ok() { 1.0 } else { 0.0 };
-    out.single("ready", "gauge", "1 while windows are taken.", ready);
+    out.gauge("bodies_max_bytes", "What they may take", limit);
+    let ready = i64::from(state.ingest.ready().is_ok());
+    out.gauge("ready", "1 while windows are taken", ready);
+}
+
+fn queues(state: &AppState, out: &mut Exposition) {
+    let (to_decode, to_write) = state.ingest.queued();
+    let depths = [("decode", to_decode), ("write", to_write), ("query", state.bench.waiting())];
+    let sample = |(queue, depth): (&str, usize)| (vec![("queue", queue.to_owned())], depth as u64);
+    out.gauges(
+        "queue_depth",
+        "What waits for its turn: windows to be decoded and to be written, and heavy answers",
+        depths.map(sample).into(),
+    );
+    out.gauge("queries_running", "Heavy answers that are being computed", state.bench.running());
 }
 
 /// Sums agents up by service; what is beyond the limit goes to [`REST`].
@@ -136,30 +192,30 @@ fn by_service<'a>(agents: impl Iterator<Item = (&'a str, &'a Accounting)>) -> BT
 
 /// sampled = stored + dropped, for each service, over its agents of the last day.
 fn services(sums: &BTreeMap<&str, Accounting>, out: &mut Exposition) {
-    out.family("agent_sampled", "gauge", "Samples taken by agents seen in the last day.");
-    for (service, account) in sums {
-        out.sample("agent_sampled", &[("service", service)], account.sampled as f64);
-    }
-    out.family("agent_stored", "gauge", "Those of them that are stored.");
-    for (service, account) in sums {
-        out.sample("agent_stored", &[("service", service)], account.stored as f64);
-    }
-    out.family("agent_dropped", "gauge", "Those of them that were lost before they were sent.");
-    for (service, account) in sums {
-        for (reason, samples) in &account.drops {
-            out.sample("agent_dropped", &[("service", service), ("reason", reason)], *samples as f64);
-        }
-    }
+    let of = |what: fn(&Accounting) -> u64| -> Samples {
+        sums.iter().map(|(service, account)| (vec![service_label(service)], what(account))).collect()
+    };
+    out.gauges("agent_sampled", "Samples taken by agents seen in the last day", of(|account| account.sampled));
+    out.gauges("agent_stored", "Those of them that are stored", of(|account| account.stored));
+    let dropped = sums.iter().flat_map(|(service, account)| {
+        let by_reason = account.drops.iter();
+        by_reason.map(|(reason, n)| (vec![service_label(service), ("reason", reason.clone())], *n))
+    });
+    out.gauges("agent_dropped", "Those of them that were lost before they were sent", dropped.collect());
+}
+
+fn service_label(service: &str) -> (&'static str, String) {
+    ("service", service.to_owned())
 }
 
 /// CPU seconds and resident bytes of this process.
-fn own_process() -> Option<(f64, f64)> {
+fn own_process() -> Option<(f64, u64)> {
     let pid = sysinfo::get_current_pid().ok()?;
     let mut system = System::new().ok()?;
     let what = ProcessRefreshKind::nothing().with_cpu().with_memory();
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, what);
     let process = system.process(pid)?;
-    Some((process.accumulated_cpu_time() as f64 / 1e3, process.memory() as f64))
+    Some((process.accumulated_cpu_time() as f64 / 1e3, process.memory()))
 }
 
 #[cfg(test)]
@@ -168,9 +224,21 @@ mod tests {
 
     #[test]
     fn names_cannot_break_out_of_their_label() {
-        let mut out = Exposition::default();
-        out.sample("x", &[("service", "a\"} 1\ntephra_y 2"), ("b", "c\\")], 1.0);
-        assert_eq!(out.0, "tephra_x{service=\"a\\\"} 1\\ntephra_y 2\",b=\"c\\\\\"} 1\n");
+        let mut out = Exposition(Registry::with_prefix("tephra"));
+        let labels = vec![("service", "a\"} 1\ntephra_y 2".to_owned()), ("b", "c\\".to_owned())];
+        out.gauges("x", "X", vec![(labels, 1)]);
+        let text = out.text().unwrap();
+        assert_eq!(text.lines().last(), Some("tephra_x{service=\"a\\\"} 1\\ntephra_y 2\",b=\"c\\\\\"} 1"), "{text}");
+    }
+
+    #[test]
+    fn what_agents_claim_may_be_as_large_as_they_like() {
+        let mut out = Exposition(Registry::with_prefix("tephra"));
+        let account = Accounting { sampled: u64::MAX, ..Accounting::default() };
+        services(&by_service([("x", &account)].into_iter()), &mut out);
+        out.counter("y", "Y", u64::MAX);
+        let text = out.text().unwrap();
+        assert!(text.contains("tephra_y_total 18446744073709551615"), "{text}");
     }
 
     #[test]
@@ -185,6 +253,6 @@ mod tests {
     #[test]
     fn this_process_is_known() {
         let (cpu, memory) = own_process().unwrap();
-        assert!(cpu >= 0.0 && memory > 1e6, "{cpu} {memory}");
+        assert!(cpu >= 0.0 && memory > 1_000_000, "{cpu} {memory}");
     }
 }

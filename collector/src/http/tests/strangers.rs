@@ -14,17 +14,22 @@ use crate::access::{Access, AccessOptions};
 use crate::http::permissions::{self, Need};
 use crate::http::route::Route;
 use crate::http::{AppState, router, routes};
+use crate::ingest::Peer;
 use crate::store::access::{AccessCatalog, NewToken};
 
 /// A collector that knows a token of each role.
-struct Asking {
-    lab: Lab,
+pub(super) struct Asking {
+    pub(super) lab: Lab,
     app: axum::Router,
     tokens: Vec<(Token, Role)>,
 }
 
 impl Asking {
     async fn new() -> Self {
+        Self::with(AccessOptions { required: true, ..AccessOptions::default() }).await
+    }
+
+    pub(super) async fn with(options: AccessOptions) -> Self {
         let mut lab = Lab::new().await;
         let catalog = AccessCatalog::beside(&lab.place.place(), lab.store.catalog()).await.unwrap();
         let mut tokens = Vec::new();
@@ -40,8 +45,7 @@ impl Asking {
             catalog.create_token(&new, 1).await.unwrap();
             tokens.push((token, role));
         }
-        let on = AccessOptions { required: true, ..AccessOptions::default() };
-        let access = Access::open(on, catalog, lab.store.conditions()).await.unwrap();
+        let access = Access::open(options, catalog, lab.store.conditions()).await.unwrap();
         let state = &lab.state;
         let (engine, symbols) = (state.engine.clone(), state.symbols.clone());
         lab.state = AppState::new(lab.store.clone(), engine, symbols, lab.ingest.clone(), [], access);
@@ -49,15 +53,21 @@ impl Asking {
         Self { lab, app, tokens }
     }
 
-    fn token(&self, role: Role) -> String {
+    pub(super) fn token(&self, role: Role) -> String {
         let (token, _) = self.tokens.iter().find(|(_, has)| *has == role).unwrap();
         format!("Bearer {}", token.reveal())
     }
 
     async fn ask(&self, method: &Method, path: &str, said: &[(&str, &str)]) -> Got {
-        let mut request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-        for (name, value) in [("host", "localhost")].iter().chain(said) {
-            request.headers_mut().insert(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        self.ask_from([127, 0, 0, 1], method, path, said).await
+    }
+
+    pub(super) async fn ask_from(&self, peer: [u8; 4], method: &Method, path: &str, said: &[(&str, &str)]) -> Got {
+        let mut request =
+            Request::builder().method(method).uri(path).extension(Peer(peer.into())).body(Body::empty()).unwrap();
+        let host = Some(&("host", "localhost")).filter(|_| said.iter().all(|(name, _)| *name != "host"));
+        for (name, value) in host.into_iter().chain(said) {
+            request.headers_mut().append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
         }
         let (parts, body) = self.app.clone().oneshot(request).await.unwrap().into_parts();
         Got { status: parts.status, headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
@@ -118,6 +128,24 @@ async fn a_refusal_is_in_the_words_of_who_asks() {
     let page =
         asking.ask(&get, "/alert?service=x", &[("accept", "text/html,*/*"), ("sec-fetch-mode", "navigate")]).await;
     assert!(page.headers["www-authenticate"].to_str().unwrap().starts_with("Basic "), "a browser asks for it");
+    assert_eq!(
+        (page.status, &page.headers["content-type"]),
+        (StatusCode::UNAUTHORIZED, &"text/html; charset=utf-8".parse().unwrap())
+    );
+    let text = page.text();
+    for words in ["<h1>Who are you?</h1>", "asks who you are", "<code>tephra token create</code> makes one", "password"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(!text.contains("<script"), "{text}");
+    let pusher = asking.token(Role::Push);
+    let weak = asking.ask(&get, "/", &[("accept", "text/html"), ("authorization", &pusher)]).await;
+    assert_eq!(weak.status, StatusCode::FORBIDDEN);
+    assert!(
+        weak.text().contains("<h1>You may not do this</h1>") && weak.text().contains("needs read"),
+        "{}",
+        weak.text()
+    );
     let by_script = asking.ask(&get, "/", &[("accept", "text/html"), ("sec-fetch-mode", "cors")]).await;
     assert!(by_script.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer "));
     let reader = asking.token(Role::Read);

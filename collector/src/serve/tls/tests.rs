@@ -1,5 +1,7 @@
 //! TLS over the loopback: what is spoken, who is let in, and certificates that change meanwhile.
 
+mod attacks;
+
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -150,7 +152,7 @@ impl Port {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let (door, conditions) = (Door { listener, tls: Some(tls.clone()) }, Conditions::default());
+        let (door, conditions) = (Door { tls: Some(tls.clone()), ..listener.into() }, Conditions::default());
         let edge = (limits, conditions.clone());
         let server = tokio::spawn(async move {
             let stopped = async { stopped.await.unwrap_or(()) };

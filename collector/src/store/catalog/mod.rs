@@ -45,7 +45,7 @@ pub use pins::{NewPin, Pin, PinRange};
 pub(crate) use rebuild::Contents;
 pub use register::{Outcome, Registration};
 pub(crate) use segments::FOOTER;
-pub use segments::{CatalogTotals, SegmentRow, ServicePart, StoredObject};
+pub use segments::{CatalogTotals, SegmentRow, ServicePart, StoredObject, Waiting};
 pub use senders::{SentAgent, SentName};
 pub use symbols::{FailedSymbols, SharedSymbols, SymbolRow};
 pub(crate) use trace_shares::RequestCount;

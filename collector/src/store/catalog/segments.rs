@@ -213,6 +213,31 @@ impl Catalog {
     }
 }
 
+/// What arrived, and compaction has yet to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many segments.
+    pub segments: u64,
+    /// When the first of them was listed, unix milliseconds; 0 where there is none.
+    pub since_ms: u64,
+}
+
+impl Catalog {
+    /// What compaction has yet to take.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn waiting(&self) -> Result<Waiting, CatalogError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS segments, CAST(COALESCE(MIN(created_ms), 0) AS BIGINT) AS since_ms
+             FROM segments WHERE state = 'live' AND level = 0",
+        )
+        .fetch_one(&self.read)
+        .await?;
+        Ok(Waiting { segments: from_sql(row.try_get("segments")?), since_ms: from_sql(row.try_get("since_ms")?) })
+    }
+}
+
 /// Lists a segment. `is_rolled`: it is in a coarser level already.
 pub(super) async fn insert_row(
     tx: &mut Tx,

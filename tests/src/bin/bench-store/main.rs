@@ -1,14 +1,16 @@
 //! Measures the store: through the doors of a real collector, and on stores as large as months of ingest leave behind.
 //!
-//! Without arguments everything is measured; `ingest`, `acks`, `http`, `large`, `memory`, `shop`, `rest` and `why` name parts of it. `large=FOLDER`
-//! leaves the large store in a folder, and asks the one that is there already; `shop=HOURS` replays less than a day, `why=INSTANCES` a day of more
-//! than 25 instances or of fewer, `acks=MINUTES` sends for longer than three, and `http=MINUTES` for longer than one.
+//! Without arguments everything is measured; `ingest`, `acks`, `http`, `large`, `locks`, `memory`, `shop`, `rest` and `why` name parts of it.
+//! `large=FOLDER` leaves the large store in a folder, and asks the one that is there already; `shop=HOURS` replays less than a day,
+//! `why=INSTANCES` a day of more than 25 instances or of fewer, `acks=MINUTES` sends for longer than three, and `http=MINUTES` for longer than
+//! one.
 
 mod acks;
 mod ask;
 mod http;
 mod ingest;
 mod large;
+mod locks;
 mod memory;
 mod pprof;
 mod rest;
@@ -48,6 +50,9 @@ fn main() {
     }
     if let Some(folder) = named.iter().find_map(|name| name.strip_prefix("large=")) {
         large::measure(&mut report, Some(folder));
+    }
+    if wanted("locks") {
+        locks::measure(&mut report);
     }
     if wanted("memory") {
         memory::measure(&mut report);
