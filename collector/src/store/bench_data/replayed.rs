@@ -22,6 +22,8 @@ use crate::store::{Store, StoreError};
 #[derive(Debug, Clone)]
 pub struct Recorded {
     windows: Arc<Vec<Window>>,
+    /// What becomes of them at the levels of profiles, where that is less: one for one.
+    counts: Option<Arc<Vec<Window>>>,
 }
 
 /// What was written.
@@ -56,7 +58,19 @@ impl Recorded {
             let window = decode::decode(header, &request.payload, request.payload_bytes, Lateness::Stored)?;
             services.entry(header.service.clone()).or_default().push(window);
         }
-        Ok(services.into_values().map(|windows| Self { windows: windows.into() }).collect())
+        Ok(services.into_values().map(|windows| Self { windows: windows.into(), counts: None }).collect())
+    }
+
+    /// With what is asked of requests alone: counts, examples, and samples with a trace. Profiles take as long to write, and answer none of it.
+    #[must_use]
+    pub fn without_profiles(self) -> Self {
+        let mut windows = self.windows.to_vec();
+        windows
+            .iter_mut()
+            .flat_map(|window| &mut window.series)
+            .for_each(|of| of.rows.retain(|row| row.link.is_some()));
+        let counts = self.windows.iter().map(|window| Window { series: Vec::new(), ..window.clone() });
+        Self { counts: Some(Arc::new(counts.collect())), windows: windows.into() }
     }
 
     /// Writes an hour, from `from_ms` on, of so many instances: values, and where asked traces and spans, which are many times as large.
@@ -121,7 +135,8 @@ impl Recorded {
         // What each window draws does not change what the next one does.
         let mut random = Random(random.next());
         let random = &mut random;
-        let recorded = self.windows.get((random.next() % self.windows.len().max(1) as u64) as usize)?;
+        let windows = self.counts.as_ref().filter(|_| !traces).unwrap_or(&self.windows);
+        let recorded = windows.get((random.next() % windows.len().max(1) as u64) as usize)?;
         let mut window = recorded.clone();
         window.header.start_ms = start_ms;
         window.header.instance = InstanceName::parse(&format!("shop-{instance:03}")).ok()?;
