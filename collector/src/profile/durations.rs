@@ -84,8 +84,23 @@ impl Durations {
 
     /// Adds others up with these.
     pub fn add(&mut self, other: &Self) {
-        let mut sum = Vec::with_capacity(self.bins.len().max(other.bins.len()));
-        let (mut ours, mut theirs) = (self.bins.iter().peekable(), other.bins.iter().peekable());
+        self.sum_us = self.sum_us.saturating_add(other.sum_us);
+        self.max_us = self.max_us.max(other.max_us);
+        // Sums of many soon have all bins that any of them has.
+        let mut at = 0;
+        for (done, (bin, requests)) in other.bins.iter().enumerate() {
+            at += self.bins.get(at..).map_or(0, |rest| rest.partition_point(|(ours, _)| ours < bin));
+            match self.bins.get_mut(at).filter(|(ours, _)| ours == bin) {
+                Some((_, sum)) => *sum = sum.saturating_add(*requests).min(COUNT_MAX),
+                None => return self.merge(other.bins.get(done..).unwrap_or_default()),
+            }
+        }
+    }
+
+    /// Adds bins of which some are new.
+    fn merge(&mut self, bins: &[(u16, u64)]) {
+        let mut sum = Vec::with_capacity(self.bins.len() + bins.len());
+        let (mut ours, mut theirs) = (self.bins.iter().peekable(), bins.iter().peekable());
         loop {
             let next = match (ours.peek(), theirs.peek()) {
                 (Some(a), Some(b)) => a.0.min(b.0),
@@ -98,8 +113,6 @@ impl Durations {
             sum.push((next, here(&mut ours).saturating_add(here(&mut theirs)).min(COUNT_MAX)));
         }
         self.bins = sum;
-        self.sum_us = self.sum_us.saturating_add(other.sum_us);
-        self.max_us = self.max_us.max(other.max_us);
     }
 
     /// Bins that hold something, ascending, and how many requests are in each.

@@ -27,7 +27,7 @@ use crate::store::{Store, StoreError};
 /// How spans are drawn.
 pub(crate) trait Drawing: Send + Sync {
     /// On which side a span is, and when its turn comes there: those with the smallest numbers are drawn. `None`: on neither. It depends on
-    /// nothing but what is given, but for spans that share trace and span ids.
+    /// nothing but what is given.
     fn rank(&self, look: &SpanLook) -> Option<(usize, f64)>;
     /// How many of a side are drawn at most.
     fn drawn_max(&self) -> usize;
@@ -82,10 +82,10 @@ impl QueryEngine {
             let mut spans = asked.spans(store, &arrived, limits, cancel, |span| *span.route == *route)?;
             spans.retain(|entry| !deleted.contains(&entry.span.link.trace_id));
             let drawing = drawing.as_ref();
-            let mut best = [(); 2].map(|()| Best::new(2 * drawing.drawn_max()));
+            let mut best = [(); 2].map(|()| Best::of(drawing));
             for EntrySpan { span, .. } in &spans {
                 let (start_ms, duration_us) = (span.start_ms, span.duration_us);
-                let look = SpanLook { link: span.link, start_ms, duration_us, weight: span.weight };
+                let look = SpanLook { trace_id: span.link.trace_id, start_ms, duration_us, weight: span.weight };
                 offer(&mut best, drawing, &look);
             }
             let asked = Asked { store, limits, cancel, service: &service, route: &route, range };
@@ -102,7 +102,7 @@ impl QueryEngine {
     }
 }
 
-/// The traces of spans with the smallest numbers. Twice as many as are drawn: should some be told of twice, there are others.
+/// The traces of spans with the smallest numbers. A quarter more than are drawn: should some be told of twice, there are others.
 struct Best {
     max: usize,
     found: Vec<(f64, TraceId)>,
@@ -111,6 +111,10 @@ struct Best {
 }
 
 impl Best {
+    fn of(drawing: &dyn Drawing) -> Self {
+        Self::new(drawing.drawn_max() + drawing.drawn_max() / 4)
+    }
+
     fn new(max: usize) -> Self {
         Self { max, found: Vec::new(), bar: f64::INFINITY }
     }
@@ -144,7 +148,7 @@ fn offer(best: &mut [Best; 2], drawing: &dyn Drawing, look: &SpanLook) {
     if let Some((side, number)) = drawing.rank(look)
         && let Some(best) = best.get_mut(side)
     {
-        best.offer(number, look.link.trace_id);
+        best.offer(number, look.trace_id);
     }
 }
 
@@ -196,9 +200,9 @@ impl Asked<'_> {
             let bars = [best[0].bar, best[1].bar];
             let of_group = |(row, segment, group): &Group<'_>| {
                 self.cancel.check()?;
-                let mut best = bars.map(|bar| Best { bar, ..Best::new(2 * drawing.drawn_max()) });
+                let mut best = bars.map(|bar| Best { bar, ..Best::of(drawing) });
                 let each = |look: SpanLook| {
-                    if deleted.is_empty() || !deleted.contains(&look.link.trace_id) {
+                    if deleted.is_empty() || !deleted.contains(&look.trace_id) {
                         offer(&mut best, drawing, &look);
                     }
                 };

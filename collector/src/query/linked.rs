@@ -100,7 +100,7 @@ impl Samples<'_> {
             return Ok(Vec::new());
         }
         let Some(dictionary) = self.store.dictionary(id, segment, *part, true)? else { return Ok(Vec::new()) };
-        let read = segment.samples_at(bulk, *group, &found, &dictionary);
+        let read = segment.samples_at(bulk, *group, traces, &found, &dictionary);
         let rows = self.store.checked(id, read)?.unwrap_or_default();
         Ok(rebuild(self.service, &dictionary, rows, Vec::new()))
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use tephra_proto::ids::ServiceName;
 use tokio::time::Instant;
 
@@ -11,17 +12,18 @@ use super::cover::Wish;
 use super::damage::{Looked, covered};
 use super::engine::check_range;
 use super::fit::newest_that_fits;
-use super::gather::{Gathered, Received, Wanted, gather};
+use super::gather::{Gathered, PartPick, Received, Wanted, gather};
+use super::side_by_side::side_by_side;
 use super::slices::coverage;
 use super::spans::chosen_by;
 use super::{QueryEngine, QueryError};
-use crate::base::labels::{INSTANCE, Matcher};
+use crate::base::labels::{INSTANCE, Labels, Matcher};
 use crate::base::range::TimeRange;
 use crate::profile::decode::of_spans;
 use crate::profile::durations::Durations;
 use crate::profile::model::{Partial, RouteDurations, SpanStatus, SpanSummary};
 use crate::store::catalog::LevelSegment;
-use crate::store::columnar::{PartWindow, Table};
+use crate::store::columnar::{PartWindow, Processes, Table};
 use crate::store::compact::levels::TRACES;
 use crate::store::{Store, StoreError};
 
@@ -83,11 +85,21 @@ impl RequestsOver {
         !self.routes.is_empty()
     }
 
+    fn step(&self, window_ms: u64) -> usize {
+        (window_ms.saturating_sub(self.start_ms) / self.step_ms) as usize
+    }
+
     fn count(&mut self, window_ms: u64, requests: RouteDurations) {
         let RouteDurations { route, status, durations } = requests;
-        let step = (window_ms.saturating_sub(self.start_ms) / self.step_ms) as usize;
-        let steps = self.routes.entry(route).or_default().entry(status).or_default();
-        steps.entry(step).or_default().add(&durations);
+        self.add(self.step(window_ms), &route, status, &durations);
+    }
+
+    fn add(&mut self, step: usize, route: &Arc<str>, status: SpanStatus, durations: &Durations) {
+        let steps = match self.routes.get_mut(route) {
+            Some(known) => known,
+            None => self.routes.entry(route.clone()).or_default(),
+        };
+        steps.entry(status).or_default().entry(step).or_default().add(durations);
     }
 }
 
@@ -140,21 +152,29 @@ impl QueryEngine {
                     over.count(window.header.start_ms, requests.clone());
                 }
             }
+            let (recent, older): (Vec<&PartPick>, Vec<&PartPick>) =
+                gathered.parts.iter().partition(|pick| pick.bounds().from_ms >= since_ms);
+            let of_part = |pick: &&PartPick| {
+                cancel.check()?;
+                counted_in(store, pick, &labels, on_route, |window_ms| over.step(window_ms))
+            };
+            let counts = side_by_side(limits.threads, &recent, of_part)?;
+            for ((route, status, step), durations) in counts.into_iter().flatten() {
+                over.add(step, &route, status, &durations);
+            }
             let matcher = Matcher::new(&labels);
             // Windows that may be older than histograms; and those that have some, in whichever part of their service.
             let (mut old, mut counted) = (Vec::new(), HashSet::new());
-            for pick in &gathered.parts {
+            for pick in older {
                 cancel.check()?;
                 let bulk = store.bulk().as_ref();
                 let read = pick.segment.requests(bulk, pick.part, pick.bounds());
                 let Some(rows) = store.checked(&pick.row.segment.id, read)? else { continue };
-                if pick.bounds().from_ms < since_ms {
-                    let read = pick.segment.windows(bulk, pick.part, pick.bounds());
-                    let Some(windows) = store.checked(&pick.row.segment.id, read)? else { continue };
-                    counted.extend(rows.iter().map(|row| (row.window_ms, row.window_len_ms, row.labels.clone())));
-                    let wanted = |window: &PartWindow| window.window_ms < since_ms && pick.wants(window.window_ms);
-                    old.extend(windows.into_iter().filter(wanted));
-                }
+                let read = pick.segment.windows(bulk, pick.part, pick.bounds());
+                let Some(windows) = store.checked(&pick.row.segment.id, read)? else { continue };
+                counted.extend(rows.iter().map(|row| (row.window_ms, row.window_len_ms, row.labels.clone())));
+                let wanted = |window: &PartWindow| window.window_ms < since_ms && pick.wants(window.window_ms);
+                old.extend(windows.into_iter().filter(wanted));
                 for row in rows.into_iter().filter(|row| pick.wants(row.window_ms)) {
                     let matches = matcher.matches(|name| row.labels.get_of(&row.instance, name));
                     if matches && on_route(&row.requests.route) {
@@ -174,6 +194,46 @@ impl QueryEngine {
         })
         .await
     }
+}
+
+/// Requests to a route that ended alike in a step of time.
+type Count = ((Arc<str>, SpanStatus, usize), Durations);
+
+/// The latest sum of a route: whose name that is, and where it is, if anybody wants it.
+type Latest = (Arc<str>, Option<usize>);
+
+/// Adds up what a part says of requests: its rows come by time, so each sum is soon complete, and made only once or twice.
+fn counted_in(
+    store: &Store,
+    pick: &PartPick,
+    labels: &[(String, String)],
+    on_route: impl Fn(&Arc<str>) -> bool,
+    step: impl Fn(u64) -> usize,
+) -> Result<Vec<Count>, QueryError> {
+    let matcher = Matcher::new(labels);
+    let takes = |instance: &str, labels: &Labels| matcher.matches(|name| labels.get_of(instance, name));
+    let of_process: Option<Processes<'_>> = if labels.is_empty() { None } else { Some(&takes) };
+    let mut counts: Vec<Count> = Vec::new();
+    // By where the route's name lies, which equal ones share: the name, so that it stays there, and the latest sum.
+    let mut latest: FxHashMap<(*const u8, SpanStatus), Latest> = FxHashMap::default();
+    let each = |window_ms: u64, route: &Arc<str>, status: SpanStatus, durations: &Durations| {
+        if !pick.wants(window_ms) {
+            return;
+        }
+        let known = latest.entry((route.as_ptr(), status));
+        let (_, known) = known.or_insert_with(|| (route.clone(), on_route(route).then_some(usize::MAX)));
+        let Some(at) = known else { return };
+        let step = step(window_ms);
+        match counts.get_mut(*at).filter(|((_, _, of), _)| *of == step) {
+            Some((_, sum)) => sum.add(durations),
+            None => {
+                *at = counts.len();
+                counts.push(((route.clone(), status, step), durations.clone()));
+            }
+        }
+    };
+    let read = pick.segment.look_at_requests(store.bulk().as_ref(), pick.part, pick.bounds(), of_process, each);
+    Ok(if store.checked(&pick.row.segment.id, read)?.is_some() { counts } else { Vec::new() })
 }
 
 impl RequestsAsked {

@@ -10,7 +10,6 @@ use tephra_proto::trace_share;
 use super::{REQUESTS_MAX, Side};
 use crate::base::range::TimeRange;
 use crate::profile::durations::Durations;
-use crate::profile::model::Link;
 use crate::query::{Drawing, EntrySpan, RequestSides, SpanLook};
 
 /// What somebody wants to know about.
@@ -185,7 +184,7 @@ impl Draw {
         let mut keys: [Vec<(f64, usize)>; 2] = Default::default();
         for (at, EntrySpan { span, .. }) in spans.iter().enumerate() {
             let (start_ms, duration_us) = (span.start_ms, span.duration_us);
-            let look = SpanLook { link: span.link, start_ms, duration_us, weight: span.weight };
+            let look = SpanLook { trace_id: span.link.trace_id, start_ms, duration_us, weight: span.weight };
             let Some((side, key)) = self.rank(&look) else { continue };
             if seen.insert((span.link, side)) {
                 keys[side].push((key, at));
@@ -206,7 +205,7 @@ impl Drawing for Draw {
             return None;
         }
         let side = self.side(look.start_ms, look.duration_us)?;
-        Some((side, exponential(look.link) / f64::from(look.weight)))
+        Some((side, exponential(look) / f64::from(look.weight)))
     }
 
     fn drawn_max(&self) -> usize {
@@ -214,12 +213,12 @@ impl Drawing for Draw {
     }
 }
 
-/// An exponentially distributed number, by trace and span. Not by the trace's hash alone: only small ones are kept.
-fn exponential(link: Link) -> f64 {
+/// An exponentially distributed number, by trace, and by when it asked and how long that took. Not by the trace's hash alone: only small ones are
+/// kept.
+fn exponential(look: &SpanLook) -> f64 {
     let mut mixed = [0; 16];
-    let span_id = link.span_id.map_or(0, |id| u64::from_be_bytes(id.to_bytes()));
-    mixed[..8].copy_from_slice(&trace_share::hash(&link.trace_id.to_bytes()).to_be_bytes());
-    mixed[8..].copy_from_slice(&span_id.to_be_bytes());
+    mixed[..8].copy_from_slice(&trace_share::hash(&look.trace_id.to_bytes()).to_be_bytes());
+    mixed[8..].copy_from_slice(&(look.start_ms.rotate_left(32) ^ look.duration_us).to_be_bytes());
     let uniform = ((trace_share::hash(&mixed) >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
     -uniform.ln()
 }

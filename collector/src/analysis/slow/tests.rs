@@ -293,7 +293,7 @@ fn the_same_are_drawn_from_the_traces_that_come_first_as_from_all() {
         let mut first: [Vec<(f64, TraceId)>; 2] = Default::default();
         for EntrySpan { span, .. } in &spans {
             let (start_ms, duration_us) = (span.start_ms, span.duration_us);
-            let look = SpanLook { link: span.link, start_ms, duration_us, weight: span.weight };
+            let look = SpanLook { trace_id: span.link.trace_id, start_ms, duration_us, weight: span.weight };
             if let Some((side, number)) = drawing.rank(&look) {
                 first[side].push((number, span.link.trace_id));
             }
@@ -301,7 +301,7 @@ fn the_same_are_drawn_from_the_traces_that_come_first_as_from_all() {
         let mut traces = HashSet::new();
         for side in &mut first {
             side.sort_by(|a, b| a.0.total_cmp(&b.0));
-            traces.extend(side.iter().take(2 * drawing.drawn_max()).map(|(_, trace)| *trace));
+            traces.extend(side.iter().take(drawing.drawn_max() * 5 / 4).map(|(_, trace)| *trace));
         }
         let few: Vec<EntrySpan> =
             spans.iter().filter(|entry| traces.contains(&entry.span.link.trace_id)).cloned().collect();

@@ -1,9 +1,10 @@
 //! Recorded windows, as if many instances had sent such windows for hours: for benchmarks of what real profiles weigh.
 //!
 //! Each instance sends, window by window, one of those that were recorded. How often a stack was seen is drawn anew around what was
-//! recorded (Poisson), and traces get ids of their own. What is written is what a flush of arrived windows writes, by the same code.
+//! recorded (Poisson), and traces get ids of their own. What is written is what a flush of arrived windows and the first merge write, by the
+//! same code.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tephra_proto::ids::{InstanceName, SpanId, TraceId};
@@ -14,6 +15,7 @@ use crate::base::clock::now_ms;
 use crate::profile::decode::{self, Lateness, Rejection, Window};
 use crate::profile::model::{Kind, Link};
 use crate::store::catalog::{Inputs, NewSegment, Swap};
+use crate::store::columnar::Part;
 use crate::store::compact::levels::LEVELS;
 use crate::store::compact::{Output, OutputError, PartBuilder, Rollup};
 use crate::store::{Store, StoreError};
@@ -22,6 +24,8 @@ use crate::store::{Store, StoreError};
 #[derive(Debug, Clone)]
 pub struct Recorded {
     windows: Arc<Vec<Window>>,
+    /// What becomes of them at the levels of profiles, where that is less: one for one.
+    counts: Option<Arc<Vec<Window>>>,
 }
 
 /// What was written.
@@ -33,7 +37,7 @@ pub struct Written {
     pub samples: u64,
     /// Rows of samples with a trace.
     pub traced: u64,
-    /// Entry spans.
+    /// Entry spans that were kept.
     pub spans: u64,
 }
 
@@ -56,7 +60,19 @@ impl Recorded {
             let window = decode::decode(header, &request.payload, request.payload_bytes, Lateness::Stored)?;
             services.entry(header.service.clone()).or_default().push(window);
         }
-        Ok(services.into_values().map(|windows| Self { windows: windows.into() }).collect())
+        Ok(services.into_values().map(|windows| Self { windows: windows.into(), counts: None }).collect())
+    }
+
+    /// With what is asked of requests alone: counts, examples, and samples with a trace. Profiles take as long to write, and answer none of it.
+    #[must_use]
+    pub fn without_profiles(self) -> Self {
+        let mut windows = self.windows.to_vec();
+        windows
+            .iter_mut()
+            .flat_map(|window| &mut window.series)
+            .for_each(|of| of.rows.retain(|row| row.link.is_some()));
+        let counts = self.windows.iter().map(|window| Window { series: Vec::new(), ..window.clone() });
+        Self { counts: Some(Arc::new(counts.collect())), windows: windows.into() }
     }
 
     /// Writes an hour, from `from_ms` on, of so many instances: values, and where asked traces and spans, which are many times as large.
@@ -75,6 +91,7 @@ impl Recorded {
         let (outputs, written) =
             tokio::task::spawn_blocking(work).await?.map_err(|error| StoreError::Task(error.to_string()))?;
         let then = Inputs::Replace;
+        store.catalog().count_requests_since(from_ms).await.map_err(StoreError::from)?;
         store.catalog().swap(&Swap { inputs: Vec::new(), then, outputs, now_ms: now_ms(), lease: None }).await?;
         Ok(written)
     }
@@ -104,12 +121,16 @@ impl Recorded {
                     written.count(&window, rollup);
                     if builder.bytes() >= PART_BYTES {
                         let next = builder.successor();
-                        output.add(&std::mem::replace(&mut builder, next).finish())?;
+                        let part = thinned(std::mem::replace(&mut builder, next));
+                        written.spans += part.spans.len() as u64;
+                        output.add(&part)?;
                     }
                 }
             }
             if !builder.is_empty() {
-                output.add(&builder.finish())?;
+                let part = thinned(builder);
+                written.spans += part.spans.len() as u64;
+                output.add(&part)?;
             }
             outputs.extend(output.finish()?);
         }
@@ -121,7 +142,8 @@ impl Recorded {
         // What each window draws does not change what the next one does.
         let mut random = Random(random.next());
         let random = &mut random;
-        let recorded = self.windows.get((random.next() % self.windows.len().max(1) as u64) as usize)?;
+        let windows = self.counts.as_ref().filter(|_| !traces).unwrap_or(&self.windows);
+        let recorded = windows.get((random.next() % windows.len().max(1) as u64) as usize)?;
         let mut window = recorded.clone();
         window.header.start_ms = start_ms;
         window.header.instance = InstanceName::parse(&format!("shop-{instance:03}")).ok()?;
@@ -161,10 +183,15 @@ impl Recorded {
     }
 }
 
+/// A part as merges leave it.
+fn thinned(mut builder: PartBuilder) -> Part {
+    builder.thin_examples(0, &HashSet::new());
+    builder.finish()
+}
+
 impl Written {
     fn count(&mut self, window: &Window, rollup: Rollup) {
         if rollup == Rollup::Traces {
-            self.spans += window.spans.len() as u64;
             let rows = window.series.iter().flat_map(|series| &series.rows);
             self.traced += rows.filter(|row| row.link.is_some()).count() as u64;
             return;

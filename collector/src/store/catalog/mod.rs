@@ -203,6 +203,19 @@ impl Catalog {
         Ok(())
     }
 
+    /// All windows that start at this time or later were counted, however old they were when they came: those of benchmarks are.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(crate) async fn count_requests_since(&self, from_ms: u64) -> Result<(), CatalogError> {
+        let since_ms = self.requests_since().await?.min(from_ms);
+        sqlx::query("UPDATE settings SET value = $1 WHERE name = 'requests_since_ms'")
+            .bind(since_ms.to_string())
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
     /// Closes all connections; what was committed is already safe.
     pub async fn close(&self) {
         self.read.close().await;

@@ -128,11 +128,6 @@ impl<'a> Rows<'a> {
         self.ids(column, rows)
     }
 
-    /// All span ids of the row group; zero: unknown.
-    pub(super) fn span_ids(&self, column: Column<Bytes8>) -> Result<Vec<[u8; 8]>> {
-        self.ids(column, 0..self.count()?)
-    }
-
     fn ids<T, const N: usize>(&self, column: Column<T>, rows: Range<usize>) -> Result<Vec<[u8; N]>>
     where
         T: Holds<Stored = FixedLenByteArrayType>,
@@ -141,8 +136,8 @@ impl<'a> Rows<'a> {
         self.file.ids::<T::Stored, N>(self.bulk, self.group, at, rows)
     }
 
-    /// Which rows have one of `ids`, which ascend, in a sorted column. Reads the pages that may hold one.
-    pub(super) fn find_all(&self, column: Column<Bytes16>, ids: &[[u8; 16]]) -> Result<Vec<usize>> {
+    /// Which rows have one of `ids`, which ascend, in a sorted column, and the position of that. Reads the pages that may hold one.
+    pub(super) fn find_all(&self, column: Column<Bytes16>, ids: &[[u8; 16]]) -> Result<Vec<(usize, usize)>> {
         let at = self.file.position(column.name())?;
         let metadata = self.file.metadata();
         let pages = metadata.offset_index().and_then(|index| index.get(self.group)?.get(at));
@@ -171,10 +166,10 @@ impl<'a> Rows<'a> {
             let (Some(first), Some(last)) = (there.first(), there.last()) else { continue };
             let from = ids.partition_point(|id| id < first);
             let mut at = 0;
-            for id in ids.iter().skip(from).take_while(|id| *id <= last) {
+            for (of, id) in ids.iter().enumerate().skip(from).take_while(|(_, id)| *id <= last) {
                 at += there[at..].partition_point(|other| other < id);
                 while there.get(at) == Some(id) {
-                    found.push(start + at);
+                    found.push((start + at, of));
                     at += 1;
                 }
             }

@@ -15,6 +15,8 @@ use super::tables::{
     Table,
 };
 use crate::base::range::TimeRange;
+use crate::profile::durations::Durations;
+use crate::profile::model::SpanStatus;
 use crate::store::bulk::Bulk;
 
 type Result<T> = std::result::Result<T, Problem>;
@@ -160,6 +162,22 @@ impl Segment {
         Ok(requests)
     }
 
+    /// Looks at requests of a part in windows that start in `range`, of processes that are asked for; `None`: of all. Told is the start of the
+    /// window, the route, and how its requests ended and how long they took.
+    pub(crate) fn look_at_requests(
+        &self,
+        bulk: &dyn Bulk,
+        part: usize,
+        range: TimeRange,
+        of_process: Option<Processes<'_>>,
+        mut each: impl FnMut(u64, &Arc<str>, SpanStatus, &Durations),
+    ) -> Result<()> {
+        for rows in self.rows(bulk, Table::Requests, part) {
+            tables::look_at_requests(&rows, range, of_process, &mut each)?;
+        }
+        Ok(())
+    }
+
     /// Where rows of a trace lie in a part: row groups and rows of the traces table, and of the spans table. Reads one page
     /// of ids of each row group that may hold it.
     pub(crate) fn find_trace(&self, bulk: &dyn Bulk, part: usize, trace_id: TraceId) -> Result<Found> {
@@ -180,25 +198,30 @@ impl Segment {
         self.rows(bulk, Table::Traces, part).map(|rows| Ok((rows.group(), tables::bounds_of_traces(&rows)?))).collect()
     }
 
-    /// Which rows of a row group are samples of some traces, whose ids ascend.
-    pub(crate) fn find_samples(&self, bulk: &dyn Bulk, group: usize, traces: &[[u8; 16]]) -> Result<Vec<usize>> {
+    /// Which rows of a row group are samples of some traces, whose ids ascend: of each the row, and the position of its trace among those.
+    pub(crate) fn find_samples(
+        &self,
+        bulk: &dyn Bulk,
+        group: usize,
+        traces: &[[u8; 16]],
+    ) -> Result<Vec<(usize, usize)>> {
         let Some(file) = self.files.get(&Table::Traces) else { return Ok(Vec::new()) };
         tables::find_samples_of(&Rows::new(bulk, file, group), traces)
     }
 
-    /// Reads what [`Segment::find_samples`] found.
+    /// Reads what [`Segment::find_samples`] found of the same traces, without their spans.
     pub(crate) fn samples_at(
         &self,
         bulk: &dyn Bulk,
         group: usize,
-        rows: &[usize],
+        traces: &[[u8; 16]],
+        found: &[(usize, usize)],
         dictionary: &Dictionary,
     ) -> Result<Vec<PartTrace>> {
-        let mut samples = Vec::new();
-        if let Some(file) = self.files.get(&Table::Traces) {
-            tables::read_traces(&Rows::new(bulk, file, group).picked(rows), dictionary, &mut samples)?;
-        }
-        Ok(samples)
+        let Some(file) = self.files.get(&Table::Traces) else { return Ok(Vec::new()) };
+        let rows: Vec<usize> = found.iter().map(|(row, _)| *row).collect();
+        let ids = found.iter().filter_map(|(_, at)| traces.get(*at)).copied();
+        tables::read_traces_of(&Rows::new(bulk, file, group).picked(&rows), ids, dictionary)
     }
 
     /// Row groups of a part that may hold spans of a route in windows that start in `range`.
@@ -239,9 +262,19 @@ impl Segment {
         let rows = Rows::new(bulk, file, group.group);
         let found = tables::find_spans_of(&rows, traces)?;
         if !found.is_empty() {
+            let found: Vec<usize> = found.into_iter().map(|(row, _)| row).collect();
             tables::read_spans(&rows.picked(&found), &mut spans)?;
         }
         Ok(spans)
+    }
+
+    /// Traces that spans of a part only complete.
+    pub(crate) fn completed_traces(&self, bulk: &dyn Bulk, part: usize) -> Result<Vec<TraceId>> {
+        let mut completed = Vec::new();
+        for rows in self.rows(bulk, Table::Spans, part) {
+            tables::completed_traces(&rows, &mut completed)?;
+        }
+        Ok(completed)
     }
 
     /// Reads what [`Segment::find_trace`] found.

@@ -165,8 +165,7 @@ impl TableFile {
         Ok(values)
     }
 
-    /// Some values of a column, in stretches that ascend: only the pages between the first and the last are read, and of these those that
-    /// hold one decoded.
+    /// Some values of a column, in stretches that ascend: only the pages that hold one are read.
     pub(super) fn slices<T: DataType>(
         &self,
         bulk: &dyn Bulk,
@@ -174,8 +173,7 @@ impl TableFile {
         column: usize,
         stretches: &[Range<usize>],
     ) -> Result<Vec<T::T>> {
-        let rows = around(stretches);
-        let (chunk, _) = self.pages(bulk, group, column, &rows)?;
+        let (chunk, _) = self.pages(bulk, group, column, stretches)?;
         let mut values = Vec::new();
         self.decode::<T>(chunk, group, column, stretches, true, &mut values)?;
         Ok(values)
@@ -189,7 +187,7 @@ impl TableFile {
         column: usize,
         rows: Range<usize>,
     ) -> Result<Vec<[u8; N]>> {
-        let (chunk, firsts) = self.pages(bulk, group, column, &rows)?;
+        let (chunk, firsts) = self.pages(bulk, group, column, std::slice::from_ref(&rows))?;
         let about = self.group(group).column(column);
         let index = self.metadata.offset_index().and_then(|index| index.get(group)?.get(column));
         let locations = index.map(|index| index.page_locations().clone());
@@ -221,26 +219,42 @@ impl TableFile {
         Ok(ids)
     }
 
-    /// The pages that hold some rows of a column, and the first row of each page there is.
-    fn pages(&self, bulk: &dyn Bulk, group: usize, column: usize, rows: &Range<usize>) -> Result<(Chunk, Vec<usize>)> {
+    /// The pages that hold some rows of a column, in stretches that ascend, and the first row of each page there is.
+    fn pages(
+        &self,
+        bulk: &dyn Bulk,
+        group: usize,
+        column: usize,
+        stretches: &[Range<usize>],
+    ) -> Result<(Chunk, Vec<usize>)> {
         let (start, bytes) = self.group(group).column(column).byte_range();
         let Some(index) = self.metadata.offset_index().and_then(|index| index.get(group)?.get(column)) else {
             return Err(self.damaged("it has no page index"));
         };
         let pages = index.page_locations();
         let after = |page: usize| pages.get(page + 1).map_or(usize::MAX, |next| next.first_row_index as usize);
-        let wanted: Vec<usize> = (0..pages.len())
-            .filter(|page| (pages[*page].first_row_index as usize) < rows.end && after(*page) > rows.start)
-            .collect();
+        let holds = |page: &usize| {
+            let first = pages[*page].first_row_index as usize;
+            let at = stretches.partition_point(|rows| rows.end <= first);
+            stretches.get(at).is_some_and(|rows| rows.start < after(*page) && rows.start < rows.end)
+        };
+        // Where they lie; what is nearly side by side is read at once.
+        let mut places: Vec<Range<u64>> = Vec::new();
+        for page in (0..pages.len()).filter(holds) {
+            let from = pages[page].offset as u64;
+            let until = from.saturating_add(pages[page].compressed_page_size as u64);
+            match places.last_mut() {
+                Some(last) if from.saturating_sub(last.end) <= BLOCK_BYTES as u64 => last.end = until,
+                _ => places.push(from..until),
+            }
+        }
         let mut chunk = Chunk { pieces: Vec::new(), end: start + bytes };
         let first_page = pages.first().map_or(start, |page| page.offset as u64);
         if first_page > start {
             chunk.pieces.push((start, self.read(bulk, start..first_page)?.pieces.remove(0).1));
         }
-        if let (Some(first), Some(last)) = (wanted.first(), wanted.last()) {
-            let (from, until) =
-                (pages[*first].offset as u64, pages[*last].offset as u64 + pages[*last].compressed_page_size as u64);
-            chunk.pieces.push((from, self.read(bulk, from..until)?.pieces.remove(0).1));
+        for place in places {
+            chunk.pieces.push((place.start, self.read(bulk, place)?.pieces.remove(0).1));
         }
         Ok((chunk, pages.iter().map(|page| page.first_row_index as usize).collect()))
     }
@@ -301,11 +315,6 @@ impl TableFile {
     pub(super) fn damaged(&self, problem: &str) -> Problem {
         Problem::Damaged { table: self.table.name(), problem: problem.to_owned() }
     }
-}
-
-/// From the first of the stretches to the last.
-fn around(stretches: &[Range<usize>]) -> Range<usize> {
-    stretches.first().map_or(0, |first| first.start)..stretches.last().map_or(0, |last| last.end)
 }
 
 /// Parts of an object in memory, at the offsets they have in it.

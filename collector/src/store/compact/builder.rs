@@ -2,10 +2,13 @@
 //!
 //! Pure. Sums commute, so it does not matter in which order, or in how many steps, windows are added.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use tephra_proto::ids::TraceId;
 
+use super::examples;
 use super::levels::Level;
 use crate::base::labels::Labels;
 use crate::profile::decode::Window;
@@ -185,9 +188,15 @@ impl PartBuilder {
     }
 
     /// Leaves out what belongs to these traces.
-    pub(crate) fn retain_traces(&mut self, keep: impl Fn(&tephra_proto::ids::TraceId) -> bool) {
+    pub(crate) fn retain_traces(&mut self, keep: impl Fn(&TraceId) -> bool) {
         self.part.traces.retain(|row| keep(&row.link.trace_id));
         self.part.spans.retain(|span| keep(&span.span.link.trace_id));
+    }
+
+    /// Lets go of examples of requests that are too many, in windows that start at `from_ms` or later; `completed` are traces that somebody
+    /// completed.
+    pub(crate) fn thin_examples(&mut self, from_ms: u64, completed: &HashSet<TraceId>) {
+        examples::thin(&mut self.part.spans, from_ms, completed);
     }
 
     /// Ends with the part, in an order that depends on its content alone.

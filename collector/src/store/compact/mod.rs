@@ -6,9 +6,11 @@
 //! | [`levels`] | how long windows of a level are |
 //! | [`plan`] | what to do next |
 //! | [`builder`] | the exact sum of windows and parts of one service |
+//! | [`examples`] | how many examples of requests are kept |
 //! | [`run`], [`objects`], [`output`] | carries out a job; segments on their way in, and out |
 
 mod builder;
+mod examples;
 pub mod levels;
 mod objects;
 mod output;
@@ -115,7 +117,13 @@ pub async fn step(
     let number = catalog.counters().await?.deletions;
     let live = catalog.levels_in(TimeRange::ALL, false).await?;
     let Some(job) = plan::next(&live, now_ms, flush_age_ms) else { return Ok(false) };
-    let given = Circumstances { number, traces: catalog.deleted_traces().await?, ..Circumstances::default() };
+    let given = Circumstances {
+        number,
+        traces: catalog.deleted_traces().await?,
+        counted_from_ms: catalog.requests_since().await?,
+        beside: plan::completing(&live, &job),
+        ..Circumstances::default()
+    };
     exchange(store, job, given, lease).await?;
     Ok(true)
 }

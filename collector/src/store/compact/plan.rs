@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::levels::{LEVELS, Level, TRACES, block_end, block_of};
-use crate::store::catalog::LevelSegment;
+use crate::store::catalog::{LevelSegment, SegmentRow};
 
 /// A piece of work. Its inputs are exchanged for its outputs in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,10 @@ const MERGE_MOST: usize = 64;
 const LARGE_BYTES: u64 = 64 << 20;
 /// A block is closed this long after its end: what comes later is merged on its own. Milliseconds.
 const LATE_MS: u64 = 5 * 60_000;
+
+/// Segments of traces are merged, and examples in them let go of, once what completes their slow traces is stored: those are named for 40 s,
+/// told of with one of the next windows, and flushed soon after. Milliseconds.
+const COMPLETED_MS: u64 = 120_000;
 
 /// The most urgent job, as of `now_ms`; `None` when there is nothing to do. `flush_age_ms`: how long an arrived segment may
 /// wait.
@@ -99,8 +103,9 @@ fn merge(live: &[LevelSegment], now_ms: u64) -> Option<Job> {
     let top = LEVELS.last().map_or(0, |level| level.number);
     for (level, rolled) in LEVELS.iter().map(|level| (level.number, level.number != top)).chain([(TRACES, false)]) {
         for (block, segments) in by_block(live, level, rolled) {
+            let settled = |s: &LevelSegment| level != TRACES || s.segment.max_ms.saturating_add(COMPLETED_MS) <= now_ms;
             let mut small: Vec<&LevelSegment> =
-                segments.into_iter().filter(|s| s.segment.bytes < LARGE_BYTES).collect();
+                segments.into_iter().filter(|s| s.segment.bytes < LARGE_BYTES && settled(s)).collect();
             if closed(level, block, now_ms) && small.len() >= 2 {
                 return Some(Job::Merge(level, small.into_iter().take(MERGE_MOST).cloned().collect()));
             }
@@ -121,10 +126,24 @@ fn class(segment: &LevelSegment) -> u32 {
     (segment.segment.bytes / (32 << 10)).max(1).ilog2() / 3
 }
 
+/// Other segments that may hold what completes traces of a job's.
+pub(crate) fn completing(live: &[LevelSegment], job: &Job) -> Vec<LevelSegment> {
+    let Job::Merge(TRACES, inputs) = job else { return Vec::new() };
+    let from_ms = inputs.iter().map(|input| input.segment.min_ms).min().unwrap_or(0);
+    let until_ms = inputs.iter().map(|input| input.segment.max_ms).max().unwrap_or(0).saturating_add(COMPLETED_MS);
+    let is_beside = |s: &&LevelSegment| {
+        let SegmentRow { level, min_ms, max_ms, .. } = s.segment;
+        level == TRACES
+            && min_ms <= until_ms
+            && max_ms >= from_ms
+            && !inputs.iter().any(|i| i.segment.id == s.segment.id)
+    };
+    live.iter().filter(is_beside).cloned().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::catalog::SegmentRow;
 
     fn segment(id: usize, level: u32, start_ms: u64, bytes: u64, rolled: bool) -> LevelSegment {
         let segment = SegmentRow {
@@ -175,5 +194,20 @@ mod tests {
     fn large_segments_are_left_alone() {
         let live = [segment(1, 1, 0, LARGE_BYTES, true), segment(2, 1, 0, 1_000, true)];
         assert_eq!(next(&live, u64::MAX / 2, 0), None);
+    }
+
+    #[test]
+    fn traces_are_merged_when_what_completes_them_is_there_and_it_is_looked_for_beside_them() {
+        let traces: Vec<_> = (0..9).map(|i| segment(i, TRACES, i as u64 * 10_000, 1_000, false)).collect();
+        // The last of eight ends at 80 s.
+        assert_eq!(next(&traces, 199_999, 0), None);
+        let job = next(&traces, 200_000, 0).unwrap();
+        assert!(matches!(&job, Job::Merge(TRACES, inputs) if inputs.len() == 8));
+        let mut live = traces.clone();
+        live.extend([segment(20, 1, 0, 1_000, false), segment(21, TRACES, 200_000, 1_000, false)]);
+        live.push(segment(22, TRACES, 200_001, 1_000, false));
+        let beside = completing(&live, &job);
+        assert_eq!(beside.iter().map(|s| s.segment.min_ms).collect::<Vec<_>>(), [80_000, 200_000]);
+        assert!(completing(&live, &Job::Merge(1, traces)).is_empty());
     }
 }

@@ -25,6 +25,10 @@ pub(super) struct Circumstances {
     pub(super) number: u64,
     /// Traces.
     pub(super) traces: HashSet<TraceId>,
+    /// Since when requests are counted, unix milliseconds: examples of before stand for the counts.
+    pub(super) counted_from_ms: u64,
+    /// Segments that may hold what completes traces of those that are read.
+    pub(super) beside: Vec<LevelSegment>,
     /// See [`Provenance::written`].
     pub(super) written: Arc<Mutex<Vec<String>>>,
 }
@@ -149,6 +153,11 @@ fn rewrite(
         services.extend(segment.services().iter().filter(|service| counts(input, service)).cloned());
     }
     let bulk = store.bulk().clone();
+    let completed = if rollup == Rollup::Traces { completed(store, inputs, given)? } else { HashSet::new() };
+    let ready = |builder: &mut PartBuilder| {
+        builder.retain_traces(|id| !given.traces.contains(id));
+        builder.thin_examples(given.counted_from_ms, &completed);
+    };
     let (content, agents) = of_compacted(store, inputs)?;
     let rolled = then == Inputs::Replace && inputs.first().is_some_and(|input| input.rolled);
     let provenance = Provenance { rolled, ..provenance(store, inputs, given) };
@@ -165,7 +174,7 @@ fn rewrite(
                 loop {
                     let all = builder.add_part(&mut part, budget.part);
                     if builder.bytes() >= budget.part {
-                        builder.retain_traces(|id| !given.traces.contains(id));
+                        ready(&mut builder);
                         end(&mut output, &mut builder)?;
                     }
                     if all {
@@ -174,11 +183,24 @@ fn rewrite(
                 }
             }
         }
-        builder.retain_traces(|id| !given.traces.contains(id));
+        ready(&mut builder);
         end(&mut output, &mut builder)?;
     }
     let outputs = output.finish().map_err(failed)?;
     Ok(Made { then, outputs, damaged: false })
+}
+
+/// Traces that somebody completed, in windows of the inputs and soon after.
+fn completed(store: &Store, inputs: &[LevelSegment], given: &Circumstances) -> Result<HashSet<TraceId>, StoreError> {
+    let mut completed = HashSet::new();
+    for row in inputs.iter().chain(&given.beside) {
+        let Some(segment) = store.columnar(row, &[Table::Spans])? else { continue };
+        for part in 0..segment.services().len() {
+            let found = store.checked(&row.segment.id, segment.completed_traces(store.bulk().as_ref(), part))?;
+            completed.extend(found.unwrap_or_default());
+        }
+    }
+    Ok(completed)
 }
 
 /// Ends a part and starts the next.

@@ -485,3 +485,59 @@ async fn what_is_deleted_is_gone_at_once_and_its_bytes_soon() {
         assert!(engine.trace(trace(3)).await.unwrap().is_none());
     }
 }
+
+#[tokio::test]
+async fn a_service_of_many_instances_keeps_a_few_examples_and_all_of_what_was_completed() {
+    const INSTANCES: u8 = 60;
+    /// Traces that another service completed; among all of each instance there are such.
+    const COMPLETED: std::ops::Range<u8> = 1..21;
+    let place = TestPlace::new().await;
+    let store = place.open().await;
+    store.catalog().count_requests_since(0).await.unwrap();
+    let ingest = Ingest::start(store.clone(), Arc::new(|_| Vec::new()));
+    let base_ms = now_ms() / 10_000 * 10_000 - 2 * HOUR;
+    let engine = QueryEngine::new(store.clone(), QueryLimits::default());
+    let of = |service: &str| ServiceName::parse(service).unwrap();
+    let range = TimeRange { from_ms: base_ms - HOUR, until_ms: base_ms + HOUR };
+    let spans = async |service: &str| engine.spans(&of(service), range, &[]).await.unwrap().0;
+    // Half of them are flushed before the others come; what completes their traces comes last.
+    for half in [1..=INSTANCES / 2, INSTANCES / 2 + 1..=INSTANCES] {
+        let window = |agent: u8| {
+            let window = TestWindow::new("shop", agent, 1, base_ms).requests("/a", v1::SpanStatus::Ok, &[1_000; 4]);
+            (0..4).fold(window, |window, n| window.span(4 * (agent - 1) + n + 1, "/a", 5, 1_000 + u64::from(n)))
+        };
+        let pushes: Vec<_> = half.map(|agent| ingest.push(window(agent).request())).collect();
+        futures(pushes).await.into_iter().for_each(|ack| drop(ack.unwrap()));
+        // Now: so young segments are flushed, and nothing else is done.
+        compact_all(&store, base_ms + 15_000).await;
+    }
+    let window = TestWindow::new("tax", INSTANCES + 1, 1, base_ms + 20_000);
+    let mut completing = COMPLETED.fold(window, |window, trace| window.span(trace, "/t", 5, 10));
+    completing.payload.spans.as_mut().unwrap().weight.fill(0.0);
+    ingest.push(completing.request()).await.unwrap();
+    compact_all(&store, base_ms + 35_000).await;
+    let all = spans("shop").await;
+    assert_eq!((all.len(), spans("tax").await.len()), (240, 20), "what is flushed is all there");
+
+    compact_all(&store, now_ms() + 40 * HOUR).await;
+    let left = spans("shop").await;
+    let counted: Vec<&SpanSummary> = left.iter().filter(|span| span.weight > 0.0).collect();
+    assert!((45..=70).contains(&counted.len()), "{} examples", counted.len());
+    let weighs: f64 = counted.iter().map(|span| f64::from(span.weight)).sum();
+    // About 66 of 236 were drawn, so a standard error is 236 × √(0.72 / 66).
+    assert!((weighs - 240.0).abs() < 4.0 * 25.0, "they stand for {weighs}");
+    let completed: BTreeSet<TraceId> = COMPLETED.map(trace).collect();
+    assert_eq!(left.iter().filter(|span| completed.contains(&span.link.trace_id)).count(), 20);
+    assert_eq!(left.len() - counted.len(), left.iter().filter(|span| span.weight == 0.0).count());
+    assert!(left.len() > counted.len(), "some of them stand for nothing any more");
+    for n in COMPLETED {
+        let services = engine.trace(trace(n)).await.unwrap().unwrap().services;
+        assert!(services.iter().all(|service| !service.spans.is_empty()) && services.len() == 2, "trace {n}");
+    }
+    let asked = RequestsAsked { service: of("shop"), range, labels: vec![], step_ms: None };
+    let over = engine.requests(&asked).await.unwrap();
+    let count: u64 = over.in_all().flat_map(|(_, outcomes)| outcomes.into_values()).map(|of| of.count()).sum();
+    assert_eq!(count, 240, "counts are exact whatever examples are kept");
+    compact_all(&store, now_ms() + 80 * HOUR).await;
+    assert_eq!(spans("shop").await, left);
+}

@@ -1,9 +1,9 @@
 //! Measures the store: through the doors of a real collector, and on stores as large as months of ingest leave behind.
 //!
-//! Without arguments everything is measured; `ingest`, `acks`, `http`, `large`, `locks`, `memory`, `shop`, `rest` and `why` name parts of it.
-//! `large=FOLDER` leaves the large store in a folder, and asks the one that is there already; `shop=HOURS` replays less than a day,
-//! `why=INSTANCES` a day of more than 25 instances or of fewer, `acks=MINUTES` sends for longer than three, and `http=MINUTES` for longer than
-//! one.
+//! Without arguments everything is measured; `ingest`, `acks`, `http`, `large`, `locks`, `memory`, `shop`, `rest` and `why` name parts. `large=FOLDER`
+//! leaves the large store in a folder, and asks the one that is there already; `shop=HOURS` replays less than a day,
+//! `why=INSTANCES[,HOURS[,FOLDER]]` a day of more than 25 instances or of fewer, or fewer hours, and may leave that in a folder, too;
+//! `acks=MINUTES` sends for longer than three, and `http=MINUTES` for longer than one.
 
 mod acks;
 mod ask;
@@ -67,10 +67,10 @@ fn main() {
         rest::measure(&mut report);
     }
     if wanted("why") {
-        why::measure(&mut report, 25);
+        why::measure(&mut report, &why::Asked::parse("25"));
     }
     if let Some(instances) = named.iter().find_map(|name| name.strip_prefix("why=")) {
-        why::measure(&mut report, instances.parse().expect("a number of instances"));
+        why::measure(&mut report, &why::Asked::parse(instances));
     }
     report.print();
 }

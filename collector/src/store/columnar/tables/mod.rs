@@ -25,20 +25,25 @@ pub(crate) use totals::{PartTotal, TotalSums};
 pub(crate) use traces::PartTrace;
 pub(crate) use windows::{PartWindow, WindowSums};
 pub(super) use {frames::read as read_frames, frames::write as write_frames};
-pub(super) use {requests::read as read_requests, requests::write as write_requests};
+pub(super) use {
+    requests::look as look_at_requests, requests::read as read_requests, requests::write as write_requests,
+};
 pub(super) use {
     samples::read as read_samples, samples::read_columns, samples::sample_group, samples::write as write_samples,
 };
 pub(super) use {series::read as read_series, series::write as write_series};
 pub(super) use {
-    spans::find as find_spans, spans::find_all as find_spans_of, spans::look as look_at_spans,
-    spans::may_be_of as may_be_of_route, spans::may_hold as may_hold_spans,
+    spans::completed as completed_traces, spans::find as find_spans, spans::find_all as find_spans_of,
+    spans::look as look_at_spans, spans::may_be_of as may_be_of_route, spans::may_hold as may_hold_spans,
 };
 pub(super) use {spans::read as read_spans, spans::write as write_spans};
 pub(super) use {stacks::read as read_stacks, stacks::write as write_stacks};
 pub(super) use {totals::read as read_totals, totals::write as write_totals};
 pub(super) use {traces::bounds as bounds_of_traces, traces::find_all as find_samples_of};
-pub(super) use {traces::find as find_traces, traces::read as read_traces, traces::write as write_traces};
+pub(super) use {
+    traces::find as find_traces, traces::read as read_traces, traces::read_of as read_traces_of,
+    traces::write as write_traces,
+};
 pub(super) use {windows::read as read_windows, windows::write as write_windows};
 
 /// The tables of a segment.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parquet::data_type::ByteArray;
 
-use super::{SERVICE, Table};
+use super::{Processes, SERVICE, Table};
 use crate::base::labels::Labels;
 use crate::base::range::TimeRange;
 use crate::profile::decode::Window;
@@ -127,6 +127,37 @@ pub(in crate::store::columnar) fn read(
                 durations: durations.map_err(|_| rows.damaged(BAD_BINS))?,
             },
         });
+    }
+    Ok(())
+}
+
+/// Looks at those of windows that start in `range`, of processes that are asked for; `None`: of all. Told is the start of the window, the route, and how
+/// its requests ended and how long they took. In their order; routes that are equal are the same.
+pub(in crate::store::columnar) fn look(
+    rows: &Rows<'_>,
+    range: TimeRange,
+    of_process: Option<Processes<'_>>,
+    mut each: impl FnMut(u64, &Arc<str>, SpanStatus, &Durations),
+) -> Result<(), Problem> {
+    if !rows.may_hold(WINDOW, range)? {
+        return Ok(());
+    }
+    let windows = rows.get(WINDOW)?;
+    let mut wanted: Vec<bool> = windows.iter().map(|window| range.contains(*window as u64)).collect();
+    if let Some(takes) = of_process {
+        let instances = rows.texts(INSTANCE, |text| Some(Arc::<str>::from(text)))?;
+        let labels = rows.texts(LABELS, |text| Some(labels_from_text(text)))?;
+        let processes = instances.iter().zip(&labels);
+        wanted.iter_mut().zip(processes).for_each(|(wanted, (instance, labels))| *wanted &= takes(instance, labels));
+    }
+    let routes = rows.texts(ROUTE, |text| Some(Arc::<str>::from(text)))?;
+    let statuses = rows.texts(STATUS, |text| Some(status_from_text(text)))?;
+    let (sums, maxima, bins) = (rows.get(SUM_US)?, rows.get(MAX_US)?, rows.get(BINS)?);
+    for i in (0..windows.len()).filter(|i| wanted[*i]) {
+        let bins = bins_from_bytes(bins[i].data()).ok_or_else(|| rows.damaged(BAD_BINS))?;
+        let durations = Durations::from_bins(bins, sums[i] as u64, maxima[i] as u64);
+        let durations = durations.map_err(|_| rows.damaged(BAD_BINS))?;
+        each(windows[i] as u64, &routes[i], statuses[i], &durations);
     }
     Ok(())
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use tephra_proto::ids::{SpanId, TraceId};
+use tephra_proto::ids::TraceId;
 
 use super::{SERVICE, Table};
 use crate::base::labels::Labels;
 use crate::base::range::TimeRange;
 use crate::profile::decode::Window;
-use crate::profile::model::{Link, SpanSummary};
+use crate::profile::model::SpanSummary;
 use crate::store::columnar::column::{
     Bytes8, Bytes16, Coding, Column, Definition, Float, Int32, Int64, SMALL_PAGE, Text, Time,
 };
@@ -142,8 +142,8 @@ pub(in crate::store::columnar) fn may_hold(rows: &Rows<'_>, range: TimeRange) ->
 /// What chooses spans of a route, before all else that is known of them is read.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct SpanLook {
-    /// Trace and span.
-    pub(crate) link: Link,
+    /// Of which trace.
+    pub(crate) trace_id: TraceId,
     /// Unix milliseconds.
     pub(crate) start_ms: u64,
     /// Microseconds.
@@ -188,12 +188,12 @@ pub(in crate::store::columnar) fn look(
         let processes = instances.iter().zip(&labels);
         wanted.iter_mut().zip(processes).for_each(|(wanted, (instance, labels))| *wanted &= takes(instance, labels));
     }
-    let (traces, spans) = (rows.trace_ids(TRACE_ID, 0..count)?, rows.span_ids(SPAN_ID)?);
+    let traces = rows.trace_ids(TRACE_ID, 0..count)?;
     let (starts, durations, weights) = (rows.get(START)?, rows.get(DURATION_US)?, rows.get(WEIGHT)?);
     for at in (0..count).filter(|at| wanted[*at]) {
         let trace_id = TraceId::from_bytes(traces[at]).ok_or_else(|| rows.damaged("a trace id is all zero"))?;
         each(SpanLook {
-            link: Link { trace_id, span_id: SpanId::from_bytes(spans[at]) },
+            trace_id,
             start_ms: starts[at] as u64,
             duration_us: durations[at] as u64,
             weight: weights[at],
@@ -202,9 +202,24 @@ pub(in crate::store::columnar) fn look(
     Ok(())
 }
 
-/// Which of the rows are of some traces, whose ids ascend.
-pub(in crate::store::columnar) fn find_all(rows: &Rows<'_>, traces: &[[u8; 16]]) -> Result<Vec<usize>, Problem> {
+/// Which of the rows are of some traces, whose ids ascend, and of which of them.
+pub(in crate::store::columnar) fn find_all(
+    rows: &Rows<'_>,
+    traces: &[[u8; 16]],
+) -> Result<Vec<(usize, usize)>, Problem> {
     rows.find_all(TRACE_ID, traces)
+}
+
+/// Traces that rows only complete, which stand for no request.
+pub(in crate::store::columnar) fn completed(rows: &Rows<'_>, into: &mut Vec<TraceId>) -> Result<(), Problem> {
+    let weights = rows.get(WEIGHT)?;
+    let completing: Vec<usize> = (0..weights.len()).filter(|at| weights[*at] == 0.0).collect();
+    if completing.is_empty() {
+        return Ok(());
+    }
+    let ids = rows.trace_ids(TRACE_ID, 0..weights.len())?;
+    into.extend(completing.into_iter().filter_map(|at| TraceId::from_bytes(*ids.get(at)?)));
+    Ok(())
 }
 
 /// Some rows.

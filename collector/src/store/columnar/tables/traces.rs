@@ -110,8 +110,11 @@ pub(in crate::store::columnar) fn find(rows: &Rows<'_>, trace: TraceId) -> Resul
     rows.find(TRACE_ID, &trace.to_bytes())
 }
 
-/// Which of the rows are of some traces, whose ids ascend.
-pub(in crate::store::columnar) fn find_all(rows: &Rows<'_>, traces: &[[u8; 16]]) -> Result<Vec<usize>, Problem> {
+/// Which of the rows are of some traces, whose ids ascend, and of which of them.
+pub(in crate::store::columnar) fn find_all(
+    rows: &Rows<'_>,
+    traces: &[[u8; 16]],
+) -> Result<Vec<(usize, usize)>, Problem> {
     rows.find_all(TRACE_ID, traces)
 }
 
@@ -126,12 +129,31 @@ pub(in crate::store::columnar) fn read(
     dictionary: &Dictionary,
     into: &mut Vec<PartTrace>,
 ) -> Result<(), Problem> {
-    let links = rows.links((TRACE_ID, SPAN_ID))?;
+    into.extend(read_linked(rows, rows.links((TRACE_ID, SPAN_ID))?.into_iter(), dictionary)?);
+    Ok(())
+}
+
+/// Some rows, of which somebody knows the traces. In which of their spans they were taken is left out.
+pub(in crate::store::columnar) fn read_of(
+    rows: &Rows<'_>,
+    traces: impl Iterator<Item = [u8; 16]>,
+    dictionary: &Dictionary,
+) -> Result<Vec<PartTrace>, Problem> {
+    let link = |id| Some(Link { trace_id: TraceId::from_bytes(id)?, span_id: None });
+    read_linked(rows, traces.filter_map(link), dictionary)
+}
+
+fn read_linked(
+    rows: &Rows<'_>,
+    links: impl Iterator<Item = Link>,
+    dictionary: &Dictionary,
+) -> Result<Vec<PartTrace>, Problem> {
     let (times, windows, lengths) = (rows.get(TIME)?, rows.get(WINDOW)?, rows.get(WINDOW_MS)?);
     let (series, stacks) = (rows.get(SERIES)?, rows.get(STACK)?);
     let (values, samples) = (rows.get(VALUE)?, rows.get(SAMPLES)?);
-    for (i, link) in links.into_iter().enumerate() {
-        into.push(PartTrace {
+    let mut read = Vec::with_capacity(times.len());
+    for (i, link) in links.enumerate().take(times.len()) {
+        read.push(PartTrace {
             link,
             time_ms: times[i] as u64,
             window_ms: windows[i] as u64,
@@ -142,5 +164,5 @@ pub(in crate::store::columnar) fn read(
             samples: samples[i] as u64,
         });
     }
-    Ok(())
+    Ok(read)
 }
