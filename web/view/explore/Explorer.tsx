@@ -66,12 +66,15 @@ export function Explorer({ profile, loading, actions, fixed, requestsPath, extra
         : model.view.value;
   const pick = (name: ViewName) =>
     setParams({ view: name === "flame" ? null : name, focus: null, z: null, pivot: null });
+  const busy = loading || model.pending.value;
   const keys = flameKeys({ model, canvas, tabs: tabs.map((t) => t.name), pick, menu });
 
   useSignalEffect(() => {
     // What a person chose last is part of the link, so that it shows others the same.
     if (!here.value.params.has("fw")) setParams({ fw: rememberedFrameworks() }, { replace: true });
   });
+
+  useSignalEffect(model.settle);
 
   useSignalEffect(() => {
     // Chosen anyhow: by a click, a key, a search, a link, the back button. New data alone moves nothing.
@@ -99,7 +102,7 @@ export function Explorer({ profile, loading, actions, fixed, requestsPath, extra
   });
 
   return (
-    <section class={`explorer${loading ? " is-loading" : ""}`} aria-busy={loading} data-testid="explorer">
+    <section class={`explorer${loading ? " is-loading" : ""}`} aria-busy={busy} data-testid="explorer">
       <div class="explorer-bar">
         <div class="tabs" role="tablist" aria-label="Views" ref={tabRow}>
           {tabs.map((tab, i) => (
@@ -181,7 +184,7 @@ export function Explorer({ profile, loading, actions, fixed, requestsPath, extra
       <KeysDialog />
       <Glossary />
       <div class="off-screen" role="status" aria-live="polite">
-        {loading ? "Loading" : model.announce.value}
+        {busy ? "Loading" : model.announce.value}
       </div>
     </section>
   );
