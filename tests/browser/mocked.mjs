@@ -206,6 +206,49 @@ async function clicks(browser, base) {
   });
 }
 
+/** A profile of 200 000 nodes, whose views are made beside the page. */
+async function large(browser, base) {
+  const tab = await open(browser);
+  const { page } = tab;
+  const settled = () => page.locator("[data-testid=explorer][aria-busy=false]").waitFor();
+  const boxes = (list) => page.locator(`[data-testid=${list}] li`);
+  await claim("a large profile: a function that is hidden is shown and in sight where a link chooses it", async () => {
+    const hidden = "tokio::runtime::function_2";
+    await page.goto(`${base}/s/large?fn=${encodeURIComponent(hidden)}&sel=function`);
+    await selectedName(page, hidden);
+    must((await page.evaluate(() => new URLSearchParams(location.search).get("fw"))) === "shown", "runtimes are not shown");
+  });
+  await claim("a large profile: a filter cuts the graph and its undoing brings it back", async () => {
+    await page.goto(`${base}/s/large`);
+    await boxes("flame-mirror").first().waitFor({ state: "attached" });
+    const total = () => boxes("flame-mirror").first().getAttribute("data-b");
+    const all = Number(await total());
+    await page.keyboard.press("F");
+    await page.locator("[data-testid=filter-box] input").fill("keep:function_777");
+    await page.keyboard.press("Enter");
+    await page.locator('[data-filter="keep:function_777"]').waitFor();
+    await settled();
+    await page.waitForFunction((all) => Number(document.querySelector("[data-testid=flame-mirror] li").dataset.b) < all, all);
+    await page.locator("[data-testid=filter-undo]").click();
+    await page.waitForFunction((all) => Number(document.querySelector("[data-testid=flame-mirror] li").dataset.b) === all, all);
+  });
+  await claim("a large profile: bottom-up, sandwich, tree and functions are there one after the other", async () => {
+    for (const [view, there] of [
+      ["bottomup", "[data-testid=flame-mirror] li"],
+      ["sandwich", "[data-testid=callers-mirror] li"],
+      ["tree", "[data-testid=tree] [data-name]"],
+      ["table", "[data-testid=functions] [data-name]"],
+      ["flame", "[data-testid=flame-mirror] li"],
+    ]) {
+      await page.locator(`[data-testid=tab-${view}]`).click();
+      await page.locator(`[data-testid=tab-${view}][aria-selected=true]`).waitFor();
+      await page.locator(there).first().waitFor({ state: "attached" });
+    }
+    await quiet(tab);
+  });
+  await tab.context.close();
+}
+
 /** What is told in rows and columns has room on a phone, and what is said comes first. */
 async function phone(browser, base) {
   const options = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
@@ -239,6 +282,7 @@ export async function mocked(browser) {
     await journeys(browser, base);
     await clicks(browser, base);
     await phone(browser, base);
+    await large(browser, base);
     await states(browser, base);
   } finally {
     await stop();

@@ -115,7 +115,7 @@ async function realPage(page) {
   await page.locator("[data-testid=frameworks] button").click();
   await page.locator("button[data-testid=frameworks]").waitFor();
   await page.keyboard.press("F");
-  await page.locator("[data-testid=filter-box] input").fill("keep:function_12");
+  await page.locator("[data-testid=filter-box] input").fill("keep:function_777");
   await page.keyboard.press("Enter");
   await page.locator("[data-filter]").waitFor();
   await page.waitForTimeout(500);

@@ -57,6 +57,8 @@ export function Explorer({ profile, loading, actions, fixed, requestsPath, extra
   const chosen = useComputed(() => CHOICES.map((name) => here.value.params.get(name)).join("\n"));
   /** A box that was clicked is in sight, however thin it is. */
   const byPointer = useRef(false);
+  /** What was brought into sight: what is being made is so once it is there. */
+  const shownChoice = useRef("");
   const tabs = extra ? [...VIEWS, extra] : VIEWS;
   const view =
     extra && model.view.value === extra.name
@@ -78,8 +80,9 @@ export function Explorer({ profile, loading, actions, fixed, requestsPath, extra
 
   useSignalEffect(() => {
     // Chosen anyhow: by a click, a key, a search, a link, the back button. New data alone moves nothing.
-    chosen.value;
-    sought.value;
+    const choice = `${chosen.value}\n${sought.value}`;
+    if (model.pending.value || choice === shownChoice.current) return;
+    shownChoice.current = choice;
     const clicked = byPointer.current;
     byPointer.current = false;
     return afterLayout(() => {
