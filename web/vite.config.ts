@@ -26,7 +26,8 @@ export default defineConfig(
       rolldownOptions: mode === "bench" ? { input: ["view/index.html", "view/bench.html"] } : {},
     },
     server: mocked ? {} : { proxy: { "^/(api/v1/|alert\\.json|healthz|readyz|metrics)": collector } },
-    test: { root: ".", include: ["view-tests/**/*.test.ts"] },
+    // Random trees by the hundred are work; a busy machine takes its time.
+    test: { root: ".", include: ["view-tests/**/*.test.ts"], testTimeout: 120_000 },
   }),
 );
 

@@ -50,9 +50,10 @@ export async function open(browser, options = {}) {
     if (!why.includes("ERR_ABORTED")) complaints.push(`request failed: ${request.url()} ${why}`);
   });
   page.on("request", (request) => {
-    if (!request.url().startsWith(visit.base) && !request.url().startsWith("data:")) {
-      complaints.push(`asks another site: ${request.url()}`);
-    }
+    // A page is one of the collector's, or of the mock's.
+    const own = page.url() === "about:blank" ? visit.base : new URL(page.url()).origin;
+    const { protocol, origin } = new URL(request.url());
+    if (protocol !== "data:" && origin !== own && !request.isNavigationRequest()) complaints.push(`asks another site: ${request.url()}`);
   });
   return { context, page, complaints };
 }

@@ -6,6 +6,7 @@
 import { createRequire } from "node:module";
 import { accessibleAtAllWidths, states } from "./axe.mjs";
 import { hand } from "./hand.mjs";
+import { mocked } from "./mocked.mjs";
 import { claim, failures, frames, goto, must, open, quiet, shows, visit } from "./page.mjs";
 import { sight } from "./sight.mjs";
 import { small } from "./small.mjs";
@@ -189,6 +190,7 @@ try {
   await small(browser);
   await hand(browser);
   await states(browser);
+  await mocked(browser);
   await hostile(browser);
 } finally {
   await browser.close();

@@ -111,6 +111,14 @@ async function realPage(page) {
   });
   await page.locator("[data-testid=tab-bottomup]").click();
   await page.waitForFunction((before) => performance.getEntriesByName("flame").length > before, before);
+  for (const view of ["sandwich", "tree", "table", "flame"]) await tab(page, view);
+  await page.locator("[data-testid=frameworks] button").click();
+  await page.locator("button[data-testid=frameworks]").waitFor();
+  await page.keyboard.press("F");
+  await page.locator("[data-testid=filter-box] input").fill("keep:function_777");
+  await page.keyboard.press("Enter");
+  await page.locator("[data-filter]").waitFor();
+  await page.waitForTimeout(500);
   return page.evaluate(
     ([flame, settled]) => ({
       flame,
@@ -119,6 +127,12 @@ async function realPage(page) {
     }),
     [flame, settled],
   );
+}
+
+async function tab(page, view) {
+  await page.locator(`[data-testid=tab-${view}]`).click();
+  await page.locator(`[data-testid=tab-${view}][aria-selected=true]`).waitFor();
+  await page.waitForTimeout(300);
 }
 
 async function medianOfPages(measure, key) {

@@ -16,6 +16,8 @@ test("in UTC all say the same", () => {
   expect(fmt.time(AT, AT)).toBe("13:40");
   expect(fmt.time(AT, AT, true)).toBe("13:40:05");
   expect(fmt.range(AT, AT + 600e3, AT)).toBe("13:40–13:50");
+  // A trace that is over within a second.
+  expect(fmt.range(AT, AT + 412, AT)).toBe("13:40:05");
   expect(fmt.date(AT)).toBe("27 Nov 2026");
   expect(fmt.utcTime(AT)).toBe("13:40 UTC");
   expect(clockText(AT)).toBe("2026-11-27 13:40:05");

@@ -1,8 +1,8 @@
 /** The graph's layout, and what of it is drawn. */
 import { describe, expect, test } from "vitest";
-import { hitTest, layOut, neighbour } from "../view/flame/layout";
 import { Boxes, collectVisible, WIDTH_MIN_PX } from "../view/flame/visible";
 import { scaleOf, selfWeights } from "../view/profile/diff";
+import { hitTest, layOut, neighbour } from "../view/profile/layout";
 import { profileOf, randomStacks, SEEDS } from "./random";
 
 const PORT = { x0: 0, x1: 1, width: 900, firstRow: 0, lastRow: 1000 };

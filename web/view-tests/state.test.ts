@@ -1,11 +1,14 @@
 /** The URL holds the state: what is written there is read back. */
+
 import { describe, expect, test } from "vitest";
 import type { TraceAnswer } from "../view/api/contract";
+import { recipeOf } from "../view/explore/model";
 import { swapped } from "../view/pages/DiffPage";
 import { levelIn, splitLink } from "../view/pages/Split";
 import { diffPath, labelsOf, sidesOf } from "../view/pages/selection";
 import { nameSides } from "../view/pages/sides";
 import { mostOf, ticksBySpan } from "../view/pages/ticks";
+import { PLAIN } from "../view/profile/recipe";
 import { href, showing, upgrade } from "../view/state/location";
 import { aroundDeploy, baselineOf, earlier, parseDuration, parseTime, readRange } from "../view/state/time";
 import { traceIdIn } from "../view/ui/Shell";
@@ -219,4 +222,21 @@ describe("samples of a trace", () => {
     ];
     expect(counts(spans, samples)).toEqual([2, 1]);
   });
+});
+
+test("a link says what is made of a profile, and links of earlier versions say it too", () => {
+  const recipe = (text: string) => recipeOf(new URLSearchParams(text));
+  expect(recipe("")).toEqual({ ...PLAIN, view: "" });
+  expect(recipe("view=sandwich&fn=a&t=keep:x&t=bogus&wi=2:f&order=name&w=delta&fw=shown")).toEqual({
+    view: "sandwich",
+    filters: ["keep:x"],
+    hidden: false,
+    faster: ["2:f"],
+    width: "delta",
+    sorted: false,
+    pivot: "a",
+  });
+  expect(recipe("fw=shown&t=hide:@frameworks")).toMatchObject({ filters: [], hidden: true });
+  // What is selected is made already, except where it is in the middle.
+  expect(recipe("fn=a&sel=function&q=x&z=0-1").pivot).toBe("");
 });

@@ -1,10 +1,10 @@
 /** What `npm run bench` measures in the browser. Only in builds with `--mode bench`; never shipped. */
 import type { FlameHeader } from "./api/contract";
 import { FlameCanvas } from "./flame/FlameCanvas";
-import { layOut } from "./flame/layout";
 import { normalPalette } from "./flame/palette";
 import { decodeFlame } from "./profile/decode";
 import { bottomUp } from "./profile/invert";
+import { layOut } from "./profile/layout";
 import { compileSearch, findMatches } from "./profile/search";
 import { functionTable } from "./profile/table";
 import type { Profile } from "./profile/tree";
@@ -20,8 +20,8 @@ const bench = { frames, firstFlame, engine };
 window.bench = bench;
 
 /** Frame times of a zoom and pan over `nodes` nodes, in milliseconds. */
-function frames(nodes: number): { p50: number; p95: number; max: number } {
-  const { canvas, show } = mount();
+async function frames(nodes: number): Promise<{ p50: number; p95: number; max: number }> {
+  const { canvas, show } = await mount();
   show(decodeFlame(synthetic(nodes)));
   const times: number[] = [];
   const pixel = document.querySelector<HTMLCanvasElement>(".flame-base")!.getContext("2d")!;
@@ -42,9 +42,9 @@ function frames(nodes: number): { p50: number; p95: number; max: number } {
 }
 
 /** Bytes in to pixels out, in milliseconds. */
-function firstFlame(nodes: number): number {
+async function firstFlame(nodes: number): Promise<number> {
   const bytes = synthetic(nodes);
-  const { canvas, show } = mount();
+  const { canvas, show } = await mount();
   const start = performance.now();
   show(decodeFlame(bytes));
   canvas.drawNow();
@@ -69,7 +69,7 @@ function engine(nodes: number): { search: number; table: number; bottomUp: numbe
   };
 }
 
-function mount(): { canvas: FlameCanvas; show(profile: Profile): void } {
+async function mount(): Promise<{ canvas: FlameCanvas; show(profile: Profile): void }> {
   const host = document.querySelector<HTMLElement>("#bench")!;
   host.style.height = "900px";
   const nothing = () => undefined;
@@ -78,6 +78,8 @@ function mount(): { canvas: FlameCanvas; show(profile: Profile): void } {
     { select: nothing, focus: nothing, hover: nothing, menu: nothing, zoomed: nothing },
     () => true,
   );
+  // It has its size once it is laid out.
+  for (let k = 0; k < 2; k++) await new Promise(requestAnimationFrame);
   return {
     canvas,
     show({ tree, frames }) {

@@ -9,6 +9,7 @@ import { isDark } from "../state/theme";
 import * as fmt from "../ui/format";
 import { breakable, Name } from "../ui/Name";
 import { FunctionRequests } from "./FunctionRequests";
+import { frameActions } from "./Menu";
 import type { Model } from "./model";
 import { changeWords, isSignificant } from "./words";
 
@@ -61,25 +62,13 @@ export function Details({ model }: { model: Model }) {
       <WhatIf model={model} name={name} />
       {model.requestsPath.value ? <FunctionRequests path={model.requestsPath.value(name)} /> : null}
       <div class="button-row">
-        <button type="button" class="button" onClick={() => model.focusOn(node)} data-testid="focus">
-          Focus
-        </button>
-        <button
-          type="button"
-          class="button"
-          onClick={() => setParams({ view: "sandwich", pivot: name, focus: null, z: null })}
-        >
-          Sandwich
-        </button>
-        <button type="button" class="button" onClick={() => model.addTransform("keep", name)}>
-          Only with
-        </button>
-        <button type="button" class="button" onClick={() => model.addTransform("drop", name)}>
-          Without
-        </button>
-        <button type="button" class="button" onClick={() => model.addTransform("hide", name)}>
-          Hide
-        </button>
+        {frameActions(model, node).map(({ short, run }) =>
+          short ? (
+            <button key={short} type="button" class="button" onClick={run}>
+              {short}
+            </button>
+          ) : null,
+        )}
       </div>
     </section>
   );

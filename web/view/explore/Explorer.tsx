@@ -57,6 +57,8 @@ export function Explorer({ profile, loading, actions, fixed, requestsPath, extra
   const chosen = useComputed(() => CHOICES.map((name) => here.value.params.get(name)).join("\n"));
   /** A box that was clicked is in sight, however thin it is. */
   const byPointer = useRef(false);
+  /** What was brought into sight: what is being made is so once it is there. */
+  const shownChoice = useRef("");
   const tabs = extra ? [...VIEWS, extra] : VIEWS;
   const view =
     extra && model.view.value === extra.name
@@ -66,6 +68,7 @@ export function Explorer({ profile, loading, actions, fixed, requestsPath, extra
         : model.view.value;
   const pick = (name: ViewName) =>
     setParams({ view: name === "flame" ? null : name, focus: null, z: null, pivot: null });
+  const busy = loading || model.pending.value;
   const keys = flameKeys({ model, canvas, tabs: tabs.map((t) => t.name), pick, menu });
 
   useSignalEffect(() => {
@@ -73,10 +76,13 @@ export function Explorer({ profile, loading, actions, fixed, requestsPath, extra
     if (!here.value.params.has("fw")) setParams({ fw: rememberedFrameworks() }, { replace: true });
   });
 
+  useSignalEffect(model.settle);
+
   useSignalEffect(() => {
     // Chosen anyhow: by a click, a key, a search, a link, the back button. New data alone moves nothing.
-    chosen.value;
-    sought.value;
+    const choice = `${chosen.value}\n${sought.value}`;
+    if (model.pending.value || choice === shownChoice.current) return;
+    shownChoice.current = choice;
     const clicked = byPointer.current;
     byPointer.current = false;
     return afterLayout(() => {
@@ -99,7 +105,7 @@ export function Explorer({ profile, loading, actions, fixed, requestsPath, extra
   });
 
   return (
-    <section class={`explorer${loading ? " is-loading" : ""}`} aria-busy={loading} data-testid="explorer">
+    <section class={`explorer${loading ? " is-loading" : ""}`} aria-busy={busy} data-testid="explorer">
       <div class="explorer-bar">
         <div class="tabs" role="tablist" aria-label="Views" ref={tabRow}>
           {tabs.map((tab, i) => (
@@ -181,7 +187,7 @@ export function Explorer({ profile, loading, actions, fixed, requestsPath, extra
       <KeysDialog />
       <Glossary />
       <div class="off-screen" role="status" aria-live="polite">
-        {loading ? "Loading" : model.announce.value}
+        {busy ? "Loading" : model.announce.value}
       </div>
     </section>
   );

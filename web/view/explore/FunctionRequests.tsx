@@ -6,6 +6,7 @@ import { useResource } from "../api/resource";
 import * as fmt from "../ui/format";
 import { PartialNote } from "../ui/PartialNote";
 import { RouteButton } from "../ui/RouteButton";
+import { FailureLine } from "../ui/States";
 import { Bar } from "../ui/VirtualRows";
 
 /** Asked once, it is answered for every function that is selected. */
@@ -30,15 +31,7 @@ export function FunctionRequests({ path }: { path: string }) {
 function Found({ path }: { path: string }) {
   const asked = useResource(path, (p, signal) => getJson<FunctionAnswer>(p, signal), path);
   const { value, error } = asked.state.value;
-  if (error)
-    return (
-      <p class="field-error">
-        {error.message}.{" "}
-        <button type="button" class="link" onClick={asked.retry}>
-          Retry
-        </button>
-      </p>
-    );
+  if (error) return <FailureLine error={error} retry={asked.retry} />;
   if (!value) return <p class="quiet">Asking whose requests these are …</p>;
   if (value.routes.every((r) => r.route === ""))
     return <p class="quiet">No sample of it was taken in a request with a route.</p>;

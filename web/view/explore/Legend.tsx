@@ -1,6 +1,6 @@
 /** What width and colour mean right now. */
 import { DIFF_DARK, DIFF_LIGHT, familyColour, familyLabel } from "../flame/palette";
-import { familyShares } from "../profile/families";
+import { sharesOf } from "../profile/known";
 import { familyQuery } from "../profile/search";
 import { setParams } from "../state/location";
 import { isDark } from "../state/theme";
@@ -55,7 +55,7 @@ function FamilyLegend({ model }: { model: Model }) {
   if (model.colour.value !== "family")
     return <p class="legend">Width is {fmt.typeLabel(model.profile.value.header.type.name)}, callers above callees.</p>;
   // Of everything: what is hidden costs something too.
-  const families = familyShares(model.upright.value, model.frames.value);
+  const families = sharesOf(model.upright.value, model.frames.value);
   const query = model.query.value;
   const find = (name: string) => setParams({ q: query === familyQuery(name) ? null : familyQuery(name) });
   return (

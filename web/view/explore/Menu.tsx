@@ -71,11 +71,14 @@ export function FrameMenu({ model, at }: { model: Model; at: Signal<MenuAt | nul
 
 interface Action {
   label: string;
+  /** On a button beside the frame's details; without it there is none. */
+  short?: string;
   key?: string;
   run(): void;
 }
 
-function frameActions(model: Model, node: number): Action[] {
+/** The most usual first. */
+export function frameActions(model: Model, node: number): Action[] {
   const tree = model.shown.value;
   const frames = model.frames.value;
   const name = frames.name(tree.frame[node]!);
@@ -83,15 +86,16 @@ function frameActions(model: Model, node: number): Action[] {
   const crate = crateOf(name, frames.module(tree.frame[node]!));
   const stack = pathOf(tree, node).map((i) => frames.name(tree.frame[i]!));
   return [
-    { label: "Focus", key: "f", run: () => model.focusOn(node) },
+    { label: "Focus", short: "Focus", key: "f", run: () => model.focusOn(node) },
     {
       label: "Sandwich: callers and callees",
+      short: "Sandwich",
       key: "p",
       run: () => setParams({ view: "sandwich", pivot: name, focus: null, z: null }),
     },
-    { label: "Only stacks with this", key: "o", run: () => model.addTransform("keep", name) },
-    { label: "Without stacks through this", key: "x", run: () => model.addTransform("drop", name) },
-    { label: "Hide (cost goes to the caller)", key: "h", run: () => model.addTransform("hide", name) },
+    { label: "Only stacks with this", short: "Only with", key: "o", run: () => model.addTransform("keep", name) },
+    { label: "Without stacks through this", short: "Without", key: "x", run: () => model.addTransform("drop", name) },
+    { label: "Hide (cost goes to the caller)", short: "Hide", key: "h", run: () => model.addTransform("hide", name) },
     { label: "Start stacks here", key: ">", run: () => model.addTransform("focus", name) },
     { label: "Turn over: who calls this", run: () => model.addTransform("pivot", name) },
     ...(crate === ""

@@ -10,11 +10,12 @@ import type { Model } from "./model";
 const NOTHING = -1;
 
 export function Sandwich({ model }: { model: Model }) {
-  const up = useComputed(() => model.halfInput(model.callers.value, true));
-  const down = useComputed(() => model.halfInput(model.callees.value, false));
+  const up = useComputed(() => model.halfInput(model.halves.value?.callers ?? model.shown.value, true));
+  const down = useComputed(() => model.halfInput(model.halves.value?.callees ?? model.shown.value, false));
+  const halves = model.halves.value;
   const none = useComputed(() => NOTHING);
-  const func = model.pivot.value;
-  if (func < 0) return <p class="empty-line">There is no function to look at.</p>;
+  if (!halves) return <p class="empty-line">There is no function to look at.</p>;
+  const { func } = halves;
   const frames = model.frames.value;
   const name = frames.name(frames.frameOfFunc[func]!);
   const { totalB, selfB } = model.table.value;

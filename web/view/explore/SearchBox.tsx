@@ -26,7 +26,7 @@ export function SearchBox({ model, onLook }: Props) {
     if (document.activeElement !== input.current || query === "") input.current!.value = query;
   }, [query]);
   const share = found && tree.totalB[0]! > 0 ? fmt.percent(found.totalB / tree.totalB[0]!) : "0 %";
-  const at = found ? model.walk.value.indexOf(model.selected.value) : -1;
+  const at = model.walkedTo.value;
   const line = error ?? (found ? `${share} ${at < 0 ? "in" : `· ${at + 1} of`} ${matchesWord(model, at)}` : "");
   useEffect(() => {
     if (found) model.announce.value = line;
@@ -41,8 +41,8 @@ export function SearchBox({ model, onLook }: Props) {
     // Greying everything says nothing while no match is in the pane.
     if (!found || document.activeElement !== input.current) return;
     const timer = setTimeout(() => {
-      const first = model.walk.peek()[0];
-      if (first !== undefined && model.matches.peek() === found) onLook(first);
+      const { widest } = model.found.peek();
+      if (widest >= 0 && model.matches.peek() === found) onLook(widest);
     }, LOOK_AFTER_MS);
     return () => clearTimeout(timer);
   }, [found]);
@@ -91,6 +91,6 @@ export function SearchBox({ model, onLook }: Props) {
 }
 
 function matchesWord(model: Model, at: number): string {
-  const count = model.walk.value.length;
+  const { count } = model.found.value;
   return at < 0 ? fmt.plural(count, "match", "matches") : fmt.count(count);
 }

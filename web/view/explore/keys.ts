@@ -1,8 +1,8 @@
 /** The keyboard of the explorer. Nothing fires inside inputs; arrows only while the graph has the focus. */
 import type { Signal } from "@preact/signals";
 import type { FlameCanvas } from "../flame/FlameCanvas";
-import { neighbour } from "../flame/layout";
 import { Q_SIGNIFICANT } from "../profile/diff";
+import { neighbour } from "../profile/layout";
 import { widestChild } from "../profile/tree";
 import { here, setParams } from "../state/location";
 import { fixedLink } from "../state/share";

@@ -3,17 +3,14 @@
  * selecting in any of them moves the others.
  */
 import { computed, type ReadonlySignal, signal } from "@preact/signals";
+import { lookingAt, prepare, prepared } from "../api/reader";
 import type { FlameInput } from "../flame/FlameCanvas";
-import { layOut } from "../flame/layout";
 import type { ColourMode } from "../flame/palette";
-import { byWeight } from "../profile/build";
-import { estimateQ, scaleOf, selfWeights, type WidthMode } from "../profile/diff";
-import { calleesOf, callersOf } from "../profile/invert";
-import { bottomUpOf, ownOf, sortedOf } from "../profile/known";
+import { estimateQ, scaleOf, type WidthMode } from "../profile/diff";
+import { basketOf, tableOf } from "../profile/known";
+import { type Cooked, cook, layoutOf, type Recipe, withoutRuntimes } from "../profile/recipe";
 import { compileSearch, findMatches, widestFirst } from "../profile/search";
-import { functionTable } from "../profile/table";
 import {
-  applyTransforms,
   exactly,
   isWithoutFrameworks,
   parseTransform,
@@ -22,8 +19,8 @@ import {
   WITHOUT_FRAMEWORKS,
 } from "../profile/transform";
 import { findKey, type Profile, pathKey, type Tree } from "../profile/tree";
-import { parseSpeedup, remainingTotal, type Speedup, sped } from "../profile/whatif";
-import { BY_NAME, param, paramList, setParams, splitList } from "../state/location";
+import { remainingTotal } from "../profile/whatif";
+import { BY_NAME, here, param, paramList, setParams, splitList } from "../state/location";
 import { remember, remembered } from "../state/remembered";
 import { paintPlan } from "./plan";
 
@@ -50,85 +47,80 @@ function rememberFrameworks(shown: boolean): void {
   remember("frameworks", FRAMEWORKS[shown ? 1 : 0]);
 }
 
+/** What a link asks to be made. */
+export function recipeOf(params: URLSearchParams): Recipe {
+  const text = (name: string) => params.get(name) ?? "";
+  const isFilter = (t: string) => {
+    const parsed = parseTransform(t);
+    return parsed !== null && !isWithoutFrameworks(parsed);
+  };
+  const all = params.getAll("t");
+  const view = text("view");
+  return {
+    view,
+    filters: all.filter(isFilter),
+    hidden: text("fw") !== "shown" || all.includes(LEGACY_HIDING),
+    faster: params.getAll("wi"),
+    width: (["a", "union", "delta"].find((w) => w === text("w")) ?? "b") as WidthMode,
+    sorted: text("order") === "" ? null : text("order") === "weight",
+    pivot: view === "sandwich" ? text("pivot") || text("fn") : "",
+  };
+}
+
+lookingAt.current = () => recipeOf(here.peek().params);
+
 export type Model = ReturnType<typeof createModel>;
 
 export function createModel(profile: ReadonlySignal<Profile>) {
-  const viewText = param("view");
-  const view = computed<ViewName>(
-    () => ([...VIEWS.map((v) => v.name), "requests"].find((v) => v === viewText.value) ?? "flame") as ViewName,
-  );
   const frames = computed(() => profile.value.frames);
   const diff = computed(() => profile.value.diff);
   const scale = computed(() => scaleOf(profile.value));
 
+  // What is drawn follows the URL as soon as it is made: of a large profile that is done apart, and the page goes on showing what it shows.
+  const wanted = computed(() => JSON.stringify(recipeOf(here.value.params)));
+  const came = signal(0);
+  let made = wanted.peek();
+  const ready = computed(() => {
+    came.value;
+    if (prepared(profile.value, wanted.value)) made = wanted.value;
+    return made;
+  });
+  const recipe = computed<Recipe>(() => JSON.parse(ready.value));
+  const pending = computed(() => ready.value !== wanted.value);
+  const cooked = computed(() => cook(profile.value, recipe.value));
+
+  /** Has made what is wanted, if it is not. */
+  function settle(): void {
+    if (!pending.value) return;
+    void prepare(profile.value, JSON.parse(wanted.value)).then(() => came.value++);
+  }
+
+  const view = computed<ViewName>(
+    () => ([...VIEWS.map((v) => v.name), "requests"].find((v) => v === recipe.value.view) ?? "flame") as ViewName,
+  );
   const transformList = paramList("t");
-  const transforms = computed(() =>
-    splitList(transformList.value)
-      .map(parseTransform)
-      .filter((t): t is Transform => t !== null && !isWithoutFrameworks(t)),
-  );
-  const whole = computed(() => applyTransforms(profile.value.tree, frames.value, transforms.value));
-  /** All that is applied where runtimes are hidden: after the others, since what these name can be a runtime's; but before stacks are turned over. */
-  const ownTransforms = computed(() => {
-    const turned = transforms.value.findIndex((t) => t.kind === "pivot");
-    return transforms.value.toSpliced(turned < 0 ? transforms.value.length : turned, 0, WITHOUT_FRAMEWORKS);
-  });
-  const own = computed(() =>
-    isWithoutFrameworks(ownTransforms.value.at(-1)!)
-      ? ownOf(whole.value, frames.value)
-      : applyTransforms(profile.value.tree, frames.value, ownTransforms.value),
-  );
-  /** What costs something by itself in what is shown: before stacks are turned over, where callers come last. */
-  const upright = computed(() => {
-    if (!transforms.value.some((t) => t.kind === "pivot")) return whole.value;
-    const kept = transforms.value.map((t) => (t.kind === "pivot" ? { ...t, kind: "keep" as const } : t));
-    return applyTransforms(profile.value.tree, frames.value, kept);
-  });
-  const frameworksText = param("fw");
+  const transforms = computed(() => recipe.value.filters.map(parseTransform).filter((t): t is Transform => t !== null));
+  const whole = computed(() => cooked.value.whole);
+  const own = computed(() => cooked.value.own);
+  const upright = computed(() => cooked.value.upright);
   /** Are the frames of runtimes and servers that lead to the program's own code shown? */
-  const frameworks = computed(() => frameworksText.value === "shown" && !transformList.value.includes(LEGACY_HIDING));
-  const base = computed(() => (frameworks.value ? whole.value : own.value));
+  const frameworks = computed(() => !recipe.value.hidden);
+  const base = computed(() => cooked.value.base);
   /** The filters in force, as the collector takes them. */
   const filters = computed(() => {
     if (base.value === profile.value.tree) return [];
-    return (frameworks.value ? transforms.value : ownTransforms.value).map(transformText);
+    return frameworks.value ? recipe.value.filters : withoutRuntimes(recipe.value.filters);
   });
 
-  // What if. A comparison stays what it was: of a speed-up there is no evidence.
+  // What if.
   const basketList = paramList("wi");
-  const basket = computed<Speedup[]>(() =>
-    splitList(basketList.value)
-      .map((text) => parseSpeedup(text, frames.value))
-      .filter((s) => s !== null),
-  );
-  const relaid = computed(() =>
-    basket.value.length === 0 || diff.value ? base.value : sped(base.value, frames.value, basket.value),
-  );
-  /** What the speed-ups take away: room that stays empty, so that it can be seen. */
-  const saved = computed(() => base.value.totalB[0]! - relaid.value.totalB[0]!);
+  const basket = computed(() => basketOf(frames.value, recipe.value.faster));
+  const relaid = computed(() => cooked.value.relaid);
 
-  const widthText = param("w");
-  const width = computed<WidthMode>(
-    () => (["a", "union", "delta"].find((w) => w === widthText.value) ?? "b") as WidthMode,
-  );
-  const orderText = param("order");
-  const sorted = computed(() => (orderText.value === "" ? !diff.value : orderText.value === "weight"));
-  const oriented = computed(() => (view.value === "bottomup" ? bottomUpOf(relaid.value, frames.value) : relaid.value));
-  const shown = computed<Tree>(() => {
-    const tree = oriented.value;
-    if (!sorted.value || view.value === "bottomup") return tree;
-    if (tree.selfA === tree.selfB) return sortedOf(tree);
-    const weights = selfWeights(tree, scale.value, width.value).slice();
-    for (let i = tree.count - 1; i > 0; i--) weights[tree.parent[i]!]! += weights[i]!;
-    return byWeight(tree, weights);
-  });
-  const layout = computed(() => {
-    const weights = selfWeights(shown.value, scale.value, width.value);
-    if (saved.value <= 0) return layOut(shown.value, weights);
-    const withRoom = weights.slice();
-    withRoom[0]! += saved.value;
-    return layOut(shown.value, withRoom);
-  });
+  const width = computed(() => recipe.value.width);
+  const sorted = computed(() => recipe.value.sorted ?? !diff.value);
+  const shown = computed(() => cooked.value.shown);
+  const layout = computed(() => cooked.value.layout);
   const evidence = computed(() => evidenceOf(shown.value));
 
   function evidenceOf(tree: Tree): Uint16Array | null {
@@ -143,8 +135,25 @@ export function createModel(profile: ReadonlySignal<Profile>) {
   const matches = computed(() =>
     search.value.test ? findMatches(shown.value, frames.value, search.value.test) : null,
   );
-  /** The matches as they are walked: the widest first. */
+  /** The matches as they are walked: the widest first. Sorting many takes a while, and is left until somebody walks. */
   const walk = computed(() => widestFirst(matches.value?.nodes ?? [], layout.value.w));
+  /** How many can be seen, and the widest; -1 for none. */
+  const found = computed(() => {
+    const { w } = layout.value;
+    let count = 0;
+    let widest = -1;
+    for (const node of matches.value?.nodes ?? []) {
+      if (w[node]! <= 0) continue;
+      count++;
+      if (widest < 0 || w[node]! > w[widest]!) widest = node;
+    }
+    return { count, widest };
+  });
+  /** Which match is selected, in that order; -1 if none is. */
+  const walkedTo = computed(() => {
+    const node = selected.value;
+    return node > 0 && matches.value?.frames[shown.value.frame[node]!] ? walk.value.indexOf(node) : -1;
+  });
 
   /** Functions that a search without result would find among what is hidden. */
   const hiddenMatches = computed(() => {
@@ -204,7 +213,7 @@ export function createModel(profile: ReadonlySignal<Profile>) {
   });
 
   // Functions.
-  const table = computed(() => functionTable(relaid.value, frames.value));
+  const table = computed(() => tableOf(relaid.value, frames.value));
   const tableEvidence = computed(() => {
     const { a, b } = profile.value.header;
     if (!b) return null;
@@ -221,17 +230,12 @@ export function createModel(profile: ReadonlySignal<Profile>) {
   });
 
   // Sandwich.
-  const pivotName = param("pivot");
-  const pivot = computed(() => {
-    const named = pivotName.value === "" ? selectedFunc.value : frames.value.funcByName(pivotName.value);
-    if (named >= 0) return named;
-    const { funcs, selfB } = table.value;
-    let best = -1;
-    for (const f of funcs) if (best < 0 || selfB[f]! > selfB[best]!) best = f;
-    return best;
+  let lastHalves: Cooked["halves"] = null;
+  /** While another view is shown: the last ones, since panes go after what they show. */
+  const halves = computed(() => {
+    if (view.value === "sandwich") lastHalves = cooked.value.halves;
+    return lastHalves;
   });
-  const callers = computed(() => callersOf(relaid.value, frames.value, pivot.value));
-  const callees = computed(() => calleesOf(relaid.value, frames.value, pivot.value));
 
   const remaining = computed(() =>
     basket.value.length === 0
@@ -262,7 +266,7 @@ export function createModel(profile: ReadonlySignal<Profile>) {
 
   /** The graph of one half of the sandwich. */
   function halfInput(tree: Tree, flip: boolean): FlameInput {
-    const half = layOut(tree, selfWeights(tree, scale.value, width.value));
+    const half = layoutOf(tree, scale.value, width.value);
     const q =
       profile.value.header.b && tree.q
         ? estimateQ(tree, { a: profile.value.header.a, b: profile.value.header.b }, scale.value)
@@ -358,6 +362,8 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     search,
     matches,
     walk,
+    found,
+    walkedTo,
     hiddenMatches,
     selected,
     selectedFunc,
@@ -367,9 +373,7 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     focusOn,
     table,
     tableEvidence,
-    pivot,
-    callers,
-    callees,
+    halves,
     basket,
     basketList,
     remaining,
@@ -392,6 +396,8 @@ export function createModel(profile: ReadonlySignal<Profile>) {
     whole,
     upright,
     own,
+    pending,
+    settle,
     announce,
     requestsPath,
     fixed,

@@ -1,6 +1,5 @@
 /** Colours, textures and labels of a tree's boxes: everything a paint needs that does not change with zoom or scroll. */
 import type { GlyphWidths } from "../flame/labels";
-import type { Layout } from "../flame/layout";
 import {
   type ColourMode,
   diffPalette,
@@ -11,6 +10,7 @@ import {
 } from "../flame/palette";
 import { CHANGE_MARK, changeOf, Q_SIGNIFICANT, type Scale, STEP_NEUTRAL, stepOf } from "../profile/diff";
 import { FLAG_ROOT, type Frames } from "../profile/frames";
+import type { Layout } from "../profile/layout";
 import { lastPart, plainName } from "../profile/names";
 import type { Profile, Tree } from "../profile/tree";
 import { forcedColours } from "../state/screen";

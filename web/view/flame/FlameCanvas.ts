@@ -4,10 +4,11 @@
  * The scroller gives touch, wheel and scroll bars for free; the lower canvas holds the boxes, the upper one hover and
  * selection, so moving the pointer never repaints the graph. Depth is no limit: nothing is as tall as the tree.
  */
+
+import { hitTest, type Layout } from "../profile/layout";
 import type { Tree } from "../profile/tree";
 import { Gestures } from "./gestures";
 import { GlyphWidths } from "./labels";
-import { hitTest, type Layout } from "./layout";
 import { FONT, Painter, ROW_PX, type Scene } from "./paint";
 import type { Palette } from "./palette";
 import { Boxes, collectVisible } from "./visible";
@@ -109,11 +110,11 @@ export class FlameCanvas {
       pan: (dx, dy) => this.pan(dx, dy),
       canPan: () => this.x1 - this.x0 < 0.9999,
     });
+    // Called once both are laid out, too: what is shown until then is drawn once, by that.
     this.resize = new ResizeObserver(() => this.measure());
     this.resize.observe(host);
     // Its width changes when a scroll bar comes or goes.
     this.resize.observe(this.spacer);
-    this.measure();
   }
 
   destroy(): void {
@@ -149,7 +150,7 @@ export class FlameCanvas {
     this.locate();
     const top = this.rowTop(input.tree.depth[input.focus]!) + this.scroller.scrollTop - 2 * ROW_PX;
     // Below a shallow subtree there is empty room, so that its top can come up.
-    this.spacer.style.height = `${Math.max(this.contentHeight(), top + this.height)}px`;
+    this.spacer.style.height = `${Math.max(this.contentHeight(), top + this.host.clientHeight)}px`;
     this.scroller.scrollTop = top;
   }
 

@@ -127,39 +127,58 @@ const BASE_DARK = {
   match: "#e0b400",
 };
 
+type Tint = Pick<Family, "hue" | "strength" | "lift">;
+const UNNAMED: Tint = { hue: 75, strength: 0.1 };
+const MODULES: Tint[] = Array.from({ length: 12 }, (_, k) => ({ hue: k * 30, strength: 0.85 }));
+
+interface Colours {
+  palette: Palette;
+  bucketOfFrame: Uint8Array;
+}
+
+/** Palettes that were made: there are a few for each profile, and making one looks at every frame. */
+const made = new WeakMap<Frames, Map<string, Colours>>();
+
 /** Bucket 0 is for the root, merged boxes and everything that should stay quiet. */
-export function normalPalette(
-  frames: Frames,
-  mode: ColourMode,
-  dark: boolean,
-): { palette: Palette; bucketOfFrame: Uint8Array } {
+export function normalPalette(frames: Frames, mode: ColourMode, dark: boolean): Colours {
+  let all = made.get(frames);
+  if (!all) {
+    all = new Map();
+    made.set(frames, all);
+  }
+  const key = `${mode} ${dark}`;
+  const colours = all.get(key) ?? paletteOf(frames, mode, dark);
+  all.set(key, colours);
+  return colours;
+}
+
+function paletteOf(frames: Frames, mode: ColourMode, dark: boolean): Colours {
   const base = dark ? BASE_DARK : BASE_LIGHT;
   const quiet = dark ? "#33302d" : "#e6e3dc";
   const fills = [quiet];
   const bucketOfFrame = new Uint8Array(frames.count);
-  const bucketOfHue = new Map<string, number>();
-  const bucket = (fill: string) => {
-    let b = bucketOfHue.get(fill);
-    if (b === undefined) {
-      b = fills.push(fill) - 1;
-      bucketOfHue.set(fill, b);
-    }
-    return b;
-  };
+  /** Three steps of each tint. */
+  const bucketOf = new Map<Tint, number[]>();
+  const own = mode === "plain" || mode === "self" ? { hue: 60, strength: 0.8 } : null;
   for (let f = 0; f < frames.count; f++) {
     const flags = frames.flags(f);
     if (flags & (FLAG_ROOT | FLAG_MERGED)) continue;
     // A small lift per name keeps neighbours of one family apart.
-    const lift = ((frames.hash(f) >>> 8) % 3) * 0.02 - 0.02;
-    if (flags & FLAG_UNSYMBOLISED) bucketOfFrame[f] = bucket(oklch(dark, 75, 0.1, lift));
-    else if (mode === "plain" || mode === "self") bucketOfFrame[f] = bucket(oklch(dark, 60, 0.8, lift));
-    else if (mode === "module") {
-      const hue = (hashString(crateOf(frames.name(f), frames.module(f))) % 12) * 30;
-      bucketOfFrame[f] = bucket(oklch(dark, hue, 0.85, lift));
-    } else {
-      const family = familyOf(frames.family(f));
-      bucketOfFrame[f] = bucket(oklch(dark, family.hue, family.strength, lift + (family.lift ?? 0)));
+    const step = (frames.hash(f) >>> 8) % 3;
+    const tint: Tint =
+      flags & FLAG_UNSYMBOLISED
+        ? UNNAMED
+        : (own ??
+          (mode === "module"
+            ? MODULES[hashString(crateOf(frames.name(f), frames.module(f))) % MODULES.length]!
+            : familyOf(frames.family(f))));
+    let buckets = bucketOf.get(tint);
+    if (!buckets) {
+      buckets = [];
+      bucketOf.set(tint, buckets);
     }
+    buckets[step] ??= fills.push(oklch(dark, tint.hue, tint.strength, step * 0.02 - 0.02 + (tint.lift ?? 0))) - 1;
+    bucketOfFrame[f] = buckets[step]!;
   }
   const ink = dark ? "#f3efe9" : "#1b1917";
   return { palette: { ...base, fills, inks: fills.map(() => ink), forced: false }, bucketOfFrame };

@@ -4,8 +4,9 @@
  * One preorder walk; a subtree that is off screen, below the last row or thinner than half a pixel is skipped whole.
  * Thin neighbours in a row become one merged box, so drawn + merged always adds up to the parent.
  */
+
+import type { Layout } from "../profile/layout";
 import type { Tree } from "../profile/tree";
-import type { Layout } from "./layout";
 
 export interface Viewport {
   /** Shown part of the x axis, within 0..1. */

@@ -40,8 +40,8 @@ export function AlertPage() {
       }
       narrow
     >
-      {loading && !value ? <Loading what="Comparing with the time before" /> : null}
-      {error ? <Failure error={error} retry={alert.retry} /> : null}
+      {loading && !value ? <Loading what="Comparing with the time before" page /> : null}
+      {error ? <Failure error={error} retry={alert.retry} page={!value} /> : null}
       {value ? <Answer answer={value} busy={loading} /> : null}
     </Shell>
   );

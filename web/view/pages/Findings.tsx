@@ -80,7 +80,7 @@ export function MoverList({
             <span class="mover-mark" aria-hidden="true">
               {CHANGE_MARK[m.state]}
             </span>
-            <span class="mover-delta num">{fmt.shortSigned(m.delta, unit)}</span>
+            <span class="mover-delta num">{fmt.signed(m.delta, unit).replace(/ cores?$/, "")}</span>
             <span class="mover-bar" aria-hidden="true">
               <span style={{ width: `${Math.max(1, (Math.abs(m.delta) / most) * 100)}%` }} />
             </span>

@@ -62,8 +62,8 @@ export function Overview() {
   return (
     <Shell title="Services" narrow={!!empty}>
       {empty ? <FirstRun /> : null}
-      {!value && loading ? <Loading what="Asking for services" /> : null}
-      {!value && error ? <Failure error={error} retry={services.retry} /> : null}
+      {!value && loading ? <Loading what="Asking for services" page /> : null}
+      {!value && error ? <Failure error={error} retry={services.retry} page /> : null}
       {value && !empty ? (
         <section class="page" aria-label="Services">
           <Progress on={loading} />

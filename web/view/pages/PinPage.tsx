@@ -16,7 +16,7 @@ export function PinPage({ id }: { id: string }) {
   }, [value]);
   return (
     <Shell title="Pinned view" narrow>
-      {error ? <Failure error={error} retry={pin.retry} /> : <Loading what="Opening the pinned view" />}
+      {error ? <Failure error={error} retry={pin.retry} page /> : <Loading what="Opening the pinned view" page />}
     </Shell>
   );
 }

@@ -15,6 +15,9 @@ import { labelsOf } from "./selection";
 
 const SLOWEST_SHOWN = 5;
 
+/** Columns that a phone has no room for. */
+const MINOR = /^[RES]|p90/;
+
 export function Requests({ service, range }: { service: string; range: Range }) {
   // All routes stay in the table when one of them is chosen.
   const { "label.route": _, ...labels } = labelsOf(here.value.params);
@@ -45,7 +48,7 @@ export function Requests({ service, range }: { service: string; range: Range }) 
             <tr>
               <th scope="col">Route</th>
               {["Requests", "% of all", "Errors", "p50", "p90", "p99", "Slowest"].map((h) => (
-                <th scope="col" class="num" key={h}>
+                <th scope="col" class={MINOR.test(h) ? "num hide-narrow" : "num"} key={h}>
                   {h}
                 </th>
               ))}
@@ -68,16 +71,16 @@ export function Requests({ service, range }: { service: string; range: Range }) 
                     </button>
                   )}
                 </th>
-                <td class="num">{fmt.count(r.count)}</td>
+                <td class="num hide-narrow">{fmt.count(r.count)}</td>
                 <td class="num share">
                   <Bar share={r.count / all} />
                   <span>{fmt.percent(r.count / all)}</span>
                 </td>
-                <td class="num">{r.error_share > 0 ? fmt.percent(r.error_share) : "–"}</td>
+                <td class="num hide-narrow">{r.error_share > 0 ? fmt.percent(r.error_share) : "–"}</td>
                 <td class="num">{us(r.p50_us)}</td>
-                <td class="num">{us(r.p90_us)}</td>
+                <td class="num hide-narrow">{us(r.p90_us)}</td>
                 <td class="num strong">{us(r.p99_us)}</td>
-                <td class="num">{us(r.max_us)}</td>
+                <td class="num hide-narrow">{us(r.max_us)}</td>
                 <td>
                   {r.slowest.slice(0, SLOWEST_SHOWN).map((t) => (
                     <a

@@ -24,8 +24,8 @@ export function StatusPage() {
   return (
     <Shell title="Status">
       <section class="page" aria-label="Status">
-        {error ? <Failure error={error} retry={status.retry} /> : null}
-        {!value && loading ? <Loading what="Asking the collector" /> : null}
+        {error ? <Failure error={error} retry={status.retry} page={!value} /> : null}
+        {!value && loading ? <Loading what="Asking the collector" page /> : null}
         {value ? <Report status={value} /> : null}
       </section>
     </Shell>
@@ -106,15 +106,17 @@ function AgentTable({ agents, ended }: { agents: StatusAnswer["agents"]; ended: 
           <tr>
             <th scope="col">Service</th>
             <th scope="col">Instance</th>
-            <th scope="col">Agent</th>
+            <th scope="col" class="hide-narrow">
+              Agent
+            </th>
             <th scope="col">Last seen</th>
-            <th scope="col" class="num">
+            <th scope="col" class="num hide-narrow">
               Sampled
             </th>
-            <th scope="col" class="num">
+            <th scope="col" class="num hide-narrow">
               Stored
             </th>
-            <th scope="col" class="num">
+            <th scope="col" class="num hide-narrow">
               CPU covered
             </th>
             <th scope="col">Accounting</th>
@@ -127,13 +129,13 @@ function AgentTable({ agents, ended }: { agents: StatusAnswer["agents"]; ended: 
                 <a href={href(`/s/${encodeURIComponent(a.service)}`)}>{a.service}</a>
               </th>
               <td>{a.instance}</td>
-              <td>{a.agent_version}</td>
+              <td class="hide-narrow">{a.agent_version}</td>
               <td>
                 <Seen at={a.last_seen} silent={!ended && isSilent(a, Date.now())} />
               </td>
-              <td class="num">{fmt.count(a.sampled)}</td>
-              <td class="num">{fmt.count(a.stored)}</td>
-              <td class="num">{fmt.percent(a.cpu_covered_share)}</td>
+              <td class="num hide-narrow">{fmt.count(a.sampled)}</td>
+              <td class="num hide-narrow">{fmt.count(a.stored)}</td>
+              <td class="num hide-narrow">{fmt.percent(a.cpu_covered_share)}</td>
               <td>
                 <Accounting agent={a} />
               </td>

@@ -29,8 +29,8 @@ export function TracePage({ id }: { id: string }) {
   return (
     <Shell title={`Trace ${id.slice(0, 8)}`}>
       <section class="page" aria-label="Trace">
-        {loading && !value ? <Loading what="Looking for the trace in all services" /> : null}
-        {error ? <Failure error={error} retry={trace.retry} /> : null}
+        {loading && !value ? <Loading what="Looking for the trace in all services" page /> : null}
+        {error ? <Failure error={error} retry={trace.retry} page={!value} /> : null}
         {value ? <Trace trace={value} /> : null}
       </section>
     </Shell>

@@ -12,7 +12,7 @@ import type { Range } from "../state/time";
 import * as fmt from "../ui/format";
 import { Name } from "../ui/Name";
 import { PartialNote } from "../ui/PartialNote";
-import { capital, Loading } from "../ui/States";
+import { FailureLine, Loading } from "../ui/States";
 import { Bar } from "../ui/VirtualRows";
 import {
   type CostRow,
@@ -51,12 +51,7 @@ export function WhySlow({ service, route, range, chosen, labels }: Props) {
     <section class="why" ref={panel} aria-labelledby="why-slow" data-testid="why">
       <h2 id="why-slow">Why slow</h2>
       {error ? (
-        <p class="field-error" role="alert">
-          {capital(error.message)}. {capital(error.hint).replace(/\.?$/, ".")}{" "}
-          <button type="button" class="link" onClick={asked.retry}>
-            Retry
-          </button>
-        </p>
+        <FailureLine error={error} retry={asked.retry} />
       ) : value ? (
         <Answer answer={value} names={sideNames(chosen)} flame={flame} />
       ) : (

@@ -77,9 +77,6 @@ export class Frames {
   flags(frame: number): number {
     return this.tuples[frame]![4];
   }
-  familyIndex(frame: number): number {
-    return this.tuples[frame]![5];
-  }
   family(frame: number): string {
     return this.header.families[this.tuples[frame]![5]] ?? "unknown";
   }

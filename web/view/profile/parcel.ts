@@ -1,63 +1,100 @@
-/** A decoded profile on its way from a worker to the page: columns are handed over and not copied. Both ends; pure but for what is remembered. */
+/** A profile and what was made of it, on the way from a worker to the page. Both ends; pure but for what is remembered. */
 import type { FlameHeader } from "../api/contract";
 import { decodeFlame } from "./decode";
 import { type FrameIndex, Frames } from "./frames";
-import { bottomUpOf, ownOf, remember, sortedOf } from "./known";
+import { forget, type Made, remember, writingDown } from "./known";
+import { cook, type Recipe } from "./recipe";
 import type { Profile, Tree } from "./tree";
 
-/** What is shown first: the profile, and its default view worked out of it. */
+/** What was made: trees are told by number, in the order in which they came; the profile's own is 0. */
+export interface Delivery {
+  made: { from: number; what: string; value: unknown; tree: number | null }[];
+  /** What was numbered before is forgotten, at both ends. */
+  afresh: boolean;
+}
+
 export interface Parcel {
   header: FlameHeader;
   index: FrameIndex;
   tree: Tree;
-  own: Tree;
-  sorted: Tree | null;
 }
 
-export interface Packed {
-  parcel: Parcel;
-  transfer: Transferable[];
-  /** What is asked for later, once the parcel is on its way: its default view bottom-up. */
-  bottomUp(): { tree: Tree; transfer: Transferable[] };
+/** At either end so many trees are kept: of a large profile each holds some megabytes. */
+const TREES_MAX = 24;
+
+/** The worker's end: a profile, and what the page knows of it. */
+export class Kitchen {
+  private readonly profile: Profile;
+  private trees: Map<Tree, number>;
+
+  /** Throws as [`decodeFlame`] does. */
+  constructor(bytes: ArrayBuffer) {
+    this.profile = decodeFlame(bytes);
+    this.trees = new Map([[this.profile.tree, 0]]);
+  }
+
+  parcel(): Parcel {
+    const { header, frames, tree } = this.profile;
+    return { header, index: frames.index, tree };
+  }
+
+  /** Follows the recipe; returns what the page does not know. */
+  cook(recipe: Recipe): Delivery {
+    const { tree } = this.profile;
+    const afresh = this.trees.size > TREES_MAX;
+    if (afresh) {
+      forget(tree);
+      this.trees = new Map([[tree, 0]]);
+    }
+    const made = writingDown(() => cook(this.profile, recipe));
+    return { afresh, made: made.map((one) => this.entry(one)) };
+  }
+
+  private entry({ from, what, value }: Made): Delivery["made"][number] {
+    const { trees } = this;
+    const isTree = typeof value === "object" && value !== null && "depth" in value;
+    const known = isTree ? trees.get(value as Tree) : undefined;
+    const number = isTree ? (known ?? trees.size) : null;
+    if (isTree && known === undefined) trees.set(value as Tree, number!);
+    return { from: trees.get(from)!, what, value: known === undefined ? value : null, tree: number };
+  }
 }
 
-/** Decodes `application/vnd.tephra.flame` and works out what is looked at first. Throws as [`decodeFlame`] does. */
-export function pack(bytes: ArrayBuffer): Packed {
-  const { header, frames, tree, diff } = decodeFlame(bytes);
-  const own = ownOf(tree, frames);
-  const sorted = diff ? null : sortedOf(own);
-  // What is handed over is gone here: of the columns that are read again there is a copy.
-  const kept = { ...own, parent: own.parent.slice(), frame: own.frame.slice(), ...copyOfSelf(own) };
-  const index = structuredClone(frames.index);
-  return {
-    parcel: { header, index, tree, own, sorted },
-    transfer: buffersOf([tree, own, ...(sorted ? [sorted] : [])], index),
-    bottomUp() {
-      const turned = bottomUpOf(kept, frames);
-      return { tree: turned, transfer: buffersOf([turned]) };
-    },
+/** The page's end: a profile, and its trees by number. */
+export class Pantry {
+  readonly profile: Profile;
+  private trees: Tree[];
+
+  constructor({ header, index, tree }: Parcel) {
+    this.profile = { header, frames: new Frames(header, index), tree, diff: header.diff };
+    this.trees = [tree];
+  }
+
+  take({ made, afresh }: Delivery): void {
+    const { tree } = this.profile;
+    if (afresh) {
+      forget(tree);
+      this.trees = [tree];
+    }
+    for (const { from, what, value, tree: number } of made) {
+      const came = number === null ? value : (this.trees[number] ?? value);
+      const kept = remember({ from: this.trees[from]!, what, value: came });
+      if (number !== null) this.trees[number] = kept as Tree;
+    }
+  }
+}
+
+/** A copy whose buffers can be handed over, and these. What was one array stays one. */
+export function copied<T>(value: T): { copy: T; transfer: Transferable[] } {
+  const copies = new Map<ArrayBufferView, ArrayBufferView>();
+  const copy = (of: unknown): unknown => {
+    if (ArrayBuffer.isView(of)) {
+      if (!copies.has(of)) copies.set(of, (of as Float64Array).slice());
+      return copies.get(of);
+    }
+    if (Array.isArray(of)) return of.map(copy);
+    if (typeof of !== "object" || of === null) return of;
+    return Object.fromEntries(Object.entries(of).map(([key, v]) => [key, copy(v)]));
   };
-}
-
-/** The profile in a parcel. Its default view is remembered, so that it is not worked out again. */
-export function unpack({ header, index, tree, own, sorted }: Parcel): Profile {
-  remember(tree, { own });
-  if (sorted) remember(own, { sorted });
-  return { header, frames: new Frames(header, index), tree, diff: header.diff };
-}
-
-/** The default view of a profile turned bottom-up, when it comes. */
-export function addBottomUp(profile: Profile, bottomUp: Tree): void {
-  remember(ownOf(profile.tree, profile.frames), { bottomUp });
-}
-
-function copyOfSelf(tree: Tree): Pick<Tree, "selfA" | "selfB"> {
-  const selfA = tree.selfA.slice();
-  return { selfA, selfB: tree.selfB === tree.selfA ? selfA : tree.selfB.slice() };
-}
-
-/** Each buffer once: columns of one tree, and those of another that is a part of it, may share one. */
-function buffersOf(trees: readonly Tree[], index?: FrameIndex): Transferable[] {
-  const columns = [...trees, ...(index ? [index] : [])].flatMap((of) => Object.values(of) as unknown[]);
-  return [...new Set(columns.filter((c) => ArrayBuffer.isView(c)).map((c) => c.buffer as ArrayBuffer))];
+  return { copy: copy(value) as T, transfer: [...copies.values()].map((view) => view.buffer as ArrayBuffer) };
 }

@@ -2,7 +2,7 @@
 const ID = "words";
 
 const WORDS: readonly [string, string][] = [
-  ["core, mcore", "One CPU kept busy all the time; a thousandth of that. 250 mcores are a quarter of a CPU."],
+  ["core, mcore", "One CPU kept busy; a thousandth of that. 250 mcores are a quarter of a CPU."],
   ["self, total", "What a function costs itself; the same with everything it calls."],
   ["% of all, % of caller", "Its part of everything shown; its part of what the function above it costs."],
   ["pp", "Percentage points: a share that goes from 10 % to 14 % grew by 4 pp, which is 40 %."],
@@ -10,13 +10,10 @@ const WORDS: readonly [string, string][] = [
     "sample",
     "One look at a running thread, 99 times for each second of CPU, or at one allocation of many. Counts are estimates.",
   ],
-  [
-    "window",
-    "Ten seconds of one instance, as its agent sends them. Windows of one side show how much it differs by itself.",
-  ],
+  ["window", "Ten seconds of one instance. Windows of one side show how much it differs by itself."],
   [
     "within noise",
-    "The sides differ by no more than windows of one side do among themselves. It may be a change; nothing shows it.",
+    "The sides differ by no more than windows of one side do among themselves. Nothing shows that it is a change.",
   ],
   [
     "false-discovery rate",

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import type { ApiError } from "../api/client";
 
-export function Loading({ what }: { what: string }) {
+export function Loading({ what, page }: { what: string; page?: boolean }) {
   return (
     <div class="state is-waiting" role="status" data-testid="loading">
       <div class="skeleton" aria-hidden="true">
@@ -11,16 +11,23 @@ export function Loading({ what }: { what: string }) {
         <span />
         <span />
       </div>
-      <p class="quiet">{what}…</p>
+      {page ? <h1 class="quiet">{what}…</h1> : <p class="quiet">{what}…</p>}
     </div>
   );
 }
 
-export function Failure({ error, retry }: { error: ApiError; retry(): void }) {
+interface Failed {
+  error: ApiError;
+  retry(): void;
+  /** All that there is on the page. */
+  page?: boolean;
+}
+
+export function Failure({ error, retry, page }: Failed) {
   const curl = `curl '${location.origin}${error.path}'`;
   return (
     <div class="state is-error" role="alert" data-testid="error">
-      <h2>{capital(error.message)}</h2>
+      <Title page={page}>{capital(error.message)}</Title>
       <p>{capital(error.hint)}</p>
       <div class="button-row">
         <button type="button" class="button primary" onClick={retry}>
@@ -33,6 +40,22 @@ export function Failure({ error, retry }: { error: ApiError; retry(): void }) {
         <pre>{curl}</pre>
       </details>
     </div>
+  );
+}
+
+function Title({ page, children }: { page?: boolean; children: ComponentChildren }) {
+  return page ? <h1>{children}</h1> : <h2>{children}</h2>;
+}
+
+/** A failure in one line, where a part of the page is missing. */
+export function FailureLine({ error, retry }: Failed) {
+  return (
+    <p class="field-error" role="alert">
+      {capital(error.message)}. {capital(error.hint).replace(/\.?$/, ".")}{" "}
+      <button type="button" class="link" onClick={retry}>
+        Retry
+      </button>
+    </p>
   );
 }
 
@@ -50,7 +73,7 @@ export function Empty({
 }) {
   return (
     <div class="state" data-testid={testId}>
-      {page ? <h1>{title}</h1> : <h2>{title}</h2>}
+      <Title page={page}>{title}</Title>
       {children}
     </div>
   );

@@ -170,7 +170,8 @@ export function range(from: number, until: number, now = Date.now()): string {
   const { minutes, seconds, fullDay } = clock();
   const start = time(from, now, short);
   if (fullDay.format(from) !== fullDay.format(until)) return `${start} – ${time(until, now, short)}`;
-  return `${start}–${(short ? seconds : minutes).format(until)}`;
+  const end = (short ? seconds : minutes).format(until);
+  return start.endsWith(end) ? start : `${start}–${end}`;
 }
 
 /** `13:41 UTC`, whatever clock was chosen. */

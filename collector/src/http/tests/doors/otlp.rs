@@ -174,7 +174,11 @@ async fn protobuf_comes_over_http_and_grpc() {
     assert_eq!(got.headers["content-type"], "application/x-protobuf");
     let got = send(&lab, CALL, &[("content-type", "application/grpc")], framed(&message, false)).await;
     assert_eq!((got.status, &*got.body), (StatusCode::OK, &[0; 5][..]));
-    assert_eq!(folded(&lab, "service=hand&type=cpu").await, ["main 30"], "the same again, by whatever way, counts once");
+    assert_eq!(
+        folded(&lab, "service=hand&type=cpu").await,
+        ["main 30"],
+        "the same again, by whatever way, counts once"
+    );
     let message = by_hand(Draft::new().number(1, 1).packed(4, &[12]));
     let got = send(&lab, CALL, &[("content-type", "application/grpc")], framed(&message, false)).await;
     assert_eq!(got.status, StatusCode::OK);

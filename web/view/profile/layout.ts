@@ -1,5 +1,5 @@
 /** Where each node lies: x and width as shares of the whole, plus the nodes of each row for hit tests. */
-import type { Tree } from "../profile/tree";
+import type { Tree } from "./tree";
 
 export interface Layout {
   readonly x: Float64Array;
