@@ -24,6 +24,7 @@ pub(super) fn recognise(lines: &[&str]) -> Option<Format> {
     // Tables with `;` between numbers are no stacks, and neither is a text in which a sentence has one.
     let is_stack = |line: &str| {
         line.contains(';')
+            && !line.contains("; ")
             && line.split(';').all(|frame| !frame.trim().is_empty() && frame.trim().parse::<f64>().is_err())
     };
     let is_frame = |line: &str| !line.contains(char::is_whitespace) && !line.contains([',', '=', '"']);

@@ -89,9 +89,14 @@ pub(super) fn decode(text: &str, asked: &Asked) -> Result<Imported, ImportError>
     }
     let start = number(start)?.unwrap_or(0.0);
     if times.last < times.first {
-        return draft.finish(whole(start * 1e6), 0);
+        return draft.finish(moment(start, 0.0), 0);
     }
-    draft.finish(whole((start + times.first) * 1e6), whole((times.last - times.first) * 1e6 + whole_file.interval))
+    draft.finish(moment(start, times.first), whole((times.last - times.first) * 1e6 + whole_file.interval))
+}
+
+/// Nanoseconds of a start and what was after it, both in milliseconds. As one fraction they would lose what lies below 256 ns.
+fn moment(start: f64, after: f64) -> u64 {
+    whole(start.trunc()).saturating_mul(1_000_000).saturating_add(whole((start.fract() + after) * 1e6))
 }
 
 /// When samples were taken, milliseconds from the start.

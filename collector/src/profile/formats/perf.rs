@@ -87,7 +87,9 @@ fn header(line: &str) -> Option<Header<'_>> {
         }
         Err(_) => (None, first, after),
     };
-    let event = plain_event(event.strip_suffix(':')?);
+    // Of other records than samples nothing follows that is of use.
+    let is_record = event.starts_with("PERF_RECORD_");
+    let event = if is_record { event } else { plain_event(event.strip_suffix(':')?) };
     (!event.is_empty()).then_some(Header { name, time, period, event, rest: rest.trim() })
 }
 
@@ -157,7 +159,13 @@ fn frame(text: &str) -> Option<Frame<'_>> {
         Some((name, offset)) if offset.bytes().all(|byte| byte.is_ascii_hexdigit()) => name,
         _ => name,
     };
-    Some(Frame { name: name.trim(), module, file: "", line: 0, is_inlined })
+    Some(Frame { name: without_hash(name.trim()), module, file: "", line: 0, is_inlined })
+}
+
+/// Older versions print the names of Rust with the hash that differs between builds.
+fn without_hash(name: &str) -> &str {
+    let is_hash = |hash: &str| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name.rsplit_once("::h").filter(|(_, hash)| is_hash(hash)).map_or(name, |(name, _)| name)
 }
 
 /// Such as `main.c:12`, which follows the frame that it is about.
@@ -225,7 +233,7 @@ pub(super) fn decode(text: &str, asked: &Asked) -> Result<Imported, ImportError>
             frames.extend(frame(header.rest).filter(|frame| !frame.module.is_empty()));
             sample = Some(header);
         } else if line.starts_with('#') && sample.is_none() {
-        } else if let Some(frame) = frame(line).filter(|_| sample.is_some()) {
+        } else if let Some(frame) = frame(line).filter(|_| sample.is_some() && line.starts_with(char::is_whitespace)) {
             frames.push(frame);
         } else if sample.is_some() && line.starts_with(char::is_whitespace) {
             // Where a frame is in its source; whatever else is printed for a sample is no part of its stack.
@@ -297,12 +305,9 @@ mod tests {
                 ("swapper", 5_000_001_000, Some(1), "sched:sched_switch", "prev=a"),
             ),
             ("a 1/-1 2.000000001: 7 cpu_core/cycles/P:  ff f (x)", ("a", 2_000_000_001, Some(7), "cycles", "ff f (x)")),
-            ("a 1 2.0: PERF_RECORD_MMAP2 1/1: [0x1]", ("a", 2_000_000_000, None, "", "")),
+            ("a 1 2.0: PERF_RECORD_MMAP2 1/1: [0x1]", ("a", 2_000_000_000, None, "PERF_RECORD_MMAP2", "1/1: [0x1]")),
         ] {
-            match expected {
-                (.., "", _) => assert_eq!(of(line), None, "{line}"),
-                expected => assert_eq!(of(line), Some(expected), "{line}"),
-            }
+            assert_eq!(of(line), Some(expected), "{line}");
         }
         for line in
             ["\t 5d0 main 1 2.5: 3 cycles:", "2.5: 3 cycles:", "main;a 3", "a 1 2.5:", "at 12:30 2.5 it: was", ""]
@@ -318,6 +323,7 @@ mod tests {
             ("\t  d70 _start+0xffff018fd5dce000 (/usr/lib/ld-2.24.so)", ("_start", "ld-2.24.so", false)),
             ("  7f0 operator()(int, char) const+0x1 (/bin/a b)", ("operator()(int, char) const", "a b", false)),
             ("  7f0 f (inlined)", ("f", "", true)),
+            ("  7f0 shop::main::hc2aaa9b4591a10c7+0x1 (/a)", ("shop::main", "a", false)),
             ("  7f0 f (/bin/a (deleted))", ("f", "a", false)),
             ("  40 [unknown] ([unknown])", ("[unknown]", "[unknown]", false)),
             ("  40 (/bin/x)", ("", "x", false)),
