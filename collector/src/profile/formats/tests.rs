@@ -174,7 +174,7 @@ fn a_file_is_known_by_its_content() {
     for body in [
         &b"hello there; profiler"[..],
         b"name;value\nfoo;12\n",
-        b"a,b;c\n",
+        b"a,b\nc;d\n",
         b"{\"error\":\"unauthorized\"}",
         b"{\"nodes\":[{\"id\":1}]}",
         b"[{\"ph\":\"X\"}]",
