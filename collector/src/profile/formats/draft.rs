@@ -119,7 +119,7 @@ impl Draft {
     }
 
     /// The label set of samples of a thread; 0 where it has no name.
-    pub(super) fn thread(&mut self, name: &str) -> Result<u32, ImportError> {
+    pub(super) fn of_thread(&mut self, name: &str) -> Result<u32, ImportError> {
         let printable: String = name.trim().chars().filter(|c| is_printable(*c)).collect();
         let mut value = &printable[..printable.floor_char_boundary(LABEL_VALUE_BYTES_MAX)];
         if value.is_empty() {
@@ -142,7 +142,13 @@ impl Draft {
     }
 
     /// Adds `seen` samples of one stack, root first: a value for each measure, in its unit.
-    pub(super) fn sample(&mut self, stack: &[u32], thread: u32, values: &[u64], seen: u64) -> Result<(), ImportError> {
+    pub(super) fn sample(
+        &mut self,
+        stack: &[u32],
+        of_thread: u32,
+        values: &[u64],
+        seen: u64,
+    ) -> Result<(), ImportError> {
         self.frames = self.frames.saturating_add(stack.len());
         within("frames in all its stacks", self.frames, FRAMES_MAX)?;
         let given = |column: usize| values.get(column).copied().unwrap_or(0);
@@ -153,7 +159,7 @@ impl Draft {
             self.amounts.push(Amount { value, samples });
             *sum = sum.saturating_add(value);
         }
-        let said = Said { label_set: thread, link: 0 };
+        let said = Said { label_set: of_thread, link: 0 };
         if !stack.is_empty() {
             return self.importer.sample(stack, said, &self.amounts);
         }

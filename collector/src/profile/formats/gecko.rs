@@ -85,7 +85,7 @@ pub(super) fn decode(text: &str, asked: &Asked) -> Result<Imported, ImportError>
     let mut draft = Draft::of_each(&measures, asked)?;
     let mut times = Times { first: f64::INFINITY, last: f64::NEG_INFINITY };
     for at in &threads_at {
-        thread(threads.back_to(*at), &whole_file, &kinds, &mut draft, &mut times)?;
+        of_thread(threads.back_to(*at), &whole_file, &kinds, &mut draft, &mut times)?;
     }
     let start = number(start)?.unwrap_or(0.0);
     if times.last < times.first {
@@ -137,8 +137,8 @@ struct Samples<'a> {
 }
 
 impl<'a> Samples<'a> {
-    fn of(mut thread: Json<'a>, whole_file: &Whole<'_>) -> Result<Self, ImportError> {
-        let [samples] = thread.fields(["samples"])?;
+    fn of(mut of_thread: Json<'a>, whole_file: &Whole<'_>) -> Result<Self, ImportError> {
+        let [samples] = of_thread.fields(["samples"])?;
         let names = ["stack", "threadCPUDelta", "weight", "weightType", "time", "timeDeltas"];
         let [stacks, cpu, weights, weight_type, time, deltas] =
             samples.map_or(Ok([None; 6]), |mut samples| samples.fields(names))?;
@@ -154,7 +154,7 @@ impl<'a> Samples<'a> {
     }
 }
 
-fn thread(
+fn of_thread(
     mut at: Json<'_>,
     whole_file: &Whole<'_>,
     kinds: &[Kind],
@@ -213,8 +213,8 @@ fn thread(
         *sum = sum.saturating_add(whole(value));
         *seen += 1;
     }
-    let thread = match name {
-        Some(mut name) => draft.thread(&name.text()?.unwrap_or_default())?,
+    let of_thread = match name {
+        Some(mut name) => draft.of_thread(&name.text()?.unwrap_or_default())?,
         None => 0,
     };
     let mut values = vec![0; kinds.len()];
@@ -234,7 +234,7 @@ fn thread(
         if let Some(value) = values.get_mut(column) {
             *value = sum;
         }
-        draft.sample(&stack, thread, &values, seen)?;
+        draft.sample(&stack, of_thread, &values, seen)?;
     }
     Ok(())
 }

@@ -95,9 +95,9 @@ fn header(line: &str) -> Option<Header<'_>> {
 
 /// A process, or a process and its thread.
 fn is_id(text: &str) -> bool {
-    let (process, thread) = text.split_once('/').unwrap_or((text, "0"));
+    let (process, of_thread) = text.split_once('/').unwrap_or((text, "0"));
     let process = process.strip_prefix('-').unwrap_or(process);
-    is_number(process) && is_number(thread.strip_prefix('-').unwrap_or(thread))
+    is_number(process) && is_number(of_thread.strip_prefix('-').unwrap_or(of_thread))
 }
 
 fn is_number(text: &str) -> bool {
@@ -222,8 +222,8 @@ pub(super) fn decode(text: &str, asked: &Asked) -> Result<Imported, ImportError>
         {
             *value = header.period.filter(|_| event.has_periods).unwrap_or(1);
         }
-        let thread = draft.thread(header.name)?;
-        draft.sample(&stack, thread, &values, 1)
+        let of_thread = draft.of_thread(header.name)?;
+        draft.sample(&stack, of_thread, &values, 1)
     };
     for (i, line) in text.lines().enumerate() {
         if line.trim().is_empty() {

@@ -77,11 +77,11 @@ pub(super) fn decode(text: &str, asked: &Asked) -> Result<Imported, ImportError>
         }
         let column = units.iter().position(|unit| unit.unit == profile.unit.unit).unwrap_or(0);
         let name = if profiles_at.len() > 1 { profile.name } else { None };
-        let thread = match name {
-            Some(mut name) => draft.thread(&name.text()?.unwrap_or_default())?,
+        let of_thread = match name {
+            Some(mut name) => draft.of_thread(&name.text()?.unwrap_or_default())?,
             None => 0,
         };
-        tree.pour(&mut draft, &mut names, profiles, (column, units.len(), profile.unit.factor), thread)?;
+        tree.pour(&mut draft, &mut names, profiles, (column, units.len(), profile.unit.factor), of_thread)?;
     }
     draft.finish(0, longest)
 }
@@ -263,7 +263,7 @@ impl Tree {
         names: &mut Names<'_>,
         json: Json<'_>,
         (column, columns, factor): (usize, usize, u64),
-        thread: u32,
+        of_thread: u32,
     ) -> Result<(), ImportError> {
         let mut stack = Vec::new();
         let mut values = vec![0; columns];
@@ -275,7 +275,7 @@ impl Tree {
             if let Some(of_column) = values.get_mut(column) {
                 *of_column = whole(value * factor as f64);
             }
-            draft.sample(&stack, thread, &values, *samples)?;
+            draft.sample(&stack, of_thread, &values, *samples)?;
         }
         Ok(())
     }
