@@ -88,8 +88,7 @@ impl Joined {
         let kept = kept(&totals, max_nodes);
         let children = self.children_by_name(&kept);
         let mut writer = Writer::<SIDES>::default();
-        // Nodes that are still to be written, the next one last, with their level and offsets; `None`: what is left out.
-        let mut open: Vec<(Option<u32>, [u64; 2], usize, [u64; 2])> = vec![(Some(0), totals[0], 0, [0; 2])];
+        let mut open: Vec<Open> = vec![(Some(0), totals[0], 0, [0; 2])];
         while let Some((node, total, level, offset)) = open.pop() {
             let Some(node) = node else {
                 writer.write(level, offset, total, total, OTHER);
@@ -142,6 +141,9 @@ impl Joined {
         children
     }
 }
+
+/// A node that is still to be written, or what is left out beside it (`None`): its total, level and offset. The next one is the last.
+type Open = (Option<u32>, [u64; 2], usize, [u64; 2]);
 
 /// The largest nodes, on either side. A parent is at least as large as its child and before it, so that these are a tree.
 fn kept(totals: &[[u64; 2]], max_nodes: usize) -> Vec<bool> {
