@@ -167,8 +167,11 @@ async fn no_secret_of_a_request_is_in_the_log_at_any_level() {
     }
 }
 
-/// Samples by name and labels, and the kinds of the families, of text that is strictly in Prometheus' format 0.0.4.
-fn parse(text: &str) -> (BTreeMap<String, &str>, BTreeMap<(String, BTreeMap<String, String>), f64>) {
+/// Values by name and labels.
+type Samples = BTreeMap<(String, BTreeMap<String, String>), f64>;
+
+/// Samples, and the kinds of the families, of text that is strictly in Prometheus' format 0.0.4.
+fn parse(text: &str) -> (BTreeMap<String, &str>, Samples) {
     let is_name = |name: &str| {
         !name.is_empty()
             && name

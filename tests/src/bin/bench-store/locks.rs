@@ -98,7 +98,7 @@ fn who_asks(report: &mut Report, runtime: &Runtime) {
     let mut cost = |name: &str, said: &[(&'static str, &str)], is_right: bool| {
         let headers: HeaderMap = said
             .iter()
-            .map(|(name, value)| (HeaderName::from_static(*name), HeaderValue::from_str(value).expect("a value")))
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value")))
             .collect();
         let uri: Uri = "/api/v1/flamegraph?service=checkout&from=now-1h&until=now".parse().expect("a URI");
         let begun = Instant::now();

@@ -231,7 +231,7 @@ async fn broken_exports_are_refused_in_the_protocols_own_shape() {
     let got = send(&lab, HTTP, &[("content-type", "application/x-protobuf")], vec![0xff; 30]).await;
     assert_eq!(got.status, StatusCode::BAD_REQUEST);
     assert_eq!(
-        (&got.body[..2], &*got.headers["content-type"].to_str().unwrap()),
+        (&got.body[..2], got.headers["content-type"].to_str().unwrap()),
         (&[8, 3][..], "application/x-protobuf")
     );
     let got = send(&lab, HTTP, &[("content-type", "application/json")], "{\"dictionary\":{\"stackTable\":7}}").await;
