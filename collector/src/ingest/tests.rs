@@ -202,11 +202,13 @@ async fn an_import_may_be_overtaken_by_any_number_of_others() {
         }
     });
     begun.await.unwrap();
-    let others: Vec<_> = (0..crate::store::catalog::SEQUENCES_REMEMBERED + 10)
+    let n = crate::store::catalog::SEQUENCES_REMEMBERED + 10;
+    // No two of them are the same.
+    let others: Vec<_> = (1..=n)
         .map(|i| {
             let ingest = ingest.clone();
             tokio::spawn(async move {
-                append(&ingest, TestWindow::new("shop", 1, 2, recent_ms()).cpu(&[row("main", i + 1)])).await
+                append(&ingest, TestWindow::new("shop", 1, 2, recent_ms()).cpu(&[row("main", i)])).await
             })
         })
         .collect();
@@ -215,7 +217,7 @@ async fn an_import_may_be_overtaken_by_any_number_of_others() {
     }
     go_on.send(()).unwrap();
     slow.await.unwrap().unwrap();
-    assert_eq!(total(&store).await, crate::store::catalog::SEQUENCES_REMEMBERED + 11);
+    assert_eq!(total(&store).await, n * (n + 1) / 2 + 1);
 }
 
 /// A service that sent something before a restart, with two agents, two instances and a type of its own. Then others invent names.
