@@ -111,7 +111,10 @@ async fn what_is_not_understood_costs_the_others_nothing_and_is_named() {
     let said = got.json();
     assert_eq!(said["code"], "invalid_argument");
     assert!(
-        said["message"].as_str().unwrap().starts_with("2 of 3 profiles are not stored; the first of them: not a profile that")
+        said["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("2 of 3 profiles are not stored; the first of them: not a profile that")
     );
     assert_eq!(folded(&lab, "service=mixed&type=cpu").await, ["main;work 30000000"]);
 
