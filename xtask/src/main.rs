@@ -11,6 +11,7 @@ mod ci;
 mod demo;
 mod dev;
 mod fuzz;
+mod interop;
 mod open_data;
 mod process;
 mod sanitize;
@@ -40,6 +41,7 @@ cargo xtask <command>
   bench [agent|store|web] [--json] measures what the design promises; `bench agent rest`, `bench store http=10`: parts of it
   soak --minutes N | demo=N        the tests that can go on for ever, for that long; the demo judging itself N times
   fuzz --seconds N                 every door for strangers' bytes, attacked by coverage, each for that long
+  interop                          other people's clients, unmodified, against a collector: what they send is what they did
   aarch64                          the agent's lints and unit tests on AArch64, in an emulator
   record                           stacks of AArch64 programs, recorded again for the agent's tests
   sanitize [address|thread|miri]   the heap profiler under tools that see what tests cannot
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Some((&"sanitize", rest)) => sanitize::run(rest),
         Some((&"dev", [])) => dev::run(),
         Some((&"fuzz", rest)) => fuzz::run(rest),
+        Some((&"interop", [])) => interop::run(),
         Some((&"aarch64", [])) => aarch64::run(),
         Some((&"record", [])) => aarch64::record(),
         Some((&"binaries", [])) => binaries::release().map(|built| println!("{}", built.folder.display())),

@@ -214,8 +214,12 @@ impl Dictionary {
             }
         }
         Ok(match any {
+            Some(Scalar::At(str)) => Label { key, str, num: 0, num_unit: 0 },
             Some(Scalar::Number(num)) if unit != 0 => Label { key, num, num_unit: unit, str: 0 },
-            Some(scalar) => Label { key, str: self.text(scalar.into_text())?, num: 0, num_unit: 0 },
+            Some(scalar) => {
+                let text = scalar.text(self)?;
+                Label { key, str: self.text(text)?, num: 0, num_unit: 0 }
+            }
             None => Label { key, ..Label::default() },
         })
     }
@@ -273,14 +277,17 @@ fn link(message: Value<'_>) -> Result<Option<(TraceId, Option<SpanId>)>, ImportE
 pub(super) enum Scalar {
     Text(String),
     Number(i64),
+    /// A text in the dictionary.
+    At(i64),
 }
 
 impl Scalar {
-    pub(super) fn into_text(self) -> String {
-        match self {
+    pub(super) fn text(self, dictionary: &Dictionary) -> Result<String, ImportError> {
+        Ok(match self {
             Self::Text(text) => text,
             Self::Number(number) => number.to_string(),
-        }
+            Self::At(index) => dictionary.get(index)?.to_owned(),
+        })
     }
 }
 
@@ -296,6 +303,7 @@ pub(super) fn scalar(any: &[u8]) -> Result<Option<Scalar>, Misread> {
                 let eight = <[u8; 8]>::try_from(bytes).map_err(|_| Misread)?;
                 Some(Scalar::Text(f64::from_le_bytes(eight).to_string()))
             }
+            (8, value) => Some(Scalar::At(value.signed()?)),
             _ => None,
         };
     }

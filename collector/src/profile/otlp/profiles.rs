@@ -45,7 +45,7 @@ pub fn decode(message: &Bytes) -> Result<Parts, ImportError> {
         let (mut attributes, mut by_time) = (Vec::new(), BTreeMap::<(u64, u64), Vec<Head>>::new());
         for field in Wire(resource) {
             match field? {
-                (1, value) => read_attributes(value.bytes()?, &mut attributes)?,
+                (1, value) => read_attributes(value.bytes()?, &dictionary, &mut attributes)?,
                 (2, scope) => {
                     for field in Wire(scope.bytes()?) {
                         let (2, profile) = field? else { continue };
@@ -67,7 +67,11 @@ pub fn decode(message: &Bytes) -> Result<Parts, ImportError> {
 }
 
 /// `Resource`: its attributes that have a single value.
-fn read_attributes(resource: &[u8], attributes: &mut Vec<(String, String)>) -> Result<(), ImportError> {
+fn read_attributes(
+    resource: &[u8],
+    dictionary: &Dictionary,
+    attributes: &mut Vec<(String, String)>,
+) -> Result<(), ImportError> {
     for field in Wire(resource) {
         let (1, attribute) = field? else { continue };
         let (mut key, mut value) = (String::new(), None);
@@ -75,11 +79,15 @@ fn read_attributes(resource: &[u8], attributes: &mut Vec<(String, String)>) -> R
             match field? {
                 (1, text) => key = String::from_utf8_lossy(text.bytes()?).into_owned(),
                 (2, any) => value = scalar(any.bytes()?)?,
+                // In profiles names and texts may stand in the dictionary, too.
+                (3, index) => key = dictionary.get(index.signed()?)?.to_owned(),
                 _ => {}
             }
         }
         within("attributes of a resource", attributes.len(), ATTRIBUTES_MAX)?;
-        attributes.extend(value.map(|value| (key, value.into_text())));
+        if let Some(value) = value {
+            attributes.push((key, value.text(dictionary)?));
+        }
     }
     Ok(())
 }

@@ -16,7 +16,9 @@ const RESOURCE_PROFILES: Shape = Shape {
 
 const RESOURCE: Shape = Shape { fields: &[many(1, "attributes", Holds::Message(&ATTRIBUTE))] };
 
-const ATTRIBUTE: Shape = Shape { fields: &[one(1, "key", Holds::Text), one(2, "value", Holds::Message(&ANY))] };
+const ATTRIBUTE: Shape = Shape {
+    fields: &[one(1, "key", Holds::Text), one(2, "value", Holds::Message(&ANY)), one(3, "keyStrindex", Holds::Int32)],
+};
 
 const ANY: Shape = Shape {
     fields: &[
@@ -24,6 +26,7 @@ const ANY: Shape = Shape {
         one(2, "boolValue", Holds::Bool),
         one(3, "intValue", Holds::Int64),
         one(4, "doubleValue", Holds::Double),
+        one(8, "stringValueStrindex", Holds::Int32),
     ],
 };
 

@@ -185,6 +185,26 @@ async fn protobuf_comes_over_http_and_grpc() {
     assert_eq!(folded(&lab, "service=hand&type=cpu").await, ["main 42"]);
 }
 
+/// As OpenTelemetry's own Go library writes it: names and texts of a resource stand in the dictionary.
+#[tokio::test]
+async fn a_resource_may_be_told_in_the_dictionary() {
+    let lab = Lab::new().await;
+    let mut export = Export::new();
+    let profile = cpu(&mut export);
+    let [name, service, zone, eu] = ["service.name", "by-index", "zone", "eu-1"].map(|text| export.text(text));
+    let of = |key: usize, value: usize| json!({ "keyStrindex": key, "value": { "stringValueStrindex": value } });
+    let attributes = json!([of(name, service), of(zone, eu)]);
+    export.dictionary["attributeTable"][1] = of(zone, eu);
+    let mut export = export.resource(&[], vec![profile]);
+    export.resources[0]["resource"]["attributes"] = attributes;
+    let got = send(&lab, HTTP, &[("content-type", "application/json")], export.json()).await;
+    assert_eq!((got.status, got.text()), (StatusCode::OK, "{}".to_owned()));
+    assert_eq!(folded(&lab, "service=by-index&type=cpu&label.zone=eu-1").await, STACKS);
+    export.resources[0]["resource"]["attributes"] = json!([of(999, 1)]);
+    let got = send(&lab, HTTP, &[("content-type", "application/json")], export.json()).await;
+    assert!(got.text().contains("string 999 is referred to but not there"), "{}", got.text());
+}
+
 #[tokio::test]
 async fn a_sender_of_the_older_numbers_is_refused_by_name_and_never_stored_as_silence() {
     let lab = Lab::new().await;
