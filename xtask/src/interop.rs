@@ -11,7 +11,7 @@ use crate::process::Running;
 use crate::tools::{root, run_quietly, step, target_dir};
 use crate::{Result, stop};
 
-/// How long each program works: at 100 Hz that is more than [`SAMPLES_MIN`].
+/// How much CPU each program uses, seconds: at 100 Hz that is more than [`SAMPLES_MIN`].
 const SECONDS: u32 = 36;
 
 /// Below this a share says little.
