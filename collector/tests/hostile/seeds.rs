@@ -25,6 +25,7 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         "gecko" => texts(&[GECKO]),
         "gperftools" => gperftools(),
         "counts" => texts(&[HEAP, JEMALLOC, GOROUTINES, CONTENTION]),
+        "otlp" => vec![export()],
         "segment_object" => segments(),
         "names" => texts(&[
             "checkout",
@@ -64,6 +65,10 @@ pub(crate) fn attacks(target: &str) -> Vec<Vec<u8>> {
             wide("{\"meta\":{\"preprocessedProfileVersion\":1},\"threads\":[", "{},", "]}"),
             wide("{\"meta\":{\"preprocessedProfileVersion\":1},\"libs\":[", "0,", "],\"threads\":[]}"),
         ],
+        // A table of entries that hold nothing, for each table there is; a stack of many frames, named again and again.
+        "otlp" => {
+            (1..=7).map(|table| in_dictionary(&[table << 3 | 2, 0].repeat(1 << 21))).chain([long_stack()]).collect()
+        }
         "counts" => vec![
             b"1 @ 0x1\n".repeat(1 << 17),
             [b"goroutine profile: total 1\n1 @".as_slice(), &b" 0x1".repeat(1 << 18)].concat(),
@@ -121,6 +126,42 @@ fn gperftools() -> Vec<Vec<u8>> {
 /// So many of the same between a begin and an end.
 fn wide(begin: &str, one: &str, end: &str) -> Vec<u8> {
     format!("{begin}{}{one}0{end}", one.repeat(1 << 16)).into_bytes()
+}
+
+/// One resource with a profile of one sample: two values at two times, labelled and linked, with a mapped file beside.
+fn export() -> Vec<u8> {
+    let digits = "0a660a1d0a130a0c736572766963652e6e616d6512030a01780a06180412024003124512430a0408011002121e0801120101180122031eac022a10090000000000\
+     00000a000000000000001900002a36fe9c97172080c8afa0252a04080110023080ade2045a010112bf012a002a036370752a0b6e616e6f7365636f6e64732a046d\
+     61696e2a067468726561642a1f70726f636573732e65786563757461626c652e6275696c645f69642e676e752a092f6c69622f612e736f0a000a0b088020108040\
+     20062a0102120012061a0408011007120508011090201a001a0208032200221c0a100102030405060708090a0b0c0d0e0f10120801020304050607083200320708\
+     0412030a01773216080512120a10386633633261316238663363326131623a003a040a020201";
+    let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("digits"));
+    pairs.map(|pair| u8::from_str_radix(pair, 16).expect("digits")).collect()
+}
+
+/// A message with nothing but a dictionary.
+fn in_dictionary(tables: &[u8]) -> Vec<u8> {
+    field(2, tables)
+}
+
+/// 200 000 frames, in each of a thousand samples.
+fn long_stack() -> Vec<u8> {
+    let stack = field(7, &field(1, &[1].repeat(200_000)));
+    let named = [field(5, b""), field(5, b"x"), field(2, b""), field(2, &[0x10, 7]), field(7, b""), stack].concat();
+    let profile = [field(1, &[0x08, 1, 0x10, 1]), field(2, &[0x08, 1, 0x22, 1, 9]).repeat(1_000)].concat();
+    [field(1, &field(2, &field(2, &profile))), in_dictionary(&named)].concat()
+}
+
+/// A field of a message that holds bytes.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let (mut field, mut length) = (vec![number << 3 | 2], content.len());
+    while length >= 0x80 {
+        field.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    field.push(length as u8);
+    field.extend_from_slice(content);
+    field
 }
 
 /// Each event opens another frame, and none is closed.

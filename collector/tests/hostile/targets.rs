@@ -12,6 +12,7 @@ use tephra_collector::http::params::Params;
 use tephra_collector::profile::decode::{self, Header, Lateness, Opened, Window};
 use tephra_collector::profile::formats::{self, Asked, Format};
 use tephra_collector::profile::model::Node;
+use tephra_collector::profile::otlp;
 use tephra_collector::profile::pprof;
 use tephra_collector::store::bulk::{AsideObject, Bulk, BulkError, ObjectInfo};
 use tephra_collector::store::segment;
@@ -24,7 +25,7 @@ use tephra_proto::{codec, label, v1};
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub(crate) const TARGETS: [(&str, Target); 16] = [
+pub(crate) const TARGETS: [(&str, Target); 17] = [
     ("window", window),
     ("frame", frame),
     ("header", header),
@@ -37,6 +38,7 @@ pub(crate) const TARGETS: [(&str, Target); 16] = [
     ("gecko", gecko),
     ("gperftools", gperftools),
     ("counts", counts),
+    ("otlp", otlp),
     ("segment_object", segment_object),
     ("names", names),
     ("query", query),
@@ -132,6 +134,16 @@ pub(crate) fn formats(body: &[u8]) {
     super::memory::reset();
     if let Ok(imported) = formats::decode(body) {
         imported_window(&imported.payload, &["count"]);
+    }
+}
+
+/// An export of OpenTelemetry profiles: each of its parts is a window or refused by itself.
+pub(crate) fn otlp(message: &[u8]) {
+    super::memory::reset();
+    let message = prost::bytes::Bytes::copy_from_slice(message);
+    let Ok(parts) = otlp::decode(&message) else { return };
+    for part in parts.flatten() {
+        imported_window(&part.imported.payload, &["count"]);
     }
 }
 
