@@ -251,7 +251,10 @@ impl Batcher {
             services: arrived::service_spans(windows.iter().map(|window| &window.packed.info)),
             agents: arrived::agent_updates(windows.iter().map(|window| window.as_stored()), &plan.before, &plan.after),
             arrivals: Arrivals {
-                keys: windows.iter().filter_map(|window| window.content).collect(),
+                keys: windows
+                    .iter()
+                    .filter_map(|window| Some((window.content?, window.packed.info.service.clone())))
+                    .collect(),
                 since_ms: plan.since_ms,
             },
             commit: plan.commit,

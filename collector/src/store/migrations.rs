@@ -251,6 +251,6 @@ const TRACE_SHARES: &[&str] = &[
 
 const ARRIVALS: &[&str] = &[
     // What came in the last ten minutes from senders that number nothing, by its content.
-    "CREATE TABLE arrivals (key TEXT PRIMARY KEY, at_ms BIGINT NOT NULL)",
+    "CREATE TABLE arrivals (key TEXT PRIMARY KEY, service TEXT NOT NULL, at_ms BIGINT NOT NULL)",
     "CREATE INDEX arrivals_by_time ON arrivals (at_ms)",
 ];

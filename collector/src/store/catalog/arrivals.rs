@@ -23,8 +23,8 @@ const KEYS_PER_STATEMENT: usize = 256;
 /// The keys of windows that are committed, and since when keys count.
 #[derive(Debug, Clone, Default)]
 pub struct Arrivals {
-    /// No key twice.
-    pub keys: Vec<ContentKey>,
+    /// No key twice; each with its service, with which it is deleted.
+    pub keys: Vec<(ContentKey, String)>,
     /// Unix milliseconds.
     pub since_ms: u64,
 }
@@ -60,10 +60,11 @@ pub(super) async fn save(tx: &mut Tx, arrivals: &Arrivals, now_ms: u64) -> Resul
     // In the same order by everybody, so that nobody waits in a circle.
     keys.sort_unstable();
     for chunk in keys.chunks(KEYS_PER_STATEMENT) {
-        let places: Vec<String> = (2..chunk.len() + 2).map(|i| format!("(${i}, $1)")).collect();
-        let sql = format!("INSERT INTO arrivals (key, at_ms) VALUES {} ON CONFLICT DO NOTHING", places.join(", "));
+        let places: Vec<String> = (1..=chunk.len()).map(|i| format!("(${}, ${}, $1)", 2 * i, 2 * i + 1)).collect();
+        let rows = places.join(", ");
+        let sql = format!("INSERT INTO arrivals (key, service, at_ms) VALUES {rows} ON CONFLICT DO NOTHING");
         let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(to_sql(now_ms));
-        let query = chunk.iter().fold(query, |query, key| query.bind(hex(key)));
+        let query = chunk.iter().fold(query, |query, (key, service)| query.bind(hex(key)).bind(service));
         if query.execute(&mut **tx).await?.rows_affected() != chunk.len() as u64 {
             return Ok(false);
         }

@@ -28,6 +28,8 @@ impl Catalog {
             "DELETE FROM labels WHERE service = $1",
             "DELETE FROM events WHERE service = $1",
             "DELETE FROM damaged_windows WHERE service = $1",
+            // What is sent again from now on is no repeat: there is nothing that it would repeat.
+            "DELETE FROM arrivals WHERE service = $1",
             "DELETE FROM pins WHERE id IN (SELECT pin FROM pin_ranges WHERE service = $1)",
             "DELETE FROM pin_ranges WHERE pin NOT IN (SELECT id FROM pins)",
             "DELETE FROM pin_levels WHERE pin NOT IN (SELECT id FROM pins)",
