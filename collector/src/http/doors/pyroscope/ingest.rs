@@ -46,9 +46,14 @@ pub(in crate::http) async fn upload(
     let encoding = Encoding::of(&headers)?;
     let body = body::read(body).await?;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (body, notes) = match format {
-        Format::Form => form(content_type, body).await?,
-        _ => (body, Notes::default()),
+    let (body, notes, encoding) = match format {
+        // What was compressed on its way is the form, and not the profile in it.
+        Format::Form => {
+            let inflated = tokio::task::spawn_blocking(move || encoding.inflate(body)).await;
+            let (profile, notes) = form(content_type, inflated.map_err(|error| ApiError::internal(&error))??).await?;
+            (profile, notes, Encoding::Identity)
+        }
+        _ => (body, Notes::default(), encoding),
     };
     let retention_ms = state.store.options().retention.as_millis() as u64;
     let read = move || {

@@ -1,6 +1,7 @@
 //! What SDKs and agents of Pyroscope push.
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -167,6 +168,11 @@ async fn the_older_upload_takes_forms_pprof_and_folded_stacks() {
     assert_eq!(got.status, StatusCode::OK, "{}", got.text());
     assert_eq!(folded(&lab, "service=form&type=cpu&label.zone=eu-1").await, ["main;work 30000000"]);
 
+    let body = gzip(&form(&[("profile", &cpu("main;packed", 3).body())]));
+    let got = send(&lab, &path("packed", ""), &[("content-type", &kind), ("content-encoding", "gzip")], body).await;
+    assert_eq!(got.status, StatusCode::OK, "the form itself may be compressed: {}", got.text());
+    assert_eq!(folded(&lab, "service=packed&type=cpu").await, ["main;packed 30000000"]);
+
     let locks =
         TestProfile::of(&[("contentions", "count"), ("delay", NS)]).at(turn_ms()).sample("main;lock", &[2, 7]).body();
     let config =
@@ -251,5 +257,9 @@ async fn what_is_sent_again_counts_once() {
     assert_eq!(lab.post(path, body.clone()).await.json()["duplicate"], false);
     assert_eq!(lab.post(path, body.clone()).await.json()["duplicate"], true);
     let other = format!("{path}&label.zone=eu-1");
-    assert_eq!(lab.post(&other, body).await.json()["duplicate"], false, "other labels are another process");
+    assert_eq!(lab.post(&other, body.clone()).await.json()["duplicate"], false, "other labels are another process");
+    let delete = Request::delete("/api/v1/services?service=again").header("host", "localhost").body(Body::empty());
+    assert_eq!(lab.send(delete.unwrap()).await.status, StatusCode::OK);
+    assert_eq!(lab.post(path, body).await.json()["duplicate"], false, "what was deleted can be stored again");
+    assert_eq!(folded(&lab, "service=again&type=cpu").await, ["main;rest 10000000"]);
 }
