@@ -128,7 +128,7 @@ fn without_strange_values(query: &str) -> String {
 fn answer(refusal: Refusal, request: &Request) -> Response {
     let kind = if refusal.asks_for_credentials() { ErrorKind::Unauthenticated } else { ErrorKind::Forbidden };
     let error = ApiError::new(kind, refusal.to_string(), refusal.hint());
-    if guard::is_call(request.uri().path()) {
+    if guard::is_call(request.uri().path()) || guard::speaks_grpc(request.headers()) {
         return error.into_status().into_http();
     }
     let is_page = opens_a_page(request.method(), request.headers());

@@ -107,7 +107,7 @@ pub async fn guard(State(hosts): State<AllowedHosts>, request: Request, next: Ne
     let mut response = match refusal {
         // What speaks gRPC wants gRPC's errors, and shows nothing to anybody: it needs no other headers.
         None if is_call => return next.run(request).await,
-        Some(refusal) if is_call && speaks_grpc(request.headers()) => {
+        Some(refusal) if speaks_grpc(request.headers()) => {
             return refusal.into_status().into_http();
         }
         None => next.run(request).await,
@@ -198,7 +198,7 @@ fn is_link(headers: &HeaderMap) -> bool {
 }
 
 /// True for `application/grpc` and its kinds, such as `application/grpc+proto`.
-fn speaks_grpc(headers: &HeaderMap) -> bool {
+pub(super) fn speaks_grpc(headers: &HeaderMap) -> bool {
     let kind = text(headers, header::CONTENT_TYPE).and_then(|value| value.strip_prefix("application/grpc"));
     kind.is_some_and(|kind| kind.is_empty() || kind.starts_with(['+', ';']))
 }

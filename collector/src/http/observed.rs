@@ -67,7 +67,7 @@ impl Seen {
             begun: clock::instant(),
             id,
             route: matched.map_or(UNMATCHED, MatchedPath::as_str).to_owned(),
-            is_call: guard::is_call(request.uri().path()),
+            is_call: guard::speaks_grpc(request.headers()),
             method: method_label(request.method()),
             address: request.extensions().get::<Peer>().map(|peer| peer.0),
             status: None,

@@ -125,6 +125,11 @@ async fn a_refusal_is_in_the_words_of_who_asks() {
     assert_eq!(script.headers["www-authenticate"], "Bearer realm=\"tephra\"");
     assert_eq!(script.json()["code"], "unauthenticated");
     assert!(script.json()["hint"].as_str().unwrap().contains("tephra token create"));
+    for path in ["/tephra.v1.ProfileService/Push", "/push.v1.PusherService/Push"] {
+        let call = asking.ask(&Method::POST, path, &[("content-type", "application/grpc")]).await;
+        let status = Status::from_header_map(&call.headers).map(|status| status.code());
+        assert_eq!((call.status, status), (StatusCode::OK, Some(Code::Unauthenticated)), "{path}");
+    }
     let page =
         asking.ask(&get, "/alert?service=x", &[("accept", "text/html,*/*"), ("sec-fetch-mode", "navigate")]).await;
     assert!(page.headers["www-authenticate"].to_str().unwrap().starts_with("Basic "), "a browser asks for it");
