@@ -11,7 +11,7 @@ use tephra_tests::process::free_port;
 use tephra_tests::push::Pusher;
 use tephra_tests::synthetic::{Agent, CPU_PERIOD, Window, aligned};
 
-const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * 3_600_000;
 
 /// Runs a command; whether it went well, and what it said.
 fn run(words: &[&str], folders: &[&Path]) -> (bool, String) {
@@ -94,7 +94,7 @@ fn nothing_is_repaired_or_backed_up_where_there_is_nothing_or_somebody_else() {
 
 /// All CPU time that is answered, nanoseconds.
 fn stored(collector: &Collector) -> u64 {
-    let answer = collector.api.get("/api/v1/flamegraph?service=checkout&from=now-12h&format=folded");
+    let answer = collector.api.get("/api/v1/flamegraph?service=checkout&from=now-12d&format=folded");
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.text().lines().filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
 }
@@ -106,9 +106,11 @@ fn a_shorter_retention_takes_much_only_once_somebody_confirms_it() {
     let collector = start("90d");
     let (pusher, mut agent) = (Pusher::new(&collector.endpoint()), Agent::new("checkout", 1));
     let now = aligned(now_ms(), 60_000);
-    for (at, hits) in [(now - 5 * HOUR_MS, 3), (now, 4)] {
-        pusher.accept(agent.seal(at, &Window::new().cpu(&["main"], hits)));
-    }
+    // Segments go as a whole, and one spans up to eight days: those of the two moments must never be merged.
+    let past = format!("/api/v1/profiles?service=checkout&type=cpu&unit=nanoseconds&at={}", now - 9 * DAY_MS);
+    let imported = collector.api.post(&past, "text/plain", format!("main;past {}", 3 * CPU_PERIOD).as_bytes());
+    assert_eq!(imported.status, 200, "{}", imported.text());
+    pusher.accept(agent.seal(now, &Window::new().cpu(&["main"], 4)));
     assert!(collector.terminate().success());
 
     let collector = start("1h");
