@@ -10,9 +10,10 @@ export const failures = () => failed;
 
 /** Says whether a claim holds. */
 export async function claim(what, check) {
+  const began = performance.now();
   try {
     await check();
-    console.log(`ok    ${what}`);
+    console.log(`ok    ${what} (${((performance.now() - began) / 1000).toFixed(1)} s)`);
   } catch (error) {
     failed += 1;
     console.log(`FAIL  ${what}: ${error.message.split("\n").slice(0, 12).join("\n      ")}`);
