@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
+use tephra_proto::limits::WINDOW_MS_MAX;
 
 use super::segments::ServicePart;
 use super::{Catalog, CatalogError, Tx, from_sql, to_sql};
@@ -15,14 +16,19 @@ pub const LABEL_VALUES_MAX: i64 = 2_000;
 /// Profile types of one service that are listed, besides those of our own agents.
 const TYPES_MAX: i64 = 128;
 
+/// Names are remembered by the starts of windows: one that starts this early may still reach into a range that begins at `from_ms`.
+fn reaching(from_ms: u64) -> u64 {
+    from_ms.saturating_sub(WINDOW_MS_MAX.into())
+}
+
 /// A service's name and when it was heard of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceRow {
     /// Its name.
     pub name: String,
-    /// First window, unix milliseconds.
+    /// Start of the first window, unix milliseconds.
     pub first_seen_ms: u64,
-    /// Last window, unix milliseconds.
+    /// Start of the last window, unix milliseconds.
     pub last_seen_ms: u64,
 }
 
@@ -114,7 +120,7 @@ impl Catalog {
             "SELECT DISTINCT name FROM labels WHERE service = $1 AND last_seen_ms >= $2 AND first_seen_ms < $3",
         )
         .bind(service)
-        .bind(to_sql(from_ms))
+        .bind(to_sql(reaching(from_ms)))
         .bind(to_sql(until_ms))
         .fetch_all(&self.read)
         .await?;
@@ -149,7 +155,7 @@ impl Catalog {
         )
         .bind(service)
         .bind(name)
-        .bind(to_sql(from_ms))
+        .bind(to_sql(reaching(from_ms)))
         .bind(to_sql(until_ms))
         .fetch_all(&self.read)
         .await?;

@@ -3,6 +3,7 @@
 
 use tephra_proto::ids::{ServiceName, TraceId};
 use tephra_proto::label;
+use tephra_proto::limits::WINDOW_MS_MAX;
 
 use super::selector::Selector;
 use crate::base::range::TimeRange;
@@ -25,6 +26,12 @@ pub(super) const PSEUDO: [&str; 7] =
 
 /// Services that one profile or one set of lines is summed over.
 const SUMMED_MAX: usize = 64;
+
+/// What is added up begins at multiples of this at the latest: before what it is made of.
+const COARSEST_MS: u64 = 86_400_000;
+
+/// The same of what is answered by seconds.
+const FINEST_MS: u64 = 10_000;
 
 /// The longest range of one question, as in the API.
 const RANGE_MS_MAX: u64 = 400 * 86_400_000;
@@ -49,14 +56,14 @@ pub(super) async fn range(state: &AppState, start: i64, end: i64) -> Result<Time
         return Err(bad_range(start, end, "is before 1970"));
     };
     let kept = kept(&state.engine.services_seen().await?);
-    let until_ms = if until_ms == 0 { kept.until_ms.max(from_ms) } else { until_ms };
+    let until_ms = if until_ms == 0 { (kept.until_ms + u64::from(WINDOW_MS_MAX)).max(from_ms) } else { until_ms };
     if from_ms > until_ms {
         return Err(bad_range(start, end, "ends before it starts"));
     }
     // A range includes its end here, and the last millisecond of it is all of a range that is none.
     let until_ms = until_ms.max(from_ms + 1);
     // Nothing is older.
-    let from_ms = from_ms.max(kept.from_ms).min(until_ms - 1);
+    let from_ms = from_ms.max(kept.from_ms - kept.from_ms % COARSEST_MS).min(until_ms - 1);
     if until_ms > TimeRange::ALL.until_ms {
         return Err(bad_range(start, end, "is no time"));
     }
@@ -66,7 +73,7 @@ pub(super) async fn range(state: &AppState, start: i64, end: i64) -> Result<Time
     Ok(TimeRange { from_ms, until_ms })
 }
 
-/// From the first to the last that was received of any service.
+/// From the start of the first window of any service to that of the last.
 pub(super) fn kept(services: &[ServiceRow]) -> TimeRange {
     let until_ms = services.iter().map(|service| service.last_seen_ms).max().unwrap_or(0) + 1;
     let from_ms = services.iter().map(|service| service.first_seen_ms).min().unwrap_or(0);
@@ -87,7 +94,9 @@ fn bad_range(start: i64, end: i64, why: &str) -> ApiError {
 pub(super) async fn select(state: &AppState, selector: &Selector, range: TimeRange) -> Result<Vec<Target>, ApiError> {
     let mut targets = Vec::new();
     for service in state.engine.services_seen().await? {
-        let was_there = service.last_seen_ms >= range.from_ms && service.first_seen_ms < range.until_ms;
+        let first_ms = service.first_seen_ms - service.first_seen_ms % FINEST_MS;
+        let last_ms = service.last_seen_ms + u64::from(WINDOW_MS_MAX);
+        let was_there = last_ms >= range.from_ms && first_ms < range.until_ms;
         if !was_there || !selector.accepts(SERVICE, &service.name) {
             continue;
         }

@@ -18,6 +18,7 @@ use super::messages::{
 use crate::http::doors::json::{self, Shape};
 use crate::http::tests::{Got, Lab, regression, turn_ms};
 use crate::ingest::testing::{TestWindow, row, traced};
+use crate::store::compact;
 
 const CPU: &str = "process_cpu:cpu:nanoseconds:cpu:nanoseconds";
 const INUSE: &str = "memory:inuse_space:bytes:space:bytes";
@@ -156,6 +157,32 @@ fn own_paths(flame: &Value) -> Vec<(Vec<String>, u64, u64)> {
 fn range() -> (i64, i64) {
     let turn = turn_ms() as i64;
     (turn - 300_000, turn + 300_000)
+}
+
+/// Windows that clients cut as they like begin and end within those that they are added up to: those are no less part of a range.
+#[tokio::test]
+async fn what_begins_and_ends_at_odd_times_is_answered_whole_also_once_it_is_added_up() {
+    let lab = Lab::new().await;
+    let first = turn_ms() - 300_000 + 8_487;
+    let window = |i: u64| TestWindow::new("odd", 7, i + 1, first + i * 5_002).duration(5_002).label("zone", "eu-1");
+    lab.push((0..7).map(|i| window(i).cpu(&[row("main;spin", 1_000_000 << i)]))).await;
+    for round in ["as they came", "added up"] {
+        let (first, last) = (first as i64, first as i64 + 6 * 5_002);
+        let aligned = |at: i64| at - at % 10_000;
+        for (start, end) in [
+            (0, 0),
+            (1, last + 60_000),
+            (first - 60_000, last + 60_000),
+            (aligned(first), aligned(first) + 10_000),
+            (aligned(last) + 10_000, aligned(last) + 20_000),
+        ] {
+            let call = stacktraces(r#"{service_name="odd",zone=~"eu.*"}"#, (start, end));
+            let (from, until) = if start <= 1 { (first - 3_600_000, last + 3_600_000) } else { (start, end) };
+            let ours = lab.json(&format!("/api/v1/flamegraph?service=odd&from={from}&until={until}")).await;
+            assert_eq!(ours["a"]["total"], graph(&lab, &call).await.total, "{round}: {start} until {end}");
+        }
+        while compact::step(&lab.store, turn_ms() + 3_600_000, 0, None).await.unwrap() {}
+    }
 }
 
 /// Three services: `shop` and `cart` in one zone, `mail` in another; one with live heap.
