@@ -1,9 +1,13 @@
 //! Other people's clients, unmodified, against the real binary: each runs a program whose three functions share the CPU 60/30/10, and the
 //! collector is asked whether it knows so. The programs are in `tests/interop`; what they are made of comes from their registries.
 
+use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use crate::api::Api;
 use crate::binaries::{self, Binaries};
@@ -23,7 +27,9 @@ const POINTS: f64 = 3.0;
 /// What the functions are called everywhere, and their shares.
 const SHARES: [(&str, f64); 3] = [("sixty", 60.0), ("thirty", 30.0), ("ten", 10.0)];
 
-const PORT: u16 = 4_049;
+/// Whose profiles Grafana's client asks for; and who sent them.
+const ASKED_SERVICE: &str = "interop.go";
+const ASKED: &str = "pyroscope-go as interop.go";
 
 /// One client: how it is made, and what it is to be found as.
 struct Client {
@@ -45,9 +51,12 @@ const CLIENTS: [Client; 4] = [
     },
 ];
 
-/// Runs all that this machine can, and fails at the end, naming what failed.
-pub(crate) fn run() -> Result {
-    let binaries = binaries::release()?;
+/// Runs all that this machine can, and fails at the end, naming what failed. `built`: the folder of binaries that need not be built.
+pub(crate) fn run(built: Option<&str>) -> Result {
+    let binaries = match built {
+        Some(folder) => Binaries { folder: PathBuf::from(folder) },
+        None => binaries::release()?,
+    };
     let folder = target_dir().join("interop");
     std::fs::create_dir_all(&folder)?;
     let (mut ready, mut skipped) = (Vec::new(), Vec::new());
@@ -79,14 +88,16 @@ type Told = Vec<(String, Result<String>)>;
 fn against_a_collector(binaries: &Binaries, folder: &Path, clients: Vec<(&Client, Command)>) -> Result<Told> {
     let data = folder.join("data");
     let _ = std::fs::remove_dir_all(&data);
+    // Of those that are free now: tests run beside it.
+    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
     let mut collector = Running::start(
         "collector",
         Command::new(binaries.collector())
-            .args(["serve", "--listen", &format!("127.0.0.1:{PORT}"), "--data"])
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data"])
             .arg(&data),
         folder,
     )?;
-    let api = Api::new(PORT);
+    let api = Api::new(port);
     let deadline = Instant::now() + Duration::from_secs(30);
     while api.fetch("/readyz").map_or(true, |(status, _)| status != 200) {
         collector.check()?;
@@ -110,8 +121,44 @@ fn against_a_collector(binaries: &Binaries, folder: &Path, clients: Vec<(&Client
             told.push((format!("{} as {service}", client.name), found));
         }
     }
+    if told.iter().any(|(what, _)| what == ASKED) {
+        println!("· Grafana's client");
+        told.push((format!("Grafana's Go client asks for {ASKED_SERVICE}"), asked(&api, folder)));
+    }
     collector.stop()?;
     Ok(told)
+}
+
+/// What Grafana's client makes of a service by each of its three protocols: the sums of our own flame graph, whatever it asks for.
+fn asked(api: &Api, folder: &Path) -> Result<String> {
+    let ours = String::from_utf8(api.bytes(&format!("/api/v1/flamegraph?service={ASKED_SERVICE}&format=folded"))?)?;
+    let ours: u64 = ours.lines().filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum();
+    let mut client = go("go-query", folder)?;
+    client.args(["-url", &api.base, "-last", "1h", "-selector", &format!("{{service_name=\"{ASKED_SERVICE}\"}}")]);
+    let output = client.output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    let answers: BTreeMap<String, Value> = serde_json::from_slice(&output.stdout)?;
+    let mut told = Vec::new();
+    for (protocol, answer) in &answers {
+        for sum in ["total", "series_sum", "profile_total", "diff_total"] {
+            // Sums of series are floating-point numbers there, and far below what these hold exactly.
+            if answer[sum].as_f64() != Some(ours as f64) {
+                return Err(format!("{sum} by {protocol} is {}, not {ours}", answer[sum]).into());
+            }
+        }
+        let functions = answer["functions"].as_object().ok_or("no functions")?;
+        let sums = SHARES.map(|(function, _)| {
+            let of = functions.iter().filter(|(name, _)| name.ends_with(&format!(".{function}")));
+            of.filter_map(|(_, value)| value.as_u64()).sum()
+        });
+        told.push(format!("{protocol} {}", judged(sums)?));
+    }
+    if told.len() != 3 {
+        return Err(format!("{} protocols instead of three", told.len()).into());
+    }
+    Ok(told.join(", "))
 }
 
 /// The functions' shares of their sum, where they are what they should be.
@@ -129,6 +176,11 @@ fn shares(api: &Api, service: &str, profile_type: &str) -> Result<String> {
             *sum += value.parse::<u64>()?;
         }
     }
+    judged(sums)
+}
+
+/// Whether sums of CPU time, in nanoseconds, are shared as they should be.
+fn judged(sums: [u64; SHARES.len()]) -> Result<String> {
     let (all, samples) = (sums.iter().sum::<u64>(), sums.iter().sum::<u64>() / 10_000_000);
     if samples < SAMPLES_MIN {
         return Err(format!("only {samples} samples of 10 ms, of {SAMPLES_MIN} at least").into());

@@ -65,7 +65,9 @@ fn main() -> ExitCode {
         Some((&"sanitize", rest)) => sanitize::run(rest),
         Some((&"dev", [])) => dev::run(),
         Some((&"fuzz", rest)) => fuzz::run(rest),
-        Some((&"interop", [])) => interop::run(),
+        Some((&"interop", [])) => interop::run(None),
+        // As the tests begin it, once everything is built.
+        Some((&"interop", ["--built", folder])) => interop::run(Some(folder)),
         Some((&"aarch64", [])) => aarch64::run(),
         Some((&"record", [])) => aarch64::record(),
         Some((&"binaries", [])) => binaries::release().map(|built| println!("{}", built.folder.display())),

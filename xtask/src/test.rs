@@ -106,6 +106,7 @@ impl Prepared {
         let servers = means.postgres.is_ok().then(|| Servers::start(programs.other("store-servers")?)).transpose()?;
         let mut jobs = rust_tests(programs, means, &binaries.folder, servers.as_ref())?;
         jobs.push(by_cargo(means));
+        jobs.push(other_peoples_clients(binaries)?);
         jobs.push(view());
         let outcome = step("all tests", || side_by_side::run(jobs, PLACES));
         means.tell_skipped();
@@ -181,6 +182,13 @@ fn by_cargo(means: &Means) -> Job {
         .then(run(&[agent, &["--features", "tls-no-provider"], deny]))
         .then(run(&[&["check", "--release", "--locked", "--package", "tephra-collector"]]));
     if means.aarch64.is_ok() { job.then(aarch64::lints()) } else { job }
+}
+
+/// Their programs come from their registries; what cannot be made here is named in what it prints.
+fn other_peoples_clients(binaries: &Binaries) -> Result<Job> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["interop", "--built"]).arg(&binaries.folder);
+    Ok(Job::new("other people's clients", command))
 }
 
 fn view() -> Job {

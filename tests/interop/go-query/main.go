@@ -136,9 +136,7 @@ func (q question) ask(client querierv1connect.QuerierServiceClient) (answer, err
 	found.Total, found.Functions = graph.Total, map[string]int64{}
 	for _, level := range graph.Levels {
 		for i := 0; i+3 < len(level.Values); i += 4 {
-			if own := level.Values[i+2]; own > 0 {
-				found.Functions[graph.Names[level.Values[i+3]]] += own
-			}
+			found.Functions[graph.Names[level.Values[i+3]]] += level.Values[i+1]
 		}
 	}
 	lines, err := client.SelectSeries(ctx, connect.NewRequest(&querierv1.SelectSeriesRequest{
