@@ -3,16 +3,19 @@
 mod backup;
 mod budget;
 mod client;
+mod comparison;
 mod delete;
 mod export;
-pub(crate) mod gate;
+mod gate;
 mod import;
 mod repair;
+mod reports;
 mod retention;
 mod serve;
 mod store;
 mod symbols;
 mod token;
+pub(crate) mod verdict;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -37,10 +40,10 @@ struct Cli {
 enum Command {
     /// Run a collector: takes profiles from agents, answers with flame graphs
     Serve(Box<serve::Args>),
-    /// Compare a candidate with a baseline and fail if it regressed
-    Gate(gate::Args),
-    /// Print what changed between two selections
-    Diff(gate::DiffArgs),
+    /// Compare a candidate with a baseline and fail if it regressed: two selections, or two files
+    Gate(Box<gate::Args>),
+    /// Print what changed between two selections, or two files
+    Diff(Box<gate::DiffArgs>),
     /// Save a flame graph: folded, pprof, speedscope, svg or json
     Export(export::Args),
     /// Send a profile of another tool to a collector: pprof, folded stacks, perf script, speedscope, V8, Firefox, gperftools
