@@ -16,6 +16,7 @@ mod store;
 mod symbols;
 mod token;
 pub(crate) mod verdict;
+mod view;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -48,6 +49,8 @@ enum Command {
     Export(export::Args),
     /// Send a profile of another tool to a collector: pprof, folded stacks, perf script, speedscope, V8, Firefox, gperftools
     Import(import::Args),
+    /// Show a profile of another tool in the web view, without a collector: nothing is kept
+    View(view::Args),
     /// Delete a service or a trace for good
     Delete(delete::Args),
     /// Copy a whole store into a folder, while collectors run
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Diff(args) => gate::run_diff(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::View(args) => view::run(&args),
         Command::Delete(args) => delete::run(&args),
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => backup::run_restore(args),
