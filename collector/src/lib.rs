@@ -15,6 +15,7 @@
 //! | [`access`] | who may do what: tokens, roles, and what a request brings to say who sent it |
 //! | [`query`] | selection → segments → one merged profile, with work limits |
 //! | [`store`], [`symbols`] | bulk objects and the SQL catalog; build id → functions, files, lines |
+//! | [`cards`] | pictures of pages, for chats |
 //! | [`profile`] | the pure model: no I/O, no clock, no async |
 //! | [`urls`] | what stands in URLs |
 //! | [`work`] | room for heavy answers: a few at a time, each with a deadline |
@@ -29,6 +30,7 @@ pub mod alerts;
 pub mod analysis;
 pub mod backup;
 pub mod base;
+pub mod cards;
 pub mod cli;
 pub mod conditions;
 pub mod http;

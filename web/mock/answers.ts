@@ -397,11 +397,6 @@ function sentences(service: string, movers: Mover[], a: number, b: number, unit:
       frames: [movers.find((m) => m.state === "gone")?.frame ?? 0],
       text: "checkout::cache::Cache::get is gone; it used 0.15 cores.",
     },
-    {
-      kind: "noise",
-      frames: [],
-      text: "The other 61 functions differ by less than their windows differ among themselves.",
-    },
   ];
 }
 

@@ -226,9 +226,11 @@ impl<'a> Scene<'a> {
         let differing = q.iter().filter(|&&q| significant(q)).count();
         let of = shown.nodes.len();
         let text = if differing == 0 {
-            format!("All {of} frames shown are within noise.")
+            format!("Nothing shown changed by more than chance: all {of} frames are within noise.")
         } else {
-            format!("No single function explains a change; {differing} of {of} frames shown differ beyond noise.")
+            format!(
+                "No single function explains a change, but {differing} of {of} frames shown changed by more than chance."
+            )
         };
         Some(Sentence { text, frames: vec![], kind: "noise" })
     }

@@ -199,7 +199,7 @@ fn the_headline_says_what_the_totals_say() {
         texts(&view, "headline"),
         ["checkout's CPU did not change beyond noise: 4.10 cores, 4.10 cores before."]
     );
-    assert_eq!(texts(&view, "noise"), ["All 3 frames shown are within noise."]);
+    assert_eq!(texts(&view, "noise"), ["Nothing shown changed by more than chance: all 3 frames are within noise."]);
 }
 
 #[test]

@@ -128,7 +128,8 @@ impl View {
         Self::of_one(service, Tree::of(profile), symbols, options)
     }
 
-    fn of_one(service: &str, tree: Tree, symbols: Coverage, options: ViewOptions) -> Self {
+    /// Of a tree with one side.
+    pub fn of_one(service: &str, tree: Tree, symbols: Coverage, options: ViewOptions) -> Self {
         let (shown, pruned) = prune(&tree, options.into());
         let families = Families::reviewed();
         let annotations = Annotations {
@@ -147,7 +148,8 @@ impl View {
         Self::of_two(service, Tree::pair(a, b), symbols, options)
     }
 
-    fn of_two(service: &str, tree: Tree, symbols: Coverage, options: ViewOptions) -> Self {
+    /// Of a tree with two sides: a baseline and what is compared with it.
+    pub fn of_two(service: &str, tree: Tree, symbols: Coverage, options: ViewOptions) -> Self {
         let (shown, pruned) = prune(&tree, options.into());
         let families = Families::reviewed();
         let family_of_frame = families.classify(&tree.frames);

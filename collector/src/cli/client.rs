@@ -88,6 +88,11 @@ pub(super) enum ClientError {
 }
 
 impl Server {
+    /// One that asks for no token.
+    pub(super) fn at(url: String) -> Self {
+        Self { server: url.into(), token_file: None, ca_file: None }
+    }
+
     /// Its address for people: without a password, and without a slash at the end.
     pub(super) fn address(&self) -> String {
         printable(self.url()).trim_end_matches('/').to_owned()

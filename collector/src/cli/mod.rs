@@ -3,16 +3,20 @@
 mod backup;
 mod budget;
 mod client;
+mod comparison;
 mod delete;
 mod export;
-pub(crate) mod gate;
+mod gate;
 mod import;
 mod repair;
+mod reports;
 mod retention;
 mod serve;
 mod store;
 mod symbols;
 mod token;
+pub(crate) mod verdict;
+mod view;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -37,14 +41,16 @@ struct Cli {
 enum Command {
     /// Run a collector: takes profiles from agents, answers with flame graphs
     Serve(Box<serve::Args>),
-    /// Compare a candidate with a baseline and fail if it regressed
-    Gate(gate::Args),
-    /// Print what changed between two selections
-    Diff(gate::DiffArgs),
+    /// Compare a candidate with a baseline and fail if it regressed: two selections, or two files
+    Gate(Box<gate::Args>),
+    /// Print what changed between two selections, or two files
+    Diff(Box<gate::DiffArgs>),
     /// Save a flame graph: folded, pprof, speedscope, svg or json
     Export(export::Args),
     /// Send a profile of another tool to a collector: pprof, folded stacks, perf script, speedscope, V8, Firefox, gperftools
     Import(import::Args),
+    /// Show a profile of another tool in the web view, without a collector: nothing is kept
+    View(view::Args),
     /// Delete a service or a trace for good
     Delete(delete::Args),
     /// Copy a whole store into a folder, while collectors run
@@ -81,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Diff(args) => gate::run_diff(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::View(args) => view::run(&args),
         Command::Delete(args) => delete::run(&args),
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => backup::run_restore(args),

@@ -12,7 +12,7 @@
 //! | [`asker`] | who asked for what cannot be undone, for the log |
 //! | `routes` | one file per thing that can be asked |
 //! | `doors` | other people's protocols |
-//! | [`pages`], [`previews`] | the web view, and what is said of its pages to those who only see their address |
+//! | [`pages`], [`previews`], `card_link` | the web view, and what is said and shown of its pages to those who only see their address |
 //! | [`error`], [`respond`] | what is sent back |
 //! | `no_span` | why a profile has no place in time, and what to type |
 //! | `negotiate` | what a client has already, and what it takes |
@@ -21,6 +21,7 @@
 
 pub mod asker;
 pub mod body;
+mod card_link;
 mod door;
 mod doors;
 pub mod error;
@@ -95,6 +96,7 @@ pub struct Shared {
     refused: Refused,
     measured: Measured,
     bodies: Gate,
+    cards: routes::cards::Shelf,
     started: Instant,
     hosts: AllowedHosts,
 }
@@ -128,6 +130,7 @@ impl AppState {
             refused: Refused::default(),
             measured: Measured::default(),
             bodies,
+            cards: routes::cards::Shelf::default(),
             started: clock::instant(),
             hosts,
         }))

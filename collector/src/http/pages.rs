@@ -6,11 +6,13 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
+use super::card_link::CardLink;
 use super::error::ApiError;
 use super::negotiate::{accepts, known_tag};
 use super::previews::{self, Preview};
 use crate::base::clock::now_ms;
 use crate::base::ids::hex;
+use crate::cards::{HEIGHT, WIDTH};
 
 const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Tephra</title>\
     <h1>Tephra is running</h1>\
@@ -18,8 +20,8 @@ const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title
     <p>The API works: try <a href=\"/api/v1/services\">/api/v1/services</a>.</p></html>";
 
 /// Any page of the view, with what its address says in its head.
-pub async fn page(uri: Uri, headers: HeaderMap) -> Response {
-    index(&headers, Some(&previews::of(uri.path(), uri.query().unwrap_or_default(), now_ms())))
+pub async fn page(uri: Uri, headers: HeaderMap, card: CardLink) -> Response {
+    index(&headers, Some(&previews::of(uri.path(), uri.query().unwrap_or_default(), now_ms())), &card)
 }
 
 /// Does somebody's browser ask, who wants something to read? Programs ask for JSON, or for anything.
@@ -30,7 +32,7 @@ pub fn is_asked_for(headers: &HeaderMap) -> bool {
 
 /// What is shown for an address without a page: the view says which there are.
 pub fn missing() -> Response {
-    let mut answer = index(&HeaderMap::new(), None);
+    let mut answer = index(&HeaderMap::new(), None, &CardLink::default());
     if answer.status() == StatusCode::OK {
         *answer.status_mut() = StatusCode::NOT_FOUND;
     }
@@ -78,16 +80,16 @@ fn capital(sentence: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// The view's `index.html`, with a preview in its head where there is one.
-pub fn index(headers: &HeaderMap, preview: Option<&Preview>) -> Response {
+/// The view's `index.html`, with a preview in its head where there is one, and where its picture is.
+pub fn index(headers: &HeaderMap, preview: Option<&Preview>, CardLink(card): &CardLink) -> Response {
     let Some(file) = tephra_web::file("index.html") else {
-        let body = preview.map_or(NOT_BUILT.to_owned(), |preview| with_preview(NOT_BUILT, preview));
+        let body = preview.map_or(NOT_BUILT.to_owned(), |preview| with_preview(NOT_BUILT, preview, card.as_deref()));
         return (StatusCode::SERVICE_UNAVAILABLE, html_headers(), body).into_response();
     };
     let Some(preview) = preview else {
         return with_etag(headers, &hex(&file.sha256), html_headers(), file.content.into_owned());
     };
-    let body = with_preview(&String::from_utf8_lossy(&file.content), preview).into_bytes();
+    let body = with_preview(&String::from_utf8_lossy(&file.content), preview, card.as_deref()).into_bytes();
     with_etag(headers, blake3::hash(&body).to_hex().as_str(), html_headers(), body)
 }
 
@@ -144,13 +146,20 @@ fn html_headers() -> HeaderMap {
     headers
 }
 
-/// Puts title and description into a document's head, escaped, in place of the title it has.
-fn with_preview(html: &str, preview: &Preview) -> String {
+/// Puts title, description and the address of a picture into a document's head, escaped, in place of the title it has.
+fn with_preview(html: &str, preview: &Preview, image: Option<&str>) -> String {
+    let picture = image.map_or(String::new(), |image| {
+        format!(
+            "<meta property=\"og:image\" content=\"{}\"><meta property=\"og:image:width\" content=\"{WIDTH}\">\
+             <meta property=\"og:image:height\" content=\"{HEIGHT}\"><meta name=\"twitter:card\" content=\"summary_large_image\">",
+            escape(image)
+        )
+    });
     let (title, description) = (escape(&preview.title), escape(&preview.description));
     let head = format!(
         "<title>{title}</title><meta name=\"description\" content=\"{description}\">\
          <meta property=\"og:title\" content=\"{title}\"><meta property=\"og:description\" content=\"{description}\">\
-         <meta property=\"og:site_name\" content=\"Tephra\"><meta name=\"robots\" content=\"noindex\">"
+         <meta property=\"og:site_name\" content=\"Tephra\"><meta name=\"robots\" content=\"noindex\">{picture}"
     );
     let old_title = html.find("<title>").zip(html.find("</title>").map(|end| end + "</title>".len()));
     match old_title.filter(|(start, end)| start < end) {
@@ -206,7 +215,7 @@ mod tests {
     #[test]
     fn a_preview_replaces_the_title() {
         let html = "<!doctype html><html><head><meta charset=utf-8><title>Tephra</title></head><body></body></html>";
-        let page = with_preview(html, &preview("checkout +32 %", "since 4f2c1"));
+        let page = with_preview(html, &preview("checkout +32 %", "since 4f2c1"), None);
         assert!(page.contains(
             "<head><meta charset=utf-8><title>checkout +32 %</title><meta name=\"description\" content=\"since 4f2c1\">"
         ));
@@ -223,9 +232,9 @@ mod tests {
             "\u{202e}gpj",
             "\0",
         ];
-        let clean = with_preview("<head><title>x</title></head>", &preview("", ""));
+        let clean = with_preview("<head><title>x</title></head>", &preview("", ""), Some(""));
         for name in hostile {
-            let page = with_preview("<head><title>x</title></head>", &preview(name, name));
+            let page = with_preview("<head><title>x</title></head>", &preview(name, name), Some(name));
             for mark in ['<', '>', '"', '\''] {
                 assert_eq!(page.matches(mark).count(), clean.matches(mark).count(), "{mark} in {page}");
             }
@@ -235,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_document_without_a_title_gets_one() {
-        let page = with_preview("<head></head>", &preview("a", "b"));
+        let page = with_preview("<head></head>", &preview("a", "b"), None);
         assert!(page.starts_with("<head><title>a</title>"), "{page}");
     }
 

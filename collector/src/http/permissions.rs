@@ -96,6 +96,7 @@ const TABLE: &[Permission] = &[
     needs(Read, "GET", "/alert"),
     needs(Read, "GET", "/p/{pin}"),
     needs(Read, "GET", "/status"),
+    needs(Read, "GET", "/og.png"),
     // Whoever keeps something.
     needs(Write, "POST", "/api/v1/events"),
     audited(Write, "DELETE", "/api/v1/events"),

@@ -48,6 +48,11 @@ impl Revision {
         Some(Self(hash.finalize().to_hex().chars().take(32).collect()))
     }
 
+    /// What names it.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The answer to a client that has this revision already.
     pub(super) fn unchanged(&self, asked: &HeaderMap) -> Option<Response> {
         let known = known_tag(asked, |tag| tag == self.tag(false) || tag == self.tag(true))?;

@@ -4,6 +4,7 @@ mod alerts;
 mod allocations;
 mod answers;
 mod caching;
+mod cards;
 mod damaged;
 mod doors;
 mod filters;

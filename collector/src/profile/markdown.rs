@@ -40,7 +40,7 @@ fn code(name: &str) -> String {
 }
 
 /// Plain words: nothing in them is markup.
-fn text(words: &str) -> String {
+pub fn text(words: &str) -> String {
     let mut out = String::with_capacity(words.len());
     for c in words.chars() {
         match c {

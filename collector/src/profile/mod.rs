@@ -10,12 +10,13 @@
 //! | [`resolution`], [`names`], `source_path`, [`demangle`], [`said`] | what frames turned out to be, names that compare across builds, and as people say them |
 //! | [`tree`], [`prune`], `reshape` | one tree over one or two profiles, the part of it worth showing, and its stacks made others |
 //! | [`diff`], [`stats`] | making two sides comparable, and what is noise |
-//! | [`written_out`] | a tree as a profile again |
+//! | [`written_out`], [`alone`] | a tree as a profile again, and a file as one that nobody stored |
 //! | `wire` | serialized messages, read where they lie |
 //! | [`import`], [`pprof`], [`otlp`], [`formats`], [`fit`], [`remarks`] | other people's files, and what was done to them on the way |
 //! | [`report`], [`flame`] | the answer the web view draws from |
 
 pub mod address;
+pub mod alone;
 pub mod decode;
 pub mod demangle;
 pub mod diff;

@@ -172,7 +172,7 @@ function ServiceTable({ services, events, baselines, length, range }: TableProps
           <th scope="col" class="num">
             CPU
           </th>
-          <th scope="col" class="num hide-narrow">
+          <th scope="col" class="num">
             % of all
           </th>
           <th scope="col" class="spark-cell">
@@ -215,7 +215,7 @@ function ServiceTable({ services, events, baselines, length, range }: TableProps
                 <a href={href(`/s/${encodeURIComponent(s.name)}`, { from: carried })}>{s.name}</a>
               </th>
               <td class="num strong">{fmt.value(s.cpu_cores, "cores")}</td>
-              <td class="num share hide-narrow">
+              <td class="num share">
                 <Bar share={s.cpu_cores / all} />
                 <span>{fmt.percent(s.cpu_cores / all)}</span>
               </td>

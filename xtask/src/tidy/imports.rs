@@ -11,7 +11,7 @@ use super::code::{RustFile, is_test_only, test_paths};
 const FLOORS: &[&[&str]] = &[
     &["base"],
     &["conditions", "profile", "urls", "work"],
-    &["store"],
+    &["cards", "store"],
     &["symbols", "query", "access"],
     &["analysis", "backup"],
     &["alerts"],

@@ -166,7 +166,8 @@ fn third_party(metadata: &Value) -> String {
     }
     let mut text = "# Third-party packages\n\n\
         What `Cargo.lock` holds for the platform that Tephra is built on: the agent's and the collector's dependencies, and those of tests and\n\
-        tools. Made by `cargo xtask tidy --write`; `deny.toml` says which licences may be among them and why.\n"
+        tools. Made by `cargo xtask tidy --write`; `deny.toml` says which licences may be among them and why. The letters in pictures of\n\
+        pages are of DejaVu Sans (`collector/src/cards/font-LICENSE.txt`).\n"
         .to_owned();
     for (licence, packages) in by_licence {
         let packages: Vec<String> = packages.into_iter().collect();

@@ -16,6 +16,7 @@ use crate::base::clock::now_ms;
 use crate::base::times::format_utc;
 use crate::http::AppState;
 use crate::http::body::{TIME_MAX, read_json};
+use crate::http::card_link::CardLink;
 use crate::http::error::{ApiError, ErrorKind};
 use crate::http::pages;
 use crate::http::params::Params;
@@ -43,10 +44,11 @@ pub(super) async fn json(State(state): State<AppState>, params: Params) -> Resul
 pub(super) async fn page(
     State(state): State<AppState>,
     headers: HeaderMap,
+    card: CardLink,
     params: Result<Params, ApiError>,
 ) -> Response {
     let link = params.ok().and_then(|params| AlertLink::parse(params.into_pairs(), now_ms()).ok());
-    let Some((link, _)) = link else { return pages::index(&headers, None) };
+    let Some((link, _)) = link else { return pages::index(&headers, None, &card) };
     let preview = match timeout(PREVIEW_DEADLINE, state.answers.answer(&link)).await {
         Ok(Ok(answer)) => Preview { title: format!("{}: alert", link.service), description: answer.headline.clone() },
         _ => Preview {
@@ -54,7 +56,7 @@ pub(super) async fn page(
             description: format!("What changed in {} at {}.", link.service, format_utc(link.at_ms)),
         },
     };
-    pages::index(&headers, Some(&preview))
+    pages::index(&headers, Some(&preview), &card)
 }
 
 pub(super) async fn webhook(State(state): State<AppState>, body: Body) -> Result<Json<Value>, ApiError> {

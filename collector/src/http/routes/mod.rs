@@ -2,6 +2,7 @@
 
 mod alerts;
 mod audit;
+pub(super) mod cards;
 mod deletions;
 mod events;
 mod flamegraph;
@@ -92,6 +93,7 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/alert").get(alerts::page),
         Route::at("/p/{pin}").get(pins::page),
         Route::at("/status").get(pages::page),
+        Route::at("/og.png").get(cards::card).heavy(),
         Route::at("/assets/{*path}").get(pages::asset),
         Route::at("/favicon.svg").get(pages::favicon),
     ]

@@ -16,6 +16,7 @@ use crate::base::times::format_duration;
 use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
+use crate::http::card_link::CardLink;
 use crate::http::error::ApiError;
 use crate::http::pages;
 use crate::http::params::Params;
@@ -97,7 +98,12 @@ pub(super) async fn show(
 }
 
 /// The page of a pin, with its note in the head. Never fails: the view says what is wrong with a pin.
-pub(super) async fn page(State(state): State<AppState>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn page(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    card: CardLink,
+) -> Response {
     let pin = state.store.catalog().pin(&id).await.ok().flatten();
     let preview = pin.map_or_else(
         || previews::of("/p/", "", now_ms()),
@@ -112,7 +118,7 @@ pub(super) async fn page(State(state): State<AppState>, Path(id): Path<String>, 
             }
         },
     );
-    pages::index(&headers, Some(&preview))
+    pages::index(&headers, Some(&preview), &card)
 }
 
 async fn ranges_of_trace(state: &AppState, trace_id: TraceId) -> Result<Vec<PinRange>, ApiError> {

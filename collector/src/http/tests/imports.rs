@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tephra_proto::v1;
 
 use super::{Got, Lab, turn_ms};
-use crate::cli::gate;
+use crate::cli::verdict;
 use crate::ingest::testing::{TestRow, TestWindow, row};
 use crate::profile::pprof::testing::TestProfile;
 
@@ -112,7 +112,7 @@ async fn judged(lab: &Lab, service: &str, name: &str, worth: f64) -> Value {
         "evidence": diff["nodes"]["q"],
         "movers": movers,
         "kinds": kinds,
-        "gate": gate::verdict_on(diff),
+        "gate": verdict::verdict_on(diff),
     })
 }
 

@@ -1,12 +1,13 @@
 //! Measures the store: through the doors of a real collector, and on stores as large as months of ingest leave behind.
 //!
-//! Without arguments everything is measured; `ingest`, `acks`, `http`, `large`, `locks`, `memory`, `shop`, `rest` and `why` name parts. `large=FOLDER`
+//! Without arguments everything is measured; `ingest`, `acks`, `cards`, `http`, `large`, `locks`, `memory`, `shop`, `rest` and `why` name parts. `large=FOLDER`
 //! leaves the large store in a folder, and asks the one that is there already; `shop=HOURS` replays less than a day,
 //! `why=INSTANCES[,HOURS[,FOLDER]]` a day of more than 25 instances or of fewer, or fewer hours, and may leave that in a folder, too;
 //! `acks=MINUTES` sends for longer than three, and `http=MINUTES` for longer than one.
 
 mod acks;
 mod ask;
+mod cards;
 mod http;
 mod ingest;
 mod large;
@@ -38,6 +39,9 @@ fn main() {
     }
     if let Some(minutes) = named.iter().find_map(|name| name.strip_prefix("acks=")) {
         acks::measure(&mut report, minutes.parse().expect("a number of minutes"));
+    }
+    if wanted("cards") {
+        cards::measure(&mut report);
     }
     if wanted("http") {
         http::measure(&mut report, 60);
