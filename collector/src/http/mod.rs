@@ -14,6 +14,7 @@
 //! | `doors` | other people's protocols |
 //! | [`pages`], [`previews`] | the web view, and what is said of its pages to those who only see their address |
 //! | [`error`], [`respond`] | what is sent back |
+//! | `computed`, `pprof_file` | answers that take a turn, one of them a file for everybody's viewer |
 //! | `no_span` | why a profile has no place in time, and what to type |
 //! | `negotiate` | what a client has already, and what it takes |
 //! | `revision` | answers that need not be computed again |
@@ -21,6 +22,7 @@
 
 pub mod asker;
 pub mod body;
+mod computed;
 mod door;
 mod doors;
 pub mod error;
@@ -33,6 +35,7 @@ mod observed;
 pub mod pages;
 pub mod params;
 mod permissions;
+mod pprof_file;
 pub mod previews;
 mod refused;
 mod refused_hosts;

@@ -187,6 +187,34 @@ impl Params {
         complete_range("", from, until, now_ms)
     }
 
+    /// Takes `seconds`, in place of one of `from` and `until`, or of both: so long before the end, or after the start.
+    ///
+    /// # Errors
+    /// When it is no such number, or both others are given.
+    pub fn seconds(&mut self, now_ms: u64) -> Result<(), ApiError> {
+        let Some(seconds) = self.number("seconds", 1, RANGE_MS_MAX / 1_000)? else { return Ok(()) };
+        let (from, until) = (self.time("from", now_ms)?, self.time("until", now_ms)?);
+        let (from_ms, until_ms) = match (from, until) {
+            (Some(_), Some(_)) => {
+                let message = "from, until and seconds are given";
+                return Err(ApiError::invalid(message, "leave one of them out"));
+            }
+            (Some(from_ms), None) => (from_ms, from_ms.saturating_add(seconds * 1_000)),
+            (None, until) => {
+                let until_ms = until.unwrap_or(now_ms);
+                (until_ms.saturating_sub(seconds * 1_000), until_ms)
+            }
+        };
+        self.default("from", &from_ms.to_string());
+        self.default("until", &until_ms.to_string());
+        Ok(())
+    }
+
+    /// Leaves out what `keep` does not want: what somebody else's address says besides.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.pairs.retain(|(name, _)| keep(name));
+    }
+
     /// Takes `timeout`: how long the answer may take, at most `max`, which is the default.
     ///
     /// # Errors

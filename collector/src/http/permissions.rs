@@ -83,6 +83,7 @@ const TABLE: &[Permission] = &[
     needs(Read, "POST", "/querier.v1.QuerierService/SelectMergeSpanProfile"),
     needs(Read, "POST", "/querier.v1.QuerierService/SelectMergeProfile"),
     needs(Read, "POST", "/querier.v1.QuerierService/Diff"),
+    needs(Read, "GET", "/debug/pprof/{profile}"),
     needs(Read, "GET", "/pyroscope/render"),
     needs(Read, "GET", "/pyroscope/render-diff"),
     needs(Read, "GET", "/alert.json"),

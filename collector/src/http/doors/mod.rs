@@ -7,9 +7,11 @@
 //! | [`json`] | proto3's JSON, as the message that it stands for |
 //! | [`inflate`] | transport encodings, with a cap |
 //! | [`received`] | profiles of others as windows: whose they are, and when they were taken |
+//! | [`debug_pprof`] | what viewers of pprof ask a Go program for |
 //! | [`pyroscope`] | what SDKs and agents of Pyroscope send, and what Grafana asks Pyroscope for |
 //! | [`otlp`] | what OpenTelemetry's senders send |
 
+pub(super) mod debug_pprof;
 pub(super) mod inflate;
 pub(super) mod json;
 pub(super) mod otlp;

@@ -25,7 +25,7 @@ use tonic::Status;
 use super::AppState;
 use super::body;
 use super::doors::pyroscope::query;
-use super::doors::{otlp, pyroscope, rpc};
+use super::doors::{debug_pprof, otlp, pyroscope, rpc};
 use super::error::{ApiError, ErrorKind};
 use super::guard;
 use super::pages;
@@ -77,6 +77,7 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/querier.v1.QuerierService/SelectMergeSpanProfile").post(query::CALL, query::select_merge_span_profile).heavy(),
         Route::at("/querier.v1.QuerierService/SelectMergeProfile").post(query::CALL, query::select_merge_profile).heavy(),
         Route::at("/querier.v1.QuerierService/Diff").post(query::CALL, query::diff).heavy(),
+        Route::at("/debug/pprof/{profile}").get(debug_pprof::profile).heavy(),
         Route::at("/pyroscope/render").get(query::render).heavy(),
         Route::at("/pyroscope/render-diff").get(query::render_diff).heavy(),
         Route::at("/healthz").get(status::healthz),
@@ -90,7 +91,8 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/growth").get(pages::page),
         Route::at("/trace/{id}").get(pages::page),
         Route::at("/alert").get(alerts::page),
-        Route::at("/p/{pin}").get(pins::page),
+        // A page, or the file of its flame graph.
+        Route::at("/p/{pin}").get(pins::page).heavy(),
         Route::at("/status").get(pages::page),
         Route::at("/assets/{*path}").get(pages::asset),
         Route::at("/favicon.svg").get(pages::favicon),

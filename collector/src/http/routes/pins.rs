@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use crate::base::times::format_duration;
 use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
+use crate::http::doors::debug_pprof;
 use crate::http::error::ApiError;
 use crate::http::pages;
 use crate::http::params::Params;
@@ -96,8 +97,17 @@ pub(super) async fn show(
     }
 }
 
-/// The page of a pin, with its note in the head. Never fails: the view says what is wrong with a pin.
-pub(super) async fn page(State(state): State<AppState>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+/// The page of a pin, with its note in the head; the view says what is wrong with a pin. Or the file of what it shows.
+pub(super) async fn page(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    if let Some(id) = id.strip_suffix(debug_pprof::FILE) {
+        let pin = state.store.catalog().pin(id).await?.ok_or_else(|| unknown(id))?;
+        return debug_pprof::of_page(&state, &uri, &headers, &pin.pin.url).await;
+    }
     let pin = state.store.catalog().pin(&id).await.ok().flatten();
     let preview = pin.map_or_else(
         || previews::of("/p/", "", now_ms()),
@@ -112,7 +122,7 @@ pub(super) async fn page(State(state): State<AppState>, Path(id): Path<String>, 
             }
         },
     );
-    pages::index(&headers, Some(&preview))
+    Ok(pages::index(&headers, Some(&preview)))
 }
 
 async fn ranges_of_trace(state: &AppState, trace_id: TraceId) -> Result<Vec<PinRange>, ApiError> {
