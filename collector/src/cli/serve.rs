@@ -19,7 +19,8 @@ use crate::access::proxies::{self, Proxies};
 use crate::access::role::Role;
 use crate::access::token::Token;
 use crate::base::times::{format_duration, parse_duration};
-use crate::http::{self, AppState};
+use crate::conditions::Severity;
+use crate::http::{self, AppState, ScrapeConfig};
 use crate::ingest::{Caps, IngestLimits};
 use crate::query::QueryLimits;
 use crate::serve::log::{self, Flood};
@@ -137,6 +138,9 @@ pub(super) struct Args {
     /// Listen on an address of others without TLS and tokens: something in front of it does both
     #[arg(long, env = "TEPHRA_INSECURE")]
     insecure: bool,
+    /// File that says what to scrape, in the shape of Prometheus' configuration: `/debug/pprof/*` of Go programs; read at the start
+    #[arg(long, env = "TEPHRA_SCRAPE", value_name = "FILE")]
+    scrape: Option<PathBuf>,
     /// How the log is written: for people, or an object a line
     #[arg(long, env = "TEPHRA_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = log::Format::Text)]
     log_format: log::Format,
@@ -181,6 +185,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         trust_proxy,
         group_role,
         insecure,
+        scrape,
         log_format: _,
     } = args;
     let proxies = Proxies { networks: trust_proxy, group_roles: group_role };
@@ -191,6 +196,11 @@ pub(super) fn run(args: Args) -> ExitCode {
     let place = match store.place() {
         Ok(place) => place,
         Err(error) => return fail(2, &error),
+    };
+    let scrape = match scrape.as_deref().map(ScrapeConfig::read).transpose() {
+        Ok(scrape) => scrape,
+        Err(error) => return fail(2, &format!("--scrape: {error}")),
+    };
     };
     let exposure = Exposure { has_tls: tls_cert.is_some() && tls_key.is_some(), asks: access.is_on(), insecure };
     if let Err(error) = exposure.may_listen(listen) {
@@ -226,7 +236,14 @@ pub(super) fn run(args: Args) -> ExitCode {
     let options = ServeOptions { place, listen, tls, store, limits, shutdown_delay, umask, access };
     let router = |collector: &Collector| {
         let Collector { store, query, ingest, symbols, access, .. } = collector.clone();
-        http::router(AppState::new(store, query, symbols, ingest, host, access))
+        let state = AppState::new(store, query, symbols, ingest, host, access);
+        if let Some(Err(error)) = scrape.map(|scrape| scrape.start(&state)) {
+            // What is served must not end because what is fetched cannot be.
+            let message =
+                format!("--scrape: {error}; nothing is scraped until it is put right and the collector restarted");
+            state.store.conditions().begin("scrape_discovery", "", Severity::Degraded, message);
+        }
+        http::router(state)
     };
     let ready = |bound: SocketAddr| {
         let url = url(scheme, bound);

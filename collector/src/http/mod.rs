@@ -65,6 +65,8 @@ use crate::store::Store;
 use crate::symbols::Symbols;
 use crate::webhooks::Webhooks;
 use crate::work::Workbench;
+pub use doors::scrape::ScrapeConfig;
+use doors::scrape::Scrapes;
 use error::ApiError;
 use guard::AllowedHosts;
 use measured::Measured;
@@ -97,6 +99,7 @@ pub struct Shared {
     pub access: Access,
     refused: Refused,
     measured: Measured,
+    scrapes: Scrapes,
     bodies: Gate,
     started: Instant,
     hosts: AllowedHosts,
@@ -130,6 +133,7 @@ impl AppState {
             access,
             refused: Refused::default(),
             measured: Measured::default(),
+            scrapes: Scrapes::default(),
             bodies,
             started: clock::instant(),
             hosts,

@@ -9,6 +9,7 @@
 //! | [`received`] | profiles of others as windows: whose they are, and when they were taken |
 //! | [`debug_pprof`] | what viewers of pprof ask a Go program for |
 //! | [`pyroscope`] | what SDKs and agents of Pyroscope send, and what Grafana asks Pyroscope for |
+//! | [`scrape`] | profiles that are fetched where a file says so, in Prometheus' shape |
 //! | [`otlp`] | what OpenTelemetry's senders send |
 
 pub(super) mod debug_pprof;
@@ -18,3 +19,4 @@ pub(super) mod otlp;
 pub(super) mod pyroscope;
 pub(super) mod received;
 pub(super) mod rpc;
+pub(super) mod scrape;
