@@ -73,6 +73,7 @@ const TABLE: &[Permission] = &[
     needs(Read, "GET", "/api/v1/pins"),
     needs(Read, "GET", "/api/v1/pins/{id}"),
     needs(Read, "GET", "/api/v1/status"),
+    needs(Read, "GET", "/api/openapi.json"),
     needs(Read, "POST", "/querier.v1.QuerierService/ProfileTypes"),
     needs(Read, "POST", "/querier.v1.QuerierService/LabelNames"),
     needs(Read, "POST", "/querier.v1.QuerierService/LabelValues"),

@@ -14,6 +14,7 @@ mod headers;
 mod imports;
 mod kept;
 mod observed;
+mod openapi;
 mod proxied;
 mod round_trip;
 mod same_answers;

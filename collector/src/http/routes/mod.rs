@@ -8,6 +8,7 @@ mod flamegraph;
 mod functions;
 mod growth;
 mod metrics;
+mod openapi;
 mod pins;
 mod profiles;
 mod requests;
@@ -65,6 +66,7 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/api/v1/profiles").post(profiles::PPROF, profiles::upload),
         Route::at("/api/v1/symbols").post(symbols::FILE, symbols::upload),
         Route::at("/api/v1/retention/confirm").post(body::NONE, retention::confirm),
+        Route::at("/api/openapi.json").get(openapi::document),
         Route::at("/api/v1/status").get(status::status),
         Route::at("/api/v1/audit").get(audit::audit),
         Route::at("/querier.v1.QuerierService/ProfileTypes").post(query::CALL, query::profile_types),
