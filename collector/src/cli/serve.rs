@@ -1,8 +1,9 @@
 //! `tephra serve`: one collector on one port, with a folder of its own, or one of several that share a database and a bucket.
+#![expect(clippy::disallowed_methods, reason = "the file of rules is named on the command line")]
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::access::AccessOptions;
 use crate::access::proxies::{self, Proxies};
 use crate::access::role::Role;
 use crate::access::token::Token;
+use crate::analysis::costs::Costs;
 use crate::base::times::{format_duration, parse_duration};
 use crate::conditions::Severity;
 use crate::http::{self, AppState, ScrapeConfig};
@@ -50,6 +52,9 @@ const SHUTDOWN_MS_MAX: u64 = 600_000;
 
 /// Below this the largest window that agents may send does not fit.
 const INGEST_BYTES_MIN: usize = 32 << 20;
+
+/// More than all rules that there may be.
+const RULES_BYTES_MAX: u64 = 1 << 20;
 
 /// What `tephra serve` takes.
 #[derive(Debug, clap::Args)]
@@ -141,6 +146,9 @@ pub(super) struct Args {
     /// File that says what to scrape, in the shape of Prometheus' configuration: `/debug/pprof/*` of Go programs; read at the start
     #[arg(long, env = "TEPHRA_SCRAPE", value_name = "FILE")]
     scrape: Option<PathBuf>,
+    /// File of rules for /metrics/profiles: what functions of services cost, as counters; read at the start
+    #[arg(long, env = "TEPHRA_PROFILE_RULES", value_name = "FILE")]
+    profile_rules: Option<PathBuf>,
     /// How the log is written: for people, or an object a line
     #[arg(long, env = "TEPHRA_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = log::Format::Text)]
     log_format: log::Format,
@@ -186,6 +194,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         group_role,
         insecure,
         scrape,
+        profile_rules,
         log_format: _,
     } = args;
     let proxies = Proxies { networks: trust_proxy, group_roles: group_role };
@@ -201,6 +210,9 @@ pub(super) fn run(args: Args) -> ExitCode {
         Ok(scrape) => scrape,
         Err(error) => return fail(2, &format!("--scrape: {error}")),
     };
+    let rules = match profile_rules.as_deref().map(cost_rules).transpose() {
+        Ok(rules) => rules,
+        Err(error) => return fail(2, &format!("--profile-rules {error}")),
     };
     let exposure = Exposure { has_tls: tls_cert.is_some() && tls_key.is_some(), asks: access.is_on(), insecure };
     if let Err(error) = exposure.may_listen(listen) {
@@ -242,6 +254,9 @@ pub(super) fn run(args: Args) -> ExitCode {
             let message =
                 format!("--scrape: {error}; nothing is scraped until it is put right and the collector restarted");
             state.store.conditions().begin("scrape_discovery", "", Severity::Degraded, message);
+        }
+        if let Some(rules) = rules {
+            state.count_costs(rules);
         }
         http::router(state)
     };
@@ -291,6 +306,17 @@ impl Exposure {
             listen.port()
         ))
     }
+}
+
+/// What functions are to be counted by themselves.
+fn cost_rules(file: &Path) -> Result<Costs, String> {
+    let failed = |why: String| format!("{}: {why}", file.display());
+    let bytes = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
+    if bytes > RULES_BYTES_MAX {
+        return Err(failed(format!("it has {bytes} bytes, limit {RULES_BYTES_MAX}")));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    Costs::parse(&text).map_err(|error| failed(error.to_string()))
 }
 
 /// Who is asked who they are.

@@ -50,7 +50,7 @@ mod timing;
 
 use std::future::Future;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::Router;
@@ -58,8 +58,9 @@ use axum::middleware::from_fn_with_state;
 
 use crate::access::Access;
 use crate::alerts::answering::Answers;
+use crate::analysis::costs::Costs;
 use crate::base::clock;
-use crate::ingest::{Gate, Ingest};
+use crate::ingest::{Gate, Ingest, WhenStored};
 use crate::query::QueryEngine;
 use crate::store::Store;
 use crate::symbols::Symbols;
@@ -100,6 +101,7 @@ pub struct Shared {
     refused: Refused,
     measured: Measured,
     scrapes: Scrapes,
+    costs: OnceLock<Arc<Costs>>,
     bodies: Gate,
     started: Instant,
     hosts: AllowedHosts,
@@ -134,6 +136,7 @@ impl AppState {
             refused: Refused::default(),
             measured: Measured::default(),
             scrapes: Scrapes::default(),
+            costs: OnceLock::new(),
             bodies,
             started: clock::instant(),
             hosts,
@@ -142,6 +145,20 @@ impl AppState {
 }
 
 impl Shared {
+    /// Counts what functions cost, by rules, in every window that is stored from now on. There are rules once: later ones are not heard.
+    pub fn count_costs(&self, rules: Costs) {
+        let rules = Arc::new(rules);
+        if self.costs.set(rules.clone()).is_err() {
+            return;
+        }
+        let symbols = self.symbols.clone();
+        self.ingest.watch(Arc::new(move |window| {
+            let added = rules.of_window(window, &symbols);
+            let rules = rules.clone();
+            (!added.is_empty()).then(|| WhenStored(Arc::new(move || rules.add(&added))))
+        }));
+    }
+
     /// Computes a heavy answer when its turn comes.
     async fn in_turn<T>(&self, answer: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
         self.bench.run(answer).await?

@@ -89,6 +89,7 @@ const TABLE: &[Permission] = &[
     needs(Read, "GET", "/pyroscope/render-diff"),
     needs(Read, "GET", "/alert.json"),
     needs(Read, "GET", "/metrics"),
+    needs(Read, "GET", "/metrics/profiles"),
     needs(Read, "GET", "/"),
     needs(Read, "GET", "/s/{service}"),
     needs(Read, "GET", "/s/{service}/{*rest}"),

@@ -4,6 +4,7 @@ mod alerts;
 mod allocations;
 mod answers;
 mod caching;
+mod costs;
 mod damaged;
 mod doors;
 mod filters;

@@ -1,6 +1,7 @@
 //! `/metrics`: Prometheus text about the collector itself. Label sets are closed, but for services, which are counted and cut off.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 
 use axum::extract::State;
 use axum::http::header;
@@ -109,6 +110,40 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, A
     if let Some((cpu_seconds, memory)) = blocking(own_process).await? {
         out.0.register("process_cpu_seconds", "CPU time of the collector", ConstCounter::new(cpu_seconds));
         out.gauge("process_resident_memory_bytes", "Memory of the collector", memory);
+    }
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((content_type, out.text()?).into_response())
+}
+
+/// What functions cost by the rules of `--profile-rules`: times in seconds, sizes in bytes, others as they are counted.
+pub(super) async fn profiles(State(state): State<AppState>) -> Result<Response, ApiError> {
+    type Labels = Vec<(&'static str, String)>;
+    let mut out = Exposition(Registry::with_prefix("tephra_profile"));
+    let families = [
+        ("seconds", "Time that functions cost, in windows that are stored"),
+        ("bytes", "Memory that functions allocated, in windows that are stored"),
+        ("count", "What functions did, in windows that are stored"),
+    ];
+    let families = families.map(|(name, help)| {
+        let family = Family::<Labels, Counter<f64, AtomicU64>>::default();
+        out.0.register(name, help, family.clone());
+        (name, family)
+    });
+    for (counter, value) in state.costs.get().map(|costs| costs.counted()).unwrap_or_default() {
+        let (name, value) = match counter.unit.as_str() {
+            "nanoseconds" => ("seconds", value as f64 / 1e9),
+            "bytes" => ("bytes", value as f64),
+            _ => ("count", value as f64),
+        };
+        let labels = vec![
+            ("rule", counter.rule),
+            service_label(&counter.service),
+            ("type", counter.profile_type),
+            ("function", counter.what),
+        ];
+        if let Some((_, family)) = families.iter().find(|(known, _)| *known == name) {
+            family.get_or_create(&labels).inc_by(value);
+        }
     }
     let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     Ok((content_type, out.text()?).into_response())

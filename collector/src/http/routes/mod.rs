@@ -85,6 +85,7 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/healthz").get(status::healthz),
         Route::at("/readyz").get(status::readyz),
         Route::at("/metrics").get(metrics::metrics),
+        Route::at("/metrics/profiles").get(metrics::profiles),
         Route::at("/").get(pages::page),
         Route::at("/s/{service}").get(pages::page),
         // A service's name may hold slashes.
