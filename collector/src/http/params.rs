@@ -15,6 +15,7 @@ use super::error::ApiError;
 use crate::analysis::Filters;
 use crate::base::range::TimeRange;
 use crate::base::times;
+use crate::profile::diff::Basis;
 use crate::profile::fit::fit;
 use crate::profile::meaning::Kinds;
 use crate::profile::model::Kind;
@@ -90,6 +91,16 @@ impl Params {
         self.known.insert(name.to_owned());
         let values = self.pairs.extract_if(.., |(given, _)| given == name).map(|(_, value)| value);
         values.filter(|value| !value.is_empty()).collect()
+    }
+
+    /// Takes `basis`: in what two sides are compared.
+    ///
+    /// # Errors
+    /// When it is another word.
+    pub fn basis(&mut self) -> Result<Basis, ApiError> {
+        const BASES: [(&str, Basis); 4] =
+            [("cores", Basis::Cores), ("share", Basis::Share), ("instance", Basis::Instance), ("total", Basis::Total)];
+        self.choice("basis", &BASES)
     }
 
     /// Takes every `filter`: what is kept, dropped, hidden, or turned over, in that order.

@@ -84,6 +84,7 @@ const TABLE: &[Permission] = &[
     needs(Read, "POST", "/querier.v1.QuerierService/SelectMergeSpanProfile"),
     needs(Read, "POST", "/querier.v1.QuerierService/SelectMergeProfile"),
     needs(Read, "POST", "/querier.v1.QuerierService/Diff"),
+    needs(Read, "POST", "/mcp"),
     needs(Read, "GET", "/debug/pprof/{profile}"),
     needs(Read, "GET", "/pyroscope/render"),
     needs(Read, "GET", "/pyroscope/render-diff"),

@@ -8,6 +8,7 @@
 //! | [`inflate`] | transport encodings, with a cap |
 //! | [`received`] | profiles of others as windows: whose they are, and when they were taken |
 //! | [`debug_pprof`] | what viewers of pprof ask a Go program for |
+//! | [`mcp`] | what assistants ask, by the Model Context Protocol |
 //! | [`pyroscope`] | what SDKs and agents of Pyroscope send, and what Grafana asks Pyroscope for |
 //! | [`scrape`] | profiles that are fetched where a file says so, in Prometheus' shape |
 //! | [`otlp`] | what OpenTelemetry's senders send |
@@ -15,6 +16,7 @@
 pub(super) mod debug_pprof;
 pub(super) mod inflate;
 pub(super) mod json;
+pub(super) mod mcp;
 pub(super) mod otlp;
 pub(super) mod pyroscope;
 pub(super) mod received;

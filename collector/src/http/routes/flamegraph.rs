@@ -14,7 +14,6 @@ use crate::http::pprof_file;
 use crate::http::respond::Payload;
 use crate::http::revision::Revision;
 use crate::http::timing::Timing;
-use crate::profile::diff::Basis;
 use crate::profile::flame::MEDIA_TYPE;
 use crate::profile::model::Partial;
 use crate::work::blocking;
@@ -49,9 +48,6 @@ const OF_TWO: [(&str, Format); 5] = [
     ("svg", Format::Svg),
     ("markdown", Format::Markdown),
 ];
-
-const BASES: [(&str, Basis); 4] =
-    [("cores", Basis::Cores), ("share", Basis::Share), ("instance", Basis::Instance), ("total", Basis::Total)];
 
 pub(super) fn options(params: &mut Params) -> Result<ViewOptions, ApiError> {
     let default = ViewOptions::default();
@@ -121,7 +117,7 @@ pub(super) async fn diff(
     // Each side gets half of the time.
     let engine = state.engine.within(params.timeout(state.engine.timeout())? / 2);
     let format = params.choice("format", &OF_TWO)?;
-    let basis = params.choice("basis", &BASES)?;
+    let basis = params.basis()?;
     let options = ViewOptions { basis, ..options(&mut params)? };
     let filters = params.filters()?;
     params.finish()?;

@@ -6,7 +6,7 @@ mod deletions;
 mod events;
 mod flamegraph;
 mod functions;
-mod growth;
+pub(super) mod growth;
 mod metrics;
 mod openapi;
 mod pins;
@@ -26,7 +26,7 @@ use tonic::Status;
 use super::AppState;
 use super::body;
 use super::doors::pyroscope::query;
-use super::doors::{debug_pprof, otlp, pyroscope, rpc};
+use super::doors::{debug_pprof, mcp, otlp, pyroscope, rpc};
 use super::error::{ApiError, ErrorKind};
 use super::guard;
 use super::pages;
@@ -79,6 +79,7 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/querier.v1.QuerierService/SelectMergeSpanProfile").post(query::CALL, query::select_merge_span_profile).heavy(),
         Route::at("/querier.v1.QuerierService/SelectMergeProfile").post(query::CALL, query::select_merge_profile).heavy(),
         Route::at("/querier.v1.QuerierService/Diff").post(query::CALL, query::diff).heavy(),
+        Route::at("/mcp").post(body::JSON, mcp::call).heavy(),
         Route::at("/debug/pprof/{profile}").get(debug_pprof::profile).heavy(),
         Route::at("/pyroscope/render").get(query::render).heavy(),
         Route::at("/pyroscope/render-diff").get(query::render_diff).heavy(),

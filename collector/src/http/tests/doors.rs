@@ -1,6 +1,7 @@
 //! Other people's protocols, as their clients write them.
 
 mod debug_pprof;
+mod mcp;
 mod otlp;
 mod pyroscope;
 
