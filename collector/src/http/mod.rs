@@ -66,6 +66,7 @@ use crate::store::Store;
 use crate::symbols::Symbols;
 use crate::webhooks::Webhooks;
 use crate::work::Workbench;
+use doors::datadog::Dropped;
 pub use doors::scrape::ScrapeConfig;
 use doors::scrape::Scrapes;
 use error::ApiError;
@@ -101,6 +102,7 @@ pub struct Shared {
     refused: Refused,
     measured: Measured,
     scrapes: Scrapes,
+    dropped: Dropped,
     costs: OnceLock<Arc<Costs>>,
     bodies: Gate,
     started: Instant,
@@ -136,6 +138,7 @@ impl AppState {
             refused: Refused::default(),
             measured: Measured::default(),
             scrapes: Scrapes::default(),
+            dropped: Dropped::default(),
             costs: OnceLock::new(),
             bodies,
             started: clock::instant(),

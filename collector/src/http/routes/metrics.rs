@@ -157,6 +157,12 @@ fn requests(state: &AppState, out: &mut Exposition) {
     );
     out.gauge("http_requests_in_flight", "Requests that are being answered", state.measured.in_flight());
     out.counters(
+        "datadog_dropped",
+        "Requests of Datadog's libraries that hold no profiles: taken, and dropped",
+        "what",
+        state.dropped.all(),
+    );
+    out.counters(
         "access_refused",
         "Requests refused for want of credentials, or of a role",
         "reason",

@@ -26,7 +26,7 @@ use tonic::Status;
 use super::AppState;
 use super::body;
 use super::doors::pyroscope::query;
-use super::doors::{debug_pprof, mcp, otlp, pyroscope, rpc};
+use super::doors::{datadog, debug_pprof, mcp, otlp, pyroscope, rpc};
 use super::error::{ApiError, ErrorKind};
 use super::guard;
 use super::pages;
@@ -45,6 +45,14 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export").post(otlp::EXPORT, otlp::export),
         Route::at("/v1development/profiles").post(otlp::EXPORT, otlp::export),
         Route::at("/ingest").post(pyroscope::ingest::UPLOAD, pyroscope::ingest::upload),
+        Route::at("/v0.3/traces").post(datadog::BODY, datadog::traces).put(datadog::traces),
+        Route::at("/v0.4/traces").post(datadog::BODY, datadog::traces).put(datadog::traces),
+        Route::at("/v0.5/traces").post(datadog::BODY, datadog::traces).put(datadog::traces),
+        Route::at("/v0.7/traces").post(datadog::BODY, datadog::traces).put(datadog::traces),
+        Route::at(datadog::STATS).post(datadog::BODY, datadog::stats).put(datadog::stats),
+        Route::at(datadog::TELEMETRY).post(datadog::BODY, datadog::telemetry),
+        Route::at(datadog::INPUT).post(datadog::BODY, datadog::input),
+        Route::at("/info").get(datadog::info),
         Route::at("/api/v1/services").get(services::services).delete(deletions::service).heavy(),
         Route::at("/api/v1/profile-types").get(services::profile_types),
         Route::at("/api/v1/labels").get(services::labels),
