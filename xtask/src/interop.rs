@@ -124,6 +124,8 @@ fn against_a_collector(binaries: &Binaries, folder: &Path, clients: Vec<(&Client
     if told.iter().any(|(what, _)| what == ASKED) {
         println!("· Grafana's client");
         told.push((format!("Grafana's Go client asks for {ASKED_SERVICE}"), asked(&api, folder)));
+        println!("· go tool pprof");
+        told.push((format!("go tool pprof of {ASKED_SERVICE}"), viewed(&api)));
     }
     collector.stop()?;
     Ok(told)
@@ -159,6 +161,33 @@ fn asked(api: &Api, folder: &Path) -> Result<String> {
         return Err(format!("{} protocols instead of three", told.len()).into());
     }
     Ok(told.join(", "))
+}
+
+/// What Go's own viewer says of a service.
+fn viewed(api: &Api) -> Result<String> {
+    let url = format!("{}/debug/pprof/profile?service={ASKED_SERVICE}&label.zone=eu-1", api.base);
+    let mut viewer = Command::new("go");
+    viewer.args(["tool", "pprof", "-symbolize=none", "-top", "-unit=ms", "-nodecount=1000", "-nodefraction=0"]);
+    viewer.args(["-edgefraction=0", "-seconds=600"]).arg(url);
+    let told = viewer.env("PPROF_TMPDIR", std::env::temp_dir()).output()?;
+    if !told.status.success() {
+        return Err(String::from_utf8_lossy(&told.stderr).into_owned().into());
+    }
+    let table = String::from_utf8(told.stdout)?;
+    let mut sums = [0u64; SHARES.len()];
+    for line in table.lines() {
+        // flat, flat%, sum%, cum, cum%, name
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let (Some(cum), Some(name)) = (columns.get(3).and_then(|cum| cum.strip_suffix("ms")), columns.get(5)) else {
+            continue;
+        };
+        if let Some(of) = SHARES.iter().position(|(function, _)| name.ends_with(&format!(".{function}")))
+            && let Some(sum) = sums.get_mut(of)
+        {
+            *sum += (cum.parse::<f64>()? * 1e6) as u64;
+        }
+    }
+    judged(sums)
 }
 
 /// The functions' shares of their sum, where they are what they should be.

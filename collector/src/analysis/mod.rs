@@ -1,5 +1,6 @@
 //! Says what a profile means: which functions changed, whether it is noise, what kind of work it is, in plain words.
 
+pub mod costs;
 pub mod families;
 pub mod filter;
 pub mod function;
@@ -11,6 +12,7 @@ pub mod quantity;
 pub mod requests;
 pub mod slow;
 pub mod summary;
+pub mod table;
 pub mod view;
 
 pub use filter::{FilterError, Filters};

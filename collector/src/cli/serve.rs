@@ -1,8 +1,9 @@
 //! `tephra serve`: one collector on one port, with a folder of its own, or one of several that share a database and a bucket.
+#![expect(clippy::disallowed_methods, reason = "the file of rules is named on the command line")]
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,8 +19,10 @@ use crate::access::AccessOptions;
 use crate::access::proxies::{self, Proxies};
 use crate::access::role::Role;
 use crate::access::token::Token;
+use crate::analysis::costs::Costs;
 use crate::base::times::{format_duration, parse_duration};
-use crate::http::{self, AppState};
+use crate::conditions::Severity;
+use crate::http::{self, AppState, ScrapeConfig};
 use crate::ingest::{Caps, IngestLimits};
 use crate::query::QueryLimits;
 use crate::serve::log::{self, Flood};
@@ -49,6 +52,9 @@ const SHUTDOWN_MS_MAX: u64 = 600_000;
 
 /// Below this the largest window that agents may send does not fit.
 const INGEST_BYTES_MIN: usize = 32 << 20;
+
+/// More than all rules that there may be.
+const RULES_BYTES_MAX: u64 = 1 << 20;
 
 /// What `tephra serve` takes.
 #[derive(Debug, clap::Args)]
@@ -137,6 +143,12 @@ pub(super) struct Args {
     /// Listen on an address of others without TLS and tokens: something in front of it does both
     #[arg(long, env = "TEPHRA_INSECURE")]
     insecure: bool,
+    /// File that says what to scrape, in the shape of Prometheus' configuration: `/debug/pprof/*` of Go programs; read at the start
+    #[arg(long, env = "TEPHRA_SCRAPE", value_name = "FILE")]
+    scrape: Option<PathBuf>,
+    /// File of rules for /metrics/profiles: what functions of services cost, as counters; read at the start
+    #[arg(long, env = "TEPHRA_PROFILE_RULES", value_name = "FILE")]
+    profile_rules: Option<PathBuf>,
     /// How the log is written: for people, or an object a line
     #[arg(long, env = "TEPHRA_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = log::Format::Text)]
     log_format: log::Format,
@@ -181,6 +193,8 @@ pub(super) fn run(args: Args) -> ExitCode {
         trust_proxy,
         group_role,
         insecure,
+        scrape,
+        profile_rules,
         log_format: _,
     } = args;
     let proxies = Proxies { networks: trust_proxy, group_roles: group_role };
@@ -191,6 +205,14 @@ pub(super) fn run(args: Args) -> ExitCode {
     let place = match store.place() {
         Ok(place) => place,
         Err(error) => return fail(2, &error),
+    };
+    let scrape = match scrape.as_deref().map(ScrapeConfig::read).transpose() {
+        Ok(scrape) => scrape,
+        Err(error) => return fail(2, &format!("--scrape: {error}")),
+    };
+    let rules = match profile_rules.as_deref().map(cost_rules).transpose() {
+        Ok(rules) => rules,
+        Err(error) => return fail(2, &format!("--profile-rules {error}")),
     };
     let exposure = Exposure { has_tls: tls_cert.is_some() && tls_key.is_some(), asks: access.is_on(), insecure };
     if let Err(error) = exposure.may_listen(listen) {
@@ -226,7 +248,17 @@ pub(super) fn run(args: Args) -> ExitCode {
     let options = ServeOptions { place, listen, tls, store, limits, shutdown_delay, umask, access };
     let router = |collector: &Collector| {
         let Collector { store, query, ingest, symbols, access, .. } = collector.clone();
-        http::router(AppState::new(store, query, symbols, ingest, host, access))
+        let state = AppState::new(store, query, symbols, ingest, host, access);
+        if let Some(Err(error)) = scrape.map(|scrape| scrape.start(&state)) {
+            // What is served must not end because what is fetched cannot be.
+            let message =
+                format!("--scrape: {error}; nothing is scraped until it is put right and the collector restarted");
+            state.store.conditions().begin("scrape_discovery", "", Severity::Degraded, message);
+        }
+        if let Some(rules) = rules {
+            state.count_costs(rules);
+        }
+        http::router(state)
     };
     let ready = |bound: SocketAddr| {
         let url = url(scheme, bound);
@@ -274,6 +306,17 @@ impl Exposure {
             listen.port()
         ))
     }
+}
+
+/// What functions are to be counted by themselves.
+fn cost_rules(file: &Path) -> Result<Costs, String> {
+    let failed = |why: String| format!("{}: {why}", file.display());
+    let bytes = std::fs::metadata(file).map_err(|error| failed(error.to_string()))?.len();
+    if bytes > RULES_BYTES_MAX {
+        return Err(failed(format!("it has {bytes} bytes, limit {RULES_BYTES_MAX}")));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    Costs::parse(&text).map_err(|error| failed(error.to_string()))
 }
 
 /// Who is asked who they are.

@@ -14,6 +14,7 @@
 //! | `doors` | other people's protocols |
 //! | [`pages`], [`previews`], `card_link` | the web view, and what is said and shown of its pages to those who only see their address |
 //! | [`error`], [`respond`] | what is sent back |
+//! | `computed`, `pprof_file` | answers that take a turn, one of them a file for everybody's viewer |
 //! | `no_span` | why a profile has no place in time, and what to type |
 //! | `negotiate` | what a client has already, and what it takes |
 //! | `revision` | answers that need not be computed again |
@@ -22,6 +23,7 @@
 pub mod asker;
 pub mod body;
 mod card_link;
+mod computed;
 mod door;
 mod doors;
 pub mod error;
@@ -34,6 +36,7 @@ mod observed;
 pub mod pages;
 pub mod params;
 mod permissions;
+mod pprof_file;
 pub mod previews;
 mod refused;
 mod refused_hosts;
@@ -48,7 +51,7 @@ mod timing;
 
 use std::future::Future;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::Router;
@@ -56,13 +59,17 @@ use axum::middleware::from_fn_with_state;
 
 use crate::access::Access;
 use crate::alerts::answering::Answers;
+use crate::analysis::costs::Costs;
 use crate::base::clock;
-use crate::ingest::{Gate, Ingest};
+use crate::ingest::{Gate, Ingest, WhenStored};
 use crate::query::QueryEngine;
 use crate::store::Store;
 use crate::symbols::Symbols;
 use crate::webhooks::Webhooks;
 use crate::work::Workbench;
+use doors::datadog::Dropped;
+pub use doors::scrape::ScrapeConfig;
+use doors::scrape::Scrapes;
 use error::ApiError;
 use guard::AllowedHosts;
 use measured::Measured;
@@ -95,6 +102,9 @@ pub struct Shared {
     pub access: Access,
     refused: Refused,
     measured: Measured,
+    scrapes: Scrapes,
+    dropped: Dropped,
+    costs: OnceLock<Arc<Costs>>,
     bodies: Gate,
     cards: routes::cards::Shelf,
     started: Instant,
@@ -129,6 +139,9 @@ impl AppState {
             access,
             refused: Refused::default(),
             measured: Measured::default(),
+            scrapes: Scrapes::default(),
+            dropped: Dropped::default(),
+            costs: OnceLock::new(),
             bodies,
             cards: routes::cards::Shelf::default(),
             started: clock::instant(),
@@ -138,6 +151,20 @@ impl AppState {
 }
 
 impl Shared {
+    /// Counts what functions cost, by rules, in every window that is stored from now on. There are rules once: later ones are not heard.
+    pub fn count_costs(&self, rules: Costs) {
+        let rules = Arc::new(rules);
+        if self.costs.set(rules.clone()).is_err() {
+            return;
+        }
+        let symbols = self.symbols.clone();
+        self.ingest.watch(Arc::new(move |window| {
+            let added = rules.of_window(window, &symbols);
+            let rules = rules.clone();
+            (!added.is_empty()).then(|| WhenStored(Arc::new(move || rules.add(&added))))
+        }));
+    }
+
     /// Computes a heavy answer when its turn comes.
     async fn in_turn<T>(&self, answer: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
         self.bench.run(answer).await?

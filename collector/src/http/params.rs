@@ -15,6 +15,7 @@ use super::error::ApiError;
 use crate::analysis::Filters;
 use crate::base::range::TimeRange;
 use crate::base::times;
+use crate::profile::diff::Basis;
 use crate::profile::fit::fit;
 use crate::profile::meaning::Kinds;
 use crate::profile::model::Kind;
@@ -90,6 +91,16 @@ impl Params {
         self.known.insert(name.to_owned());
         let values = self.pairs.extract_if(.., |(given, _)| given == name).map(|(_, value)| value);
         values.filter(|value| !value.is_empty()).collect()
+    }
+
+    /// Takes `basis`: in what two sides are compared.
+    ///
+    /// # Errors
+    /// When it is another word.
+    pub fn basis(&mut self) -> Result<Basis, ApiError> {
+        const BASES: [(&str, Basis); 4] =
+            [("cores", Basis::Cores), ("share", Basis::Share), ("instance", Basis::Instance), ("total", Basis::Total)];
+        self.choice("basis", &BASES)
     }
 
     /// Takes every `filter`: what is kept, dropped, hidden, or turned over, in that order.
@@ -185,6 +196,34 @@ impl Params {
     pub fn range(&mut self, now_ms: u64) -> Result<TimeRange, ApiError> {
         let (from, until) = (self.time("from", now_ms)?, self.time("until", now_ms)?);
         complete_range("", from, until, now_ms)
+    }
+
+    /// Takes `seconds`, in place of one of `from` and `until`, or of both: so long before the end, or after the start.
+    ///
+    /// # Errors
+    /// When it is no such number, or both others are given.
+    pub fn seconds(&mut self, now_ms: u64) -> Result<(), ApiError> {
+        let Some(seconds) = self.number("seconds", 1, RANGE_MS_MAX / 1_000)? else { return Ok(()) };
+        let (from, until) = (self.time("from", now_ms)?, self.time("until", now_ms)?);
+        let (from_ms, until_ms) = match (from, until) {
+            (Some(_), Some(_)) => {
+                let message = "from, until and seconds are given";
+                return Err(ApiError::invalid(message, "leave one of them out"));
+            }
+            (Some(from_ms), None) => (from_ms, from_ms.saturating_add(seconds * 1_000)),
+            (None, until) => {
+                let until_ms = until.unwrap_or(now_ms);
+                (until_ms.saturating_sub(seconds * 1_000), until_ms)
+            }
+        };
+        self.default("from", &from_ms.to_string());
+        self.default("until", &until_ms.to_string());
+        Ok(())
+    }
+
+    /// Leaves out what `keep` does not want: what somebody else's address says besides.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.pairs.retain(|(name, _)| keep(name));
     }
 
     /// Takes `timeout`: how long the answer may take, at most `max`, which is the default.

@@ -80,6 +80,11 @@ impl Route {
         Self { body, ..self.on(Method::POST, MethodFilter::POST, handler) }
     }
 
+    /// Answers PUT as it answers POST, whose body it takes.
+    pub(super) fn put<T: 'static>(self, handler: impl Handler<T, AppState>) -> Self {
+        self.on(Method::PUT, MethodFilter::PUT, handler)
+    }
+
     /// Its answers wait for a turn, and take what a query may take.
     pub(super) fn heavy(self) -> Self {
         Self { kind: Kind::Heavy, ..self }

@@ -1,6 +1,8 @@
 //! A window that was checked: what the store needs of it, now that its tables are no longer needed.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tephra_proto::v1;
@@ -11,6 +13,16 @@ use crate::store::arrived::{self, Stored};
 use crate::store::catalog::{Accounting, ContentKey};
 use crate::store::segment::{PackedWindow, TypeSum, WindowInfo};
 
+/// What is done once a window is stored.
+#[derive(Clone)]
+pub struct WhenStored(pub Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for WhenStored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WhenStored")
+    }
+}
+
 /// A checked window, ready to be stored.
 #[derive(Debug)]
 pub(super) struct Accepted {
@@ -20,6 +32,8 @@ pub(super) struct Accepted {
     pub(super) accounting: Accounting,
     /// Of what its sender has not numbered.
     pub(super) content: Option<ContentKey>,
+    /// For whoever watches what is stored.
+    pub(super) when_stored: Option<WhenStored>,
 }
 
 impl Accepted {
@@ -55,6 +69,7 @@ impl Accepted {
             version: checked.agent_version.clone(),
             accounting: arrived::account(window),
             content: None,
+            when_stored: None,
             packed: PackedWindow { header, payload, payload_bytes, info, traces: arrived::trace_keys(window) },
         }
     }

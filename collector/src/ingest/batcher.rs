@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use super::accept::Accepted;
+use super::accept::{Accepted, WhenStored};
 use super::admit::Reserved;
 use super::importer::Importer;
 use super::metrics::Metrics;
@@ -266,6 +266,7 @@ impl Batcher {
                 self.metrics.stored(count, samples, received as u64, encoded.bytes.len() as u64);
                 let coarsened = windows.iter().filter_map(|window| window.packed.header.coarsened.as_ref());
                 coarsened.for_each(|coarsened| self.metrics.coarsened(coarsened));
+                windows.iter().filter_map(|window| window.when_stored.as_ref()).for_each(|WhenStored(told)| told());
             }
             // Nobody will ever refer to it. Should this fail too, the sweep finds it.
             Ok(Outcome::Overtaken) | Err(CatalogError::Database(_)) => {

@@ -32,7 +32,7 @@ mod trace_shares;
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,6 +42,7 @@ use tephra_proto::limits::{PAYLOAD_BYTES_MAX, PAYLOAD_COMPRESSED_BYTES_MAX, WIND
 use tephra_proto::{codec, v1};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 
+pub use accept::WhenStored;
 pub use cardinality::{Caps, Full, OVERFLOW_INSTANCE, Overflow};
 pub use gate::{Allowance, BodyMemory, Bounded, CallBounds, Crowded, Excess, Gate, Peer, through_gate};
 pub use metrics::{Metrics, MetricsSnapshot};
@@ -61,6 +62,9 @@ use trace_shares::TraceShares;
 
 /// Says which of these modules' symbols the collector has no use for yet, and which it wants.
 pub type WantedBuilds = Arc<dyn Fn(&[Module]) -> Vec<BuildId> + Send + Sync>;
+
+/// Looks at a window that is about to be stored. May block.
+pub type Watch = Arc<dyn Fn(&Window) -> Option<WhenStored> + Send + Sync>;
 
 /// A full payload, and room for its header.
 const MESSAGE_BYTES_MAX: usize = PAYLOAD_COMPRESSED_BYTES_MAX + (64 << 10);
@@ -146,6 +150,7 @@ struct Shared {
     importer: Arc<Importer>,
     trace_shares: TraceShares,
     slow_traces: SlowTraces,
+    watch: OnceLock<Watch>,
 }
 
 impl fmt::Debug for Ingest {
@@ -181,6 +186,7 @@ impl Ingest {
             importer,
             trace_shares: TraceShares::default(),
             slow_traces: SlowTraces::default(),
+            watch: OnceLock::new(),
         };
         let shared = Arc::new(shared);
         tokio::spawn(settle(Arc::downgrade(&shared)));
@@ -239,6 +245,12 @@ impl Ingest {
             Ok::<_, E>((windows, reserved, told))
         };
         self.store(import).await
+    }
+
+    /// Has each window looked at before it is stored, by those who decode; what is answered is done once it is stored, and not again for its
+    /// repeats. There is one who watches: a second one is not heard.
+    pub fn watch(&self, watch: Watch) {
+        let _ = self.shared.watch.set(watch);
     }
 
     /// What was stored and refused since the start.
@@ -453,7 +465,9 @@ impl Shared {
         self.slow_traces.note(&window, now_ms());
         let mut wanted = (self.wanted)(&accept::used_modules(&window));
         wanted.truncate(WANTED_MAX);
-        let window = Accepted::new(header, payload, payload_bytes, &window);
+        let when_stored = self.watch.get().and_then(|watch| watch(&window));
+        let mut window = Accepted::new(header, payload, payload_bytes, &window);
+        window.when_stored = when_stored;
         // What waits for the writer is the compressed window and little else.
         reserved.shrink_to(window.packed.weight());
         Ok(Decoded { window, wanted, reserved })

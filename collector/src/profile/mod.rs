@@ -5,7 +5,7 @@
 //! | [`model`], [`address`], [`decode`] | the vocabulary, and windows from the wire in its terms |
 //! | [`durations`] | how long requests took, as counts that add up |
 //! | [`meaning`] | what the numbers of a type mean, for every door and every answer |
-//! | [`span`], [`pieces`] | when an imported profile was taken, and windows of a long one |
+//! | [`span`], [`pieces`], [`since_start`] | when an imported profile was taken, windows of a long one, and what was added to one that counts since its start |
 //! | `union` | many prefix trees as one, by content |
 //! | [`resolution`], [`names`], `source_path`, [`demangle`], [`said`] | what frames turned out to be, names that compare across builds, and as people say them |
 //! | [`tree`], [`prune`], `reshape` | one tree over one or two profiles, the part of it worth showing, and its stacks made others |
@@ -39,6 +39,7 @@ pub mod report;
 mod reshape;
 pub mod resolution;
 pub mod said;
+pub mod since_start;
 mod source_path;
 pub mod span;
 pub mod speedscope;

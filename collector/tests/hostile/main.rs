@@ -99,4 +99,4 @@ macro_rules! doors {
     };
 }
 
-doors!(window frame header pprof_body formats folded perf_script speedscope v8 gecko gperftools counts otlp segment_object names query binary);
+doors!(window frame header pprof_body formats folded perf_script speedscope v8 gecko gperftools counts otlp since_start scrape_file segment_object names query binary);

@@ -13,7 +13,8 @@ pub(crate) fn of(target: &str) -> Vec<Vec<u8>> {
         "window" => vec![window().encode_to_vec(), packed(window()).encode_to_vec()],
         "frame" => vec![pack(&window().encode_to_vec()), HUGE_WINDOW.to_vec(), HUGE_SKIP.to_vec()],
         "header" => vec![header().encode_to_vec()],
-        "pprof_body" => vec![gzip(&pprof()), pprof()],
+        "pprof_body" | "since_start" => vec![gzip(&pprof()), pprof()],
+        "scrape_file" => texts(&[SCRAPE]),
         "folded" => vec![b"main;serve;work 12\nmain;serve 3\n# a comment\n[unknown];a b 7\n".to_vec()],
         "formats" => ["folded", "perf_script", "speedscope", "v8", "gecko", "gperftools", "counts"]
             .into_iter()
@@ -52,6 +53,9 @@ pub(crate) fn attacks(target: &str) -> Vec<Vec<u8>> {
         "window" => amplifications(),
         "frame" => vec![pack(&vec![0; 256 << 20]), pack(b"").repeat(10_000)],
         "pprof_body" => vec![gzip(&vec![0; 40 << 20]), gzip(b"").repeat(1_000)],
+        "scrape_file" => {
+            vec![b"- ".repeat(1 << 12), b"{a: ".repeat(1 << 12), b"a: &a [*a]\n".repeat(1 << 8), b"x,".repeat(1 << 18)]
+        }
         "names" | "query" => vec![vec![b'a'; 1 << 20], b"&".repeat(1 << 20), b"now-".repeat(1 << 18)],
         "folded" => vec![b"a;".repeat(1 << 20), b"a;b 1\n".repeat(1 << 17)],
         "perf_script" => vec![PERF.repeat(1 << 12).into_bytes(), b"\t1 f (m)\n".repeat(1 << 16)],
@@ -76,6 +80,12 @@ pub(crate) fn attacks(target: &str) -> Vec<Vec<u8>> {
         _ => Vec::new(),
     }
 }
+
+const SCRAPE: &str = "global: {scrape_interval: 30s}\nscrape_configs:\n  - job_name: shop\n    scrape_timeout: 5s\n    scheme: https\n    \
+    static_configs:\n      - targets: ['shop-1:6060', '[::1]:6060']\n        labels: {zone: eu-1}\n    file_sd_configs:\n      \
+    - files: [t/*.yml]\n        refresh_interval: 10s\n    relabel_configs:\n      - {source_labels: [zone], regex: '(.+)-1', \
+    target_label: region, replacement: '$1'}\n    basic_auth: {username: u, password_file: p}\n    tls_config: {ca_file: c}\n    \
+    profiling_config:\n      path_prefix: /x\n      pprof_config: {block: {enabled: false, path: /y}}\n";
 
 const PERF: &str = "shop w1  4152/4153 [001] 75695.008865:    1001001 cpu-clock:ppp: \n\t 5d0c1f inner (inlined)\n\t 5d0c1f outer+0x13 \
     (/usr/bin/shop)\n  main.c:12\n\t 40 [unknown] ([unknown])\n\nshop  4152 75695.108865:  1001001 cpu-clock:ppp: \n\t 5d0c1f outer+0x13 \

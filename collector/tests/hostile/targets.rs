@@ -2,18 +2,21 @@
 //! it does not hold. Also the bodies of the cargo-fuzz targets in `collector/fuzz`.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use prost::Message;
 use tephra_collector::alerts::link::AlertLink;
 use tephra_collector::base::times;
+use tephra_collector::http::ScrapeConfig;
 use tephra_collector::http::params::Params;
 use tephra_collector::profile::decode::{self, Header, Lateness, Opened, Window};
 use tephra_collector::profile::formats::{self, Asked, Format};
 use tephra_collector::profile::model::Node;
 use tephra_collector::profile::otlp;
 use tephra_collector::profile::pprof;
+use tephra_collector::profile::since_start::{Totals, added_since};
 use tephra_collector::store::bulk::{AsideObject, Bulk, BulkError, ObjectInfo};
 use tephra_collector::store::segment;
 use tephra_collector::symbols::{elf, table::Table};
@@ -25,7 +28,7 @@ use tephra_proto::{codec, label, v1};
 pub(crate) type Target = fn(&[u8]);
 
 /// All of them, by name.
-pub(crate) const TARGETS: [(&str, Target); 17] = [
+pub(crate) const TARGETS: [(&str, Target); 19] = [
     ("window", window),
     ("frame", frame),
     ("header", header),
@@ -39,6 +42,8 @@ pub(crate) const TARGETS: [(&str, Target); 17] = [
     ("gperftools", gperftools),
     ("counts", counts),
     ("otlp", otlp),
+    ("since_start", since_start),
+    ("scrape_file", scrape_file),
     ("segment_object", segment_object),
     ("names", names),
     ("query", query),
@@ -144,6 +149,34 @@ pub(crate) fn otlp(message: &[u8]) {
     let Ok(parts) = otlp::decode(&message) else { return };
     for part in parts.flatten() {
         imported_window(&part.imported.payload, &["count"]);
+    }
+}
+
+/// What a scraped process has counted since it began, twice: what was added is a window, and never more than there was.
+pub(crate) fn since_start(body: &[u8]) {
+    super::memory::reset();
+    let (first, second) = body.split_at(body.len() / 2);
+    let decoded = [body, first, second].map(|body| pprof::decode(body).ok());
+    for before in decoded.iter().flatten() {
+        let counts = |name: &str| !name.starts_with("inuse");
+        let looked = added_since(&Totals::default(), &mut before.payload.clone(), counts);
+        for now in decoded.iter().flatten() {
+            let mut payload = now.payload.clone();
+            let next = added_since(&looked.totals, &mut payload, counts);
+            assert!(payload.series.len() <= now.payload.series.len());
+            assert!(next.totals.rows() <= now.payload.series.iter().map(|series| series.stack.len()).sum());
+            imported_window(&payload, &["count"]);
+        }
+    }
+}
+
+/// A file that says what to scrape, and one of targets, which whatever runs on the machine may have written.
+pub(crate) fn scrape_file(text: &[u8]) {
+    super::memory::reset();
+    if let Ok(text) = std::str::from_utf8(text)
+        && let Err(problem) = ScrapeConfig::parse(text, Path::new("/"))
+    {
+        assert!(problem.line <= text.lines().count() + 1, "{problem}");
     }
 }
 

@@ -37,6 +37,7 @@ const RULES: &[Rule] = &[
         allowed: &[
             "collector/src/backup/",
             "collector/src/cli/",
+            "collector/src/http/doors/scrape/files.rs",
             "collector/src/serve/process.rs",
             "collector/src/serve/tls/files.rs",
             "collector/src/store/",

@@ -7,12 +7,20 @@
 //! | [`json`] | proto3's JSON, as the message that it stands for |
 //! | [`inflate`] | transport encodings, with a cap |
 //! | [`received`] | profiles of others as windows: whose they are, and when they were taken |
+//! | [`datadog`] | what Datadog's libraries send to the agent on their machine |
+//! | [`debug_pprof`] | what viewers of pprof ask a Go program for |
+//! | [`mcp`] | what assistants ask, by the Model Context Protocol |
 //! | [`pyroscope`] | what SDKs and agents of Pyroscope send, and what Grafana asks Pyroscope for |
+//! | [`scrape`] | profiles that are fetched where a file says so, in Prometheus' shape |
 //! | [`otlp`] | what OpenTelemetry's senders send |
 
+pub(super) mod datadog;
+pub(super) mod debug_pprof;
 pub(super) mod inflate;
 pub(super) mod json;
+pub(super) mod mcp;
 pub(super) mod otlp;
 pub(super) mod pyroscope;
 pub(super) mod received;
 pub(super) mod rpc;
+pub(super) mod scrape;

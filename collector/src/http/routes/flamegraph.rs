@@ -1,20 +1,21 @@
 //! Merged profiles and comparisons, in every format.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
 use crate::analysis::{self, View, ViewOptions};
 use crate::base::clock::now_ms;
 use crate::http::AppState;
+use crate::http::computed::respond;
 use crate::http::error::ApiError;
 use crate::http::params::Params;
+use crate::http::pprof_file;
 use crate::http::respond::Payload;
 use crate::http::revision::Revision;
 use crate::http::timing::Timing;
-use crate::profile::diff::Basis;
 use crate::profile::flame::MEDIA_TYPE;
-use crate::profile::model::{Partial, PartialReason};
+use crate::profile::model::Partial;
 use crate::work::blocking;
 
 /// Twice what the view draws smoothly; exports of whole trees have formats of their own.
@@ -48,9 +49,6 @@ const OF_TWO: [(&str, Format); 5] = [
     ("markdown", Format::Markdown),
 ];
 
-const BASES: [(&str, Basis); 4] =
-    [("cores", Basis::Cores), ("share", Basis::Share), ("instance", Basis::Instance), ("total", Basis::Total)];
-
 pub(super) fn options(params: &mut Params) -> Result<ViewOptions, ApiError> {
     let default = ViewOptions::default();
     Ok(ViewOptions {
@@ -75,21 +73,13 @@ pub(super) async fn flamegraph(
     params.finish()?;
     let prepared = engine.prepare(&selection).await?;
     let revision = Revision::of(&state, &uri, &[&prepared], "", now);
+    if format == Format::Pprof {
+        return respond(&state, &headers, revision, pprof_file::computed(&state, &engine, &prepared, filters)).await;
+    }
     let answer = async {
         let symbols = state.symbols.clone();
         let service = selection.service.to_string();
         let name = format!("{service}-{}-{}", selection.profile_type, selection.from_ms);
-        if format == Format::Pprof {
-            let labelled = engine.merge_by_labels(&prepared).await?;
-            let partial = labelled.merged.partial;
-            fits(format, partial)?;
-            let timing = Timing::of(&[labelled.merged.cost]);
-            // Already gzipped, and the file is expected to be.
-            let content = blocking(move || analysis::pprof(&labelled, &symbols, &filters)).await?;
-            let name = format!("{name}.pb.gz");
-            let payload = Payload::attachment(&HeaderMap::new(), "application/octet-stream", content, &name);
-            return Ok((payload, timing, partial));
-        }
         let merged = engine.merge_prepared(&prepared).await?;
         let partial = merged.partial;
         fits(format, partial)?;
@@ -99,39 +89,6 @@ pub(super) async fn flamegraph(
         Ok((payload, timing, partial))
     };
     respond(&state, &headers, revision, answer).await
-}
-
-/// What is computed for an answer: the body, where the time went, and what part of the range it is about.
-type Computed = (Payload, Timing, Option<Partial>);
-
-/// Answers when its turn comes, unless the client has this revision already.
-async fn respond(
-    state: &AppState,
-    asked: &HeaderMap,
-    revision: Option<Revision>,
-    answer: impl Future<Output = Result<Computed, ApiError>>,
-) -> Result<Response, ApiError> {
-    if let Some(unchanged) = revision.as_ref().and_then(|revision| revision.unchanged(asked)) {
-        return Ok(unchanged);
-    }
-    let (payload, timing, partial) = state.in_turn(answer).await?;
-    Ok(timing.mark(finish(payload, revision, partial)))
-}
-
-/// Says of files too that something in them is damaged and left out: the part that is there is worth having.
-const PARTIAL: HeaderName = HeaderName::from_static("tephra-partial");
-
-/// Only a whole answer may be kept: a part of it may be a larger part the next time.
-fn finish(payload: Payload, revision: Option<Revision>, partial: Option<Partial>) -> Response {
-    let mut response = payload.into_response();
-    if let Some(partial) = partial {
-        let reason = if partial.is_damaged { PartialReason::Damaged } else { partial.reason };
-        response.headers_mut().insert(PARTIAL, HeaderValue::from_static(reason.as_str()));
-    }
-    match revision {
-        Some(revision) if partial.is_none() => revision.mark(response),
-        _ => response,
-    }
 }
 
 /// Refuses to write a part of what was asked into a file that cannot say so.
@@ -160,7 +117,7 @@ pub(super) async fn diff(
     // Each side gets half of the time.
     let engine = state.engine.within(params.timeout(state.engine.timeout())? / 2);
     let format = params.choice("format", &OF_TWO)?;
-    let basis = params.choice("basis", &BASES)?;
+    let basis = params.basis()?;
     let options = ViewOptions { basis, ..options(&mut params)? };
     let filters = params.filters()?;
     params.finish()?;

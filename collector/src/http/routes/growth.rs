@@ -18,7 +18,10 @@ use crate::query::Selection;
 use crate::urls::encode;
 use crate::work::blocking;
 
-pub(super) async fn growth_json(State(state): State<AppState>, mut params: Params) -> Result<Json<Value>, ApiError> {
+pub(in crate::http) async fn growth_json(
+    State(state): State<AppState>,
+    mut params: Params,
+) -> Result<Json<Value>, ApiError> {
     params.default("type", "inuse_space");
     let selection = params.selection(now_ms())?;
     // The whole, both of its ends, and its processes.

@@ -1,6 +1,7 @@
 //! `/metrics`: Prometheus text about the collector itself. Label sets are closed, but for services, which are counted and cut off.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 
 use axum::extract::State;
 use axum::http::header;
@@ -114,6 +115,40 @@ pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, A
     Ok((content_type, out.text()?).into_response())
 }
 
+/// What functions cost by the rules of `--profile-rules`: times in seconds, sizes in bytes, others as they are counted.
+pub(super) async fn profiles(State(state): State<AppState>) -> Result<Response, ApiError> {
+    type Labels = Vec<(&'static str, String)>;
+    let mut out = Exposition(Registry::with_prefix("tephra_profile"));
+    let families = [
+        ("seconds", "Time that functions cost, in windows that are stored"),
+        ("bytes", "Memory that functions allocated, in windows that are stored"),
+        ("count", "What functions did, in windows that are stored"),
+    ];
+    let families = families.map(|(name, help)| {
+        let family = Family::<Labels, Counter<f64, AtomicU64>>::default();
+        out.0.register(name, help, family.clone());
+        (name, family)
+    });
+    for (counter, value) in state.costs.get().map(|costs| costs.counted()).unwrap_or_default() {
+        let (name, value) = match counter.unit.as_str() {
+            "nanoseconds" => ("seconds", value as f64 / 1e9),
+            "bytes" => ("bytes", value as f64),
+            _ => ("count", value as f64),
+        };
+        let labels = vec![
+            ("rule", counter.rule),
+            service_label(&counter.service),
+            ("type", counter.profile_type),
+            ("function", counter.what),
+        ];
+        if let Some((_, family)) = families.iter().find(|(known, _)| *known == name) {
+            family.get_or_create(&labels).inc_by(value);
+        }
+    }
+    let content_type = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((content_type, out.text()?).into_response())
+}
+
 fn requests(state: &AppState, out: &mut Exposition) {
     out.0.register(
         "http_request_duration_seconds",
@@ -121,6 +156,12 @@ fn requests(state: &AppState, out: &mut Exposition) {
         state.measured.durations(),
     );
     out.gauge("http_requests_in_flight", "Requests that are being answered", state.measured.in_flight());
+    out.counters(
+        "datadog_dropped",
+        "Requests of Datadog's libraries that hold no profiles: taken, and dropped",
+        "what",
+        state.dropped.all(),
+    );
     out.counters(
         "access_refused",
         "Requests refused for want of credentials, or of a role",

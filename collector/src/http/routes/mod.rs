@@ -7,8 +7,9 @@ mod deletions;
 mod events;
 mod flamegraph;
 mod functions;
-mod growth;
+pub(super) mod growth;
 mod metrics;
+mod openapi;
 mod pins;
 mod profiles;
 mod requests;
@@ -26,7 +27,7 @@ use tonic::Status;
 use super::AppState;
 use super::body;
 use super::doors::pyroscope::query;
-use super::doors::{otlp, pyroscope, rpc};
+use super::doors::{datadog, debug_pprof, mcp, otlp, pyroscope, rpc};
 use super::error::{ApiError, ErrorKind};
 use super::guard;
 use super::pages;
@@ -45,6 +46,14 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export").post(otlp::EXPORT, otlp::export),
         Route::at("/v1development/profiles").post(otlp::EXPORT, otlp::export),
         Route::at("/ingest").post(pyroscope::ingest::UPLOAD, pyroscope::ingest::upload),
+        Route::at("/v0.3/traces").post(datadog::BODY, datadog::traces).put(datadog::traces),
+        Route::at("/v0.4/traces").post(datadog::BODY, datadog::traces).put(datadog::traces),
+        Route::at("/v0.5/traces").post(datadog::BODY, datadog::traces).put(datadog::traces),
+        Route::at("/v0.7/traces").post(datadog::BODY, datadog::traces).put(datadog::traces),
+        Route::at(datadog::STATS).post(datadog::BODY, datadog::stats).put(datadog::stats),
+        Route::at(datadog::TELEMETRY).post(datadog::BODY, datadog::telemetry),
+        Route::at(datadog::INPUT).post(datadog::BODY, datadog::input),
+        Route::at("/info").get(datadog::info),
         Route::at("/api/v1/services").get(services::services).delete(deletions::service).heavy(),
         Route::at("/api/v1/profile-types").get(services::profile_types),
         Route::at("/api/v1/labels").get(services::labels),
@@ -66,6 +75,7 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/api/v1/profiles").post(profiles::PPROF, profiles::upload),
         Route::at("/api/v1/symbols").post(symbols::FILE, symbols::upload),
         Route::at("/api/v1/retention/confirm").post(body::NONE, retention::confirm),
+        Route::at("/api/openapi.json").get(openapi::document),
         Route::at("/api/v1/status").get(status::status),
         Route::at("/api/v1/audit").get(audit::audit),
         Route::at("/querier.v1.QuerierService/ProfileTypes").post(query::CALL, query::profile_types),
@@ -78,11 +88,14 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/querier.v1.QuerierService/SelectMergeSpanProfile").post(query::CALL, query::select_merge_span_profile).heavy(),
         Route::at("/querier.v1.QuerierService/SelectMergeProfile").post(query::CALL, query::select_merge_profile).heavy(),
         Route::at("/querier.v1.QuerierService/Diff").post(query::CALL, query::diff).heavy(),
+        Route::at("/mcp").post(body::JSON, mcp::call).heavy(),
+        Route::at("/debug/pprof/{profile}").get(debug_pprof::profile).heavy(),
         Route::at("/pyroscope/render").get(query::render).heavy(),
         Route::at("/pyroscope/render-diff").get(query::render_diff).heavy(),
         Route::at("/healthz").get(status::healthz),
         Route::at("/readyz").get(status::readyz),
         Route::at("/metrics").get(metrics::metrics),
+        Route::at("/metrics/profiles").get(metrics::profiles),
         Route::at("/").get(pages::page),
         Route::at("/s/{service}").get(pages::page),
         // A service's name may hold slashes.
@@ -91,7 +104,8 @@ pub(super) fn all(state: &AppState) -> Vec<Route> {
         Route::at("/growth").get(pages::page),
         Route::at("/trace/{id}").get(pages::page),
         Route::at("/alert").get(alerts::page),
-        Route::at("/p/{pin}").get(pins::page),
+        // A page, or the file of its flame graph.
+        Route::at("/p/{pin}").get(pins::page).heavy(),
         Route::at("/status").get(pages::page),
         Route::at("/og.png").get(cards::card).heavy(),
         Route::at("/assets/{*path}").get(pages::asset),

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use crate::http::AppState;
 use crate::http::asker::Asker;
 use crate::http::body::read_json;
 use crate::http::card_link::CardLink;
+use crate::http::doors::debug_pprof;
 use crate::http::error::ApiError;
 use crate::http::pages;
 use crate::http::params::Params;
@@ -97,13 +98,18 @@ pub(super) async fn show(
     }
 }
 
-/// The page of a pin, with its note in the head. Never fails: the view says what is wrong with a pin.
+/// The page of a pin, with its note in the head; the view says what is wrong with a pin. Or the file of what it shows.
 pub(super) async fn page(
     State(state): State<AppState>,
     Path(id): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
     card: CardLink,
-) -> Response {
+) -> Result<Response, ApiError> {
+    if let Some(id) = id.strip_suffix(debug_pprof::FILE) {
+        let pin = state.store.catalog().pin(id).await?.ok_or_else(|| unknown(id))?;
+        return debug_pprof::of_page(&state, &uri, &headers, &pin.pin.url).await;
+    }
     let pin = state.store.catalog().pin(&id).await.ok().flatten();
     let preview = pin.map_or_else(
         || previews::of("/p/", "", now_ms()),
@@ -118,7 +124,7 @@ pub(super) async fn page(
             }
         },
     );
-    pages::index(&headers, Some(&preview), &card)
+    Ok(pages::index(&headers, Some(&preview), &card))
 }
 
 async fn ranges_of_trace(state: &AppState, trace_id: TraceId) -> Result<Vec<PinRange>, ApiError> {

@@ -79,6 +79,7 @@ pub(super) async fn status(State(state): State<AppState>, params: Params) -> Res
         },
         "conditions": state.store.conditions().all().iter().map(condition).collect::<Vec<_>>(),
         "agents": agents.iter().map(agent).collect::<Vec<_>>(),
+        "scrape": state.scrapes.to_json(),
         "symbols": { "builds": symbols.builds, "bytes": symbols.bytes },
         "disk_free_bytes": state.store.free_bytes()?,
     })))

@@ -1,5 +1,8 @@
 //! Other people's protocols, as their clients write them.
 
+mod datadog;
+mod debug_pprof;
+mod mcp;
 mod otlp;
 mod pyroscope;
 

@@ -57,7 +57,7 @@ async fn walk_with(
     let routes = || routes::all(state).into_iter().map(|route| route.instead(handler.clone()));
     let app = router_of(routes().collect(), state.clone());
     let mut answers = Vec::new();
-    for method in [Method::GET, Method::POST, Method::DELETE] {
+    for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
         for route in routes().filter(|route| route.methods.contains(&method)) {
             let path: Vec<&str> =
                 route.path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect();

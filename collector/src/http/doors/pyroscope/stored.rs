@@ -1,7 +1,5 @@
 //! One pprof profile that came in Pyroscope's way, as windows.
 
-use tephra_proto::v1;
-
 use super::types;
 use crate::http::doors::received::{Origin, Windows, is_of_a_moment};
 use crate::http::error::ApiError;
@@ -21,7 +19,7 @@ pub(super) struct Told {
 /// The windows of a profile whose kind is called `name` there.
 pub(super) fn windows(imported: Imported, name: &str, origin: &Origin, told: Told) -> Result<Windows, ApiError> {
     let Imported { mut payload, time_nanos, duration_nanos, .. } = imported;
-    name_types(&mut payload, name);
+    types::name_types(&mut payload, name);
     let Told { at_ms, duration_ms, now_ms, retention_ms } = told;
     // The profile knows best: what a request says is when its sender began to collect.
     let said = Said {
@@ -32,17 +30,4 @@ pub(super) fn windows(imported: Imported, name: &str, origin: &Origin, told: Tol
         is_of_a_moment: is_of_a_moment(&payload),
     };
     Ok(origin.windows(payload, said, now_ms, retention_ms)?.0.collect())
-}
-
-/// Calls types as they are called here. No two of a profile get one name.
-fn name_types(payload: &mut v1::WindowPayload, name: &str) {
-    let mut taken: Vec<String> = Vec::new();
-    for series in &mut payload.series {
-        let Some(profile_type) = &mut series.r#type else { continue };
-        let ours = types::ours(name, &profile_type.name);
-        if !taken.contains(&ours) {
-            profile_type.name.clone_from(&ours);
-        }
-        taken.push(profile_type.name.clone());
-    }
 }

@@ -1,6 +1,8 @@
 //! Profile types as Pyroscope names them, `name:sample_type:sample_unit:period_type:period_unit`, and as they are called here: one table,
 //! read both ways.
 
+use tephra_proto::v1;
+
 use crate::profile::fit::fit;
 
 /// A type as Pyroscope has it.
@@ -53,6 +55,19 @@ pub(in crate::http) fn ours(name: &str, sample_type: &str) -> String {
     let is_told_apart = name.is_empty() || PLAIN.contains(&name) || sample_type.starts_with(name);
     let joined = if is_told_apart { sample_type.to_owned() } else { format!("{name}_{sample_type}") };
     fit(&joined).into_owned()
+}
+
+/// Calls the types of a profile of that name as they are called here. No two of a profile get one name.
+pub(in crate::http) fn name_types(payload: &mut v1::WindowPayload, name: &str) {
+    let mut taken: Vec<String> = Vec::new();
+    for series in &mut payload.series {
+        let Some(profile_type) = &mut series.r#type else { continue };
+        let ours = ours(name, &profile_type.name);
+        if !taken.contains(&ours) {
+            profile_type.name.clone_from(&ours);
+        }
+        taken.push(profile_type.name.clone());
+    }
 }
 
 impl Identity {
