@@ -39,6 +39,8 @@ pub use places::ConnectionLimits;
 use process::Signals;
 pub use process::{PRIVATE, mask_permissions};
 pub use tenants::Tenants;
+#[cfg(test)]
+pub(crate) use tenants::Times;
 pub use tls::{Tls, TlsError, TlsFiles};
 
 /// What `tephra serve` is told.

@@ -417,7 +417,7 @@ impl Access {
         }
     }
 
-    async fn read_again(&self, conditions: &Conditions) -> Result<(), CatalogError> {
+    pub(crate) async fn read_again(&self, conditions: &Conditions) -> Result<(), CatalogError> {
         let (Some(known), Some(catalog)) = (&self.known, &self.catalog) else { return Ok(()) };
         let mut tokens: HashMap<String, Grant> =
             catalog.tokens_in_force().await?.into_iter().filter_map(Grant::of).collect();

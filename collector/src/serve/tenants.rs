@@ -66,9 +66,9 @@ struct Inner {
 
 /// See [`IDLE`] and [`EVERY`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Times {
-    pub(super) idle: Duration,
-    pub(super) every: Duration,
+pub(crate) struct Times {
+    pub(crate) idle: Duration,
+    pub(crate) every: Duration,
 }
 
 impl Default for Times {
@@ -111,7 +111,7 @@ impl Tenants {
         Self::with_times(house, state, Times::default())
     }
 
-    pub(super) fn with_times(house: Collector, state: AppState, times: Times) -> Self {
+    pub(crate) fn with_times(house: Collector, state: AppState, times: Times) -> Self {
         Self(Arc::new(Inner { house, state, slots: Mutex::default(), times }))
     }
 
@@ -206,7 +206,7 @@ impl Tenants {
     }
 
     /// Closes those that nobody asks for, opens one that was closed for long, and removes what deleted ones have left.
-    pub(super) async fn round(&self) {
+    pub(crate) async fn round(&self) {
         let tenants = self.0.house.access.tenants();
         for (name, slot) in self.slots() {
             let limits = tenants.living.get(&name);
@@ -273,6 +273,11 @@ impl Tenants {
             Some(problem) => house.store.conditions().begin(NOT_REMOVED, name.as_str(), Severity::Degraded, problem),
             None => house.store.conditions().end(NOT_REMOVED, name.as_str()),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn is_open(&self, tenant: &TenantName) -> bool {
+        self.slot(tenant).place.lock().await.open.is_some()
     }
 
     /// Closes all of them, when nothing is answered any more.
