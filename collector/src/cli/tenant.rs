@@ -250,21 +250,21 @@ mod tests {
         let place = TestPlace::folder();
         let catalog = AccessCatalog::open(&place.place()).await.unwrap();
         let (acme, default) = (TenantName::parse("acme").unwrap(), TenantName::default());
-        let week = Limits { retention: Some(Limit(Some(7 * 86_400_000))), ..Limits::default() };
+        let month = Limits { retention: Some(Limit(Some(30 * 86_400_000))), ..Limits::default() };
         for refused in [
-            create(&catalog, &default, week).await,
-            limit(&catalog, &default, week).await,
+            create(&catalog, &default, month).await,
+            limit(&catalog, &default, month).await,
             delete(&catalog, &default, true).await,
         ] {
             assert!(refused.unwrap_err().contains("default"));
         }
-        assert!(limit(&catalog, &acme, week).await.unwrap_err().contains("no tenant \"acme\""));
-        assert!(create(&catalog, &acme, week).await.unwrap().contains("--tenant acme"));
-        assert!(create(&catalog, &acme, week).await.unwrap_err().contains("already"));
+        assert!(limit(&catalog, &acme, month).await.unwrap_err().contains("no tenant \"acme\""));
+        assert!(create(&catalog, &acme, month).await.unwrap().contains("--tenant acme"));
+        assert!(create(&catalog, &acme, month).await.unwrap_err().contains("already"));
         assert!(limit(&catalog, &acme, Limits::default()).await.unwrap_err().contains("--rate"));
         let faster = Limits { rate: Some(Limit(Some(1 << 20))), ..Limits::default() };
         let said = limit(&catalog, &acme, faster).await.unwrap();
-        assert!(said.contains("retention 7d, rate 1024 KiB/s, series default"), "{said}");
+        assert!(said.contains("retention 30d, rate 1024 KiB/s, series default"), "{said}");
         let said = table(&catalog.tenants().await.unwrap());
         assert!(said.lines().nth(1).unwrap().starts_with("acme ") && said.contains("in use"), "{said}");
         assert!(delete(&catalog, &acme, false).await.unwrap_err().contains("--yes"));
