@@ -62,8 +62,6 @@ pub struct ServeOptions {
     pub umask: u32,
     /// Who is asked who they are.
     pub access: AccessOptions,
-    /// Names under which people reach this collector, beside its addresses and, where nobody is asked who they are, private names.
-    pub hosts: Vec<String>,
 }
 
 /// How much one collector may use.
@@ -208,11 +206,16 @@ pub async fn listen(listen: SocketAddr) -> Result<TcpListener, ServeError> {
 }
 
 /// Serves until SIGINT or SIGTERM. From then on `/readyz` says that the collector is stopping; after the delay it takes no more connections and
-/// lets what is in flight finish. A second signal ends the delay. `ready` is told the address once requests are answered.
+/// lets what is in flight finish. A second signal ends the delay. `state` makes what the routes work with; `ready` is told the address once
+/// requests are answered.
 ///
 /// # Errors
 /// When the store or the address cannot be used.
-pub async fn serve(options: ServeOptions, ready: impl FnOnce(SocketAddr)) -> Result<(), ServeError> {
+pub async fn serve(
+    options: ServeOptions,
+    state: impl FnOnce(&Collector) -> AppState,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), ServeError> {
     let system = |what| move |source| ServeError::System { what, source };
     let tls = options.tls.map(Tls::read).transpose()?;
     let read_again = tls.clone();
@@ -243,8 +246,7 @@ pub async fn serve(options: ServeOptions, ready: impl FnOnce(SocketAddr)) -> Res
     conditions.set("few_descriptors", Severity::Notice, few);
     let open = process::open_to_others(collector.store.data_dir(), options.umask);
     conditions.set("data_folder_open", Severity::Notice, open);
-    let Collector { store, query, ingest, symbols, access, .. } = collector.clone();
-    let state = AppState::new(store, query, symbols, ingest, options.hosts, access);
+    let state = state(&collector);
     let tenants = Tenants::new(collector.clone(), state.clone());
     let router = http::router_beside(state, Arc::new(tenants.clone()));
     ready(listener.local_addr().map_err(system("cannot tell the address"))?);

@@ -20,10 +20,11 @@ use crate::access::token::Token;
 use crate::access::{AccessOptions, NameGrant};
 use crate::base::tenant::TenantName;
 use crate::base::times::{format_duration, parse_duration};
+use crate::http::AppState;
 use crate::ingest::{Caps, IngestLimits};
 use crate::query::QueryLimits;
 use crate::serve::log::{self, Flood};
-use crate::serve::{ConnectionLimits, Limits, ServeOptions, TlsFiles, serve};
+use crate::serve::{Collector, ConnectionLimits, Limits, ServeOptions, TlsFiles, serve};
 use crate::store::place::Place;
 use crate::store::{Keep, Options, Unknown};
 use crate::symbols::SymbolLimits;
@@ -224,7 +225,11 @@ pub(super) fn run(args: Args) -> ExitCode {
     let tls =
         files.map(|(cert, key)| TlsFiles { cert, key, client_ca: tls_client_ca, client_optional: tls_client_optional });
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let options = ServeOptions { place, listen, tls, store, limits, shutdown_delay, umask, access, hosts: host };
+    let options = ServeOptions { place, listen, tls, store, limits, shutdown_delay, umask, access };
+    let state = |collector: &Collector| {
+        let Collector { store, query, ingest, symbols, access, .. } = collector.clone();
+        AppState::new(store, query, symbols, ingest, host, access)
+    };
     let ready = |bound: SocketAddr| {
         let url = url(scheme, bound);
         // Whoever started it may have stopped reading.
@@ -237,7 +242,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     };
     let served = runtime.block_on(async {
         flood.tell_every_minute();
-        serve(options, ready).await
+        serve(options, state, ready).await
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,

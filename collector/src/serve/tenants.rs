@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::RwLock;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::jobs::Jobs;
 use super::{Collector, ServeError};
@@ -28,6 +28,9 @@ use crate::store::{self, Options};
 
 /// Open this long after the last request, so that what arrived is compacted before it is closed.
 const IDLE: Duration = Duration::from_secs(10 * 60);
+
+/// One that was opened though nobody asked is closed after this time: what there was to compact, and what was old, is done.
+const LOOKED_AFTER: Duration = Duration::from_secs(3 * 60);
 
 /// Each is opened so often, asked for or not: what is old must go.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -103,6 +106,8 @@ struct Open {
     in_use: Arc<RwLock<()>>,
     /// How much it may use, as it was opened.
     limits: TenantLimits,
+    /// Whether anybody has asked for it.
+    was_asked: bool,
 }
 
 impl Tenants {
@@ -193,8 +198,8 @@ impl Tenants {
         let Collector { store, query, ingest, symbols, .. } = collector.clone();
         let state = self.0.state.beside(store, query, symbols, ingest, house.access.within(tenant));
         let (application, jobs) = (Application::of(&state), Jobs::start(&collector));
-        info!(%tenant, "the store of a tenant is open");
-        Ok(Open { collector, application, jobs, in_use: Arc::default(), limits })
+        debug!(%tenant, "the store of a tenant is open");
+        Ok(Open { collector, application, jobs, in_use: Arc::default(), limits, was_asked: false })
     }
 
     /// Looks after them until it is dropped.
@@ -234,7 +239,8 @@ impl Tenants {
 
     async fn close_if_over(&self, name: &TenantName, occupied: &mut Occupied, limits: Option<&TenantLimits>) {
         let Some(open) = &occupied.open else { return };
-        let is_idle = occupied.seen.is_none_or(|seen| seen.elapsed() >= self.0.times.idle);
+        let idle = if open.was_asked { self.0.times.idle } else { self.0.times.idle.min(LOOKED_AFTER) };
+        let is_idle = occupied.seen.is_none_or(|seen| seen.elapsed() >= idle);
         let is_same = limits
             .is_some_and(|limits| TenantLimits { bytes_per_s: open.limits.bytes_per_s, ..*limits } == open.limits);
         if is_same && !is_idle {
@@ -299,7 +305,8 @@ impl Applications for Tenants {
 impl Occupied {
     /// The application, which stays open as long as what it is given out with.
     fn enter(&mut self, rate: &Rate) -> Option<Opened> {
-        let open = self.open.as_ref()?;
+        let open = self.open.as_mut()?;
+        open.was_asked = true;
         // Who closes it has the slot.
         let stay = open.in_use.clone().try_read_owned().ok()?;
         self.seen = Some(clock::task_instant());
@@ -322,7 +329,7 @@ impl Open {
             error!(%tenant, "the store of a tenant is still used a minute after the last request: it is closed all the same");
         }
         store.catalog().close().await;
-        info!(%tenant, "the store of a tenant is closed");
+        debug!(%tenant, "the store of a tenant is closed");
     }
 }
 
