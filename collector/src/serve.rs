@@ -3,9 +3,11 @@
 mod activity;
 mod connections;
 mod idle;
+mod jobs;
 pub mod log;
 mod places;
 mod process;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -23,17 +25,22 @@ use tracing::info;
 use crate::access::{Access, AccessOptions};
 use crate::base::clock::now_ms;
 use crate::conditions::Severity;
-use crate::ingest::{Ingest, IngestLimits, WantedBuilds};
+use crate::http::{self, AppState};
+use crate::ingest::{Caps, Ingest, IngestLimits, WantedBuilds};
 use crate::query::{QueryEngine, QueryLimits};
 use crate::store::access::AccessCatalog;
 use crate::store::catalog::CatalogError;
 use crate::store::place::Place;
-use crate::store::{Options, Store, StoreError, compact, retain, writes};
-use crate::symbols::{self, SymbolLimits, Symbols, Worker, share};
+use crate::store::{Options, Store, StoreError, compact};
+use crate::symbols::{SymbolLimits, Symbols, Worker, share};
 pub use connections::Door;
+use jobs::Jobs;
 pub use places::ConnectionLimits;
 use process::Signals;
 pub use process::{PRIVATE, mask_permissions};
+pub use tenants::Tenants;
+#[cfg(test)]
+pub(crate) use tenants::Times;
 pub use tls::{Tls, TlsError, TlsFiles};
 
 /// What `tephra serve` is told.
@@ -80,6 +87,9 @@ pub enum ServeError {
     /// The access catalog.
     #[error("the access catalog cannot be used: {0}")]
     Access(CatalogError),
+    /// A tenant where there can be none.
+    #[error("collectors that share a store have no tenants: run some for each")]
+    SharedTenant,
     /// The folder of symbols.
     #[error("symbols in {}: {source}", data.display())]
     Symbols {
@@ -122,6 +132,8 @@ pub struct Collector {
     pub symbols: Symbols,
     /// How many may be connected.
     pub connections: ConnectionLimits,
+    /// Whose turn it is to compact.
+    pub compacting: compact::Turns,
     /// Who may do what.
     pub access: Access,
     /// When it started, unix milliseconds.
@@ -147,14 +159,32 @@ impl Collector {
             .map_err(|source| ServeError::Symbols { data: store.data_dir().to_owned(), source })?;
         // Before agents are asked for what others have already.
         share::exchange(&symbols).await?;
-        let for_ingest = symbols.clone();
-        let wanted: WantedBuilds = Arc::new(move |modules| for_ingest.wanted(modules));
-        let ingest = Ingest::start_with(store.clone(), wanted, limits.ingest);
+        let ingest = Ingest::start_with(store.clone(), wanted(&symbols), limits.ingest);
         let query = QueryEngine::new(store.clone(), limits.query);
-        let connections = limits.connections;
+        let (connections, compacting) = (limits.connections, compact::Turns::default());
         let access = Access::default();
-        Ok(Self { store, query, ingest, symbols, connections, access, started_ms: now_ms() })
+        Ok(Self { store, query, ingest, symbols, connections, compacting, access, started_ms: now_ms() })
     }
+
+    /// One over another store, which shares memory, threads and turns with this one.
+    ///
+    /// # Errors
+    /// When the store cannot be used.
+    async fn beside(&self, place: Place, options: Options, caps: Caps) -> Result<Self, ServeError> {
+        let store = Arc::new(Store::open_at(place, options).await?);
+        let symbols = self.symbols.of_another(&store);
+        let symbols = symbols.map_err(|source| ServeError::Symbols { data: store.data_dir().to_owned(), source })?;
+        share::exchange(&symbols).await?;
+        let ingest = self.ingest.beside(store.clone(), wanted(&symbols), caps);
+        let query = self.query.over(store.clone());
+        Ok(Self { store, query, ingest, symbols, ..self.clone() })
+    }
+}
+
+/// What agents are asked for whose windows arrive.
+fn wanted(symbols: &Symbols) -> WantedBuilds {
+    let symbols = symbols.clone();
+    Arc::new(move |modules| symbols.wanted(modules))
 }
 
 /// Binds the address.
@@ -176,14 +206,14 @@ pub async fn listen(listen: SocketAddr) -> Result<TcpListener, ServeError> {
 }
 
 /// Serves until SIGINT or SIGTERM. From then on `/readyz` says that the collector is stopping; after the delay it takes no more connections and
-/// lets what is in flight finish. A second signal ends the delay. `router` makes all that is answered on the port; `ready` is told the address
-/// once requests are answered.
+/// lets what is in flight finish. A second signal ends the delay. `state` makes what the routes work with; `ready` is told the address once
+/// requests are answered.
 ///
 /// # Errors
 /// When the store or the address cannot be used.
 pub async fn serve(
     options: ServeOptions,
-    router: impl FnOnce(&Collector) -> Router,
+    state: impl FnOnce(&Collector) -> AppState,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
     let system = |what| move |source| ServeError::System { what, source };
@@ -216,7 +246,9 @@ pub async fn serve(
     conditions.set("few_descriptors", Severity::Notice, few);
     let open = process::open_to_others(collector.store.data_dir(), options.umask);
     conditions.set("data_folder_open", Severity::Notice, open);
-    let router = router(&collector);
+    let state = state(&collector);
+    let tenants = Tenants::new(collector.clone(), state.clone());
+    let router = http::router_beside(state, Arc::new(tenants.clone()));
     ready(listener.local_addr().map_err(system("cannot tell the address"))?);
     let stop = async {
         signals.stop().await;
@@ -231,18 +263,22 @@ pub async fn serve(
             () = signals.stop() => {}
         }
     };
-    run(&collector, Door { listener, tls, proxies }, router, stop).await;
+    let keeping = tokio::spawn(tenants.clone().keep());
+    serve_on(&collector, Door { listener, tls, proxies }, router, stop).await;
+    keeping.abort();
+    tenants.close().await;
+    collector.store.catalog().close().await;
     Ok(())
 }
 
 /// Answers requests that come through `door`, such as a listener, until `stop` is done, then drains.
 pub async fn run(collector: &Collector, door: impl Into<Door>, router: Router, stop: impl Future<Output = ()>) {
-    let door = door.into();
-    let retention = tokio::spawn(retain::run(collector.store.clone()));
-    let compaction = tokio::spawn(compact::run(collector.store.clone()));
-    let writing = tokio::spawn(writes::run(collector.store.clone()));
-    let sharing = tokio::spawn(share::run(collector.symbols.clone()));
-    let forgetting = tokio::spawn(symbols::retain::run(collector.symbols.clone(), collector.store.clone()));
+    serve_on(collector, door.into(), router, stop).await;
+    collector.store.catalog().close().await;
+}
+
+async fn serve_on(collector: &Collector, door: Door, router: Router, stop: impl Future<Output = ()>) {
+    let jobs = Jobs::start(collector);
     let access = tokio::spawn(collector.access.clone().keep_current(collector.store.conditions().clone()));
     let following = door.tls.clone().map(|tls| tokio::spawn(tls.follow(collector.store.conditions().clone())));
     let edge = (collector.connections, collector.store.conditions().clone());
@@ -250,13 +286,8 @@ pub async fn run(collector: &Collector, door: impl Into<Door>, router: Router, s
     if let Some(following) = following {
         following.abort();
     }
-    retention.abort();
-    compaction.abort();
-    writing.abort();
-    sharing.abort();
-    forgetting.abort();
     access.abort();
-    collector.store.catalog().close().await;
+    jobs.stop().await;
 }
 
 /// How long requests in flight may take to finish after a signal. Acks take a fraction of a second, queries at most 30 s.

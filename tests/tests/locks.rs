@@ -212,3 +212,43 @@ fn an_agent_with_a_wrong_token_keeps_its_windows_until_it_has_a_right_one() {
     assert!(!flame.is_empty());
     assert!(collector.terminate().success());
 }
+
+#[test]
+fn tenants_are_created_and_deleted_from_the_command_line_while_the_collector_runs() {
+    let data = tempfile::tempdir().expect("a folder");
+    let tenant = |arguments: &[&str]| {
+        let output = tephra().arg("tenant").args(arguments).arg("--data").arg(data.path()).output();
+        output.expect("tephra runs")
+    };
+    let ours = created(data.path(), "admin");
+    let collector = Collector::start_with_environment(data.path(), &["--auth"], &[]);
+    let none = said(&token(data.path(), &["create", "--role", "push", "--tenant", "acme"]));
+    assert!(none.contains("no tenant \"acme\"") && none.contains("tephra tenant create"), "{none}");
+    for bad in ["ACME", "../acme", "a/b", ".", ""] {
+        let output = tenant(&["create", bad]);
+        assert_eq!(output.status.code(), Some(2), "{bad:?}");
+        assert!(said(&output).contains("a-z, 0-9 and -"), "{}", said(&output));
+    }
+    assert!(tenant(&["create", "acme", "--retention", "30d"]).status.success());
+    let theirs = token(data.path(), &["create", "--role", "admin", "--tenant", "acme"]);
+    assert!(theirs.status.success(), "{}", said(&theirs));
+    let theirs = String::from_utf8(theirs.stdout).expect("text").trim().to_owned();
+    let retention = |token: &str| -> Option<u64> {
+        let header = format!("Bearer {token}");
+        let answer = ureq::get(format!("{}/api/v1/status", collector.endpoint())).header("authorization", header);
+        let text = answer.call().ok()?.body_mut().read_to_string().ok()?;
+        serde_json::from_str::<serde_json::Value>(&text).ok()?["retention_s"].as_u64()
+    };
+    let days = eventually("the tenant is let in", || retention(&theirs)) / 86_400;
+    assert_eq!((days, retention(&ours).expect("an answer") / 86_400), (30, 90), "each its own store");
+    let folder = data.path().join("tenants/acme");
+    assert!(folder.join("catalog.sqlite").is_file());
+    assert!(said(&tenant(&["list"])).contains("retention 30d"));
+
+    assert_eq!(tenant(&["delete", "acme"]).status.code(), Some(1), "it must be meant");
+    assert!(tenant(&["delete", "acme", "--yes"]).status.success());
+    eventually("its data is gone", || (!folder.exists()).then_some(()));
+    assert_eq!(retention(&theirs), None);
+    eventually("its name is free", || tenant(&["create", "acme"]).status.success().then_some(()));
+    assert!(collector.terminate().success());
+}

@@ -6,6 +6,7 @@
 //! | [`token`] | `id.secret`: drawn, read, and known again by a digest |
 //! | [`credentials`] | what a request brings |
 //! | [`proxies`] | what a proxy that is believed says of a request: from where it comes, and who asks |
+//! | `scope` | which tenant somebody is let in to |
 //! | `failures` | who guesses waits |
 //!
 //! What is granted is kept in the access catalog ([`crate::store::access`]) and read again every [`READ_AGAIN`]: so a token that was created or
@@ -15,6 +16,7 @@ pub mod credentials;
 mod failures;
 pub mod proxies;
 pub mod role;
+mod scope;
 #[cfg(test)]
 mod tests;
 pub mod token;
@@ -30,8 +32,9 @@ use tracing::{error, info};
 
 use crate::base::certificate::PeerCertificate;
 use crate::base::clock::now_ms;
+use crate::base::tenant::TenantName;
 use crate::conditions::{Conditions, Severity};
-use crate::store::access::{AccessCatalog, Deed, GrantedToken, token_in};
+use crate::store::access::{AccessCatalog, Deed, GrantedToken, Tenant, TenantLimits, token_in};
 use crate::store::catalog::CatalogError;
 use credentials::Credentials;
 use failures::Failures;
@@ -58,7 +61,7 @@ pub struct AccessOptions {
     /// A file with one, read again when it changes.
     pub bootstrap_file: Option<PathBuf>,
     /// What names in certificates of clients grant, such as `dns:agents.example`.
-    pub certificates: Vec<(String, Role)>,
+    pub certificates: Vec<NameGrant>,
     /// Whose word on who asks is taken.
     pub proxies: Proxies,
 }
@@ -71,6 +74,17 @@ impl AccessOptions {
     }
 }
 
+/// What a name in a certificate grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameGrant {
+    /// The name, with its kind.
+    pub name: String,
+    /// What whoever has it may do.
+    pub role: Role,
+    /// Where.
+    pub tenant: TenantName,
+}
+
 /// Who is let in to do what. Cheap to clone. The default asks nobody for anything.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
@@ -78,20 +92,32 @@ pub struct Access {
     known: Option<Arc<Known>>,
     /// Where deeds are written down.
     catalog: Option<AccessCatalog>,
+    /// Whose deeds are told; `None`: everybody's.
+    only: Option<TenantName>,
 }
 
 /// Who is known.
 #[derive(Debug, Default)]
 struct Known {
     tokens: RwLock<HashMap<String, Grant>>,
+    tenants: RwLock<Tenants>,
     failures: Failures,
     /// Always granted, beside what the catalog says.
     bootstrap: Option<Token>,
     bootstrap_file: Option<PathBuf>,
     /// The last good one of the file.
     from_file: RwLock<Option<Token>>,
-    certificates: Vec<(String, Role)>,
+    certificates: Vec<NameGrant>,
     proxies: Proxies,
+}
+
+/// The tenants there are, beside the default one.
+#[derive(Debug, Clone, Default)]
+pub struct Tenants {
+    /// Those who may be let in, and how much each may use.
+    pub living: HashMap<TenantName, TenantLimits>,
+    /// Those who were deleted, and whose data is still to go.
+    pub deleted: Vec<TenantName>,
 }
 
 /// What a token grants.
@@ -99,6 +125,7 @@ struct Known {
 struct Grant {
     digest: SecretDigest,
     role: Role,
+    tenant: TenantName,
     note: String,
     /// Unix milliseconds; `None`: it does not expire.
     expires_ms: Option<u64>,
@@ -123,6 +150,15 @@ impl Who {
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), is_ambient: false }
     }
+}
+
+/// Somebody who was let in, and where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// Who.
+    pub who: Who,
+    /// Whose store answers them.
+    pub tenant: TenantName,
 }
 
 /// What says who sent a request, beside its own headers.
@@ -162,11 +198,17 @@ pub enum Refusal {
         needs: Role,
     },
     /// A proxy says who it is in a way that two readers may understand differently.
-    #[error("the proxy says twice, or unreadably, who you are")]
+    #[error("the proxy says twice, or unreadably, who you are or which tenant you mean")]
     Unclear,
     /// It is somebody who may do nothing.
     #[error("you are known, but none of your groups may do anything here")]
     NoGroup,
+    /// It says to mean another tenant than that of its token or certificate.
+    #[error("X-Scope-OrgID names another tenant than the one that your token or certificate is for")]
+    OtherTenant,
+    /// There is no such tenant, or no longer.
+    #[error("there is no such tenant here")]
+    NoTenant,
     /// It changes something, and nothing says that a page of ours sent it.
     #[error("the request does not say which page sent it, and may be another site's")]
     NoPage,
@@ -185,11 +227,15 @@ impl Refusal {
             }
             Self::Role { .. } => "use a token of that role; `tephra token list` shows who has which",
             Self::Unclear => {
-                "the proxy must replace X-Forwarded-User, X-Forwarded-Email and X-Forwarded-Groups of whoever asks, and send each once"
+                "the proxy must replace X-Forwarded-User, X-Forwarded-Email, X-Forwarded-Groups and X-Scope-OrgID of whoever asks, and send each once"
             }
             Self::NoGroup => {
                 "`tephra serve --group-role GROUP=ROLE` says which groups may; the proxy sends yours in X-Forwarded-Groups"
             }
+            Self::OtherTenant => {
+                "leave the header out, or use a token of that tenant: `tephra token create --tenant NAME`"
+            }
+            Self::NoTenant => "`tephra tenant list` shows those there are, `tephra tenant create` makes one",
             Self::NoPage => {
                 "browsers send Origin or Sec-Fetch-Site, and the proxy must let it through; tools bring a token"
             }
@@ -197,8 +243,19 @@ impl Refusal {
     }
 
     /// All that [`Self::reason`] says.
-    pub const REASONS: [&'static str; 9] =
-        ["missing", "unreadable", "in_address", "unknown", "expired", "role", "unclear", "group", "page"];
+    pub const REASONS: [&'static str; 11] = [
+        "missing",
+        "unreadable",
+        "in_address",
+        "unknown",
+        "expired",
+        "role",
+        "unclear",
+        "group",
+        "other_tenant",
+        "no_tenant",
+        "page",
+    ];
 
     /// One word, for metrics.
     pub fn reason(self) -> &'static str {
@@ -211,6 +268,8 @@ impl Refusal {
             Self::Role { .. } => "role",
             Self::Unclear => "unclear",
             Self::NoGroup => "group",
+            Self::OtherTenant => "other_tenant",
+            Self::NoTenant => "no_tenant",
             Self::NoPage => "page",
         }
     }
@@ -240,7 +299,7 @@ impl Access {
             let AccessOptions { bootstrap, bootstrap_file, certificates, proxies, .. } = options;
             Arc::new(Known { bootstrap, bootstrap_file, certificates, proxies, ..Known::default() })
         });
-        let access = Self { known, catalog: Some(catalog) };
+        let access = Self { known, catalog: Some(catalog), only: None };
         access.read_again(conditions).await?;
         Ok(access)
     }
@@ -250,43 +309,64 @@ impl Access {
         self.known.is_some()
     }
 
+    /// The same for a tenant, who is told of their own deeds alone.
+    pub fn within(&self, tenant: &TenantName) -> Self {
+        Self { only: Some(tenant.clone()), ..self.clone() }
+    }
+
+    /// The tenants there are, as of the last time that they were read.
+    pub fn tenants(&self) -> Tenants {
+        let Some(known) = &self.known else { return Tenants::default() };
+        known.tenants.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How much a tenant may use, if there is such a one.
+    pub fn limits_of(&self, tenant: &TenantName) -> Option<TenantLimits> {
+        let tenants = self.known.as_ref()?.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        tenants.living.get(tenant).copied()
+    }
+
+    /// Says that nothing is left of a deleted tenant.
+    ///
+    /// # Errors
+    /// When the catalog does not answer.
+    pub async fn forget(&self, tenant: &TenantName) -> Result<(), CatalogError> {
+        let Some(catalog) = &self.catalog else { return Ok(()) };
+        catalog.forget_tenant(tenant.as_str()).await
+    }
+
     /// What a proxy says of a request, if that is who sends it.
     pub fn forwarded(&self, peer: IpAddr, headers: &HeaderMap) -> Option<Forwarded> {
         self.known.as_ref()?.proxies.read(peer, headers)
     }
 
     /// Lets somebody in who may do what `needs` may, or says why not. A token that is brought counts, and where none is, who the proxy says
-    /// it is, or the certificate.
+    /// it is, or the certificate. Where to is said by the token or the certificate, and for people by the proxy.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit(&self, headers: &HeaderMap, uri: &Uri, brought: Brought<'_>, needs: Role) -> Result<Who, Refusal> {
-        let Some(known) = &self.known else { return Ok(Who::anyone()) };
-        let token = match Credentials::of(headers, uri) {
-            Credentials::None => {
-                return match brought.forwarded {
-                    Some(forwarded) => by_proxy(&forwarded.person, needs),
-                    None => known.by_certificate(brought.certificate, needs),
-                };
-            }
-            Credentials::Unreadable => return Err(Refusal::Unreadable),
-            Credentials::InAddress => return Err(Refusal::InAddress),
-            Credentials::Token(token) => token,
+    pub fn admit(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        brought: Brought<'_>,
+        needs: Role,
+    ) -> Result<Admitted, Refusal> {
+        let Some(known) = &self.known else {
+            return Ok(Admitted { who: Who::anyone(), tenant: TenantName::default() });
         };
-        let tokens = known.tokens.read().unwrap_or_else(PoisonError::into_inner);
-        let grant = tokens.get(token.id());
-        if !token.is_known_by(grant.map(|grant| &grant.digest)) {
-            return Err(Refusal::Unknown);
+        let (who, own) = known.identify(headers, uri, brought, needs)?;
+        let tenant = scope::choose(own, headers)?;
+        if !tenant.is_default() && self.limits_of(&tenant).is_none() {
+            return Err(Refusal::NoTenant);
         }
-        let grant = grant.ok_or(Refusal::Unknown)?;
-        if grant.expires_ms.is_some_and(|expires_ms| now_ms() >= expires_ms) {
-            return Err(Refusal::Expired);
-        }
-        if !grant.role.may(needs) {
-            return Err(Refusal::Role { has: grant.role, needs });
-        }
-        let note = if grant.note.is_empty() { String::new() } else { format!(" ({})", grant.note) };
-        Ok(Who::named(format!("token {}{note}", token.id())))
+        Ok(Admitted { who, tenant })
+    }
+
+    /// The tenant of somebody who may not do what they asked for; the default one where that is not known.
+    pub fn tenant_of(&self, headers: &HeaderMap, uri: &Uri, brought: Brought<'_>) -> TenantName {
+        let admitted = Role::ALL.into_iter().find_map(|role| self.admit(headers, uri, brought, role).ok());
+        admitted.map(|admitted| admitted.tenant).unwrap_or_default()
     }
 
     /// How long the answer to a refused request has to wait.
@@ -299,21 +379,21 @@ impl Access {
 
     /// Writes down what somebody did. That it could not be written down is for the log: it has been done.
     pub async fn note(&self, deed: Deed) {
-        let Deed { who, address, action, subject, outcome, .. } = &deed;
-        info!(who, address, action, subject, outcome, "audit");
+        let Deed { who, address, action, subject, outcome, tenant, .. } = &deed;
+        info!(who, address, action, subject, outcome, tenant, "audit");
         let Some(catalog) = &self.catalog else { return };
         if let Err(error) = catalog.note(&deed).await {
             error!(%error, who, action, "the audit trail could not be written");
         }
     }
 
-    /// The latest deeds, latest first.
+    /// The latest deeds of whom it is for, latest first.
     ///
     /// # Errors
     /// When the catalog does not answer.
     pub async fn deeds(&self, limit: u32) -> Result<Vec<Deed>, CatalogError> {
         match &self.catalog {
-            Some(catalog) => catalog.deeds(limit).await,
+            Some(catalog) => catalog.deeds(self.only.as_ref().map(TenantName::as_str), limit).await,
             None => Ok(Vec::new()),
         }
     }
@@ -337,17 +417,25 @@ impl Access {
         }
     }
 
-    async fn read_again(&self, conditions: &Conditions) -> Result<(), CatalogError> {
+    pub(crate) async fn read_again(&self, conditions: &Conditions) -> Result<(), CatalogError> {
         let (Some(known), Some(catalog)) = (&self.known, &self.catalog) else { return Ok(()) };
         let mut tokens: HashMap<String, Grant> =
             catalog.tokens_in_force().await?.into_iter().filter_map(Grant::of).collect();
+        let tenants = Tenants::of(catalog.tenants().await?);
         known.read_file(conditions);
         let from_file = known.from_file.read().unwrap_or_else(PoisonError::into_inner).clone();
         for token in known.bootstrap.iter().chain(&from_file) {
-            let grant =
-                Grant { digest: token.digest(), role: Role::Admin, note: "bootstrap".to_owned(), expires_ms: None };
+            let grant = Grant {
+                digest: token.digest(),
+                role: Role::Admin,
+                tenant: TenantName::default(),
+                note: "bootstrap".to_owned(),
+                expires_ms: None,
+            };
             tokens.insert(token.id().to_owned(), grant);
         }
+        // First: a token that was created with its tenant finds it.
+        *known.tenants.write().unwrap_or_else(PoisonError::into_inner) = tenants;
         *known.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
         Ok(())
     }
@@ -369,14 +457,55 @@ fn by_proxy(person: &Person, needs: Role) -> Result<Who, Refusal> {
 }
 
 impl Known {
-    /// By the name that grants the most.
-    fn by_certificate(&self, certificate: Option<&PeerCertificate>, needs: Role) -> Result<Who, Refusal> {
+    /// Who it is, if they may do this, and the tenant that they have by what they bring.
+    fn identify(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        brought: Brought<'_>,
+        needs: Role,
+    ) -> Result<(Who, Option<TenantName>), Refusal> {
+        let token = match Credentials::of(headers, uri) {
+            Credentials::None => {
+                return match brought.forwarded {
+                    Some(forwarded) => by_proxy(&forwarded.person, needs).map(|who| (who, None)),
+                    None => self.by_certificate(brought.certificate, needs),
+                };
+            }
+            Credentials::Unreadable => return Err(Refusal::Unreadable),
+            Credentials::InAddress => return Err(Refusal::InAddress),
+            Credentials::Token(token) => token,
+        };
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let grant = tokens.get(token.id());
+        if !token.is_known_by(grant.map(|grant| &grant.digest)) {
+            return Err(Refusal::Unknown);
+        }
+        let grant = grant.ok_or(Refusal::Unknown)?;
+        if grant.expires_ms.is_some_and(|expires_ms| now_ms() >= expires_ms) {
+            return Err(Refusal::Expired);
+        }
+        if !grant.role.may(needs) {
+            return Err(Refusal::Role { has: grant.role, needs });
+        }
+        let note = if grant.note.is_empty() { String::new() } else { format!(" ({})", grant.note) };
+        Ok((Who::named(format!("token {}{note}", token.id())), Some(grant.tenant.clone())))
+    }
+
+    /// By the first of its names that grants this.
+    fn by_certificate(
+        &self,
+        certificate: Option<&PeerCertificate>,
+        needs: Role,
+    ) -> Result<(Who, Option<TenantName>), Refusal> {
         let names = certificate.map(|certificate| &certificate.names[..]).unwrap_or_default();
-        let mut granted = self.certificates.iter().filter(|(name, _)| names.contains(name));
-        let may = granted.clone().find(|(_, role)| role.may(needs));
+        let mut granted = self.certificates.iter().filter(|grant| names.contains(&grant.name));
+        let may = granted.clone().find(|grant| grant.role.may(needs));
         match (may, granted.next()) {
-            (Some((name, _)), _) => Ok(Who::named(format!("certificate {name}"))),
-            (None, Some((_, has))) => Err(Refusal::Role { has: *has, needs }),
+            (Some(NameGrant { name, tenant, .. }), _) => {
+                Ok((Who::named(format!("certificate {name}")), Some(tenant.clone())))
+            }
+            (None, Some(NameGrant { role, .. })) => Err(Refusal::Role { has: *role, needs }),
             (None, None) => Err(Refusal::Missing),
         }
     }
@@ -398,7 +527,24 @@ impl Known {
 impl Grant {
     /// With the id it is found by; a role that this release does not know grants nothing.
     fn of(token: GrantedToken) -> Option<(String, Self)> {
-        let GrantedToken { id, digest, role, note, expires_ms, .. } = token;
-        Some((id, Self { digest, role: Role::parse(&role)?, note, expires_ms }))
+        let GrantedToken { id, digest, role, tenant, note, expires_ms, .. } = token;
+        let (role, tenant) = (Role::parse(&role)?, TenantName::parse(&tenant).ok()?);
+        Some((id, Self { digest, role, tenant, note, expires_ms }))
+    }
+}
+
+impl Tenants {
+    /// What is no name of a tenant stays out, whoever wrote it there.
+    fn of(rows: Vec<Tenant>) -> Self {
+        let mut tenants = Self::default();
+        for row in rows {
+            match (TenantName::parse(&row.name), row.deleted_ms) {
+                (Ok(name), _) if name.is_default() => {}
+                (Ok(name), None) => drop(tenants.living.insert(name, row.limits)),
+                (Ok(name), Some(_)) => tenants.deleted.push(name),
+                (Err(error), _) => error!(%error, "the access catalog holds a tenant that can be none"),
+            }
+        }
+        tenants
     }
 }

@@ -26,11 +26,16 @@ impl Gate {
     }
 
     async fn create(&self, role: &str, expires_ms: Option<u64>) -> Token {
+        self.create_in("default", role, expires_ms).await
+    }
+
+    async fn create_in(&self, tenant: &str, role: &str, expires_ms: Option<u64>) -> Token {
         let token = Token::draw().unwrap();
         let new = NewToken {
             id: token.id().to_owned(),
             digest: token.digest(),
             role: role.to_owned(),
+            tenant: tenant.to_owned(),
             note: "ci".to_owned(),
             expires_ms,
         };
@@ -41,7 +46,11 @@ impl Gate {
 
 fn asks(access: &Access, token: &Token, needs: Role) -> Result<Who, Refusal> {
     let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {}", token.reveal()).parse().unwrap())]);
-    access.admit(&headers, &"/".parse().unwrap(), Brought::default(), needs)
+    access.admit(&headers, &"/".parse().unwrap(), Brought::default(), needs).map(|admitted| admitted.who)
+}
+
+fn tenant(name: &str) -> TenantName {
+    TenantName::parse(name).unwrap()
 }
 
 const ON: AccessOptions = AccessOptions {
@@ -58,7 +67,7 @@ async fn where_nobody_is_asked_everybody_may_do_everything() {
     let access = gate.open(AccessOptions::default()).await;
     assert!(!access.is_on());
     let anyone = access.admit(&HeaderMap::new(), &"/?token=x".parse().unwrap(), Brought::default(), Role::Admin);
-    assert_eq!(anyone, Ok(Who::anyone()));
+    assert_eq!(anyone, Ok(Admitted { who: Who::anyone(), tenant: TenantName::default() }));
 }
 
 #[tokio::test]
@@ -138,6 +147,8 @@ fn each_refusal_is_counted_under_a_reason_of_its_own() {
         role,
         Refusal::Unclear,
         Refusal::NoGroup,
+        Refusal::OtherTenant,
+        Refusal::NoTenant,
         Refusal::NoPage,
     ];
     assert_eq!(all.map(Refusal::reason), Refusal::REASONS);
@@ -155,22 +166,28 @@ async fn only_what_may_be_a_guess_waits() {
     assert!(waits(Refusal::Unknown) > Duration::ZERO);
 }
 
+fn grant(name: &str, role: Role, of: &str) -> NameGrant {
+    NameGrant { name: name.to_owned(), role, tenant: tenant(of) }
+}
+
 #[tokio::test]
 async fn a_certificate_grants_what_its_names_do_and_a_token_beside_it_counts_alone() {
     let gate = Gate::new().await;
     let token = gate.create("read", None).await;
     let certificates = [("dns:agents.example", Role::Push), ("cn:ops", Role::Admin), ("dns:ops.example", Role::Read)];
-    let certificates: Vec<_> = certificates.map(|(name, role)| (name.to_owned(), role)).into();
+    let certificates: Vec<_> = certificates.map(|(name, role)| grant(name, role, "default")).into();
     let access = gate.open(AccessOptions { certificates, ..AccessOptions::default() }).await;
     assert!(access.is_on());
     let asks = |names: &[&str], needs: Role| {
         let certificate = PeerCertificate { names: names.iter().map(|name| (*name).to_owned()).collect() };
-        access.admit(
-            &HeaderMap::new(),
-            &"/".parse().unwrap(),
-            Brought { certificate: Some(&certificate), forwarded: None },
-            needs,
-        )
+        access
+            .admit(
+                &HeaderMap::new(),
+                &"/".parse().unwrap(),
+                Brought { certificate: Some(&certificate), forwarded: None },
+                needs,
+            )
+            .map(|admitted| admitted.who)
     };
     assert_eq!(asks(&["dns:agents.example"], Role::Push).unwrap().name, "certificate dns:agents.example");
     assert_eq!(asks(&["dns:agents.example"], Role::Read), Err(Refusal::Role { has: Role::Push, needs: Role::Read }));
@@ -194,7 +211,7 @@ async fn a_person_may_what_any_of_their_groups_may_and_a_token_beside_it_counts_
         networks: vec![proxies::network("10.0.0.0/8").unwrap()],
         group_roles: group_roles.map(|(group, role)| (group.to_owned(), role)).into(),
     };
-    let certificates = vec![("cn:proxy".to_owned(), Role::Admin)];
+    let certificates = vec![grant("cn:proxy", Role::Admin, "default")];
     let options = AccessOptions { proxies, certificates, ..AccessOptions::default() };
     assert!(options.is_on(), "to trust a proxy is to ask");
     let access = gate.open(options).await;
@@ -204,7 +221,7 @@ async fn a_person_may_what_any_of_their_groups_may_and_a_token_beside_it_counts_
             said.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let forwarded = access.forwarded([10, 0, 0, 1].into(), &headers);
         let brought = Brought { certificate: Some(&proxy), forwarded: forwarded.as_ref() };
-        access.admit(&headers, &"/".parse().unwrap(), brought, needs)
+        access.admit(&headers, &"/".parse().unwrap(), brought, needs).map(|admitted| admitted.who)
     };
     let (user, groups) = (|name| ("x-forwarded-user", name), |names| ("x-forwarded-groups", names));
     let alice = asks(&[user("alice"), groups("staff,ops")], Role::Admin).unwrap();
@@ -222,4 +239,67 @@ async fn a_person_may_what_any_of_their_groups_may_and_a_token_beside_it_counts_
     let bearer = format!("Bearer {}", token.reveal());
     let beside = asks(&[user("alice"), groups("ops"), ("authorization", &bearer)], Role::Admin);
     assert_eq!(beside, Err(Refusal::Role { has: Role::Read, needs: Role::Admin }));
+}
+
+#[tokio::test]
+async fn everybody_is_let_in_to_their_own_tenant_and_to_no_other() {
+    let gate = Gate::new().await;
+    for name in ["acme", "initech"] {
+        gate.catalog.create_tenant(name, 1).await.unwrap();
+    }
+    let (acme, ours) = (gate.create_in("acme", "admin", None).await, gate.create("admin", None).await);
+    let proxies = Proxies {
+        networks: vec![proxies::network("10.0.0.0/8").unwrap()],
+        group_roles: vec![("staff".to_owned(), Role::Read)],
+    };
+    let certificates = vec![grant("cn:acme", Role::Push, "acme"), grant("cn:gone", Role::Push, "nobody")];
+    let access = gate.open(AccessOptions { proxies, certificates, ..AccessOptions::default() }).await;
+    let asks = |peer: [u8; 4], name: Option<&str>, said: &[(&'static str, &str)], needs: Role| {
+        let certificate = name.map(|name| PeerCertificate { names: [name.to_owned()].into() });
+        let mut headers = HeaderMap::new();
+        for (name, value) in said {
+            headers.append(*name, value.parse().unwrap());
+        }
+        let forwarded = access.forwarded(peer.into(), &headers);
+        let brought = Brought { certificate: certificate.as_ref(), forwarded: forwarded.as_ref() };
+        let admitted = access.admit(&headers, &"/".parse().unwrap(), brought, needs);
+        admitted.map(|admitted| admitted.tenant.to_string())
+    };
+    let (anywhere, proxy) = ([192, 0, 2, 1], [10, 0, 0, 1]);
+    let scope = |name| ("x-scope-orgid", name);
+    let (acmes, defaults) = (format!("Bearer {}", acme.reveal()), format!("Bearer {}", ours.reveal()));
+    for peer in [anywhere, proxy] {
+        let by_token = |token: &str, said: &[(&'static str, &str)]| {
+            asks(peer, None, &[&[("authorization", token)], said].concat(), Role::Admin)
+        };
+        assert_eq!(by_token(&acmes, &[]), Ok("acme".to_owned()));
+        assert_eq!(by_token(&acmes, &[scope("acme")]), Ok("acme".to_owned()));
+        assert_eq!(by_token(&defaults, &[]), Ok("default".to_owned()));
+        for other in ["initech", "default", "nobody", "", "../initech"] {
+            assert_eq!(by_token(&acmes, &[scope(other)]), Err(Refusal::OtherTenant), "{other:?}");
+        }
+        assert_eq!(by_token(&defaults, &[scope("acme")]), Err(Refusal::OtherTenant), "not even the default's admin");
+    }
+    assert_eq!(asks(anywhere, Some("cn:acme"), &[], Role::Push), Ok("acme".to_owned()));
+    assert_eq!(asks(anywhere, Some("cn:acme"), &[scope("initech")], Role::Push), Err(Refusal::OtherTenant));
+    assert_eq!(asks(anywhere, Some("cn:gone"), &[], Role::Push), Err(Refusal::NoTenant));
+    let person = |said: &[(&'static str, &str)]| {
+        let alice = [("x-forwarded-user", "alice"), ("x-forwarded-groups", "staff")];
+        asks(proxy, None, &[&alice[..], said].concat(), Role::Read)
+    };
+    assert_eq!(person(&[]), Ok("default".to_owned()));
+    assert_eq!(person(&[scope("initech")]), Ok("initech".to_owned()));
+    assert_eq!(person(&[scope("nobody")]), Err(Refusal::NoTenant));
+    assert_eq!(person(&[scope("acme"), scope("initech")]), Err(Refusal::Unclear));
+    // What no proxy says is nobody's word.
+    assert_eq!(
+        asks(anywhere, None, &[("x-forwarded-user", "alice"), scope("acme")], Role::Read),
+        Err(Refusal::Missing)
+    );
+
+    gate.catalog.delete_tenant("acme", 2).await.unwrap();
+    access.read_again(&gate.conditions).await.unwrap();
+    assert_eq!(asks(anywhere, None, &[("authorization", &acmes)], Role::Read), Err(Refusal::Unknown));
+    assert_eq!(asks(anywhere, Some("cn:acme"), &[], Role::Push), Err(Refusal::NoTenant));
+    assert_eq!(access.tenants().deleted, [tenant("acme")]);
 }

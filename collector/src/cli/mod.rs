@@ -1,5 +1,6 @@
 //! The commands of `tephra`. Each ends with 0 when all is well, 1 when not, and 2 when it was called wrongly.
 
+mod access;
 mod backup;
 mod budget;
 mod client;
@@ -14,6 +15,7 @@ mod retention;
 mod serve;
 mod store;
 mod symbols;
+mod tenant;
 mod token;
 pub(crate) mod verdict;
 mod view;
@@ -63,6 +65,8 @@ enum Command {
     Symbols(symbols::Args),
     /// Create, list and revoke the tokens that `tephra serve --auth` asks for
     Token(token::Args),
+    /// Create, limit, list and delete tenants: each has a store of its own
+    Tenant(tenant::Args),
     /// Build a store's catalog from its segments, where it is lost or does not fit them; nothing is deleted
     ///
     /// No collector may be using the store. With --bucket, --catalog names an empty database to build it in.
@@ -78,7 +82,10 @@ pub fn main() -> ExitCode {
     }
     let called = Cli::try_parse().unwrap_or_else(|error| without_secrets(error).exit());
     // What is made of a store is as private as the store.
-    if matches!(called.command, Command::Backup(_) | Command::Restore(_) | Command::Repair(_) | Command::Token(_)) {
+    if matches!(
+        called.command,
+        Command::Backup(_) | Command::Restore(_) | Command::Repair(_) | Command::Token(_) | Command::Tenant(_)
+    ) {
         mask_permissions(PRIVATE);
     }
     match called.command {
@@ -94,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Retention(args) => retention::run(&args),
         Command::Symbols(args) => symbols::run(&args),
         Command::Token(args) => token::run(args),
+        Command::Tenant(args) => tenant::run(args),
         Command::Repair(args) => repair::run(args),
     }
 }

@@ -15,14 +15,15 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::fail;
 use super::store::StoreArgs;
-use crate::access::AccessOptions;
 use crate::access::proxies::{self, Proxies};
 use crate::access::role::Role;
 use crate::access::token::Token;
+use crate::access::{AccessOptions, NameGrant};
 use crate::analysis::costs::Costs;
+use crate::base::tenant::TenantName;
 use crate::base::times::{format_duration, parse_duration};
 use crate::conditions::Severity;
-use crate::http::{self, AppState, ScrapeConfig};
+use crate::http::{AppState, ScrapeConfig};
 use crate::ingest::{Caps, IngestLimits};
 use crate::query::QueryLimits;
 use crate::serve::log::{self, Flood};
@@ -130,9 +131,10 @@ pub(super) struct Args {
     /// File with a token that may do everything, for a first start (`tephra token draw`); read again when it changes. Implies --auth
     #[arg(long, env = "TEPHRA_BOOTSTRAP_TOKEN_FILE", value_name = "FILE")]
     bootstrap_token_file: Option<PathBuf>,
-    /// What a name in clients' certificates grants, such as dns:agents.example=push or cn:ops=admin; may be repeated. Implies --auth
-    #[arg(long, env = "TEPHRA_CERT_ROLE", value_name = "NAME=ROLE", value_delimiter = ',', requires = "tls_client_ca", value_parser = cert_role)]
-    cert_role: Vec<(String, Role)>,
+    /// What a name in clients' certificates grants, such as dns:agents.example=push, or cn:acme-ops=admin@acme in the tenant acme; may be
+    /// repeated. Implies --auth
+    #[arg(long, env = "TEPHRA_CERT_ROLE", value_name = "NAME=ROLE[@TENANT]", value_delimiter = ',', requires = "tls_client_ca", value_parser = cert_role)]
+    cert_role: Vec<NameGrant>,
     /// Network of proxies that are believed about where a request comes from and who sends it (X-Forwarded-*), such as 10.1.0.0/16; may be
     /// repeated. Implies --auth
     #[arg(long, env = "TEPHRA_TRUST_PROXY", value_name = "CIDR", value_delimiter = ',', value_parser = proxies::network)]
@@ -246,7 +248,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         files.map(|(cert, key)| TlsFiles { cert, key, client_ca: tls_client_ca, client_optional: tls_client_optional });
     let scheme = if tls.is_some() { "https" } else { "http" };
     let options = ServeOptions { place, listen, tls, store, limits, shutdown_delay, umask, access };
-    let router = |collector: &Collector| {
+    let state = |collector: &Collector| {
         let Collector { store, query, ingest, symbols, access, .. } = collector.clone();
         let state = AppState::new(store, query, symbols, ingest, host, access);
         if let Some(Err(error)) = scrape.map(|scrape| scrape.start(&state)) {
@@ -258,7 +260,7 @@ pub(super) fn run(args: Args) -> ExitCode {
         if let Some(rules) = rules {
             state.count_costs(rules);
         }
-        http::router(state)
+        state
     };
     let ready = |bound: SocketAddr| {
         let url = url(scheme, bound);
@@ -272,7 +274,7 @@ pub(super) fn run(args: Args) -> ExitCode {
     };
     let served = runtime.block_on(async {
         flood.tell_every_minute();
-        serve(options, router, ready).await
+        serve(options, state, ready).await
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -323,7 +325,7 @@ fn cost_rules(file: &Path) -> Result<Costs, String> {
 fn access(
     required: bool,
     bootstrap_file: Option<PathBuf>,
-    certificates: Vec<(String, Role)>,
+    certificates: Vec<NameGrant>,
     proxies: Proxies,
 ) -> Result<AccessOptions, String> {
     let given = std::env::var(BOOTSTRAP_TOKEN).ok().filter(|text| !text.trim().is_empty());
@@ -359,15 +361,19 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn cert_role(text: &str) -> Result<(String, Role), String> {
+fn cert_role(text: &str) -> Result<NameGrant, String> {
     let (name, role) = text.rsplit_once('=').ok_or("write NAME=ROLE, such as dns:agents.example=push")?;
     let has_kind =
         ["dns:", "uri:", "cn:"].iter().any(|kind| name.strip_prefix(kind).is_some_and(|rest| !rest.is_empty()));
     if !has_kind {
         return Err(format!("{name:?} does not say what kind of name it is: begin with dns:, uri: or cn:"));
     }
+    let (role, tenant) = match role.split_once('@') {
+        None => (role, TenantName::default()),
+        Some((role, tenant)) => (role, TenantName::parse(tenant).map_err(|error| error.to_string())?),
+    };
     let role = Role::parse(role).ok_or_else(|| format!("{role:?} is no role: one of push, read, write, admin"))?;
-    Ok((name.to_owned(), role))
+    Ok(NameGrant { name: name.to_owned(), role, tenant })
 }
 
 fn group_role(text: &str) -> Result<(String, Role), String> {
@@ -437,7 +443,7 @@ fn symbol_memory(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-fn size(text: &str, example: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str, example: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let split = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
     let bytes = split.and_then(|(number, unit)| number.trim().parse::<u64>().ok()?.checked_mul(unit));
@@ -477,14 +483,21 @@ mod tests {
 
     #[test]
     fn a_certificate_s_name_has_a_kind_and_a_role() {
-        assert_eq!(cert_role("dns:agents.example=push"), Ok(("dns:agents.example".to_owned(), Role::Push)));
-        let spiffe = "uri:spiffe://example/agent?x=y";
-        assert_eq!(cert_role(&format!("{spiffe}=read")), Ok((spiffe.to_owned(), Role::Read)));
+        let grant = |name: &str, role, tenant: &str| {
+            Ok(NameGrant { name: name.to_owned(), role, tenant: TenantName::parse(tenant).unwrap() })
+        };
+        assert_eq!(cert_role("dns:agents.example=push"), grant("dns:agents.example", Role::Push, "default"));
+        let spiffe = "uri:spiffe://me@example/agent?x=y";
+        assert_eq!(cert_role(&format!("{spiffe}=read")), grant(spiffe, Role::Read, "default"));
+        assert_eq!(cert_role(&format!("{spiffe}=read@acme")), grant(spiffe, Role::Read, "acme"));
         for (wrong, why) in [
             ("ops", "NAME=ROLE"),
             ("ops=admin", "dns:, uri: or cn:"),
             ("cn:=admin", "cn:"),
             ("cn:x=root", "push, read"),
+            ("cn:x=root@acme", "push, read"),
+            ("cn:x=read@", "a-z, 0-9"),
+            ("cn:x=read@../acme", "a-z, 0-9"),
         ] {
             assert!(cert_role(wrong).unwrap_err().contains(why), "{wrong}");
         }

@@ -8,7 +8,7 @@ use crate::store::bucket::BucketPlace;
 use crate::store::place::{Place, Postgres};
 
 /// The options, the same for every command that opens a store.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct StoreArgs {
     /// Folder of the store; `serve` and `restore` make it if it is not there. With --bucket: a cache of this process
     #[arg(long, env = "TEPHRA_DATA", value_name = "DIR", default_value = "./tephra-data")]

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+use super::access::{in_store, note_deed, say, tenant};
 use super::fail;
 use super::store::StoreArgs;
 use crate::access::READ_AGAIN;
 use crate::access::role::Role;
 use crate::access::token::Token;
 use crate::base::clock::now_ms;
+use crate::base::tenant::TenantName;
 use crate::base::times::{format_duration, format_utc, parse_duration};
-use crate::store::access::{AccessCatalog, Deed, GrantedToken, NewToken};
+use crate::store::access::{AccessCatalog, GrantedToken, NewToken};
 
 /// Longer is not meant: leave it out.
 const EXPIRES_MS_MAX: u64 = 10 * 366 * 86_400_000;
@@ -34,6 +36,9 @@ enum What {
         /// push: send profiles and symbols; read: look; write: read, and keep events, pins and alerts; admin: everything, and delete
         #[arg(long, value_parser = role)]
         role: Role,
+        /// Whose store it is for
+        #[arg(long, value_name = "NAME", default_value_t, value_parser = tenant)]
+        tenant: TenantName,
         /// After how long it ends, such as 90d [default: never]
         #[arg(long, value_name = "DURATION", value_parser = expires)]
         expires: Option<Duration>,
@@ -64,8 +69,8 @@ pub(super) fn run(args: Args) -> ExitCode {
             Ok(token) => say(&token.reveal()),
             Err(error) => fail(1, &format!("the operating system gives no random bytes: {error}")),
         },
-        What::Create { store, role, expires, note } => {
-            in_store(store, async move |catalog| create(&catalog, role, expires, note).await)
+        What::Create { store, role, tenant, expires, note } => {
+            in_store(store, async move |catalog| create(&catalog, (role, tenant), expires, note).await)
         }
         What::List { store } => in_store(store, async |catalog| {
             let tokens = catalog.tokens().await.map_err(|error| error.to_string())?;
@@ -77,7 +82,7 @@ pub(super) fn run(args: Args) -> ExitCode {
 
 async fn create(
     catalog: &AccessCatalog,
-    role: Role,
+    (role, tenant): (Role, TenantName),
     expires: Option<Duration>,
     note: String,
 ) -> Result<String, String> {
@@ -87,11 +92,12 @@ async fn create(
         id: token.id().to_owned(),
         digest: token.digest(),
         role: role.as_str().to_owned(),
+        tenant: tenant.to_string(),
         note: note.chars().filter(|c| tephra_proto::label::is_printable(*c)).collect(),
         expires_ms: expires.map(|after| now.saturating_add(after.as_millis() as u64)),
     };
     catalog.create_token(&new, now).await.map_err(|error| error.to_string())?;
-    note_deed(catalog, "create token", format!("{} {} {}", new.id, new.role, new.note)).await?;
+    note_deed(catalog, &tenant, "create token", format!("{} {} {}", new.id, new.role, new.note)).await?;
     let _ = writeln!(
         std::io::stderr(),
         "it counts within {} s, and is not shown again: send it as `Authorization: Bearer …`, or set TEPHRA_TOKEN",
@@ -105,55 +111,16 @@ async fn revoke(catalog: &AccessCatalog, given: &str) -> Result<String, String> 
     let id = given.split('.').next().unwrap_or_default();
     let shown: String = id.chars().filter(|c| tephra_proto::label::is_printable(*c)).take(20).collect();
     if catalog.revoke_token(id, now_ms()).await.map_err(|error| error.to_string())? {
-        note_deed(catalog, "revoke token", shown.clone()).await?;
+        let tokens = catalog.tokens().await.map_err(|error| error.to_string())?;
+        let tenant = tokens.iter().find(|token| token.id == id).and_then(|token| TenantName::parse(&token.tenant).ok());
+        note_deed(catalog, &tenant.unwrap_or_default(), "revoke token", shown.clone()).await?;
         return Ok(format!("{shown} is revoked: it counts nowhere within {} s", READ_AGAIN.as_secs()));
     }
     Err(format!("no token {shown:?} is in force: `tephra token list` shows those there are"))
 }
 
-async fn note_deed(catalog: &AccessCatalog, action: &str, subject: String) -> Result<(), String> {
-    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
-    let user: String = user.chars().filter(|c| tephra_proto::label::is_printable(*c)).take(40).collect();
-    let deed = Deed {
-        at_ms: now_ms(),
-        who: format!("{user} at the command line"),
-        address: String::new(),
-        action: action.to_owned(),
-        subject,
-        outcome: "done".to_owned(),
-    };
-    catalog.note(&deed).await.map_err(|error| format!("it is done, and could not be written down: {error}"))
-}
-
-/// Opens the access catalog of a store, and prints what is made of it.
-fn in_store(store: StoreArgs, what: impl AsyncFnOnce(AccessCatalog) -> Result<String, String>) -> ExitCode {
-    let place = match store.place() {
-        Ok(place) => place,
-        Err(error) => return fail(2, &error),
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(1, &format!("cannot start: {error}")),
-    };
-    let done = runtime.block_on(async {
-        let catalog = AccessCatalog::open(&place).await.map_err(|error| error.to_string())?;
-        let done = what(catalog.clone()).await;
-        catalog.close().await;
-        done
-    });
-    match done {
-        Ok(text) => say(&text),
-        Err(error) => fail(1, &error),
-    }
-}
-
-fn say(text: &str) -> ExitCode {
-    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
-    ExitCode::SUCCESS
-}
-
 fn table(tokens: &[GrantedToken], now_ms: u64) -> String {
-    let mut lines = vec![format!("{:16}  {:5}  {:20}  {:28}  note", "id", "role", "created", "state")];
+    let mut lines = vec![format!("{:16}  {:5}  {:16}  {:20}  {:28}  note", "id", "role", "tenant", "created", "state")];
     for token in tokens {
         let state = match (token.revoked_ms, token.expires_ms) {
             (Some(at), _) => format!("revoked {}", format_utc(at)),
@@ -161,8 +128,8 @@ fn table(tokens: &[GrantedToken], now_ms: u64) -> String {
             (None, Some(at)) => format!("until {}", format_utc(at)),
             (None, None) => "in force".to_owned(),
         };
-        let GrantedToken { id, role, note, created_ms, .. } = token;
-        lines.push(format!("{id:16}  {role:5}  {:20}  {state:28}  {note}", format_utc(*created_ms)));
+        let GrantedToken { id, role, tenant, note, created_ms, .. } = token;
+        lines.push(format!("{id:16}  {role:5}  {tenant:16}  {:20}  {state:28}  {note}", format_utc(*created_ms)));
     }
     lines.join("\n")
 }
@@ -198,6 +165,7 @@ mod tests {
             id: id.to_owned(),
             digest: [0xab; 32],
             role: "push".to_owned(),
+            tenant: "acme".to_owned(),
             note: "ci".to_owned(),
             created_ms: 1_700_000_000_000,
             expires_ms,

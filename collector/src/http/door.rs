@@ -1,7 +1,9 @@
 //! Asks whoever sends a request who they are, before anything of it is read, and writes down what cannot be undone.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{self, AUTHORIZATION};
 use axum::http::{HeaderMap, HeaderValue, Method};
@@ -10,23 +12,71 @@ use axum::response::{IntoResponse, Response};
 use tephra_proto::label;
 
 use super::AppState;
+use super::application::Applications;
 use super::error::{ApiError, ErrorKind};
 use super::guard;
 use super::pages;
 use super::permissions::{self, Need};
+use super::rate::Counted;
 use crate::access::proxies::{Forwarded, Person};
 use crate::access::role::Role;
-use crate::access::{Brought, Refusal, Who};
+use crate::access::{Admitted, Brought, Refusal, Who};
 use crate::base::certificate::PeerCertificate;
 use crate::base::clock::now_ms;
+use crate::base::tenant::TenantName;
 use crate::ingest::Peer;
 use crate::store::access::Deed;
 
 /// Characters of what a deed was done to.
 const SUBJECT_CHARS_MAX: usize = 200;
 
+/// What the door leads to. Nothing behind it knows that there are tenants.
+#[derive(Debug, Clone)]
+pub(super) struct Front {
+    /// The default tenant's, whose handlers come next, and who may do what.
+    pub(super) state: AppState,
+    /// Those of all others.
+    pub(super) others: Option<Arc<dyn Applications>>,
+}
+
+impl Front {
+    /// Has a request answered from the store of its tenant. `sends`: what it brings is to be stored.
+    async fn answer(&self, tenant: &TenantName, path: &str, sends: bool, request: Request, next: Next) -> Response {
+        if tenant.is_default() {
+            return next.run(request).await;
+        }
+        let opened = match &self.others {
+            Some(others) => others.open(tenant).await,
+            None => Err(ApiError::new(
+                ErrorKind::Forbidden,
+                "this collector has no stores of tenants",
+                "with PostgreSQL and a bucket, run a collector for each tenant",
+            )),
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => return tell(error, &request),
+        };
+        if !sends {
+            return opened.answer(path, request).await;
+        }
+        if let Err(after) = opened.rate.admit() {
+            let seconds = u32::try_from(after.as_secs()).unwrap_or(u32::MAX).saturating_add(1).min(RETRY_AFTER_S_MAX);
+            let message = format!("more was sent than this tenant may send in the long run; come again in {seconds} s");
+            let hint = "send less, or ask for more: `tephra tenant limit NAME --rate`";
+            return tell(ApiError::new(ErrorKind::Overloaded, message, hint).after(seconds), &request);
+        }
+        let rate = opened.rate.clone();
+        opened.answer(path, request.map(|body| Body::new(Counted { body, rate }))).await
+    }
+}
+
+/// Nobody is sent away for longer, seconds.
+const RETRY_AFTER_S_MAX: u32 = 60;
+
 /// The middleware around every route, with the path that it was made for.
-pub(super) async fn door(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(super) async fn door(State(front): State<Front>, request: Request, next: Next) -> Response {
+    let state = &front.state;
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     let permission = permissions::of(request.method(), &path);
     let need = match permission.map(|permission| permission.need) {
@@ -38,27 +88,31 @@ pub(super) async fn door(State(state): State<AppState>, request: Request, next: 
     let address = request.extensions().get::<Peer>().map(|peer| peer.0);
     let asked = permission.is_some_and(|permission| permission.audited).then(|| Asked::of(&request, &path, address));
     let (certificate, forwarded) = (request.extensions().get::<PeerCertificate>(), request.extensions().get());
-    let admitted = state.access.admit(request.headers(), request.uri(), Brought { certificate, forwarded }, need);
-    let admitted = admitted.and_then(|who| match who.is_ambient && !guard::tells_its_page(&request) {
-        true => Err(Refusal::NoPage),
-        false => Ok(who),
-    });
+    let brought = Brought { certificate, forwarded };
+    let admitted = state.access.admit(request.headers(), request.uri(), brought, need);
+    let admitted =
+        admitted.and_then(|Admitted { who, tenant }| match who.is_ambient && !guard::tells_its_page(&request) {
+            true => Err(Refusal::NoPage),
+            false => Ok(Admitted { who, tenant }),
+        });
     match admitted {
-        Ok(who) => {
+        Ok(Admitted { who, tenant }) => {
             let mut request = request;
             request.extensions_mut().insert(who.clone());
-            let mut answer = next.run(request).await;
+            let mut answer = front.answer(&tenant, &path, need == Role::Push, request, next).await;
             if let Some(asked) = asked {
-                state.access.note(asked.deed(who.clone(), answer.status().as_str())).await;
+                state.access.note(asked.deed(who.clone(), &tenant, answer.status().as_str())).await;
             }
             answer.extensions_mut().insert(who);
+            answer.extensions_mut().insert(tenant);
             answer
         }
         Err(refusal) => {
             state.refused.note(refusal);
             let who = who_was_refused(refusal, &request);
             if let (Some(asked), Some(who)) = (asked, who.clone()) {
-                state.access.note(asked.deed(who, "refused")).await;
+                let tenant = state.access.tenant_of(request.headers(), request.uri(), brought);
+                state.access.note(asked.deed(who, &tenant, "refused")).await;
             }
             let wait = state.access.wait_after(refusal, address);
             if !wait.is_zero() {
@@ -106,9 +160,10 @@ impl Asked {
         }
     }
 
-    fn deed(self, who: Who, outcome: &str) -> Deed {
+    fn deed(self, who: Who, tenant: &TenantName, outcome: &str) -> Deed {
         let Self { address, action, subject } = self;
-        Deed { at_ms: now_ms(), who: who.name, address, action, subject, outcome: outcome.to_owned() }
+        let (outcome, tenant) = (outcome.to_owned(), tenant.to_string());
+        Deed { at_ms: now_ms(), who: who.name, address, action, subject, outcome, tenant }
     }
 }
 
@@ -122,6 +177,14 @@ fn without_strange_values(query: &str) -> String {
         _ => pair.to_owned(),
     });
     shown.collect::<Vec<_>>().join("&")
+}
+
+/// Why it is not answered, in the caller's words.
+fn tell(error: ApiError, request: &Request) -> Response {
+    if guard::is_call(request.uri().path()) || guard::speaks_grpc(request.headers()) {
+        return error.into_status().into_http();
+    }
+    error.into_response()
 }
 
 /// The refusal, in the caller's words: 401 asks a browser for the token, 403 does not.

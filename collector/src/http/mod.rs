@@ -6,6 +6,7 @@
 //! | `forwarded` | requests that a proxy sends for somebody |
 //! | `observed`, `request_id`, `measured` | what is told of each request: a line in the log, and durations by route |
 //! | `door`, `permissions` | who may ask: the role that each path needs, and what cannot be undone written down |
+//! | `application`, `rate` | all that is answered from one store, for each tenant; how much each may send |
 //! | `refused`, `refused_hosts` | requests without credentials, counted; names that it does not answer to, told to the operator |
 //! | [`params`], [`body`] | what a request says, read strictly |
 //! | `route` | one path: what it answers to, and what a request to it may cost |
@@ -20,6 +21,7 @@
 //! | `revision` | answers that need not be computed again |
 //! | `timing` | where the time of an answer went |
 
+mod application;
 pub mod asker;
 pub mod body;
 mod card_link;
@@ -38,6 +40,7 @@ pub mod params;
 mod permissions;
 mod pprof_file;
 pub mod previews;
+mod rate;
 mod refused;
 mod refused_hosts;
 mod request_id;
@@ -67,6 +70,8 @@ use crate::store::Store;
 use crate::symbols::Symbols;
 use crate::webhooks::Webhooks;
 use crate::work::Workbench;
+pub use application::{Application, Applications, Opened};
+use door::Front;
 use doors::datadog::Dropped;
 pub use doors::scrape::ScrapeConfig;
 use doors::scrape::Scrapes;
@@ -74,6 +79,7 @@ use error::ApiError;
 use guard::AllowedHosts;
 use measured::Measured;
 pub use observed::REQUESTS;
+pub use rate::Rate;
 use refused::Refused;
 use route::Route;
 
@@ -123,11 +129,48 @@ impl AppState {
         access: Access,
     ) -> Self {
         let bench = Workbench::new(engine.timeout());
-        let answers = Arc::new(Answers::new(engine.clone(), store.clone(), symbols.clone(), bench.clone()));
-        let webhooks = Webhooks::new(store.clone(), answers.clone());
         let bodies = ingest.gate_for(body::BODIES_BYTES_MAX);
         let hosts = AllowedHosts::new(hosts, store.conditions().clone());
         let hosts = if access.is_on() { hosts.only_those() } else { hosts };
+        let started = clock::instant();
+        Self::with(store, engine, symbols, ingest, access, Commons { bench, bodies, started, hosts })
+    }
+}
+
+impl AppState {
+    /// What the routes work with where another store answers: turns for heavy answers, room for bodies and hosts are the same.
+    #[must_use]
+    pub fn beside(
+        &self,
+        store: Arc<Store>,
+        engine: QueryEngine,
+        symbols: Symbols,
+        ingest: Ingest,
+        access: Access,
+    ) -> Self {
+        let bench = self.bench.clone();
+        let bodies = ingest.share_gate(&self.bodies);
+        let started = self.started;
+        Self::with(
+            store,
+            engine,
+            symbols,
+            ingest,
+            access,
+            Commons { bench, bodies, started, hosts: self.hosts.clone() },
+        )
+    }
+
+    fn with(
+        store: Arc<Store>,
+        engine: QueryEngine,
+        symbols: Symbols,
+        ingest: Ingest,
+        access: Access,
+        Commons { bench, bodies, started, hosts }: Commons,
+    ) -> Self {
+        let answers = Arc::new(Answers::new(engine.clone(), store.clone(), symbols.clone(), bench.clone()));
+        let webhooks = Webhooks::new(store.clone(), answers.clone());
         Self(Arc::new(Shared {
             store,
             engine,
@@ -144,10 +187,18 @@ impl AppState {
             costs: OnceLock::new(),
             bodies,
             cards: routes::cards::Shelf::default(),
-            started: clock::instant(),
+            started,
             hosts,
         }))
     }
+}
+
+/// What the stores of one process share.
+struct Commons {
+    bench: Workbench,
+    bodies: Gate,
+    started: Instant,
+    hosts: AllowedHosts,
 }
 
 impl Shared {
@@ -187,14 +238,22 @@ impl Deref for AppState {
 
 /// Everything that is served on the port: gRPC, the API, the web view.
 pub fn router(state: AppState) -> Router {
-    router_of(routes::all(&state), state)
+    router_of(routes::all(&state), Front { state, others: None })
 }
 
-fn router_of(routes: Vec<Route>, state: AppState) -> Router {
+/// The same where others than the default tenant have stores of their own.
+pub fn router_beside(state: AppState, others: Arc<dyn Applications>) -> Router {
+    router_of(routes::all(&state), Front { state, others: Some(others) })
+}
+
+fn router_of(routes: Vec<Route>, front: Front) -> Router {
+    let state = front.state.clone();
     let (hosts, access, measured) = (state.hosts.clone(), state.access.clone(), state.measured.clone());
     let mut router = Router::new();
     for route in routes {
-        router = router.route(route.path, route.bounded(&state));
+        // Of somebody who may not, nothing is read.
+        let door = from_fn_with_state(front.clone(), door::door);
+        router = router.route(route.path, route.bounded(&state).layer(door));
     }
     let router = router.fallback(routes::nothing_here).method_not_allowed_fallback(routes::wrong_method);
     let router = router.with_state(state).layer(from_fn_with_state(hosts, guard::guard));

@@ -21,6 +21,7 @@ use super::measured::{Measured, Outcome, method_label};
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::access::{Refusal, Who};
 use crate::base::clock;
+use crate::base::tenant::TenantName;
 use crate::ingest::Peer;
 
 /// The target of these lines in the log, by which they are chosen: `TEPHRA_LOG=info,tephra_collector::request=debug`.
@@ -54,6 +55,9 @@ struct Seen {
     /// That of gRPC.
     code: Option<Code>,
     who: Option<Who>,
+    /// Whose store answered, and where that is counted too.
+    tenant: Option<TenantName>,
+    also: Option<Measured>,
     refusal: Option<Refusal>,
     bytes: u64,
 }
@@ -73,6 +77,8 @@ impl Seen {
             status: None,
             code: None,
             who: None,
+            tenant: None,
+            also: None,
             refusal: None,
             bytes: 0,
         }
@@ -81,6 +87,11 @@ impl Seen {
     fn answered(&mut self, answer: &Response) {
         self.status = Some(answer.status());
         self.who = answer.extensions().get().cloned();
+        self.tenant = answer.extensions().get().cloned();
+        self.also = answer.extensions().get().cloned();
+        if let Some(also) = &self.also {
+            also.begun();
+        }
         self.refusal = answer.extensions().get().copied();
         self.read_code(answer.headers());
     }
@@ -101,9 +112,12 @@ impl Drop for Seen {
             (Some(StatusCode::OK), Some(code)) => Outcome::of_call(code),
             (Some(status), _) => Outcome::of_status(status),
         };
-        self.measured.ended(&self.route, self.method, outcome, took);
+        for measured in [Some(&self.measured), self.also.as_ref()].into_iter().flatten() {
+            measured.ended(&self.route, self.method, outcome, took);
+        }
         let (id, route, method, bytes) = (self.id.as_str(), self.route.as_str(), self.method, self.bytes);
         let who = self.who.as_ref().map_or("", |who| who.name.as_str());
+        let tenant = self.tenant.as_ref().map_or("", TenantName::as_str);
         let refused = self.refusal.map_or("", Refusal::reason);
         let status = self.status.map_or(0, |status| status.as_u16());
         let grpc_status = self.code.map(i32::from);
@@ -113,7 +127,7 @@ impl Drop for Seen {
             ($level:ident) => {
                 $level!(
                     target: REQUESTS,
-                    id, route, method, status, grpc_status, ms, bytes, who, refused, address, "answered"
+                    id, route, method, status, grpc_status, ms, bytes, who, tenant, refused, address, "answered"
                 )
             };
         }

@@ -15,7 +15,6 @@ use tower::Service;
 
 use super::AppState;
 use super::body;
-use super::door;
 use super::error::{ApiError, ErrorKind};
 use crate::ingest::{Allowance, CallBounds, Gate, through_gate};
 
@@ -100,16 +99,15 @@ impl Route {
         self.body.time + answer
     }
 
-    /// Its handlers behind its limits, and these behind the door: of somebody who may not, nothing is read.
+    /// Its handlers behind its limits.
     pub(super) fn bounded(self, state: &AppState) -> MethodRouter<AppState> {
-        let door = from_fn_with_state(state.clone(), door::door);
         let (body, time) = (self.body, self.time_max(state));
         if self.kind == Kind::Call {
             let bounds = CallBounds { gate: state.ingest.gate(), body, time };
-            return self.handlers.layer(from_fn_with_state(bounds, through_gate)).layer(door);
+            return self.handlers.layer(from_fn_with_state(bounds, through_gate));
         }
         let bounds = Bounds { gate: state.bodies.clone(), body, time };
-        self.handlers.layer(from_fn_with_state(bounds, within)).layer(door)
+        self.handlers.layer(from_fn_with_state(bounds, within))
     }
 
     /// The same path and bounds before other handlers.

@@ -22,6 +22,7 @@ mod round_trip;
 mod same_answers;
 mod slow_requests;
 mod strangers;
+mod tenants;
 mod uploads;
 mod walk;
 

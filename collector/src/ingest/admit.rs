@@ -21,6 +21,8 @@ const WINDOW_BYTES_MIN: usize = 16 << 10;
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
     limit: usize,
+    /// Before the names of services: those of one store are not those of another that shares the budget.
+    prefix: Arc<str>,
     held: Arc<Mutex<Held>>,
 }
 
@@ -41,13 +43,19 @@ pub(super) struct Reserved {
 
 impl Budget {
     pub(super) fn of(limit: usize) -> Self {
-        Self { limit, held: Arc::default() }
+        Self { limit, prefix: Arc::default(), held: Arc::default() }
+    }
+
+    /// The same memory for the services of another store.
+    pub(super) fn of_store(&self, id: &str) -> Self {
+        Self { prefix: format!("{id}/").into(), ..self.clone() }
     }
 
     /// Reserves memory for a window of a service; `None` when its share is used up.
     pub(super) fn reserve(&self, service: &str, bytes: usize) -> Option<Reserved> {
         let bytes = bytes.max(WINDOW_BYTES_MIN);
-        self.take(service, bytes).then(|| Reserved { budget: self.clone(), service: service.to_owned(), bytes })
+        let service = format!("{}{service}", self.prefix);
+        self.take(&service, bytes).then(|| Reserved { budget: self.clone(), service, bytes })
     }
 
     /// Bytes reserved now, and how many there are.
@@ -174,6 +182,16 @@ mod tests {
         drop((noisy, second, quiet));
         assert_eq!(budget.in_use_and_limit().0, 0);
         assert!(budget.held().by_service.is_empty(), "names are not remembered");
+    }
+
+    #[test]
+    fn services_of_two_stores_are_two_also_under_one_name() {
+        let budget = Budget::of(64 * MIB);
+        let (one, other) = (budget.of_store("a"), budget.of_store("b"));
+        let flood: Vec<Reserved> = std::iter::from_fn(|| one.reserve("web", MIB)).collect();
+        assert_eq!((flood.len(), one.reserve("web", MIB).is_none()), (32, true));
+        assert!(other.reserve("web", MIB).is_some(), "and the memory is one");
+        assert_eq!(other.in_use_and_limit(), (32 * MIB, 64 * MIB));
     }
 
     #[test]

@@ -163,6 +163,11 @@ impl Gate {
         Self { bodies: Budget::of(bytes), metrics }
     }
 
+    /// The same room, where what is turned away is counted elsewhere.
+    pub(super) fn counted_by(&self, metrics: Arc<Metrics>) -> Self {
+        Self { bodies: self.bodies.clone(), metrics }
+    }
+
     /// Bytes of bodies that are being read, and how many there may be.
     pub fn in_use_and_limit(&self) -> (usize, usize) {
         self.bodies.in_use_and_limit()

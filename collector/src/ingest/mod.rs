@@ -136,6 +136,13 @@ pub struct Ingest {
     jobs: mpsc::Sender<Job>,
 }
 
+/// What all ways in of one process share.
+struct House {
+    budget: Budget,
+    decoders: Decoders,
+    gate: Gate,
+}
+
 struct Shared {
     store: Arc<Store>,
     metrics: Arc<Metrics>,
@@ -168,17 +175,39 @@ impl Ingest {
     /// The same with other limits.
     pub fn start_with(store: Arc<Store>, wanted: WantedBuilds, limits: IngestLimits) -> Self {
         let metrics = Arc::new(Metrics::default());
-        let poison = Poison::default();
         let gate = Gate::new(metrics.clone());
+        let house = House { budget: Budget::of(limits.memory), decoders: Decoders::new(), gate };
+        Self::start_in(house, store, wanted, limits.caps, metrics)
+    }
+
+    /// The way in to another store, which shares memory, threads and the gate with this one.
+    pub fn beside(&self, store: Arc<Store>, wanted: WantedBuilds, caps: Caps) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        let house = House {
+            budget: self.shared.budget.of_store(store.id()),
+            decoders: self.shared.decoders.clone(),
+            gate: self.shared.gate.counted_by(metrics.clone()),
+        };
+        Self::start_in(house, store, wanted, caps, metrics)
+    }
+
+    fn start_in(
+        House { budget, decoders, gate }: House,
+        store: Arc<Store>,
+        wanted: WantedBuilds,
+        caps: Caps,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let poison = Poison::default();
         let conditions = store.conditions().clone();
         let importer = Arc::new(Importer::new());
         let jobs = Batcher::start(store.clone(), metrics.clone(), poison.clone(), importer.clone());
         let shared = Shared {
             store,
             metrics,
-            budget: Budget::of(limits.memory),
-            decoders: Decoders::new(),
-            cardinality: Cardinality::new(limits.caps, conditions),
+            budget,
+            decoders,
+            cardinality: Cardinality::new(caps, conditions),
             remembered: OnceCell::new(),
             gate,
             poison,
@@ -282,6 +311,11 @@ impl Ingest {
     /// The gate in front of the gRPC service.
     pub fn gate(&self) -> Gate {
         self.shared.gate.clone()
+    }
+
+    /// The same room as a gate of another store's, where what is turned away is counted here.
+    pub fn share_gate(&self, gate: &Gate) -> Gate {
+        gate.counted_by(self.shared.metrics.clone())
     }
 
     /// Another gate, for bodies that have at most so many bytes together.

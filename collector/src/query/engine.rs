@@ -41,6 +41,12 @@ impl QueryEngine {
         Self { store, limits, merges: Arc::default(), timelines: Arc::default() }
     }
 
+    /// An engine over another store, with the same limits.
+    #[must_use]
+    pub fn over(&self, store: Arc<Store>) -> Self {
+        Self::new(store, self.limits.clone())
+    }
+
     /// The same engine for a question with less time. More than the engine's own limit is never given.
     #[must_use]
     pub fn within(&self, timeout: Duration) -> Self {

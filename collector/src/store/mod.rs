@@ -6,7 +6,8 @@
 //! | [`bulk`], [`bucket`] | objects that are written whole and made durable, in a folder or in a bucket |
 //! | [`segment`] | the bytes of a segment |
 //! | [`catalog`] | segments, sequence numbers, names, events, pins: one transaction makes a segment visible |
-//! | [`access`] | the access catalog: tokens, and who did what |
+//! | [`access`] | the access catalog: tenants, tokens, and who did what |
+//! | [`tenants`] | where the stores of tenants are; their end |
 //! | `kept` | how many events and pins there may be |
 //! | [`columnar`] | compacted segments: Parquet tables that any reader can open |
 //! | [`compact`] | from arrived windows to Parquet, from fine windows to coarse ones |
@@ -58,6 +59,7 @@ pub mod segment;
 #[cfg(test)]
 pub(crate) mod spoiled;
 mod start;
+pub mod tenants;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -70,7 +70,7 @@ struct Shared {
     worker: Worker,
     shelf: Option<Arc<Shelf>>,
     places: Places,
-    memory: Memory,
+    memory: Arc<Memory>,
     room: Arc<Room>,
     /// Builds with symbols that windows came from, since retention last took note of them.
     used: Mutex<HashSet<BuildId>>,
@@ -115,6 +115,17 @@ impl Symbols {
         Self::start(store.data_dir(), worker, Shelf::of(store), limits, windows, conditions)
     }
 
+    /// Those of another store, whose files are received and read in the same places and with the same memory as these.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn of_another(&self, store: &Store) -> std::io::Result<Self> {
+        let (windows, conditions) = (store.options().free_bytes_min, store.conditions().clone());
+        let Shared { worker, memory, places, .. } = &*self.shared;
+        let shared = (memory.clone(), places.clone());
+        Self::start_in(store.data_dir(), worker.clone(), Shelf::of(store), shared, windows, conditions)
+    }
+
     /// `windows`: bytes of the disk that windows need.
     fn start(
         data: &Path,
@@ -124,11 +135,22 @@ impl Symbols {
         windows: u64,
         conditions: Conditions,
     ) -> std::io::Result<Self> {
+        let memory = Arc::new(Memory::new(limits.memory, memory::of_machine()));
+        Self::start_in(data, worker, shelf, (memory, Places::default()), windows, conditions)
+    }
+
+    fn start_in(
+        data: &Path,
+        worker: Worker,
+        shelf: Option<Arc<Shelf>>,
+        (memory, places): (Arc<Memory>, Places),
+        windows: u64,
+        conditions: Conditions,
+    ) -> std::io::Result<Self> {
         let room = Arc::new(Room::new(data, windows, conditions.clone()));
         let folder = Arc::new(Folder::open(data, conditions)?);
         let resolver = Resolver::new(folder.clone(), shelf.clone(), room.clone());
-        let memory = Memory::new(limits.memory, memory::of_machine());
-        let (places, used) = (Places::default(), Mutex::default());
+        let used = Mutex::default();
         Ok(Self { shared: Arc::new(Shared { folder, resolver, worker, shelf, places, memory, room, used }) })
     }
 

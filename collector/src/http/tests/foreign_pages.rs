@@ -56,6 +56,7 @@ async fn a_page_of_another_site_stores_nothing_by_any_call() {
         ingest: lab.ingest.clone(),
         symbols: state.symbols.clone(),
         connections: ConnectionLimits::default(),
+        compacting: Default::default(),
         access: state.access.clone(),
         started_ms: 0,
     };

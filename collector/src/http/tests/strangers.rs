@@ -39,6 +39,7 @@ impl Asking {
                 id: token.id().to_owned(),
                 digest: token.digest(),
                 role: role.as_str().to_owned(),
+                tenant: "default".to_owned(),
                 note: String::new(),
                 expires_ms: None,
             };

@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 use tower::ServiceExt;
 
 use super::Lab;
+use crate::http::door::Front;
 use crate::http::error::ApiError;
 use crate::http::route::Route;
 use crate::http::{AppState, guard, router_of, routes};
@@ -55,7 +56,7 @@ async fn walk_with(
     change: impl Fn(&Route, &mut Request<Body>),
 ) -> Vec<Answer> {
     let routes = || routes::all(state).into_iter().map(|route| route.instead(handler.clone()));
-    let app = router_of(routes().collect(), state.clone());
+    let app = router_of(routes().collect(), Front { state: state.clone(), others: None });
     let mut answers = Vec::new();
     for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
         for route in routes().filter(|route| route.methods.contains(&method)) {

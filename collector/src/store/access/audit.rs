@@ -27,6 +27,8 @@ pub struct Deed {
     pub subject: String,
     /// How it ended: an HTTP status, or `done`.
     pub outcome: String,
+    /// In which tenant.
+    pub tenant: String,
 }
 
 impl AccessCatalog {
@@ -36,9 +38,9 @@ impl AccessCatalog {
     /// When the database fails.
     pub async fn note(&self, deed: &Deed) -> Result<(), CatalogError> {
         let drawn = unique_bytes();
-        let Deed { at_ms, who, address, action, subject, outcome } = deed;
+        let Deed { at_ms, who, address, action, subject, outcome, tenant } = deed;
         sqlx::query(
-            "INSERT INTO access_audit (id, at_ms, who, address, action, subject, outcome) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO access_audit (id, at_ms, who, address, action, subject, outcome, tenant) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(hex(&drawn))
         .bind(to_sql(*at_ms))
@@ -47,6 +49,7 @@ impl AccessCatalog {
         .bind(action)
         .bind(subject)
         .bind(outcome)
+        .bind(tenant)
         .execute(&self.write)
         .await?;
         if drawn[0].is_multiple_of(TRIM_EVERY) {
@@ -62,14 +65,15 @@ impl AccessCatalog {
         Ok(())
     }
 
-    /// The latest deeds, latest first.
+    /// The latest deeds, latest first: those in `tenant`, or all.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn deeds(&self, limit: u32) -> Result<Vec<Deed>, CatalogError> {
-        let query =
-            "SELECT at_ms, who, address, action, subject, outcome FROM access_audit ORDER BY at_ms DESC, id LIMIT $1";
-        let rows = sqlx::query(query).bind(i64::from(limit)).fetch_all(&self.read).await?;
+    pub async fn deeds(&self, tenant: Option<&str>, limit: u32) -> Result<Vec<Deed>, CatalogError> {
+        let query = "SELECT at_ms, who, address, action, subject, outcome, tenant FROM access_audit
+             WHERE $2 = '' OR tenant = $2 ORDER BY at_ms DESC, id LIMIT $1";
+        let query = sqlx::query(query).bind(i64::from(limit)).bind(tenant.unwrap_or_default());
+        let rows = query.fetch_all(&self.read).await?;
         let read = |row: &sqlx::any::AnyRow| -> Result<Deed, CatalogError> {
             Ok(Deed {
                 at_ms: from_sql(row.try_get("at_ms")?),
@@ -78,6 +82,7 @@ impl AccessCatalog {
                 action: row.try_get("action")?,
                 subject: row.try_get("subject")?,
                 outcome: row.try_get("outcome")?,
+                tenant: row.try_get("tenant")?,
             })
         };
         rows.iter().map(read).collect()

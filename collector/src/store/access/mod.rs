@@ -1,4 +1,4 @@
-//! The access catalog: which tokens there are, and what was done with them. In a folder a database of its own beside the store's; with PostgreSQL
+//! The access catalog: which tenants and tokens there are, and what was done with them. In a folder a database of its own beside the store's; with PostgreSQL
 //! tables of the same database, through the same connections.
 //!
 //! It knows nothing of what a token grants: that is for the floor above.
@@ -6,6 +6,7 @@
 mod audit;
 mod file;
 mod schema;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -19,6 +20,7 @@ use super::folder;
 use super::place::Place;
 pub use audit::Deed;
 pub use file::token_in;
+pub use tenants::{TENANTS_MAX, Tenant, TenantError, TenantLimits};
 pub use tokens::{GrantedToken, NewToken, TOKENS_MAX, TokenError};
 
 /// Its file in a data folder.

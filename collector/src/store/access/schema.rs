@@ -2,7 +2,7 @@
 
 use crate::store::catalog::{self, Catalog, CatalogError};
 
-const STEPS: &[&[&str]] = &[FIRST];
+const STEPS: &[&[&str]] = &[FIRST, TENANTS];
 
 const FIRST: &[&str] = &[
     // `digest` is SHA-256 of the secret, in hexadecimal. Times are unix milliseconds, 0: never.
@@ -25,6 +25,20 @@ const FIRST: &[&str] = &[
         outcome TEXT NOT NULL
     )",
     "CREATE INDEX access_audit_by_time ON access_audit (at_ms)",
+];
+
+const TENANTS: &[&str] = &[
+    // Numbers that are 0 are not set.
+    "CREATE TABLE access_tenants (
+        name TEXT PRIMARY KEY,
+        created_ms BIGINT NOT NULL,
+        deleted_ms BIGINT NOT NULL,
+        retention_ms BIGINT NOT NULL,
+        bytes_per_s BIGINT NOT NULL,
+        series BIGINT NOT NULL
+    )",
+    "ALTER TABLE access_tokens ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default'",
+    "ALTER TABLE access_audit ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default'",
 ];
 
 /// Brings the tables up to date.

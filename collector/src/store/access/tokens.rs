@@ -22,6 +22,8 @@ pub struct NewToken {
     pub digest: [u8; 32],
     /// What it grants, in a word.
     pub role: String,
+    /// Whose it is: the name of a tenant.
+    pub tenant: String,
     /// What it is for; may be empty.
     pub note: String,
     /// Unix milliseconds; `None`: it does not expire.
@@ -37,6 +39,8 @@ pub struct GrantedToken {
     pub digest: [u8; 32],
     /// What it grants, in a word.
     pub role: String,
+    /// Whose it is: the name of a tenant.
+    pub tenant: String,
     /// What it is for; may be empty.
     pub note: String,
     /// When it was created, unix milliseconds.
@@ -62,25 +66,29 @@ pub enum TokenError {
     /// The note does not fit.
     #[error("the note has {0} characters, and may have {NOTE_CHARS_MAX}")]
     Note(usize),
+    /// Nobody to give it to.
+    #[error("there is no tenant {0:?}: `tephra tenant list` shows those there are, `tephra tenant create` makes one")]
+    NoTenant(String),
 }
 
-const COLUMNS: &str = "id, digest, role, note, created_ms, expires_ms, revoked_ms";
+const COLUMNS: &str = "id, digest, role, tenant, note, created_ms, expires_ms, revoked_ms";
 
 impl AccessCatalog {
     /// Creates a token.
     ///
     /// # Errors
-    /// When there are too many, the note is too long, or the database fails.
+    /// When there are too many, there is no such tenant, the note is too long, or the database fails.
     pub async fn create_token(&self, token: &NewToken, now_ms: u64) -> Result<(), TokenError> {
         let chars = token.note.chars().count();
         if chars > NOTE_CHARS_MAX {
             return Err(TokenError::Note(chars));
         }
-        let NewToken { id, digest, role, note, expires_ms } = token;
+        let NewToken { id, digest, role, tenant, note, expires_ms } = token;
         let done = sqlx::query(
-            "INSERT INTO access_tokens (id, digest, role, note, created_ms, expires_ms, revoked_ms)
-             SELECT $1, $2, $3, $4, $5, $6, 0
-             WHERE (SELECT COUNT(*) FROM access_tokens WHERE revoked_ms = 0) < $7",
+            "INSERT INTO access_tokens (id, digest, role, note, created_ms, expires_ms, revoked_ms, tenant)
+             SELECT $1, $2, $3, $4, $5, $6, 0, $8
+             WHERE (SELECT COUNT(*) FROM access_tokens WHERE revoked_ms = 0) < $7
+               AND ($8 = 'default' OR EXISTS (SELECT 1 FROM access_tenants WHERE name = $8 AND deleted_ms = 0))",
         )
         .bind(id)
         .bind(hex(digest))
@@ -89,10 +97,15 @@ impl AccessCatalog {
         .bind(to_sql(now_ms))
         .bind(to_sql(expires_ms.unwrap_or(0)))
         .bind(to_sql(TOKENS_MAX))
+        .bind(tenant)
         .execute(&self.write)
         .await
         .map_err(CatalogError::from)?;
-        if done.rows_affected() == 0 { Err(TokenError::Full) } else { Ok(()) }
+        if done.rows_affected() > 0 {
+            return Ok(());
+        }
+        let there_is = self.tenants().await?.iter().any(|known| known.name == *tenant && known.deleted_ms.is_none());
+        if there_is || tenant == "default" { Err(TokenError::Full) } else { Err(TokenError::NoTenant(tenant.clone())) }
     }
 
     /// All tokens, revoked ones too, the newest first.
@@ -136,6 +149,7 @@ fn read(row: &AnyRow) -> Result<GrantedToken, CatalogError> {
         id: row.try_get("id")?,
         digest: bytes.ok_or(CatalogError::Corrupt { what: "access_tokens.digest", value: digest })?,
         role: row.try_get("role")?,
+        tenant: row.try_get("tenant")?,
         note: row.try_get("note")?,
         created_ms: from_sql(row.try_get("created_ms")?),
         expires_ms: time("expires_ms")?,

@@ -22,6 +22,7 @@ mod tests;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tracing::debug;
 
 use super::catalog::{CatalogError, Lease, Swap};
@@ -47,14 +48,24 @@ const LEASE: &str = "compaction";
 /// After this time without a sign of life another collector takes over; it starts from what is there.
 const LEASE_TIME: Duration = Duration::from_secs(60);
 
+/// Who compacts in this process: one store at a time, so that however many there are, they take the memory of one. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
 /// Runs until it is dropped.
-pub async fn run(store: Arc<Store>) {
+pub async fn run(store: Arc<Store>, turns: Turns) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut lease = None;
     loop {
         ticks.tick().await;
-        let ended = round(&store, &mut lease).await;
+        let ended = round(&store, &mut lease, &turns).await;
         if ended.is_err() {
             lease = None;
         }
@@ -66,11 +77,12 @@ pub async fn run(store: Arc<Store>) {
 }
 
 /// Does all there is to do, if no other collector is at it.
-async fn round(store: &Arc<Store>, lease: &mut Option<Lease>) -> Result<(), StoreError> {
+async fn round(store: &Arc<Store>, lease: &mut Option<Lease>, turns: &Turns) -> Result<(), StoreError> {
     if lease.is_none() {
         *lease = store.catalog().lease(LEASE, LEASE_TIME).await?;
     }
     while let Some(held) = &*lease {
+        let _turn = turns.0.acquire().await.map_err(|error| StoreError::Task(error.to_string()))?;
         match held.renew(LEASE_TIME).await {
             Err(CatalogError::LeaseLost { .. }) => *lease = None,
             renewed => {

@@ -81,7 +81,8 @@ fn who_asks(report: &mut Report, runtime: &Runtime) {
         for _ in 0..TOKENS {
             let token = Token::draw().expect("a token");
             let (id, digest, role) = (token.id().to_owned(), token.digest(), Role::Read.as_str().to_owned());
-            let new = NewToken { id, digest, role, note: String::new(), expires_ms: None };
+            let tenant = "default".to_owned();
+            let new = NewToken { id, digest, role, tenant, note: String::new(), expires_ms: None };
             catalog.create_token(&new, now_ms()).await.expect("a token");
             last = Some(token);
         }
