@@ -14,7 +14,7 @@ use super::fail;
 use crate::access::AccessOptions;
 use crate::base::clock::now_ms;
 use crate::base::ids::{hex, unique_bytes};
-use crate::http::{self, AppState};
+use crate::http::AppState;
 use crate::profile::fit::fit;
 use crate::profile::formats::decode;
 use crate::serve::{Collector, Limits, PRIVATE, ServeOptions, serve};
@@ -56,15 +56,15 @@ pub(super) fn run(args: &Args) -> ExitCode {
         umask: PRIVATE,
         access: AccessOptions::default(),
     };
-    let router = |collector: &Collector| {
+    let state = |collector: &Collector| {
         let Collector { store, query, ingest, symbols, access, .. } = collector.clone();
-        http::router(AppState::new(store, query, symbols, ingest, [], access))
+        AppState::new(store, query, symbols, ingest, [], access)
     };
     let ready = |bound: SocketAddr| {
         // Requests are answered only once this returns.
         std::thread::spawn(move || shown.send(bound));
     };
-    match runtime.block_on(serve(options, router, ready)) {
+    match runtime.block_on(serve(options, state, ready)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }
