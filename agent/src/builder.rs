@@ -20,6 +20,7 @@ use crate::export::{Credentials, Destination, TokenError};
 use crate::export::{Tls, TlsProblem, TlsSettings};
 use crate::settings::{
     CPU_HZ_MAX, HEAP_MEAN_BYTES_MAX, HEAP_MEAN_BYTES_MIN, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, Settings,
+    WAITS_PER_SECOND_MAX,
 };
 
 /// Whether this build can speak TLS.
@@ -44,6 +45,7 @@ pub struct Builder {
     cpu_hz: u32,
     heap_mean_bytes: u64,
     stack_depth: usize,
+    waits_per_second: u32,
     memory_bytes: usize,
     window: Duration,
 }
@@ -66,6 +68,7 @@ impl std::fmt::Debug for Builder {
             cpu_hz,
             heap_mean_bytes,
             stack_depth,
+            waits_per_second,
             memory_bytes,
             window,
             ..
@@ -82,6 +85,7 @@ impl std::fmt::Debug for Builder {
             .field("cpu_hz", cpu_hz)
             .field("heap_mean_bytes", heap_mean_bytes)
             .field("stack_depth", stack_depth)
+            .field("waits_per_second", waits_per_second)
             .field("memory_bytes", memory_bytes)
             .field("window", window)
             .finish()
@@ -108,6 +112,7 @@ impl Builder {
             cpu_hz: 99,
             heap_mean_bytes: 512 << 10,
             stack_depth: 128,
+            waits_per_second: 200,
             memory_bytes: 16 << 20,
             window: Duration::from_millis(WINDOW_MS.into()),
         }
@@ -202,6 +207,14 @@ impl Builder {
         self
     }
 
+    /// About how many waits of requests to sample in a second, 0 (none) to 100 000: where tasks stand still, and for how long. All polls of a few requests
+    /// are sampled, chosen by their traces' ids, and of the fewer the more requests there are; each stands for those like it. Needs futures that are
+    /// polled by [`tower_layer`](crate::tower_layer()), [`in_context`](crate::in_context) or [`spawn`](crate::spawn). Default: 200.
+    pub fn waits_per_second(mut self, waits: u32) -> Self {
+        self.waits_per_second = waits;
+        self
+    }
+
     /// What the agent may hold, 4 to 64 MiB. Three eighths are for the window that is being filled, half as much again is kept
     /// free to encode it, three sixteenths are for windows that wait for the collector, an eighth is for unwind tables of shared
     /// libraries; samples, requests and live blocks on their way share the rest. When half of the window's part is used, samples lose their span; at three quarters their trace and
@@ -254,6 +267,9 @@ impl Builder {
         if !(1..=STACK_DEPTH_MAX).contains(&self.stack_depth) {
             return Err(StartError::StackDepth { frames: self.stack_depth });
         }
+        if self.waits_per_second > WAITS_PER_SECOND_MAX {
+            return Err(StartError::WaitRate { waits: self.waits_per_second });
+        }
         if !(MEMORY_BYTES_MIN..=MEMORY_BYTES_MAX).contains(&self.memory_bytes) {
             return Err(StartError::MemoryLimit { bytes: self.memory_bytes });
         }
@@ -287,6 +303,7 @@ impl Builder {
             cpu_hz: self.cpu_hz,
             heap_mean_bytes: self.heap_mean_bytes,
             stack_depth: self.stack_depth,
+            waits_per_second: self.waits_per_second,
             window_bytes: self.memory_bytes / 8 * 3,
             queue_bytes: self.memory_bytes / 16 * 3,
             tables_bytes: self.memory_bytes / 8,
@@ -369,12 +386,13 @@ mod tests {
     #[test]
     fn every_setting_out_of_range_is_named_with_its_limit() {
         type Change = fn(Builder) -> Builder;
-        let cases: [(Change, &str); 16] = [
+        let cases: [(Change, &str); 17] = [
             (|b| b.cpu_hz(0), "CPU sampling rate is 0 Hz, must be 1 to 1000"),
             (|b| b.cpu_hz(1_001), "CPU sampling rate is 1001 Hz"),
             (|b| b.heap_mean_bytes(1), "mean distance of heap samples is 1 bytes"),
             (|b| b.heap_mean_bytes(u64::MAX), "mean distance of heap samples is 18446744073709551615 bytes"),
             (|b| b.stack_depth(0), "stack depth is 0 frames, must be 1 to 512"),
+            (|b| b.waits_per_second(100_001), "100001 samples of waits per second, must be 0 (none) to 100000"),
             (|b| b.stack_depth(513), "stack depth is 513 frames"),
             (|b| b.memory_limit(0), "memory limit is 0 bytes"),
             (|b| b.memory_limit(usize::MAX), "memory limit is 18446744073709551615 bytes"),

@@ -3,7 +3,9 @@
 use tephra_proto::label::NameError;
 use tephra_proto::limits::{RESOURCE_LABELS_MAX, STACK_DEPTH_MAX, WINDOW_MS_MAX, WINDOW_MS_MIN};
 
-use crate::settings::{CPU_HZ_MAX, HEAP_MEAN_BYTES_MAX, HEAP_MEAN_BYTES_MIN, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN};
+use crate::settings::{
+    CPU_HZ_MAX, HEAP_MEAN_BYTES_MAX, HEAP_MEAN_BYTES_MIN, MEMORY_BYTES_MAX, MEMORY_BYTES_MIN, WAITS_PER_SECOND_MAX,
+};
 
 /// Why the agent did not start. The service can go on without it.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,12 @@ pub enum StartError {
     StackDepth {
         /// What was asked for.
         frames: usize,
+    },
+    /// More samples of waits than there is room for.
+    #[error("{waits} samples of waits per second, must be 0 (none) to {WAITS_PER_SECOND_MAX}: 200 suits production")]
+    WaitRate {
+        /// What was asked for.
+        waits: u32,
     },
     /// Windows that a collector would refuse.
     #[error("window is {millis} ms, must be {WINDOW_MS_MIN} to {WINDOW_MS_MAX}: 10 s suits production")]

@@ -28,6 +28,8 @@
 //!   then they read one clock, once a second.
 //!   While the agent uses more than 1 % of the process's CPU time, it halves its rate; and however much the process allocates,
 //!   allocation samples stay at some 200 for each second of its CPU time.
+//!   Of the waits of requests about 200 are sampled in a second, however many there are; a poll that is not costs one comparison. A waker that the agent
+//!   hands down wakes as the one it stands for, and allocates nothing.
 //! - **Fill its memory.** Every table and queue has a fixed budget, together [`Builder::memory_limit`]. What does not
 //!   fit is dropped, counted by reason, and the counts are shipped, so a profile never under-reports in silence.
 //! - **Take it down with the collector.** A collector that is dead, slow, or answers garbage costs dropped windows. A
@@ -102,12 +104,15 @@ mod sample;
 mod settings;
 mod stats;
 mod trace_context;
+mod waits;
 mod window;
 mod worker;
 
 pub use agent::Agent;
 pub use builder::Builder;
-pub use context::{Guard, InContext, attach, attach_labels, current, current_labels, in_context, in_labels};
+pub use context::{
+    Guard, InContext, attach, attach_labels, current, current_labels, in_context, in_current, in_labels, spawn,
+};
 pub use error::StartError;
 pub use heap::ProfAlloc;
 pub use labels::Labels;
@@ -118,7 +123,7 @@ pub use layers::tracing::{SpanLayer, tracing_layer};
 /// What [`Builder::crypto_provider`] and [`Builder::tls_config`] take things of.
 #[cfg(feature = "tls-no-provider")]
 pub use rustls;
-pub use stats::{Drops, Stats};
+pub use stats::{Drops, Stats, Waits};
 pub use trace_context::TraceContext;
 
 /// Doors for this repository's own benchmarks and tests, which must not need `unsafe` themselves.

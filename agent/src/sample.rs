@@ -25,6 +25,14 @@ pub(crate) struct RawSample<'a> {
     pub(crate) truncated: bool,
 }
 
+impl RawSample<'_> {
+    /// The same, without the stack that it refers to.
+    pub(crate) fn without_stack(&self) -> RawSample<'static> {
+        let Self { kind, time_ms, tid, context, labels, stack: _, stack_hash, truncated } = *self;
+        RawSample { kind, time_ms, tid, context, labels, stack: &[], stack_hash, truncated }
+    }
+}
+
 /// What a sample measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum SampleKind {
@@ -40,4 +48,32 @@ pub(crate) enum SampleKind {
         /// How many allocations of this size it stands for: 1 / (1 − e^(−bytes / mean)).
         weight: f64,
     },
+    /// No sample, but the stack that later samples of waits refer to by its hash.
+    Place,
+    /// Time that a task waited, at a place that was told before: this has no stack.
+    Wait {
+        /// For what.
+        state: WaitState,
+        /// How long, and for how many of its like: nanoseconds ÷ the probability that it was sampled.
+        ns: u64,
+    },
+}
+
+/// What a task waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum WaitState {
+    /// To be woken.
+    Await,
+    /// It was woken, and waits for a worker to run it.
+    Queue,
+}
+
+impl WaitState {
+    /// As the label `state` of samples has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Await => "await",
+            Self::Queue => "queue",
+        }
+    }
 }

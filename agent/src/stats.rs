@@ -22,6 +22,10 @@ pub struct Stats {
     pub cpu_samples: u64,
     /// Allocation samples taken.
     pub alloc_samples: u64,
+    /// Samples of waits taken: one of each state that a task was in.
+    pub wait_samples: u64,
+    /// How sampling of waits went.
+    pub waits: Waits,
     /// Allocation samples that were due and not taken, because the process allocates so much of some sizes that fewer samples of
     /// these are enough. Those that are taken stand for them. See [`Builder::heap_mean_bytes`](crate::Builder::heap_mean_bytes).
     pub alloc_left_out: u64,
@@ -86,6 +90,8 @@ pub struct Stats {
     pub handler_p99: Duration,
     /// Time that your threads spent sampling allocations.
     pub alloc_time: Duration,
+    /// Time that your threads spent walking the stacks of tasks that wait.
+    pub wait_time: Duration,
 }
 
 /// Samples that were lost, by reason. The same counts travel with the windows.
@@ -104,6 +110,37 @@ pub struct Drops {
     pub queue_full: u64,
     /// A collector refused their window.
     pub refused: u64,
+}
+
+/// How sampling of waits went: see [`Builder::waits_per_second`](crate::Builder::waits_per_second). What is counted here cost samples, or nothing; no
+/// task was woken less, more or later for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Waits {
+    /// Sampled polls that left their task waiting.
+    pub polls: u64,
+    /// Sampled tasks that wait now.
+    pub open: u64,
+    /// Polls of chosen requests that were not sampled because more came at once than was foreseen.
+    pub too_many: u64,
+    /// The same, because 4 096 registrations were alive: tasks that wait, or wakers that somebody keeps.
+    pub registrations_full: u64,
+    /// The same, because all places to copy stacks to were in use.
+    pub busy: u64,
+    /// Intervals that were ended by a waker whose place is not known. No sample stands for them.
+    pub unplaced: u64,
+    /// Wakers whose place is not known because another thread than the polling one made them.
+    pub clones_foreign: u64,
+    /// Wakers whose place is not known because their poll had made six before, or their stacks took more than 32 KiB.
+    pub clones_full: u64,
+    /// Clones that got the task's own waker because a billion of the registration's were alive.
+    pub clones_refused: u64,
+    /// Wakes after the first one. Each was handed on.
+    pub wakes_repeated: u64,
+    /// Polls of tasks that wait, though none of their wakers had been woken: another future of the task was. They go on waiting.
+    pub not_woken: u64,
+    /// Waits that ended because their future was dropped.
+    pub dropped: u64,
 }
 
 impl Drops {

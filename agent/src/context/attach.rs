@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use super::stack;
 use crate::labels::Labels;
 use crate::trace_context::TraceContext;
+use crate::waits::Waits;
 
 /// Labels the current thread's samples with `context` until the guard is dropped.
 ///
@@ -62,7 +63,7 @@ impl Drop for Guard {
 
 /// Labels whatever `future` does with `context`, on whichever thread it is polled.
 pub fn in_context<F: Future>(context: TraceContext, future: F) -> InContext<F> {
-    InContext { context: Some(context), labels: Labels::NONE, future }
+    InContext::new(Some(context), Labels::NONE, future)
 }
 
 /// Adds `labels` to the samples of whatever `future` does, on whichever thread it is polled.
@@ -76,7 +77,7 @@ pub fn in_context<F: Future>(context: TraceContext, future: F) -> InContext<F> {
 /// # }
 /// ```
 pub fn in_labels<F: Future>(labels: Labels, future: F) -> InContext<F> {
-    InContext { context: None, labels, future }
+    InContext::new(None, labels, future)
 }
 
 pin_project! {
@@ -86,8 +87,15 @@ pin_project! {
     pub struct InContext<F> {
         context: Option<TraceContext>,
         labels: Labels,
+        waits: Waits,
         #[pin]
         future: F,
+    }
+}
+
+impl<F> InContext<F> {
+    pub(super) fn new(context: Option<TraceContext>, labels: Labels, future: F) -> Self {
+        Self { context, labels, waits: Waits::of(context.as_ref()), future }
     }
 }
 
@@ -97,7 +105,7 @@ impl<F: Future> Future for InContext<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let _label = Guard::enter(*this.context, *this.labels);
-        this.future.poll(cx)
+        this.waits.poll(this.future, cx)
     }
 }
 

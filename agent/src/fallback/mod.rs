@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use pprof::{Frames, ProfilerGuard};
@@ -45,6 +45,7 @@ pub(crate) enum SamplerError {
 pub(crate) struct Counters {
     pub(crate) cpu_taken: u64,
     pub(crate) alloc_taken: u64,
+    pub(crate) wait_taken: u64,
     pub(crate) dropped_busy: u64,
     pub(crate) dropped_ring_full: u64,
     pub(crate) truncated: u64,
@@ -52,6 +53,7 @@ pub(crate) struct Counters {
     pub(crate) sampled_cpu_ns: u64,
     pub(crate) handler_ns: u64,
     pub(crate) alloc_ns: u64,
+    pub(crate) wait_ns: u64,
     pub(crate) threads: u64,
     pub(crate) modules_without_tables: u64,
 }
@@ -125,6 +127,10 @@ impl Registers {
     pub(crate) fn here() -> Self {
         Self
     }
+
+    pub(crate) fn sp(&self) -> u64 {
+        0
+    }
 }
 
 /// This sampler has no tables of its own.
@@ -141,6 +147,27 @@ pub(crate) fn has_process_timer() -> bool {
 pub(crate) fn record_alloc(_: Registers, _: u64, _: f64, _: Range<u64>) -> Option<u64> {
     None
 }
+
+/// Tasks that wait are not sampled.
+pub(crate) const KNOWS_WAITS: bool = false;
+
+pub(crate) fn copy_stack(_: &Registers, _: u64, _: &mut [u64]) -> usize {
+    0
+}
+
+pub(crate) fn record_place(_: &Registers, _: &[u64], _: u64) -> Option<u64> {
+    None
+}
+
+pub(crate) fn record_wait(_: &RawSample<'_>) {}
+
+/// Nanoseconds of a clock that only moves forward.
+pub(crate) fn monotonic_ns() -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    FIRST.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+pub(crate) use crate::clock::unix_ms as unix_time_ms;
 
 /// What all threads may read.
 #[derive(Default)]

@@ -28,7 +28,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub(crate) use self::arch::Registers;
-pub(crate) use self::clock::{others_cpu_ns, process_cpu_ns};
+pub(crate) use self::capture::copy as copy_stack;
+pub(crate) use self::clock::{monotonic_ns, others_cpu_ns, process_cpu_ns, unix_time_ms};
 pub(crate) use self::counters::durations::Durations;
 pub(crate) use self::counters::{Counters, read as counters};
 pub(crate) use self::fork::in_child;
@@ -229,6 +230,29 @@ pub(crate) fn record_alloc(registers: Registers, bytes: u64, weight: f64, skip: 
     let hash = capture::take(&Subject { kind, tid, state: threads::of(tid), registers, skip });
     counters::add(&counters::COUNTERS.alloc_ns, clock::monotonic_ns().wrapping_sub(started));
     hash
+}
+
+/// Whether this sampler knows where tasks wait.
+pub(crate) const KNOWS_WAITS: bool = true;
+
+/// Walks a stack that a task went to sleep on, from `registers` on, which were read in a function that is to be left out. `copied` is the stack from
+/// there on; from `stands_from` on the running thread still stands on it. Returns the stack's hash, by which waits refer to it from then on, or `None` when
+/// there was no room.
+pub(crate) fn record_place(registers: &Registers, copied: &[u64], stands_from: u64) -> Option<u64> {
+    if !active::is_active() {
+        return None;
+    }
+    let started = clock::monotonic_ns();
+    let hash = capture::take_place(registers, copied, stands_from);
+    counters::add(&counters::COUNTERS.wait_ns, clock::monotonic_ns().wrapping_sub(started));
+    hash
+}
+
+/// Takes a sample of a wait at a place that was recorded.
+pub(crate) fn record_wait(sample: &RawSample<'_>) {
+    if active::is_active() {
+        capture::leave_wait(&RawSample { tid: threads::current(), ..*sample });
+    }
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tephra_proto::limits::STRING_BYTES_MAX;
+use tephra_proto::limits::{SAMPLE_LABELS_MAX, STRING_BYTES_MAX, WINDOW_LABEL_SETS_MAX};
 use tephra_proto::v1;
 
 use super::stacks::{CUT_ROOT, Frame, StackTable};
 use super::{Link, Live, LiveHeap, Measure, Row, RowKey, Window, link};
 use crate::labels::Labels;
 use crate::requests::{Requests, RouteCounts, Selected, Status};
+use crate::sample::WaitState;
 
 /// What the samples mean, which is the same for all windows of an agent.
 #[derive(Debug, Clone, Copy)]
@@ -45,8 +46,9 @@ impl Encoding {
             (key.stack, key.link) = (tree.renumbered(key.stack), place.map_or(0, |place| place + 1));
         }
         drop(places);
-        let label_sets = LabelSets::of(&rows);
-        rows.sort_unstable_by_key(|(key, _)| (key.stack, label_sets.place(key.labels), key.link));
+        let label_sets = LabelSets::of(&rows, WINDOW_LABEL_SETS_MAX);
+        window.coarsened.without_labels += label_sets.left_out;
+        rows.sort_unstable_by_key(|(key, _)| (key.stack, label_sets.place(key), key.link));
         let mut live: Vec<LiveRow> = live.into_iter().map(|(stack, live)| (tree.renumbered(stack), live)).collect();
         live.sort_unstable_by_key(|(stack, _)| *stack);
         let spans = span_table(window, &requests.spans, &links, &mut strings);
@@ -69,6 +71,7 @@ impl Encoding {
 
     fn series(&self, rows: &[(RowKey, Row)], sets: &LabelSets, live: Option<&[LiveRow]>) -> Vec<v1::Series> {
         let of = |measure| rows.iter().filter(move |(key, _)| key.measure == measure);
+        let waits = rows.iter().filter(|(key, _)| key.state().is_some());
         let period = self.cpu_period_ns;
         let mut cpu = series("cpu", "nanoseconds", v1::Kind::Counter, period);
         cpu.scale = period;
@@ -78,13 +81,16 @@ impl Encoding {
         push_rows(&mut space, sets, of(Measure::Alloc), |row| row.value);
         let mut objects = series("alloc_objects", "count", v1::Kind::Counter, mean);
         push_rows(&mut objects, sets, of(Measure::Alloc), |row| row.objects);
+        // How far apart they are depends on how many there are: it is part of what each stands for.
+        let mut wait = series("wait", "nanoseconds", v1::Kind::Counter, 0);
+        push_rows(&mut wait, sets, waits, |row| row.value);
         let mut inuse_space = series("inuse_space", "bytes", v1::Kind::Gauge, mean);
         let mut inuse_objects = series("inuse_objects", "count", v1::Kind::Gauge, mean);
         for (stack, live) in live.into_iter().flatten() {
             push_live(&mut inuse_space, *stack, live.bytes, live.samples);
             push_live(&mut inuse_objects, *stack, live.objects, live.samples);
         }
-        let taken = [cpu, space, objects].into_iter().filter(|series| !series.stack.is_empty());
+        let taken = [cpu, space, objects, wait].into_iter().filter(|series| !series.stack.is_empty());
         // A gauge without rows says that nothing is live, which is not the same as saying nothing.
         let standing = [inuse_space, inuse_objects].into_iter().filter(|_| live.is_some());
         taken.chain(standing).collect()
@@ -120,8 +126,8 @@ fn push_rows<'a>(
         series.stack.push(key.stack);
         series.value.push(value(row).round() as u64);
     }
-    if rows.clone().any(|(key, _)| key.labels != Labels::NONE) {
-        series.label_set = rows.clone().map(|(key, _)| sets.place(key.labels)).collect();
+    if rows.clone().any(|(key, _)| sets.place(key) != 0) {
+        series.label_set = rows.clone().map(|(key, _)| sets.place(key)).collect();
     }
     if rows.clone().any(|(key, _)| key.link != 0) {
         series.link = rows.clone().map(|(key, _)| key.link).collect();
@@ -134,24 +140,53 @@ fn push_rows<'a>(
     }
 }
 
+impl RowKey {
+    /// What a wait was for, which is a label of its own.
+    fn state(&self) -> Option<WaitState> {
+        match self.measure {
+            Measure::Wait(state) => Some(state),
+            Measure::Cpu | Measure::Alloc => None,
+        }
+    }
+}
+
+/// The label that says what a wait was for.
+const STATE: &str = "state";
+
 /// The labels that rows of the window have, by content; none at all come first.
 struct LabelSets {
     pairs: Vec<Vec<(&'static str, &'static str)>>,
-    places: FxHashMap<Labels, u32>,
+    places: FxHashMap<(Labels, Option<WaitState>), u32>,
+    /// Samples of waits that kept nothing but their state, because there were too many sets.
+    left_out: u64,
 }
 
 impl LabelSets {
-    fn of(rows: &[(RowKey, Row)]) -> Self {
-        let used: FxHashSet<Labels> = rows.iter().map(|(key, _)| key.labels).collect();
-        let mut sorted: Vec<_> = used.into_iter().map(|labels| (labels.pairs(), labels)).collect();
-        sorted.retain(|(pairs, _)| !pairs.is_empty());
+    /// Of these rows, `most` at most. A process has fewer labels than that; what waits are for comes on top, and is what they keep if need be.
+    fn of(rows: &[(RowKey, Row)], most: usize) -> Self {
+        let used: FxHashSet<(Labels, Option<WaitState>)> =
+            rows.iter().map(|(key, _)| (key.labels, key.state())).collect();
+        let has_room = used.len() + 3 <= most;
+        let named = |(labels, state): (Labels, Option<WaitState>)| {
+            let kept = if state.is_none() || has_room { labels } else { Labels::NONE };
+            (pairs_of(kept, state), (labels, state))
+        };
+        let mut sorted: Vec<_> = used.into_iter().map(named).filter(|(pairs, _)| !pairs.is_empty()).collect();
         sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let places = sorted.iter().zip(1..).map(|((_, labels), place)| (*labels, place)).collect();
-        Self { pairs: sorted.into_iter().map(|(pairs, _)| pairs).collect(), places }
+        let (mut pairs, mut places) = (Vec::new(), FxHashMap::default());
+        for (set, key) in sorted {
+            if pairs.last() != Some(&set) {
+                pairs.push(set);
+            }
+            places.insert(key, pairs.len() as u32);
+        }
+        let is_less = |key: &RowKey| !has_room && key.state().is_some() && key.labels != Labels::NONE;
+        let less = rows.iter().filter(|(key, _)| is_less(key)).map(|(_, row)| u64::from(row.samples));
+        Self { left_out: less.sum(), pairs, places }
     }
 
-    fn place(&self, labels: Labels) -> u32 {
-        self.places.get(&labels).copied().unwrap_or_default()
+    fn place(&self, key: &RowKey) -> u32 {
+        self.places.get(&(key.labels, key.state())).copied().unwrap_or_default()
     }
 
     fn table(&self, strings: &mut Strings) -> Vec<v1::LabelSet> {
@@ -161,6 +196,18 @@ impl LabelSets {
         };
         std::iter::once(v1::LabelSet::default()).chain(self.pairs.iter().map(&mut set)).collect()
     }
+}
+
+/// Names and values by name. What a wait was for replaces a label of that name, and the last one where there are too many.
+fn pairs_of(labels: Labels, state: Option<WaitState>) -> Vec<(&'static str, &'static str)> {
+    let mut pairs = labels.pairs();
+    if let Some(state) = state {
+        pairs.retain(|(name, _)| *name != STATE);
+        pairs.truncate(SAMPLE_LABELS_MAX - 1);
+        pairs.push((STATE, state.name()));
+        pairs.sort_unstable();
+    }
+    pairs
 }
 
 /// The stack table's part that the window uses, renumbered.
@@ -377,7 +424,7 @@ mod tests {
     use crate::requests::{Counts, Span};
     use crate::sample::{RawSample, SampleKind};
     use crate::trace_context::TraceContext;
-    use crate::window::Live;
+    use crate::window::{Live, Waiting};
 
     const ENCODING: Encoding = Encoding { cpu_period_ns: 10_101_010, heap_mean_bytes: 524_288 };
     const CPU: SampleKind = SampleKind::Cpu { periods: 1 };
@@ -500,7 +547,7 @@ mod tests {
         assert_eq!(names, ["alloc_space", "alloc_objects", "inuse_space", "inuse_objects"]);
         let values: Vec<_> = payload.series.iter().map(|s| s.value[0]).collect();
         assert_eq!(values, [524_800, 525, 524_800, 525]);
-        let mut second = first.next(Slot::at(20_000, 10_000), &live, 20_000);
+        let mut second = first.next(Slot::at(20_000, 10_000), &live, &Waiting::default(), 20_000);
         let payload = ENCODING.payload(&mut second, Some(&live), &Requests::default());
         assert_eq!(payload.series.len(), 2, "only what lives is left");
         assert_eq!(read_stack(&payload, payload.series[0].stack[0]), [0x20, 0x30]);
@@ -587,6 +634,78 @@ mod tests {
     fn that_there_were_no_requests_is_told_too() {
         let payload = ENCODING.payload(&mut window(), None, &Requests::default());
         assert_eq!(payload.requests, Some(v1::RequestTable::default()));
+    }
+
+    #[test]
+    fn waits_are_a_type_with_a_label_that_says_for_what() {
+        let mut window = window();
+        let stack = [0x10020, 0x10030];
+        add(&mut window, CPU, &stack, None);
+        add(&mut window, SampleKind::Place, &stack, None);
+        let context = TraceContext::root();
+        let mut told = |labels: Labels, state, ns| {
+            let kind = SampleKind::Wait { state, ns };
+            let context = Some(context);
+            let (stack, stack_hash) = (&[][..], hash(&stack));
+            let sample =
+                RawSample { kind, time_ms: 12_345, tid: 1, context, labels, stack, stack_hash, truncated: false };
+            window.add(&sample, &TwoModules);
+        };
+        let acme = Labels::of("tenant", "acme").with("state", "of the union");
+        told(acme, WaitState::Await, 3_000);
+        told(acme, WaitState::Await, 4_000);
+        told(acme, WaitState::Queue, 500);
+        told(Labels::NONE, WaitState::Queue, 20);
+        let payload = ENCODING.payload(&mut window, None, &Requests::default());
+        let [cpu, waits] = &payload.series[..] else { panic!("{:?}", payload.series) };
+        let kind = waits.r#type.as_ref().unwrap();
+        assert_eq!((&*kind.name, &*kind.unit, kind.kind()), ("wait", "nanoseconds", v1::Kind::Counter));
+        assert_eq!((&cpu.value[..], cpu.label_set.len(), waits.scale), (&[1][..], 0, 0));
+        let text = |at: u32| payload.strings[at as usize].as_str();
+        let labels = |set: u32| {
+            let set = &payload.label_sets[set as usize];
+            set.name.iter().zip(&set.value).map(|(name, value)| (text(*name), text(*value))).collect::<Vec<_>>()
+        };
+        let rows: Vec<_> = (0..waits.stack.len())
+            .map(|at| (labels(waits.label_set[at]), waits.value[at], waits.samples[at], waits.link[at]))
+            .collect();
+        let of = |state| vec![("state", state), ("tenant", "acme")];
+        let mut expected =
+            vec![(of("await"), 7_000, 2, 1), (of("queue"), 500, 1, 1), (vec![("state", "queue")], 20, 1, 1)];
+        expected.sort();
+        let mut found = rows;
+        found.sort();
+        assert_eq!(found, expected);
+        assert_eq!(read_stack(&payload, waits.stack[0]), [0x20, 0x30]);
+    }
+
+    #[test]
+    fn waits_keep_their_state_alone_where_there_are_too_many_labels() {
+        let row =
+            |measure, labels| (RowKey { measure, stack: 0, labels, link: 0 }, Row { samples: 2, ..Row::default() });
+        let tenants = [1, 2, 3].map(|n| Labels::of("tenant", &format!("few {n}")));
+        let rows: Vec<_> = tenants
+            .iter()
+            .flat_map(|&labels| {
+                [Measure::Cpu, Measure::Wait(WaitState::Await), Measure::Wait(WaitState::Queue)]
+                    .map(|measure| row(measure, labels))
+            })
+            .collect();
+        let enough = LabelSets::of(&rows, 12);
+        assert_eq!((enough.pairs.len(), enough.left_out), (9, 0));
+        let few = LabelSets::of(&rows, 8);
+        assert_eq!((few.pairs.len(), few.left_out), (5, 12), "one for each tenant, and one for each state");
+        let sets: Vec<_> = rows.iter().map(|(key, _)| few.pairs[few.place(key) as usize - 1].clone()).collect();
+        assert_eq!(sets[1..3], [vec![("state", "await")], vec![("state", "queue")]]);
+        assert_eq!(sets[3], [("tenant", "few 2")]);
+    }
+
+    #[test]
+    fn a_sample_has_no_more_labels_than_a_collector_takes() {
+        let names = ["m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"];
+        let all = names.iter().fold(Labels::NONE, |labels, name| labels.with(name, "x"));
+        let pairs = pairs_of(all, Some(WaitState::Await));
+        assert_eq!((pairs.len(), pairs.contains(&("state", "await"))), (SAMPLE_LABELS_MAX, true));
     }
 
     #[test]

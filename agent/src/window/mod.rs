@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::hash::RandomState;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tephra_proto::limits::{WINDOW_LINKS_MAX, WINDOW_SAMPLES_MAX, WINDOW_SPANS_MAX};
 use tephra_proto::v1;
 
@@ -22,20 +22,24 @@ use self::stacks::StackTable;
 use crate::clock::Slot;
 use crate::labels::Labels;
 use crate::locate::Locate;
-use crate::sample::{RawSample, SampleKind};
+use crate::sample::{RawSample, SampleKind, WaitState};
 use crate::trace_context::TraceContext;
 
 /// An allocation row is written to two series, and live heap comes on top.
 const ROWS_MAX: usize = WINDOW_SAMPLES_MAX / 4;
 
-/// A block is known to be live some nanoseconds after its allocation was sampled, however busy the machine is within this time.
+/// A block is known to be live, and a task to wait, some nanoseconds after its stack was sampled, however busy the machine is within this time.
 const FOLLOWED_WITHIN_MS: u32 = 1_000;
+
+/// Nanoseconds of waits that one window tells of, with what they stand for: half of what a collector takes of any type.
+const WAIT_NS_MAX: f64 = (1u64 << 52) as f64;
 
 /// What one row measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Measure {
     Cpu,
     Alloc,
+    Wait(WaitState),
 }
 
 /// Samples with an equal key add up.
@@ -53,7 +57,7 @@ struct RowKey {
 /// The sum of samples with an equal key.
 #[derive(Debug, Clone, Copy, Default)]
 struct Row {
-    /// CPU: timer periods. Allocation: bytes, unbiased.
+    /// CPU: timer periods. Allocation: bytes, unbiased. Wait: nanoseconds, unbiased.
     value: f64,
     /// Allocation: objects, unbiased.
     objects: f64,
@@ -80,6 +84,9 @@ pub(crate) struct Live {
 
 /// Live heap by stack hash.
 pub(crate) type LiveHeap = BTreeMap<u64, Live>;
+
+/// Hashes of the stacks that tasks wait at.
+pub(crate) type Waiting = FxHashSet<u64>;
 
 /// Samples that were stored with less of a label than they had, to save memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -119,6 +126,8 @@ pub(crate) struct Window {
     stored: u64,
     table_full: u64,
     coarsened: Coarsened,
+    /// Sum of all waits.
+    wait_ns: f64,
 }
 
 impl Window {
@@ -137,6 +146,7 @@ impl Window {
             stored: 0,
             table_full: 0,
             coarsened: Coarsened::default(),
+            wait_ns: 0.0,
         }
     }
 
@@ -165,8 +175,18 @@ impl Window {
         self.stacks.bytes() + self.rows.len() * in_map::<(RowKey, Row)>() + self.links.bytes()
     }
 
+    /// Whether a sample refers to a stack that has not come yet: they leave threads by several ways.
+    pub(crate) fn is_early(&self, sample: &RawSample<'_>) -> bool {
+        matches!(sample.kind, SampleKind::Wait { .. }) && self.stacks.find(sample.stack_hash).is_none()
+    }
+
     /// Adds a sample, or counts it as dropped when the budget is spent.
     pub(crate) fn add(&mut self, sample: &RawSample<'_>, modules: &dyn Locate) {
+        if sample.kind == SampleKind::Place {
+            // Waits refer to it, and they are counted.
+            self.note_place(sample, modules);
+            return;
+        }
         let coarsened = self.coarsened;
         match self.try_add(sample, modules) {
             Some(()) => self.stored += 1,
@@ -183,6 +203,10 @@ impl Window {
         let (measure, value, objects) = match sample.kind {
             SampleKind::Cpu { periods } => (Measure::Cpu, f64::from(periods), 0.0),
             SampleKind::Alloc { bytes, weight } => (Measure::Alloc, bytes as f64 * weight, weight),
+            SampleKind::Wait { state, ns } if self.wait_ns + ns as f64 <= WAIT_NS_MAX => {
+                (Measure::Wait(state), ns as f64, 0.0)
+            }
+            SampleKind::Wait { .. } | SampleKind::Place => return None,
         };
         let allocated_ms = (measure == Measure::Alloc).then_some(time_ms);
         let stack = match self.stacks.meet(sample.stack_hash, allocated_ms) {
@@ -209,7 +233,18 @@ impl Window {
         row.objects += objects;
         row.samples = row.samples.saturating_add(1);
         row.time_ms = row.time_ms.min(time_ms);
+        if let Measure::Wait(_) = measure {
+            self.wait_ns += value;
+        }
         Some(())
+    }
+
+    fn note_place(&mut self, sample: &RawSample<'_>, modules: &dyn Locate) {
+        let RawSample { stack_hash, stack, truncated, .. } = *sample;
+        let told_ms = Some(self.slot.offset_ms(sample.time_ms));
+        if self.stacks.meet(stack_hash, told_ms).is_none() && self.bytes() < self.budget_bytes {
+            self.stacks.intern(stack_hash, stack, truncated, told_ms, modules);
+        }
     }
 
     /// Three quarters of the memory are used.
@@ -243,13 +278,13 @@ impl Window {
         self.stacks.forget_addresses();
     }
 
-    /// The window that follows this one, once it was encoded: empty, but it knows the stacks that `live` heap blocks refer to, and
-    /// those of blocks that may have come since `live` was read, at `read_ms`.
-    pub(crate) fn next(mut self, slot: Slot, live: &LiveHeap, read_ms: u64) -> Self {
+    /// The window that follows this one, once it was encoded: empty, but it knows the stacks that `live` heap blocks refer to and those of
+    /// tasks that are `waiting`, and those of blocks and tasks that may have come since both were read, at `read_ms`.
+    pub(crate) fn next(mut self, slot: Slot, live: &LiveHeap, waiting: &Waiting, read_ms: u64) -> Self {
         self.stacks.close();
         (self.rows, self.links) = Default::default();
         let since_ms = self.slot.offset_ms(read_ms).saturating_sub(FOLLOWED_WITHIN_MS);
-        let stacks = self.stacks.carry_over(since_ms, |hash| live.contains_key(&hash));
+        let stacks = self.stacks.carry_over(since_ms, |hash| live.contains_key(&hash) || waiting.contains(&hash));
         Self::with_stacks(slot, self.budget_bytes, stacks)
     }
 }
@@ -303,6 +338,41 @@ mod tests {
         let without = window.coarsened().without_labels;
         assert!(without > 10_000 && without < 20_000, "{without}");
         assert!(window.bytes() < 64 << 10);
+    }
+
+    fn wait(hash: u64, state: WaitState, ns: u64) -> RawSample<'static> {
+        RawSample { kind: SampleKind::Wait { state, ns }, ..sample(hash, &[]) }
+    }
+
+    #[test]
+    fn a_wait_refers_to_a_place_that_was_told_before_and_stays_known_while_tasks_wait_there() {
+        let mut window = Window::new(Slot::at(10_000, 10_000), 1 << 20);
+        let early = wait(7, WaitState::Await, 5);
+        assert!(window.is_early(&early));
+        window.add(&RawSample { kind: SampleKind::Place, ..sample(7, &[0x10000, 0x20000]) }, &TwoModules);
+        assert_eq!((window.stored(), window.is_early(&early)), (0, false), "a place is no sample");
+        window.add(&early, &TwoModules);
+        window.add(&wait(8, WaitState::Queue, 5), &TwoModules);
+        assert_eq!((window.stored(), window.table_full()), (1, 1), "one has no place");
+        let next = |window: Window, waiting: &[u64]| {
+            let waiting = waiting.iter().copied().collect();
+            window.next(Slot::at(20_000, 10_000), &LiveHeap::new(), &waiting, 20_000)
+        };
+        let window = next(window, &[7]);
+        assert!(!window.is_early(&early));
+        assert!(next(window, &[]).is_early(&early), "nobody waits there any more");
+    }
+
+    #[test]
+    fn a_window_tells_of_no_more_waiting_than_a_collector_takes() {
+        let mut window = Window::new(Slot::at(10_000, 10_000), 1 << 20);
+        window.add(&RawSample { kind: SampleKind::Place, ..sample(7, &[0x10000]) }, &TwoModules);
+        for _ in 0..10 {
+            window.add(&wait(7, WaitState::Await, 1 << 50), &TwoModules);
+        }
+        assert_eq!((window.stored(), window.table_full()), (4, 6));
+        window.add(&wait(7, WaitState::Await, u64::MAX), &TwoModules);
+        assert_eq!(window.table_full(), 7);
     }
 
     #[test]

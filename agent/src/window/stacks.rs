@@ -43,7 +43,8 @@ pub(crate) const CUT_ROOT: u32 = u32::MAX - 1;
 #[derive(Debug, Clone, Copy)]
 struct Known {
     leaf: u32,
-    /// When an allocation was last sampled here in this window, from its start: the block may be live without being known to be.
+    /// When something was last sampled here in this window that refers to it later on, an allocation or a task that began to wait, from the
+    /// window's start: the block may be live, and the task waiting, without being known to be.
     allocated_ms: Option<u32>,
 }
 

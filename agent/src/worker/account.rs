@@ -7,7 +7,8 @@ use std::time::Duration;
 use tephra_proto::v1::DropReason;
 
 use crate::export::Lost;
-use crate::stats::Stats;
+use crate::stats::{Stats, Waits};
+use crate::waits::{self, WaitCounters};
 use crate::window::{Coarsened, Window};
 use crate::{heap, labels, sampler};
 
@@ -31,6 +32,7 @@ struct Counted {
     heap_table_full: u64,
     alloc_left_out: u64,
     labels_refused: u64,
+    waits: WaitCounters,
 }
 
 /// What windows have told the collector.
@@ -57,6 +59,7 @@ impl Counted {
             heap_table_full: heap::counters().table_full,
             alloc_left_out: heap::left_out(),
             labels_refused: labels::refused(),
+            waits: waits::counters(),
         }
     }
 }
@@ -124,6 +127,8 @@ impl Account {
         Stats {
             cpu_samples: now_sampler.cpu_taken - before_sampler.cpu_taken,
             alloc_samples: now_sampler.alloc_taken - before_sampler.alloc_taken,
+            wait_samples: now_sampler.wait_taken - before_sampler.wait_taken,
+            waits: stats_of(&now.waits.since(&before.waits)),
             alloc_left_out: now.alloc_left_out.saturating_sub(before.alloc_left_out),
             truncated: now_sampler.truncated - before_sampler.truncated,
             without_span: coarsened.without_span,
@@ -142,7 +147,39 @@ impl Account {
             handler_p50: durations.quantile(0.5),
             handler_p99: durations.quantile(0.99),
             alloc_time: Duration::from_nanos(now_sampler.alloc_ns - before_sampler.alloc_ns),
+            wait_time: Duration::from_nanos(now_sampler.wait_ns - before_sampler.wait_ns),
             ..Stats::default()
         }
+    }
+}
+
+/// The counters of waits, as people read them.
+fn stats_of(counters: &WaitCounters) -> Waits {
+    let WaitCounters {
+        waits,
+        too_many,
+        registrations_full,
+        busy,
+        unplaced,
+        clones_foreign,
+        clones_full,
+        clones_refused,
+        wakes_repeated,
+        not_woken,
+        dropped,
+    } = *counters;
+    Waits {
+        polls: waits,
+        open: waits::open_count(),
+        too_many,
+        registrations_full,
+        busy,
+        unplaced,
+        clones_foreign,
+        clones_full,
+        clones_refused,
+        wakes_repeated,
+        not_woken,
+        dropped,
     }
 }

@@ -25,9 +25,13 @@ use crate::requests::{self, Asked};
 use crate::sampler::{self, ModuleMap, SamplerConfig, wakeup};
 use crate::settings::Settings;
 use crate::stats::{Board, Stats};
-use crate::window::{LiveHeap, Window};
+use crate::waits;
+use crate::window::{LiveHeap, Waiting, Window};
 
 pub(crate) const THREAD_NAME: &str = "tephra-agent";
+
+/// Samples of waits that are kept until their stacks come, in one look at all rings. They are rare: most stacks come first.
+const EARLY_MAX: usize = 1024;
 
 /// Why a window is sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +57,9 @@ pub(crate) struct Worker {
     paused: Option<Moment>,
     account: Account,
     cost: Cost,
+    /// How many requests' waits are sampled, and when that was last judged.
+    density: waits::Density,
+    judged: Instant,
     sealer: Sealer,
     requests: requests::Reader,
     board: Arc<Board>,
@@ -83,12 +90,15 @@ impl Worker {
             paused: None,
             cost: Cost::new(settings.cpu_hz, settings.heap_mean_bytes, account.opened_cpu_ns()),
             account,
+            density: waits::Density::new(if sampler::KNOWS_WAITS { settings.waits_per_second } else { 0 }),
+            judged: Instant::now(),
             sealer: Sealer::new(settings, Arc::clone(queue)),
             requests: requests::Reader::new(asked),
             board,
             told_of_timers: false,
         };
         worker.sample_heap();
+        worker.density.apply();
         worker.collect();
         Ok(worker)
     }
@@ -158,6 +168,12 @@ impl Worker {
     }
 
     fn pause(&mut self, paused: bool) {
+        if paused {
+            // While the samplers still take what others tell meanwhile.
+            self.collect();
+            self.tell_open_waits();
+            waits::stop();
+        }
         sampler::pause(paused);
         // Not only unsampled: allocations are as fast as without an agent.
         if paused {
@@ -165,6 +181,7 @@ impl Worker {
             self.paused = self.paused.or_else(|| Some(Moment::now()));
         } else {
             self.sample_heap();
+            self.density.apply();
             if let Some(since) = self.paused.take() {
                 self.cost.leave_out(since);
             }
@@ -177,8 +194,17 @@ impl Worker {
         self.refresh_modules();
         let before = self.window.table_full();
         let Self { window, modules, .. } = self;
-        sampler::drain(&mut |sample| window.add(sample, &**modules));
+        let mut early = Vec::new();
+        sampler::drain(&mut |sample| {
+            if early.len() < EARLY_MAX && window.is_early(sample) {
+                early.push(sample.without_stack());
+            } else {
+                window.add(sample, &**modules);
+            }
+        });
+        early.iter().for_each(|sample| window.add(sample, &**modules));
         self.account.lose(self.window.table_full() - before);
+        self.judge_density();
         let stats = self.show_stats();
         if stats.timer_failures > 0 && !std::mem::replace(&mut self.told_of_timers, true) {
             static REFUSED: Notice = Notice::new();
@@ -189,6 +215,22 @@ impl Worker {
             };
             REFUSED.say(&format!("the kernel refuses threads their CPU timers (see `ulimit -i`): {instead}"));
         }
+    }
+
+    fn judge_density(&mut self) {
+        if self.paused.is_none() {
+            let now = Instant::now();
+            let elapsed = now.saturating_duration_since(std::mem::replace(&mut self.judged, now));
+            self.density.judge(elapsed, waits::counters().waits);
+        }
+    }
+
+    /// Adds what tasks that wait now have waited since they were last asked.
+    fn tell_open_waits(&mut self) {
+        let before = self.window.table_full();
+        let Self { window, modules, .. } = self;
+        waits::open_waits(&mut |sample| window.add(sample, &**modules));
+        self.account.lose(self.window.table_full() - before);
     }
 
     fn refresh_modules(&mut self) {
@@ -210,7 +252,9 @@ impl Worker {
         // In this order: the stack of whatever block is live now was left in a ring before, and is collected now.
         let reports_heap = self.samples_heap() && heap::is_in_use();
         let (live_ms, live) = (clock::unix_ms(), if reports_heap { live_heap() } else { LiveHeap::new() });
+        let waiting = stacks_of_waits();
         self.collect();
+        self.tell_open_waits();
         let (slot, now_ms) = (self.window.slot(), clock::unix_ms());
         let requests = self.requests.take(slot, now_ms);
         let cpu_ns = sampler::process_cpu_ns();
@@ -224,7 +268,7 @@ impl Worker {
         let slot = Slot::at(clock::unix_ms(), self.window_ms);
         self.account.coarsened(self.window.coarsened());
         let sealed = std::mem::replace(&mut self.window, Window::new(slot, 0));
-        self.window = sealed.next(slot, &live, live_ms);
+        self.window = sealed.next(slot, &live, &waiting, live_ms);
         self.show_stats();
         if why == Seal::Whole {
             self.cost.judge(self.account.handler_time() + self.board.agent_cpu());
@@ -255,8 +299,18 @@ impl Worker {
 /// Stops whatever still runs, when the agent thread ends for whatever reason.
 pub(crate) fn stop() {
     requests::record(false);
+    waits::stop();
     sampler::stop();
     heap::stop();
+}
+
+/// What tasks wait at now.
+fn stacks_of_waits() -> Waiting {
+    let mut waiting = Waiting::default();
+    waits::open_stacks(&mut |stack_hash| {
+        waiting.insert(stack_hash);
+    });
+    waiting
 }
 
 fn live_heap() -> LiveHeap {

@@ -3,6 +3,8 @@
 
 pub mod payload;
 pub mod symbols;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod trap;
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver};

@@ -140,7 +140,7 @@ impl Window {
 
     /// Samples in the payload: both allocation series hold the same ones.
     pub fn stored(&self) -> u64 {
-        ["cpu", "alloc_space"].iter().flat_map(|name| self.rows(name)).map(|row| row.samples).sum()
+        ["cpu", "alloc_space", "wait"].iter().flat_map(|name| self.rows(name)).map(|row| row.samples).sum()
     }
 
     pub fn dropped(&self) -> u64 {

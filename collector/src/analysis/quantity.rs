@@ -9,6 +9,7 @@ pub fn of_type(name: &str) -> &str {
         "inuse_space" | "space" => "live memory",
         "inuse_objects" | "objects" => "live objects",
         "wall" | "wall_time" => "wall-clock time",
+        "wait" => "time waited",
         "lock" | "delay" => "lock waiting",
         "goroutine" => "goroutines",
         other => other,

@@ -24,6 +24,7 @@ mod slow_requests;
 mod strangers;
 mod tenants;
 mod uploads;
+mod waits;
 mod walk;
 
 use std::path::Path;

@@ -8,6 +8,8 @@
 
 #[path = "../../../agent/src/layers/tracing/open_spans.rs"]
 mod open_spans;
+#[path = "../../../agent/src/waits/registrations.rs"]
+mod registrations;
 #[path = "../../../agent/src/sampler/buffers/ring.rs"]
 mod ring;
 #[path = "../../../agent/src/heap/table.rs"]
@@ -16,3 +18,4 @@ mod table;
 mod live_blocks;
 mod records;
 mod spans;
+mod waits;

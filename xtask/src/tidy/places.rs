@@ -16,8 +16,8 @@ const RULES: &[Rule] = &[
     Rule {
         words: &["unsafe"],
         within: &["agent/", "collector/", "proto/", "web/", "xtask/"],
-        allowed: &["agent/src/sampler/", "agent/src/heap/", "agent/tests/", "collector/tests/"],
-        why: "all unsafe code of the project lives in the agent's sampler and heap profiler: give them a safe function to call",
+        allowed: &["agent/src/sampler/", "agent/src/heap/", "agent/src/waits/", "agent/tests/", "collector/tests/"],
+        why: "all unsafe code of the project lives in the agent's sampler, its heap profiler and its wakers: give them a safe function to call",
     },
     Rule {
         words: &["zstd"],

@@ -20,6 +20,7 @@ use crate::context::Guard;
 use crate::labels::Labels;
 use crate::requests::{self, OpenSpan, Status};
 use crate::trace_context::TraceContext;
+use crate::waits::Waits;
 
 /// Labels the samples taken while a request is served with the request's trace and its `route`, and reports how long it took.
 ///
@@ -168,7 +169,8 @@ where
         });
         let span = OpenSpan::start(context, route);
         let _label = Guard::enter(Some(context), labels);
-        TracedFuture { future: self.inner.call(request), context, labels, span, method }
+        let waits = Waits::of(Some(&context));
+        TracedFuture { future: self.inner.call(request), context, labels, waits, span, method }
     }
 }
 
@@ -182,6 +184,7 @@ pin_project! {
         future: F,
         context: TraceContext,
         labels: Labels,
+        waits: Waits,
         span: OpenSpan,
         method: Option<Unknown>,
     }
@@ -212,7 +215,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let _label = Guard::enter(Some(*this.context), *this.labels);
-        let outcome = ready!(this.future.poll(cx));
+        let outcome = ready!(this.waits.poll(this.future, cx));
         if let (Some(method), Ok(answer)) = (this.method.take(), &outcome)
             && let Some(route) = method.route(answer)
         {

@@ -42,6 +42,11 @@ impl Registers {
         Self { pc, sp, fp, lr }
     }
 
+    /// The stack pointer.
+    pub(crate) fn sp(&self) -> u64 {
+        self.sp
+    }
+
     /// As the unwinder wants them.
     pub(crate) fn for_unwinding(&self) -> UnwindRegsNative {
         UnwindRegsNative::new_with_ptr_auth_mask(address_mask(), self.lr, self.sp, self.fp)

@@ -47,6 +47,11 @@ impl Registers {
         Self { pc, sp, fp }
     }
 
+    /// The stack pointer.
+    pub(crate) fn sp(&self) -> u64 {
+        self.sp
+    }
+
     /// As the unwinder wants them.
     pub(crate) fn for_unwinding(&self) -> UnwindRegsNative {
         UnwindRegsNative::new(self.pc, self.sp, self.fp)

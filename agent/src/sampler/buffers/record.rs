@@ -1,7 +1,7 @@
 //! A sample's form inside a ring: a fixed header of words, then the stack.
 
 use crate::labels::Labels;
-use crate::sample::{RawSample, SampleKind};
+use crate::sample::{RawSample, SampleKind, WaitState};
 use crate::trace_context::{TraceContext, halves, whole};
 
 /// Words before the stack.
@@ -10,6 +10,10 @@ pub(crate) const HEADER_WORDS: usize = 9;
 const ALLOC: u64 = 1;
 const TRUNCATED: u64 = 1 << 1;
 const HAS_CONTEXT: u64 = 1 << 2;
+const PLACE: u64 = 1 << 3;
+const AWAIT: u64 = 1 << 4;
+const QUEUE: u64 = 1 << 5;
+const KINDS: u64 = ALLOC | PLACE | AWAIT | QUEUE;
 /// Where W3C trace flags sit in the first word.
 const TRACE_FLAGS_SHIFT: u32 = 8;
 /// Where the number of the labels sits in it.
@@ -27,6 +31,17 @@ pub(crate) fn encode(sample: &RawSample<'_>) -> [u64; HEADER_WORDS] {
             bits |= ALLOC;
             (bytes, weight)
         }
+        SampleKind::Place => {
+            bits |= PLACE;
+            (0, 0.0)
+        }
+        SampleKind::Wait { state, ns } => {
+            bits |= match state {
+                WaitState::Await => AWAIT,
+                WaitState::Queue => QUEUE,
+            };
+            (ns, 0.0)
+        }
     };
     let (mut high, mut low, mut span) = (0, 0, 0);
     if let Some(context) = sample.context {
@@ -41,10 +56,12 @@ pub(crate) fn encode(sample: &RawSample<'_>) -> [u64; HEADER_WORDS] {
 /// Reads a record back; `None` when it is too short to be one.
 pub(crate) fn decode(record: &[u64]) -> Option<RawSample<'_>> {
     let (&[bits, time_ms, tid, stack_hash, high, low, span, value, weight], stack) = record.split_first_chunk()?;
-    let kind = if bits & ALLOC == 0 {
-        SampleKind::Cpu { periods: value as u32 }
-    } else {
-        SampleKind::Alloc { bytes: value, weight: f64::from_bits(weight) }
+    let kind = match bits & KINDS {
+        ALLOC => SampleKind::Alloc { bytes: value, weight: f64::from_bits(weight) },
+        PLACE => SampleKind::Place,
+        AWAIT => SampleKind::Wait { state: WaitState::Await, ns: value },
+        QUEUE => SampleKind::Wait { state: WaitState::Queue, ns: value },
+        _ => SampleKind::Cpu { periods: value as u32 },
     };
     let context = (bits & HAS_CONTEXT != 0).then(|| TraceContext {
         trace_id: whole(high, low),
@@ -89,6 +106,9 @@ mod tests {
         check(SampleKind::Cpu { periods: 3 }, None, Labels::numbered(1), false);
         check(SampleKind::Cpu { periods: u32::MAX }, Some(context), Labels::numbered(u16::MAX), true);
         check(SampleKind::Alloc { bytes: 1 << 40, weight: 1.25 }, Some(context), Labels::NONE, false);
+        check(SampleKind::Place, Some(context), Labels::numbered(7), true);
+        check(SampleKind::Wait { state: WaitState::Await, ns: u64::MAX }, Some(context), Labels::numbered(7), false);
+        check(SampleKind::Wait { state: WaitState::Queue, ns: 1 }, None, Labels::NONE, false);
     }
 
     #[test]

@@ -27,6 +27,8 @@ counters! {
     cpu_taken,
     /// Allocation samples written to a ring.
     alloc_taken,
+    /// Samples of waits written to a ring.
+    wait_taken,
     /// Samples lost because every slot tried was in use.
     dropped_busy,
     /// Samples lost because the slot's ring was full.
@@ -45,6 +47,8 @@ counters! {
     handler_ns,
     /// Time spent sampling allocations, in nanoseconds.
     alloc_ns,
+    /// Time spent walking the stacks of tasks that wait, in nanoseconds.
+    wait_ns,
     /// Threads sampled now.
     threads,
     /// Modules loaded now whose unwind tables found no room.

@@ -262,7 +262,7 @@ fn function_of(sample: &Owned) -> Option<usize> {
 fn periods_of(sample: &Owned) -> u32 {
     match sample.kind {
         SampleKind::Cpu { periods } => periods,
-        SampleKind::Alloc { .. } => 0,
+        SampleKind::Alloc { .. } | SampleKind::Place | SampleKind::Wait { .. } => 0,
     }
 }
 

@@ -153,7 +153,7 @@ fn weights_add_up_to_the_cpu_time_burnt() {
     for (tid, cpu) in burnt {
         let periods = samples.iter().filter(|s| s.tid == tid).map(|s| match s.kind {
             SampleKind::Cpu { periods } => periods,
-            SampleKind::Alloc { .. } => 0,
+            SampleKind::Alloc { .. } | SampleKind::Place | SampleKind::Wait { .. } => 0,
         });
         let sampled = f64::from(periods.sum::<u32>());
         let expected = cpu.as_secs_f64() * 100.0;

@@ -7,6 +7,7 @@ mod labels;
 mod rest;
 mod shop;
 mod sink;
+mod waits;
 mod work;
 
 use tephra_tests::bench::Report;
@@ -14,7 +15,7 @@ use tephra_tests::bench::Report;
 #[global_allocator]
 static ALLOC: tephra_agent::ProfAlloc = tephra_agent::ProfAlloc::system();
 
-const PARTS: [&str; 7] = ["rest", "handler", "labels", "accuracy", "shop", "dense", "footprint"];
+const PARTS: [&str; 8] = ["rest", "handler", "labels", "waits", "accuracy", "shop", "dense", "footprint"];
 /// Those that take turns, for a minute or as long as they are told: their intervals narrow with the square root of the time.
 const TAKE_TURNS: [(&str, shop::Density); 2] = [("shop", shop::Density::Usual), ("dense", shop::Density::Dense)];
 
@@ -45,6 +46,9 @@ fn main() {
     }
     if wanted("labels") {
         labels::measure(&mut report);
+    }
+    if wanted("waits") {
+        waits::measure(&mut report);
     }
     if wanted("accuracy") {
         accuracy::measure(&mut report);
