@@ -399,6 +399,7 @@ mod tests {
 
     const NOW: u64 = 1_700_000_000_000;
     const MINUTE: u64 = 60_000;
+    const HOUR: u64 = 60 * MINUTE;
 
     fn span(at_ms: u64, types: &[String], versions: &[String]) -> ServiceSpan {
         let profile_type = |name: &String| ProfileType {
@@ -460,13 +461,16 @@ mod tests {
         let values =
             async |from_ms, until_ms| catalog.label_values("shop", "version", from_ms, until_ms).await.unwrap();
         write(catalog, span(NOW, &[], &names(&["a", "b", "old"]))).await;
-        write(catalog, span(NOW + MINUTE, &[], &names(&["c", "b", "a"]))).await;
-        assert_eq!(values(NOW + MINUTE, NOW + 2 * MINUTE).await, ["a", "b", "c"]);
+        let later = NOW + 2 * HOUR;
+        write(catalog, span(later, &[], &names(&["c", "b", "a"]))).await;
+        assert_eq!(values(later, later + MINUTE).await, ["a", "b", "c"]);
         assert_eq!(values(NOW, NOW + 1).await, ["a", "b", "old"]);
+        assert_eq!(values(NOW + HOUR, NOW + HOUR + 1).await, ["a", "b", "old"], "a window may be as long as an hour");
+        assert_eq!(values(NOW + HOUR + 1, later).await, ["a", "b"]);
         // What was taken earlier may come later.
         write(catalog, span(NOW - MINUTE, &[], &names(&["a", "c"]))).await;
         assert_eq!(values(NOW - MINUTE, NOW).await, ["a", "c"]);
-        assert_eq!(values(NOW + MINUTE, NOW + 2 * MINUTE).await, ["a", "b", "c"]);
+        assert_eq!(values(later, later + MINUTE).await, ["a", "b", "c"]);
     }
 
     /// Two collectors that see the same values at one moment would wait in a circle if each took them as the table has them.
