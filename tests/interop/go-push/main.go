@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime/pprof"
 	"syscall"
@@ -14,20 +15,20 @@ import (
 
 //go:noinline
 func spin(units int) (sum uint64) {
-	for i := 0; i < units*20_000; i++ {
+	for i := 0; i < units*240_000; i++ {
 		sum = sum*6364136223846793005 + 1442695040888963407
 	}
 	return sum
 }
 
 //go:noinline
-func sixty() uint64 { return spin(60) + 1 }
+func sixty(length int) uint64 { return spin(60*length) + 1 }
 
 //go:noinline
-func thirty() uint64 { return spin(30) + 2 }
+func thirty(length int) uint64 { return spin(30*length) + 2 }
 
 //go:noinline
-func ten() uint64 { return spin(10) + 3 }
+func ten(length int) uint64 { return spin(10*length) + 3 }
 
 // used is the CPU time of this process: a busy machine makes it wait longer, and nothing else.
 func used() time.Duration {
@@ -61,7 +62,9 @@ func main() {
 	var sum uint64
 	pprof.Do(context.Background(), pprof.Labels("route", "/spin"), func(context.Context) {
 		for used() < seconds {
-			sum += sixty() + thirty() + ten()
+			// Rounds of many samples, so that few are left to chance; of one length they would keep step with a profiler's clock.
+			length := 1 + rand.IntN(9)
+			sum += sixty(length) + thirty(length) + ten(length)
 		}
 	})
 	profiler.Flush(true)

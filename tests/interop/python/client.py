@@ -1,5 +1,6 @@
 """A Python service with pyroscope-io inside: three functions share the CPU 60/30/10."""
 
+import random
 import sys
 import time
 
@@ -8,21 +9,21 @@ import pyroscope
 
 def spin(units):
     total = 0
-    for i in range(units * 2_000):
+    for i in range(units * 4_000):
         total = (total * 31 + i) & 0xFFFF
     return total
 
 
-def sixty():
-    return spin(60)
+def sixty(length):
+    return spin(60 * length)
 
 
-def thirty():
-    return spin(30)
+def thirty(length):
+    return spin(30 * length)
 
 
-def ten():
-    return spin(10)
+def ten(length):
+    return spin(10 * length)
 
 
 pyroscope.configure(
@@ -36,8 +37,10 @@ pyroscope.configure(
 with pyroscope.tag_wrapper({"route": "/spin"}):
     # Of CPU: a busy machine makes it wait longer, and nothing else.
     while time.process_time() < float(sys.argv[2]):
-        sixty()
-        thirty()
-        ten()
+        # Rounds of many samples, so that few are left to chance; of one length they would keep step with a profiler's clock.
+        length = random.randint(1, 9)
+        sixty(length)
+        thirty(length)
+        ten(length)
 pyroscope.shutdown()
 time.sleep(1)

@@ -16,7 +16,7 @@ const DRAWN: usize = 50;
 const STACKS: usize = 20_000;
 
 pub(crate) fn measure(report: &mut Report) {
-    for (what, name) in [("a large service", name as fn(u64) -> String), ("names of 200 letters", long_name)] {
+    for (what, name) in [("a large service", name as fn(u64) -> String), ("names of 100 letters", long_name)] {
         let view = view(name);
         let mut times: Vec<Duration> = Vec::new();
         let mut bytes = 0;
@@ -43,7 +43,7 @@ fn name(function: u64) -> String {
 }
 
 fn long_name(function: u64) -> String {
-    format!("{}{function}", "shop".repeat(50))
+    format!("{}{function}", "shop".repeat(25))
 }
 
 /// What is drawn of stacks that share their beginnings as those of a service do.
