@@ -67,7 +67,8 @@ pub enum CostRuleError {
 #[derive(Debug)]
 pub struct Costs {
     rules: Vec<Rule>,
-    counted: Mutex<BTreeMap<Counter, u64>>,
+    /// By rule, so that it is known at once how many it has.
+    counted: Mutex<BTreeMap<String, BTreeMap<Counter, u64>>>,
 }
 
 #[derive(Debug)]
@@ -215,23 +216,24 @@ impl Costs {
     pub fn add(&self, added: &Added) {
         let mut counted = self.lock();
         for (counter, value) in added {
-            let is_known = counted.contains_key(counter);
-            let of_rule = || counted.keys().filter(|known| known.rule == counter.rule).count();
-            let counter = match is_known || counter.what.starts_with('[') || of_rule() < FUNCTIONS_MAX {
+            let of_rule = counted.entry(counter.rule.clone()).or_default();
+            // Names that begin alike are anybody's to choose.
+            let is_ours = [ALL, UNKNOWN].contains(&counter.what.as_str());
+            let counter = match is_ours || of_rule.contains_key(counter) || of_rule.len() < FUNCTIONS_MAX {
                 true => counter.clone(),
                 false => Counter { what: OTHERS.to_owned(), ..counter.clone() },
             };
-            let sum = counted.entry(counter).or_default();
+            let sum = of_rule.entry(counter).or_default();
             *sum = sum.saturating_add(*value);
         }
     }
 
     /// All counters with what they have counted, in units of their types.
     pub fn counted(&self) -> Vec<(Counter, u64)> {
-        self.lock().iter().map(|(counter, value)| (counter.clone(), *value)).collect()
+        self.lock().values().flatten().map(|(counter, value)| (counter.clone(), *value)).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Counter, u64>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<Counter, u64>>> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -371,5 +373,12 @@ mod tests {
         assert_eq!(counted.len(), FUNCTIONS_MAX + 1);
         assert!(counted.contains(&(counter(OTHERS.to_owned()), 200)), "{counted:?}");
         assert!(counted.contains(&(counter("f7".to_owned()), 4)));
+        // Whoever names functions may begin them as our own names begin.
+        costs.add(&(0..1_000).map(|i| (counter(format!("[f{i}]")), 1)).collect());
+        assert_eq!(costs.counted().len(), FUNCTIONS_MAX + 1);
+        costs.add(&vec![(counter(ALL.to_owned()), 7), (counter(UNKNOWN.to_owned()), 1)]);
+        assert!(costs.counted().contains(&(counter(ALL.to_owned()), 7)), "ours have room whatever there is");
+        costs.add(&vec![(Counter { rule: "another".to_owned(), ..counter("f".to_owned()) }, 3)]);
+        assert_eq!(costs.counted().len(), FUNCTIONS_MAX + 4, "each rule has room of its own");
     }
 }

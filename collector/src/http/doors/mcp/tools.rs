@@ -247,13 +247,14 @@ async fn top_functions(state: &AppState, mut params: Params) -> Result<String, A
         let view = analysis::filtered_flamegraph(&service, &merged, &symbols, &filters, ViewOptions::default());
         let (side, unit) = (view.side(0), merged.profile_type.unit.clone());
         let mut text = format!(
-            "{} of {service}, {}: {}, that is {} {unit} in {} samples of {} instances.",
+            "{} of {service}, {}: {}, that is {} {unit} in {} samples of {} {}.",
             quantity::of_type(&merged.profile_type.name),
             times(side.from, side.until),
             quantity::amount(side.value, &side.unit),
             side.total,
             side.samples,
             side.instances,
+            if side.instances == 1 { "instance" } else { "instances" },
         );
         if let Some(why) = merged.empty_because.as_ref().filter(|_| side.total == 0) {
             say(&mut text, format!(" There is nothing: {why}"));
